@@ -157,6 +157,7 @@ class Source(BaseModel):
     license: str = ""
     files: list[str] = Field(default_factory=list)          # Names under which the table is known
     sha256: str = ""                                        # Of the published table
+    values_sha256: str = ""                                 # Of its cells without header and ids, for copies with another header
     url: str = ""                                           # Where `fetch` downloads it
     known_copies: dict[int, str] = Field(default_factory=dict)  # Row count of an altered copy -> what is wrong with it
 
