@@ -7,9 +7,9 @@ __all__ = ['FORMULA', 'NEUTRALISED', 'PLAIN_NUMBER', 'READERS', 'MISSING', 'WRIT
            'find_separator', 'name_columns', 'scan_fields', 'explain_failure', 'parse_csv', 'neutralise', 'restore',
            'number_rows', 'read_csv_file', 'note_short_rows', 'read_excel_file', 'read_parquet_file', 'open_database',
            'hide_password', 'choose_table', 'read_database', 'read_table', 'coded_columns', 'is_missing', 'read_code',
-           'read_number', 'read_id', 'read_cells', 'match_columns', 'note_commas', 'conform', 'clean_cells', 'clean',
-           'Dataset', 'make_dataset', 'load', 'hash_cells', 'table_digest', 'neutralise_table', 'write_table',
-           'group_rows', 'grade_ranks', 'cut', 'Split', 'split', 'rows_of']
+           'read_number', 'read_id', 'read_cells', 'match_columns', 'note_commas', 'conform', 'only_numbers',
+           'clean_cells', 'clean', 'Dataset', 'make_dataset', 'load', 'hash_cells', 'table_digest', 'neutralise_table',
+           'write_table', 'group_rows', 'grade_ranks', 'cut', 'Split', 'split', 'rows_of']
 
 # %% ../nbs/02_data.ipynb #651f7598
 import csv
@@ -392,6 +392,13 @@ def conform(
     return pd.DataFrame(read, index=matched.index), notes
 
 # %% ../nbs/02_data.ipynb #1d6c7c92
+def only_numbers(
+    cells:pd.Series, # One column as `conform` leaves it
+)->pd.Series:        # float64; what is no number is missing
+    "The numbers of a column"
+    return cells if cells.dtype == "float64" else cells.where(cells.map(type).eq(float)).astype("float64")
+
+# %% ../nbs/02_data.ipynb #513ba746
 def clean_cells(
     cells:pd.Series, # One column as `conform` leaves it
     column:Column,   # What the schema says about it
@@ -399,7 +406,7 @@ def clean_cells(
     "Give one column its canonical type"
     if column.codes: return cells.astype(pd.CategoricalDtype(column.labels, ordered=column.kind == "ordinal"))
     if column.kind != "numeric": return cells
-    return pd.to_numeric(cells, errors="coerce").astype("float64").replace([math.inf, -math.inf], math.nan)
+    return only_numbers(cells).replace([math.inf, -math.inf], math.nan)
 
 # %% ../nbs/02_data.ipynb #700ab4ac
 def clean(
