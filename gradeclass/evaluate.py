@@ -4,15 +4,15 @@
 
 # %% auto #0
 __all__ = ['METRICS', 'COLOURS', 'MetricError', 'Predictions', 'first_row', 'check_grades', 'check_probabilities', 'places',
-           'check_predictions', 'resample_counts', 'ratio', 'confusion_counts', 'accuracy', 'GradeRates', 'grade_rates',
-           'mean_over', 'macro_precision', 'macro_recall', 'macro_f1', 'qwk', 'within_one', 'mean_grade_distance',
-           'weighted_auc', 'roc_auc', 'log_loss', 'brier', 'bin_of', 'calibration_error', 'ece', 'numbered_scale',
-           'found_at_risk', 'at_risk_precision', 'at_risk_recall', 'Metric', 'bootstrap', 'interval', 'headline',
-           'out_of_hundred', 'headline_sentence', 'confusion', 'per_grade', 'reliability', 'reliability_by_grade',
-           'top_k', 'top_k_curve', 'group_names', 'group_row', 'group_table', 'paired_difference', 'plain_numbers',
-           'metrics_dict', 'plot_style', 'new_figure', 'legend_below', 'plot_confusion', 'plot_per_grade',
-           'plot_reliability', 'plot_top_k', 'plot_intervals', 'forest', 'plot_grade_shares', 'plot_student',
-           'save_figure']
+           'check_length', 'check_predictions', 'resample_counts', 'ratio', 'confusion_counts', 'accuracy',
+           'GradeRates', 'grade_rates', 'mean_over', 'macro_precision', 'macro_recall', 'macro_f1', 'qwk', 'within_one',
+           'mean_grade_distance', 'weighted_auc', 'roc_auc', 'log_loss', 'brier', 'bin_of', 'calibration_error', 'ece',
+           'numbered_scale', 'found_at_risk', 'at_risk_precision', 'at_risk_recall', 'Metric', 'bootstrap', 'interval',
+           'headline', 'in_hundred', 'headline_sentence', 'confusion', 'per_grade', 'reliability',
+           'reliability_by_grade', 'top_k', 'top_k_curve', 'group_names', 'group_row', 'group_table',
+           'paired_difference', 'plain_numbers', 'metrics_dict', 'plot_style', 'new_figure', 'legend_below',
+           'plot_confusion', 'plot_per_grade', 'plot_reliability', 'plot_top_k', 'plot_intervals', 'forest',
+           'plot_grade_shares', 'plot_student', 'save_figure']
 
 # %% ../nbs/06_evaluate.ipynb #4eac7d69
 import math
@@ -105,6 +105,15 @@ def places(
     return math.ceil(round(k*n, 6)) if share else int(k)
 
 # %% ../nbs/06_evaluate.ipynb #d8d5fe1d
+def check_length(
+    values:object, # Array, list or Series
+    n:int,         # How many rows are due
+    name:str,      # What the message calls the values
+)->None:           # Raises where the number of rows differs
+    "Refuse values that belong to other rows"
+    if len(values) != n: raise MetricError(f"{name} has {len(values)} rows and y has {n}: give one for each student")
+
+# %% ../nbs/06_evaluate.ipynb #360f5437
 def check_predictions(
     y:np.ndarray,                      # True grade, shape (n,), 0 is the best
     p:np.ndarray,                      # Probability of each grade, shape (n, K)
@@ -116,7 +125,7 @@ def check_predictions(
     y = check_grades(y, scale)
     p = check_probabilities(p, len(y), scale)
     predicted = p.argmax(axis=1) if predicted is None else check_grades(predicted, scale, "predicted")
-    if len(predicted) != len(y): raise MetricError(f"predicted has {len(predicted)} rows and y has {len(y)}: give one for each student")
+    check_length(predicted, len(y), "predicted")
     return Predictions(y, p, predicted, scale, places(k, len(y)))
 
 # %% ../nbs/06_evaluate.ipynb #ae877866
@@ -398,7 +407,7 @@ def headline(
     p:np.ndarray,                      # Probability of each grade, shape (n, K)
     scale:GradeScale,                  # The K grades
     predicted:np.ndarray|None=None,    # Announced grade, shape (n,); the most probable one unless given
-    n_boot:int=1000,                   # Resamples
+    n_boot:int=1000,                   # Resamples; 0 leaves low and high empty
     seed:int=SEED,                     # Seed of the resampling
     k:int|float=0.1,                   # Places for help: a number or a share of students
 )->pd.DataFrame:                       # Columns value, low, high; one row per metric; `attrs` holds students and places
@@ -413,26 +422,27 @@ def headline(
     return table
 
 # %% ../nbs/06_evaluate.ipynb #bfbd16c5
-def out_of_hundred(
+def in_hundred(
     row:pd.Series, # value, low and high of a share
-    first:bool,    # Whether to say what the brackets mean
-)->str:            # Such as '72 of 100 (95 % interval 67 to 77)'
+    of:str="",     # What the hundred are, such as 'students'
+    word:str="",   # What stands before the interval
+)->str:            # Such as '72 in 100 students (95 % interval 67 to 77)'
     "A share and its interval in words"
-    value, low, high = 100*row["value"], 100*row["low"], 100*row["high"]
-    if not np.isfinite(low): return f"{value:.0f} of 100"
-    return f"{value:.0f} of 100 ({'95 % interval ' if first else ''}{low:.0f} to {high:.0f})"
+    value, low, high = (f"{100*row[part]:.0f}" for part in ("value", "low", "high"))
+    text = " ".join(filter(None, [value, "in 100", of]))
+    return text if np.isnan(row["low"]) else f"{text} ({word}{low} to {high})"
 
 # %% ../nbs/06_evaluate.ipynb #e82c36a5
 def headline_sentence(
     table:pd.DataFrame, # What `headline` returned
-)->str:                 # Two or three sentences without jargon
+)->str:                 # Two sentences without jargon
     "The headline in plain words"
-    words = {name: out_of_hundred(row, name == "accuracy") for name, row in table.iterrows() if np.isfinite(row["value"])}
-    placed = f"the {table.attrs['places']} students" if "places" in table.attrs else "the students"
-    text = f"The predicted grade is right for {words['accuracy']} students, and right or one grade off for {words['within_one']}."
-    if "at_risk_recall" not in words: return f"{text} No student in this table is at risk, so the list for help cannot be judged."
-    return (f"{text} Among {placed} who come first on the list for help, {words['at_risk_precision']} are at risk in fact; "
-            f"the list reaches {words['at_risk_recall']} of all who are.")
+    right = in_hundred(table.loc["accuracy"], "students", "95 % interval ")
+    text = f"The predicted grade is right for {right}, and right or one grade off for {in_hundred(table.loc['within_one'])}."
+    if np.isnan(table.value["at_risk_recall"]): return f"{text} No student in this table is at risk, so the list for help cannot be judged."
+    first = f"Among the first {table.attrs.get('places', '')}".strip()
+    return (f"{text} {first} on the list for help, {in_hundred(table.loc['at_risk_precision'], 'are at risk in fact')}; "
+            f"the list reaches {in_hundred(table.loc['at_risk_recall'], 'of all who are')}.")
 
 # %% ../nbs/06_evaluate.ipynb #1ba4e4dc
 def confusion(
@@ -443,7 +453,7 @@ def confusion(
     "Confusion matrix with the grades' names"
     from sklearn.metrics import confusion_matrix
     y, predicted = check_grades(y, scale), check_grades(predicted, scale, "predicted")
-    if len(predicted) != len(y): raise MetricError(f"predicted has {len(predicted)} rows and y has {len(y)}: give one for each student")
+    check_length(predicted, len(y), "predicted")
     counts = confusion_matrix(y, predicted, labels=range(len(scale.labels)))
     return pd.DataFrame(counts, index=pd.Index(scale.labels, name="true"), columns=pd.Index(scale.labels, name="predicted"))
 
@@ -556,7 +566,7 @@ def group_table(
 )->pd.DataFrame:                       # Index group: students, accuracy, at_risk_recall, missed (1 - recall), flagged
     "Accuracy, recall of the at-risk and share flagged for each group"
     case = check_predictions(y, p, scale, predicted, 1.0 if k is None else k)
-    if len(groups) != len(case.y): raise MetricError(f"groups has {len(groups)} rows and y has {len(case.y)}: give one for each student")
+    check_length(groups, len(case.y), "groups")
     flagged = np.isin(case.predicted, scale.at_risk_index) if k is None else case.risk >= np.sort(case.risk)[-case.k]
     rows = pd.DataFrame({"right": case.y == case.predicted, "at_risk": case.truly_at_risk, "flagged": flagged})
     group = group_names(groups)

@@ -291,7 +291,7 @@ def test_sentence_says_so_when_no_one_is_at_risk():
 def test_sentence_states_the_shares_of_the_table():
     table = headline(*example(seed=22), SCALE, n_boot=50)
     text = headline_sentence(table)
-    assert f"{100*table.value['accuracy']:.0f} of 100" in text and "the 12 students" in text
+    assert f"{100*table.value['accuracy']:.0f} in 100 students" in text and "the first 12 on" in text
 
 
 def test_metrics_are_json_without_nan_for_absent_grades():
