@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from .config import SEED, GradeclassError, digest_text, find_home, sample_folder, whole_file
+from .data import write_table
 from .schema import Column, Effect, Schema, SchemaError, load_schema, spelling
 
 # %% ../nbs/02b_samples.ipynb #ee3670e9
@@ -153,14 +154,12 @@ def to_codes(
 def synthesise_file(
     schema:str|Path|Schema, # Name, file or schema; it needs a synthesis
     n:int,                  # Rows
-    path:str|Path,          # File to write, .csv or .parquet
+    path:str|Path,          # File to write: .csv, .xlsx or .parquet
     seed:int=SEED,          # Same seed, same file
 )->Path:                    # The file
     "Write a synthetic table with codes, as a published file has them"
-    schema, path = load_schema(schema), Path(path)
-    coded = to_codes(synthesise(schema, n, seed), schema)
-    with whole_file(path) as part: coded.to_csv(part, index=False, lineterminator="\n")
-    return path
+    schema = load_schema(schema)
+    return write_table(to_codes(synthesise(schema, n, seed), schema), path)
 
 # %% ../nbs/02b_samples.ipynb #1abd210b
 SAMPLES = {"students": 1000, "higher_ed": 300}  # Built-in sample -> its rows
