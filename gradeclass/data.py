@@ -4,12 +4,13 @@
 
 # %% auto #0
 __all__ = ['FORMULA', 'NEUTRALISED', 'PLAIN_NUMBER', 'READERS', 'MISSING', 'WRITERS', 'DataError', 'find_file', 'decode_text',
-           'find_separator', 'name_columns', 'scan_fields', 'explain_failure', 'parse_csv', 'neutralise', 'restore',
-           'number_rows', 'read_csv_file', 'note_short_rows', 'read_excel_file', 'read_parquet_file', 'open_database',
-           'hide_password', 'choose_table', 'read_database', 'read_table', 'coded_columns', 'is_missing', 'read_code',
-           'read_number', 'read_id', 'read_cells', 'match_columns', 'note_commas', 'conform', 'only_numbers',
-           'clean_cells', 'clean', 'Dataset', 'make_dataset', 'load', 'hash_cells', 'table_digest', 'neutralise_table',
-           'write_table', 'group_rows', 'grade_ranks', 'cut', 'Split', 'split', 'rows_of']
+           'lines_above', 'find_separator', 'name_columns', 'scan_fields', 'explain_failure', 'parse_csv', 'neutralise',
+           'restore', 'number_rows', 'note_short_rows', 'read_csv_file', 'read_excel_file', 'read_parquet_file',
+           'open_database', 'hide_password', 'choose_table', 'read_database', 'read_table', 'coded_columns',
+           'is_missing', 'read_code', 'read_number', 'read_id', 'read_cells', 'match_columns', 'only_numbers',
+           'note_commas', 'conform', 'clean_cells', 'clean', 'Dataset', 'make_dataset', 'load', 'hash_cells',
+           'table_digest', 'neutralise_table', 'write_csv', 'write_table', 'group_rows', 'grade_ranks', 'cut',
+           'rows_of', 'Split', 'split']
 
 # %% ../nbs/02_data.ipynb #651f7598
 import csv
@@ -60,11 +61,18 @@ def decode_text(
     except UnicodeDecodeError: return data.decode("latin-1"), [f"{name} is not UTF-8: read as Latin-1"]
 
 # %% ../nbs/02_data.ipynb #ecad2545
+def lines_above(
+    text:str, # A table
+)->int:       # Number of blank lines above its header
+    "How many blank lines come first"
+    return len(text[:len(text) - len(text.lstrip("\r\n"))].splitlines())
+
+# %% ../nbs/02_data.ipynb #52c68065
 def find_separator(
-    text:str, # A table that begins with its header
+    text:str, # A table, its header in the first line that is not blank
 )->str:       # ',', ';' or tab
     "The separator that the header holds most often outside quotes"
-    header = re.sub(r'"[^"]*("|$)', "", text.splitlines()[0])
+    header = re.sub(r'"[^"]*("|$)', "", text.lstrip("\r\n").splitlines()[0])
     return max([",", ";", "\t"], key=header.count)
 
 # %% ../nbs/02_data.ipynb #7b85c53c
@@ -80,7 +88,7 @@ def name_columns(
 
 # %% ../nbs/02_data.ipynb #6ec52792
 def scan_fields(
-    text:str,      # A table that begins with its header
+    text:str,      # A table, its header in the first line that is not blank
     separator:str, # ',', ';' or tab
 )->list[tuple[int, int]]: # Line and number of fields of each row that is not blank, header first
     "Count the fields of each row"
@@ -90,7 +98,7 @@ def scan_fields(
 
 # %% ../nbs/02_data.ipynb #9b04973e
 def explain_failure(
-    text:str,      # A table that begins with its header
+    text:str,      # A table, its header in the first line that is not blank
     separator:str, # ',', ';' or tab
     reason:str,    # What pandas says
 )->str:            # Where the table is broken, in words
@@ -103,7 +111,7 @@ def explain_failure(
 
 # %% ../nbs/02_data.ipynb #8bf28873
 def parse_csv(
-    text:str, # A table that begins with its header
+    text:str, # A table, its header in the first line that is not blank
     name:str, # Name of the file, for messages
 )->pd.DataFrame: # Cells as text, one row per line, index from 0
     "Parse CSV into text cells"
@@ -111,9 +119,10 @@ def parse_csv(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
-            frame = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, na_filter=False, index_col=False, skip_blank_lines=False)
-        names = next(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
-        if len(names) != frame.shape[1]: raise DataError(f"{name}: the header in line 1 cannot be read as CSV")
+            frame = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, na_filter=False, index_col=False,
+                                skip_blank_lines=False, skiprows=lines_above(text))
+        names = next(filter(None, csv.reader(io.StringIO(text, newline=""), delimiter=separator)))
+        if len(names) != frame.shape[1]: raise DataError(f"{name}: the header cannot be read as CSV")
     except (pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError, csv.Error) as error:
         raise DataError(f"{name}: {explain_failure(text, separator, str(error).strip())}") from None
     return frame.set_axis(name_columns(names, name), axis=1)
@@ -146,25 +155,13 @@ def number_rows(
     "Number the rows as the file shows them and drop what is blank"
     frame = frame.set_axis(pd.RangeIndex(first, first + len(frame), name="row"), axis=0)
     unnamed = [name for name in frame if re.fullmatch(r"column \d+", name) and len(frame) and frame[name].isin(["", None]).all()]
-    frame = frame.drop(columns=unnamed)
+    frame = frame.drop(columns=unnamed) if len(unnamed) < frame.shape[1] else frame
     if frame.shape[1] == 0: return frame
     maybe = frame.index[frame.iloc[:, 0].isin(["", None])]
     blank = frame.loc[maybe].isin(["", None]).all(axis=1)
     return frame.drop(index=maybe[blank]) if blank.any() else frame
 
 # %% ../nbs/02_data.ipynb #17aeb246
-def read_csv_file(
-    path:Path, # A CSV file
-)->tuple[pd.DataFrame, list[str]]: # Cells as text, index named `row`; notes
-    "Read a CSV file: any usual separator and encoding"
-    text, notes = decode_text(path.read_bytes(), path.name)
-    body = text.rstrip("\x1a").lstrip("\r\n")
-    if not body.strip(): raise DataError(f"{path.name} is empty")
-    frame = number_rows(parse_csv(body, path.name), first=2 + text[:len(text) - len(text.lstrip("\r\n"))].count("\n"))
-    if NEUTRALISED.search(text): frame = frame.map(restore).rename(columns=restore)
-    return frame, notes + note_short_rows(frame, body, path.name)
-
-# %% ../nbs/02_data.ipynb #9e08d655
 def note_short_rows(
     frame:pd.DataFrame, # Table as read
     text:str,           # Its text
@@ -175,7 +172,19 @@ def note_short_rows(
     (_, expected), *rows = scan_fields(text, find_separator(text))
     short = [line for line, fields in rows if fields < expected]
     if not short: return []
-    return [f"{name}: {len(short)} rows end early (first in line {short[0]}); their last cells are read as empty"]
+    return [f"{name}: rows with fewer fields than the header are read with blanks at the end ({len(short)}, first in line {short[0]})"]
+
+# %% ../nbs/02_data.ipynb #38932fe9
+def read_csv_file(
+    path:Path, # A CSV file
+)->tuple[pd.DataFrame, list[str]]: # Cells as text, index named `row`; notes
+    "Read a CSV file: any usual separator and encoding"
+    text, notes = decode_text(path.read_bytes(), path.name)
+    text = text.rstrip("\x1a")
+    if not text.strip(): raise DataError(f"{path.name} is empty")
+    frame = number_rows(parse_csv(text, path.name), first=2 + lines_above(text))
+    if NEUTRALISED.search(text): frame = frame.map(restore).rename(columns=restore)
+    return frame, notes + note_short_rows(frame, text, path.name)
 
 # %% ../nbs/02_data.ipynb #6a5f91d7
 def read_excel_file(
@@ -367,16 +376,22 @@ def match_columns(
     notes = [f"column {old} is read as {new}" for new, old in names.items() if old != new]
     return frame[[*names.values(), *extra]].set_axis([*names, *extra], axis=1), notes
 
-# %% ../nbs/02_data.ipynb #8c0f85d4
+# %% ../nbs/02_data.ipynb #1d6c7c92
+def only_numbers(
+    cells:pd.Series, # One column as `conform` leaves it
+)->pd.Series:        # float64; what is no number is missing
+    "The numbers of a column"
+    return cells if cells.dtype == "float64" else cells.where(cells.map(type).eq(float)).astype("float64")
+
+# %% ../nbs/02_data.ipynb #51ed8396
 def note_commas(
     before:pd.Series, # One column as read
     after:pd.Series,  # The same through the schema
 )->list[str]:         # A note where decimal commas were read
     "Say where a comma was taken for a decimal point"
     if before.dtype != object: return []
-    commas = [cell for cell in before.unique() if isinstance(cell, str) and "," in cell]
-    read = before.isin(commas) & after.map(type).eq(float)
-    return [f"{after.name}: {read.sum()} cells such as {before[read].iloc[0]} are read with a decimal comma"] if read.any() else []
+    read = before.map(lambda cell: isinstance(cell, str) and "," in cell) & only_numbers(after).notna()
+    return [f"{after.name}: the comma in {before[read].iloc[0]} is read as a decimal point (cells: {read.sum()})"] if read.any() else []
 
 # %% ../nbs/02_data.ipynb #251cf0fe
 def conform(
@@ -390,13 +405,6 @@ def conform(
     for name in read:
         if name in columns and columns[name].kind == "numeric" and not columns[name].codes: notes += note_commas(matched[name], read[name])
     return pd.DataFrame(read, index=matched.index), notes
-
-# %% ../nbs/02_data.ipynb #1d6c7c92
-def only_numbers(
-    cells:pd.Series, # One column as `conform` leaves it
-)->pd.Series:        # float64; what is no number is missing
-    "The numbers of a column"
-    return cells if cells.dtype == "float64" else cells.where(cells.map(type).eq(float)).astype("float64")
 
 # %% ../nbs/02_data.ipynb #513ba746
 def clean_cells(
@@ -457,8 +465,8 @@ def hash_cells(
     cells:pd.Series, # One column
 )->bytes:            # Eight bytes per cell
     "Hash one column, whatever type holds it"
-    if pd.api.types.is_numeric_dtype(cells.dtype): cells = pd.Series(cells.to_numpy(dtype="float64", na_value=math.nan) + 0.0)
-    else: cells = cells.astype(object).map(str, na_action="ignore")
+    if pd.api.types.is_numeric_dtype(cells.dtype): cells = pd.Series(cells.to_numpy(dtype="float64", na_value=math.nan).round(9) + 0.0)
+    else: cells = cells.astype(object).map(str, na_action="ignore").astype(object)
     return pd.util.hash_pandas_object(cells, index=False).to_numpy().tobytes()
 
 # %% ../nbs/02_data.ipynb #81c75455
@@ -482,8 +490,18 @@ def neutralise_table(
     return frame.assign(**{name: frame[name].astype(object).map(neutralise) for name in texts}).rename(columns=neutralise)
 
 # %% ../nbs/02_data.ipynb #e1e94a9d
+def write_csv(
+    frame:pd.DataFrame, # Table to write
+    file:io.IOBase,     # Open for writing bytes
+)->None:                # Nothing
+    "Write CSV; all texts are quoted where one holds a carriage return, which is not quoted otherwise"
+    safe = neutralise_table(frame)
+    returns = any("\r" in str(cell) for name in safe.select_dtypes(object) for cell in [name, *safe[name].dropna().unique()])
+    safe.to_csv(file, index=False, quoting=csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL)
+
+# %% ../nbs/02_data.ipynb #175315fe
 WRITERS = {
-    ".csv": lambda frame, file: neutralise_table(frame).to_csv(file, index=False),
+    ".csv": write_csv,
     ".xlsx": lambda frame, file: neutralise_table(frame).to_excel(file, index=False, engine="openpyxl"),
     ".parquet": lambda frame, file: frame.to_parquet(file, index=False),
 }
@@ -546,6 +564,17 @@ def cut(
     rest, part = train_test_split(common, test_size=int(size), random_state=seed, stratify=grades[common] if stratified else None)
     return np.concatenate([rest, np.flatnonzero(counts[kind] == 1)]), part
 
+# %% ../nbs/02_data.ipynb #970eefcd
+def rows_of(
+    groups:np.ndarray, # Group of each row, shape (n,)
+    chosen:np.ndarray, # Groups to take, in this order
+)->np.ndarray:         # Positions of their rows
+    "The rows of some groups, group by group"
+    place = np.full(groups.max(initial=-1) + 1, -1)
+    place[chosen] = np.arange(len(chosen))
+    rows = np.flatnonzero(place[groups] >= 0)
+    return rows[np.argsort(place[groups[rows]], kind="stable")]
+
 # %% ../nbs/02_data.ipynb #35609d5e
 class Split(NamedTuple):
     "Three parts of a clean table"
@@ -569,14 +598,3 @@ def split(
     rest, validation = cut(ranks, validation_size, seed)
     train, test = cut(ranks[rest], test_size, seed)
     return Split(*(frame.iloc[rows_of(groups, part)] for part in (rest[train], validation, rest[test])))
-
-# %% ../nbs/02_data.ipynb #970eefcd
-def rows_of(
-    groups:np.ndarray, # Group of each row, shape (n,)
-    chosen:np.ndarray, # Groups to take, in this order
-)->np.ndarray:         # Positions of their rows
-    "The rows of some groups, group by group"
-    place = np.full(groups.max(initial=-1) + 1, -1)
-    place[chosen] = np.arange(len(chosen))
-    rows = np.flatnonzero(place[groups] >= 0)
-    return rows[np.argsort(place[groups[rows]], kind="stable")]

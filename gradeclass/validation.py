@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Purpose', 'PHRASES', 'Finding', 'show', 'is_number', 'is_finite', 'is_whole', 'is_in_range', 'cell_checks',
            'checked_roles', 'pandera_schema', 'find_failures', 'count', 'cell_finding', 'find_bad_cells',
-           'missing_column', 'find_missing_columns', 'find_columns', 'find_repeated_ids', 'find_conflicts',
+           'name_missing', 'find_missing_columns', 'find_columns', 'find_repeated_ids', 'find_conflicts',
            'find_repeated_content', 'contradictions', 'find_contradictions', 'find_copies', 'find_grades',
            'find_sparse_columns', 'find_blanks', 'Validation', 'findings_table', 'worst_problem', 'reasons', 'refuse',
            'find_in_training', 'validate']
@@ -159,14 +159,14 @@ def find_bad_cells(
             for (name, check), group in in_cells.groupby(["column", "check"], sort=False)]
 
 # %% ../nbs/02a_validation.ipynb #b74bdd99
-def missing_column(
+def name_missing(
     name:str,         # Column that is missing
     extra:list[str],  # Columns that the schema does not know
-)->str:               # One sentence
+)->str:               # The name, and a found one that is close to it
     "Name a missing column and the one that may be meant"
     by_plain_name = {plain_name(other): other for other in extra}
     close = get_close_matches(plain_name(name), by_plain_name, n=1, cutoff=0.75)
-    return f"missing column: {name}" + (f" (found {by_plain_name[close[0]]}: rename it if that is meant)" if close else "")
+    return name + (f" (found {by_plain_name[close[0]]}: rename it if that is meant)" if close else "")
 
 # %% ../nbs/02a_validation.ipynb #8adfd2e9
 def find_missing_columns(
@@ -178,14 +178,15 @@ def find_missing_columns(
     "Findings about missing columns"
     if purpose == "train":
         vital = schema.names("feature", "target")
-        return [Finding("error" if name in vital else "warning", "missing column", name, message=missing_column(name, extra))
-                for name in missing]
+        return [Finding("error" if name in vital else "warning", "missing column", name,
+                        message=f"missing column: {name_missing(name, extra)}") for name in missing]
     features = schema.names("feature")
     absent = [name for name in missing if name in features]
     if len(absent) == len(features):
         message = f"none of the columns that a prediction needs is there: {', '.join(features)}"
         return [Finding("error", "missing column", "", values=absent, message=message)]
-    message = f"{'; '.join(missing_column(name, extra) for name in absent)}; treated as unknown for every student"
+    listed = ", ".join(name_missing(name, extra) for name in absent)
+    message = f"missing column{'s' if len(absent) > 1 else ''}: {listed}; unknown for every student"
     return [Finding("warning", "missing column", "", values=absent, message=message)] if absent else []
 
 # %% ../nbs/02a_validation.ipynb #df2e3b1b
@@ -263,7 +264,7 @@ def find_contradictions(
     "Findings about scores that contradict their grades"
     table = contradictions(frame, schema)
     if table.empty: return []
-    values = [f"{score:.4g} is {band}, graded {grade}" for score, grade, band in table.itertuples(index=False)]
+    values = [f"{score:.6g} is {band}, graded {grade}" for score, grade, band in table.itertuples(index=False)]
     share, first = len(table)/len(frame), table.index[0]
     message = f"{count(len(table), 'row')} ({share:.1%}) whose grade is not the band of their {schema.score} (row {first}: {values[0]})"
     return [Finding("warning", "score contradicts grade", schema.target, table.index.tolist(), values, message)]
@@ -379,7 +380,7 @@ def worst_problem(
 )->str:                    # One sentence, or an empty text
     "The problem that stops the work"
     of_table = [finding for finding in validation.errors if not finding.rows]
-    more = f" (and {count(len(of_table) - 1, 'more problem')} of the table)" if len(of_table) > 1 else ""
+    more = f"; {count(len(of_table) - 1, 'more problem')} of the table" if len(of_table) > 1 else ""
     if of_table: return of_table[0].message + more
     refused, total = len(validation.refused), len(validation.accepted) + len(validation.refused)
     if not refused or refused/total <= max_refused: return ""
