@@ -465,7 +465,8 @@ def hash_cells(
     cells:pd.Series, # One column
 )->bytes:            # Eight bytes per cell
     "Hash one column, whatever type holds it"
-    if pd.api.types.is_numeric_dtype(cells.dtype): cells = pd.Series(cells.to_numpy(dtype="float64", na_value=math.nan).round(9) + 0.0)
+    if pd.api.types.is_numeric_dtype(cells.dtype):
+        with np.errstate(over="ignore"): cells = pd.Series(cells.to_numpy(dtype="float64", na_value=math.nan).round(9) + 0.0)
     else: cells = cells.astype(object).map(str, na_action="ignore").astype(object)
     return pd.util.hash_pandas_object(cells, index=False).to_numpy().tobytes()
 

@@ -265,8 +265,9 @@ def find_contradictions(
     table = contradictions(frame, schema)
     if table.empty: return []
     values = [f"{score:.6g} is {band}, graded {grade}" for score, grade, band in table.itertuples(index=False)]
-    share, first = len(table)/len(frame), table.index[0]
-    message = f"{count(len(table), 'row')} ({share:.1%}) whose grade is not the band of their {schema.score} (row {first}: {values[0]})"
+    share, first, last = len(table)/len(frame), table.index[0], table.index[-1]
+    where = f"rows {first} to {last}; the first: {values[0]}" if len(table) > 1 else f"row {first}: {values[0]}"
+    message = f"{count(len(table), 'row')} ({share:.1%}) whose grade is not the band of their {schema.score} ({where})"
     return [Finding("warning", "score contradicts grade", schema.target, table.index.tolist(), values, message)]
 
 # %% ../nbs/02a_validation.ipynb #72c4819c
