@@ -117,7 +117,7 @@ def describe_run(
 # %% ../nbs/13_cli.ipynb #0ff0e821
 @app.command("run")
 def run_command(
-    data:Annotated[str, typer.Option(help="Table of students: a CSV, Parquet or Excel file, a database address, or 'sample'. Without it: data/raw/, else the sample.")]="", # Table of students
+    data:Annotated[str, typer.Option(help="A table, a database address, or 'sample'. Without it: data/raw/, else the sample.")]="", # Table of students
     schema:Annotated[str, typer.Option(help="Name or file of the schema. Without it: the one that fits the columns.")]="", # Name or file of the schema
     parameter:Annotated[list[str], typer.Option("-p", help="A parameter of a stage notebook, as name=value. May be repeated.")]=[], # Words such as 'seed=7'  # noqa: B006
     outputs:Annotated[Path|None, typer.Option(help="Where results go. Without it: outputs/.")]=None, # Where results go
@@ -146,7 +146,7 @@ def find_bundle()->Path: # The bundle that is served, or the newest that a run m
 @app.command("predict")
 def predict_command(
     file:Annotated[str, typer.Argument(help="Students: a CSV, Parquet or Excel file, or a database address.")], # Students
-    out:Annotated[Path, typer.Option("-o", "--out", help="Predictions: .csv, .parquet or .xlsx. Refused rows go to the same name with .rejected.csv.")], # Predictions
+    out:Annotated[Path, typer.Option("-o", "--out", help="Predictions: .csv, .parquet or .xlsx. Refused rows go to NAME.rejected.csv.")], # Predictions
     model:Annotated[Path|None, typer.Option(help="Bundle to use. Without it: the champion, else the newest run's.")]=None, # Bundle to use
 )->None:
     "Grade a file of students. Every row comes back: graded, or refused with its reason."

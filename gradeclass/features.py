@@ -80,9 +80,8 @@ def spread_codes(
     "One-hot encode the columns whose codes have no order"
     parts = []
     for values, column in zip(encoded.T, columns, strict=True):
-        if column.kind != "category": parts.append(values[:, None]); continue
         hot = (values[:, None] == np.arange(len(column.codes))).astype(float)
-        parts.append(np.where(np.isnan(values)[:, None], np.nan, hot))
+        parts.append(np.where(np.isnan(values)[:, None], np.nan, hot) if column.kind == "category" else values[:, None])
     return np.hstack(parts)
 
 # %% ../nbs/03_features.ipynb #2ea0a4d6
@@ -116,7 +115,10 @@ class SchemaEncoder(TransformerMixin, BaseEstimator):
         "Encode rows, shape (n, columns)"
         check_is_fitted(self)
         if self.schema is None: return validate_data(self, X, reset=False, dtype=float, ensure_all_finite="allow-nan")
-        encoded = encode_frame(X, self.columns_)
+        return self.arrange(encode_frame(X, self.columns_))
+
+    def arrange(self, encoded:np.ndarray)->np.ndarray:
+        "Encoded columns, shape (n, inputs), as the model takes them: categories spread where `one_hot` says so"
         return spread_codes(encoded, self.columns_) if self.one_hot else encoded
 
     def get_feature_names_out(self, input_features=None)->np.ndarray:
@@ -148,7 +150,8 @@ def check_roles(
     "Refuse a score, a target or an id among the inputs"
     for name in names:
         role = schema.by_name[name].role if name in schema.by_name else "unknown"
-        if role not in ("feature", "audit"): raise LeakError(f"{name} cannot be an input: its role is {role}; use {', '.join(c.name for c in schema.inputs())}")
+        if role not in ("feature", "audit"):
+            raise LeakError(f"{name} cannot be an input: its role is {role}; use {', '.join(c.name for c in schema.inputs())}")
 
 # %% ../nbs/03_features.ipynb #25e212c7
 def leak_reason(

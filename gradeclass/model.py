@@ -11,7 +11,6 @@ __all__ = ['XGBOOST_DEFAULTS', 'FAMILIES', 'BUNDLE_FORMAT', 'MANIFEST', 'write_j
 # %% ../nbs/04_model.ipynb #887f5552
 import json
 import platform
-import warnings
 from importlib.metadata import version
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from .config import SEED, GradeclassError, digest_file, digest_text, whole_folder
+from .config import SEED, GradeclassError, digest_file, whole_folder
 from .features import SchemaEncoder, check_leaks, encode_column, grade_index
 from .schema import Schema, parse_schema, schema_yaml
 
@@ -108,7 +107,7 @@ class MajorityGrades(GradeFamily):
         return model.restore(len(model.shares_), found["features"])
 
 # %% ../nbs/04_model.ipynb #b5cf0f69
-XGBOOST_DEFAULTS = dict(learning_rate=0.1, max_depth=4, min_child_weight=1.0, subsample=0.8, colsample_bytree=0.8, reg_lambda=1.0)
+XGBOOST_DEFAULTS = {"learning_rate": 0.1, "max_depth": 4, "min_child_weight": 1.0, "subsample": 0.8, "colsample_bytree": 0.8, "reg_lambda": 1.0}
 
 # %% ../nbs/04_model.ipynb #475e4dca
 def holdout_rows(
@@ -146,7 +145,7 @@ class XGBoostGrades(GradeFamily):
         return xgb.DMatrix(X[rows], y[rows], weight=weight, feature_types=kinds, enable_categorical=True)
 
     def _settings(self)->dict:
-        task = dict(objective="multi:softprob", num_class=len(self.classes_), seed=self.seed, eval_metric="mlogloss")
+        task = {"objective": "multi:softprob", "num_class": len(self.classes_), "seed": self.seed, "eval_metric": "mlogloss"}
         return XGBOOST_DEFAULTS | task | (self.params or {})
 
     def _best_rounds(self, X, y, weight)->int:

@@ -13,8 +13,8 @@ import re
 from datetime import datetime
 from pathlib import Path
 
-from .config import PACKAGE, GradeclassError, whole_file
-from .schema import Schema, parse_schema
+from .config import PACKAGE, whole_file
+from .schema import parse_schema
 
 # %% ../nbs/09b_report.ipynb #3fc5eedc
 def render_markdown(
@@ -111,6 +111,7 @@ def page_values(
     metrics = json.loads((folders["evaluate"]/"metrics.json").read_text(encoding="utf-8"))
     manifest = json.loads((folders["evaluate"]/"bundle"/"bundle.json").read_text(encoding="utf-8"))
     versions = json.loads((folders["evaluate"]/"bundle"/"versions.json").read_text(encoding="utf-8"))
+    metrics["at_risk"]["best_recall"] = min(1, metrics["at_risk"]["places"]/max(metrics["at_risk"]["at_risk"], 1))
     schema = parse_schema((folders["prepare"]/"schema.yaml").read_text(encoding="utf-8"), "schema.yaml")
     return {"about": about, "manifest": manifest, "versions": versions, "schema": schema, "metrics": metrics, "stages": describe_stages(folders),
             "cards": [make_card(metrics[name], words) for name, words in CARDS.items()],

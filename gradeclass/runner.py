@@ -22,12 +22,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from .config import (GradeclassError, digest_file, digest_folder, digest_text, find_outputs, resolve_path, source_digest,
-                               stage_notebooks, whole_file, whole_folder)
+from .config import (GradeclassError, digest_file, digest_text, find_outputs, resolve_path, source_digest, stage_notebooks,
+                               whole_folder)
 
 # %% ../nbs/10_runner.ipynb #a1772a90
 @dataclass(frozen=True)
@@ -239,7 +240,8 @@ def execute_job(
             keep_failed(executed, Path(job.failed))
             raise StageError(explain_failure(error, job)) from None
         executed.write_text(executed.read_text(encoding="utf-8").replace(str(part), job.folder), encoding="utf-8")
-        record = {"stage": job.stage, "key": job.key, "seconds": round(time.time() - started, 2), "started": datetime.now().astimezone().isoformat("T", "seconds"),
+        record = {"stage": job.stage, "key": job.key, "seconds": round(time.time() - started, 2),
+                  "started": datetime.fromtimestamp(started).astimezone().isoformat("T", "seconds"),
                   "parameters": job.parameters, "outputs_digest": outputs_digest(part)}
         (part/RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
 
@@ -286,7 +288,8 @@ class Worker:
 
     def _listen(self):
         for line in self.process.stdout: self.events.put((self, json.loads(line)))
-        self.events.put((self, {"stage": self.stage, "event": "failed", "message": f"stage {self.stage}: its process ended without a word (killed, or out of memory)"}))
+        message = f"stage {self.stage}: its process ended without a word (killed, or out of memory)"
+        self.events.put((self, {"stage": self.stage, "event": "failed", "message": message}))
 
     def start(self, job:Job)->None:
         "Hand a job to the worker"
@@ -296,8 +299,7 @@ class Worker:
 
     def close(self)->None:
         "End the worker"
-        try: self.process.stdin.close()
-        except OSError: pass
+        with suppress(OSError): self.process.stdin.close()
         self.process.wait()
 
 # %% ../nbs/10_runner.ipynb #3dc73c55

@@ -140,6 +140,9 @@ def scale_problem(
     "The first contradiction in a grade scale"
     if len(scale.codes) < 2: return "a scale has at least two grades"
     if len(set(scale.labels)) < len(scale.labels): return "two codes share one grade"
+    codes = {spelling(code): label for code, label in scale.codes.items()}
+    clash = [label for label in scale.labels if codes.get(spelling(label), label) != label]
+    if clash: return f"{clash[0]!r} is the name of one grade and the code of another"
     unknown = [grade for grade in [*scale.at_risk, *scale.meanings] if grade not in scale.labels]
     if unknown: return f"{unknown[0]!r} is not one of {', '.join(scale.labels)}"
     if not scale.at_risk or len(set(scale.at_risk)) == len(scale.labels): return "at_risk names some of the grades, not none and not all"

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['Prepared', 'describe_data', 'save_prepared', 'load_prepared', 'plot_parts', 'fit_and_look', 'fit_final',
-           'input_importance', 'plot_importance', 'Evaluation', 'evaluate_model', 'list_students', 'save_evaluation']
+           'shuffled_losses', 'input_importance', 'plot_importance', 'Evaluation', 'evaluate_model', 'list_students',
+           'save_evaluation']
 
 # %% ../nbs/09a_stages.ipynb #30433478
 import json
@@ -14,11 +15,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from .config import SEED, GradeclassError, digest_file
+from .config import SEED, GradeclassError
 from .data import Dataset, Split, table_digest, write_table
-from .evaluate import COLOURS, headline, log_loss, check_predictions, metrics_dict, new_figure, per_grade, plot_style, top_k
-from .features import grade_index
-from .model import GradeModel, extend_bundle, load_model, predict_table, save_model, write_json
+from .evaluate import COLOURS, headline, metrics_dict, new_figure, per_grade, plot_style, top_k
+from .features import encode_frame, grade_index
+from .model import GradeModel, extend_bundle, predict_table, write_json
 from .schema import Schema, parse_schema, schema_yaml
 from .validation import Validation
 
@@ -26,8 +27,8 @@ from .validation import Validation
 class Prepared(NamedTuple):
     "What the prepare stage hands on"
     schema: Schema
-    parts: Split
-    about: dict
+    about: dict                    # What `describe_data` says
+    parts: dict[str, pd.DataFrame] # The parts that were asked for: train, validation, test
 
 # %% ../nbs/09a_stages.ipynb #819ff135
 def describe_data(
@@ -37,11 +38,12 @@ def describe_data(
 )->dict:                # What a report says of the data, ready for JSON
     "Where the data come from, how many rows there are, and what was found"
     schema = dataset.schema
-    shares = {name: part[schema.target].value_counts().reindex(schema.grades.labels).astype(int).to_dict() for name, part in parts._asdict().items()}
-    warned = [{"check": f.check, "column": f.column, "rows": len(f.rows), "message": f.message} for f in checked.findings]
-    return {"source": Path(dataset.source).name, "digest": table_digest(dataset.frame), "schema": schema.name, "title": schema.title or schema.name,
-            "rows": len(dataset.frame), "accepted": len(checked.accepted), "refused": len(checked.refused), "notes": dataset.notes,
-            "findings": warned, "grades": shares}
+    count = lambda part: part[schema.target].value_counts().reindex(schema.grades.labels).astype(int).to_dict()
+    findings = [{"check": f.check, "column": f.column, "rows": len(f.rows), "message": f.message} for f in checked.findings]
+    return {"source": Path(dataset.source).name, "digest": table_digest(dataset.frame),
+            "schema": schema.name, "title": schema.title or schema.name,
+            "rows": len(dataset.frame), "accepted": len(checked.accepted), "refused": len(checked.refused),
+            "notes": dataset.notes, "findings": findings, "grades": {name: count(part) for name, part in parts._asdict().items()}}
 
 # %% ../nbs/09a_stages.ipynb #6de676a1
 def save_prepared(
@@ -63,21 +65,22 @@ def save_prepared(
 # %% ../nbs/09a_stages.ipynb #12f38953
 def load_prepared(
     folder:str|Path, # The prepare stage's folder
-)->Prepared:         # Schema, three parts, and the account of the data
-    "Read what `save_prepared` wrote"
+    *parts:str,      # Parts to read: train, validation, test
+)->Prepared:         # Schema, the account of the data, and the parts
+    "Read what `save_prepared` wrote; a part that is not asked for is not opened"
     folder = Path(folder)
     if not (folder/"data.json").is_file(): raise GradeclassError(f"{folder} does not hold prepared data: run the prepare stage first")
     schema = parse_schema((folder/"schema.yaml").read_text(encoding="utf-8"), "schema.yaml")
-    parts = Split(*(pd.read_parquet(folder/f"{name}.parquet") for name in Split._fields))
-    return Prepared(schema, parts, json.loads((folder/"data.json").read_text(encoding="utf-8")))
+    about = json.loads((folder/"data.json").read_text(encoding="utf-8"))
+    return Prepared(schema, about, {name: pd.read_parquet(folder/f"{name}.parquet") for name in parts})
 
 # %% ../nbs/09a_stages.ipynb #d78105fa
 def plot_parts(
-    prepared:Prepared, # Prepared data
-):                     # matplotlib Figure
+    about:dict, # What `describe_data` says
+):              # matplotlib Figure
     "Students per grade in each part"
     import seaborn as sns
-    counts = pd.DataFrame(prepared.about["grades"]).rename_axis("grade")
+    counts = pd.DataFrame(about["grades"]).rename_axis("grade")
     shares = (100*counts/counts.sum()).reset_index().melt("grade", var_name="part", value_name="share")
     with plot_style():
         figure, ax = new_figure()
@@ -92,7 +95,7 @@ def fit_and_look(
     model:GradeModel,   # Unfitted
 )->pd.DataFrame:        # What `headline` gives for the validation part
     "Fit on the training part and measure on the validation part"
-    train, validation, _ = prepared.parts
+    train, validation = prepared.parts["train"], prepared.parts["validation"]
     model.fit(train)
     return headline(grade_index(validation, prepared.schema), model.predict_proba(validation), prepared.schema.grades)
 
@@ -103,22 +106,37 @@ def fit_final(
 )->GradeModel:         # Fitted on training and validation part
     "Fit on all rows but the test part"
     from sklearn.base import clone
-    return clone(model).fit(pd.concat([prepared.parts.train, prepared.parts.validation]))
+    return clone(model).fit(pd.concat([prepared.parts["train"], prepared.parts["validation"]]))
 
 # %% ../nbs/09a_stages.ipynb #1b5f056f
+def shuffled_losses(
+    model:GradeModel,    # Fitted
+    encoded:np.ndarray,  # Encoded inputs before one-hot, shape (n, p)
+    grades:np.ndarray,   # Grade index, shape (n,)
+    column:int,          # Which input to shuffle
+    order:np.ndarray,    # Orders of the rows, shape (repeats, n)
+)->np.ndarray:           # Log loss with the input in each order, shape (repeats,)
+    "Log loss with one input shuffled, all repeats in one prediction"
+    rows = np.tile(encoded, (len(order), 1))
+    rows[:, column] = encoded[order.ravel(), column]
+    said = model.pipeline_["family"].predict_proba(model.pipeline_["encode"].arrange(rows))
+    true = said[np.arange(len(said)), np.tile(grades, len(order))]
+    return -np.log(true.clip(1e-15)).reshape(len(order), -1).mean(axis=1)
+
+# %% ../nbs/09a_stages.ipynb #fcb253ad
 def input_importance(
     model:GradeModel,    # Fitted
     frame:pd.DataFrame,  # Rows that it was not fitted on, with grades
     repeats:int=10,      # Shuffles of each column
     seed:int=SEED,       # Seed of the shuffles
 )->pd.DataFrame:         # Index: input; columns rise (mean rise of the log loss) and spread (its standard deviation), largest first
-    "How much worse the model gets when one input is shuffled (permutation importance)"
-    from sklearn.inspection import permutation_importance
-    names = [column.name for column in model.schema.inputs(model.audit)]
-    grades, once = grade_index(frame, model.schema), np.ones((1, len(frame)))
-    loss = lambda fitted, rows, y: -float(log_loss(check_predictions(y, fitted.predict_proba(rows), model.schema.grades), once)[0])
-    found = permutation_importance(model, frame[names], grades, scoring=loss, n_repeats=repeats, random_state=seed)
-    table = pd.DataFrame({"rise": found.importances_mean, "spread": found.importances_std}, index=pd.Index(names, name="input"))
+    "How much worse the model gets when one input is shuffled (permutation importance: Breiman 2001, Random Forests)"
+    columns, grades = model.schema.inputs(model.audit), grade_index(frame, model.schema)
+    encoded, rng = encode_frame(frame, columns), np.random.default_rng(seed)
+    order = rng.permuted(np.tile(np.arange(len(frame)), (repeats, 1)), axis=1)
+    base = shuffled_losses(model, encoded, grades, 0, np.arange(len(frame))[None])[0]
+    losses = np.array([shuffled_losses(model, encoded, grades, i, order) for i in range(len(columns))]) - base
+    table = pd.DataFrame({"rise": losses.mean(axis=1), "spread": losses.std(axis=1)}, index=pd.Index([c.name for c in columns], name="input"))
     return table.sort_values("rise", ascending=False)
 
 # %% ../nbs/09a_stages.ipynb #83c8feaa
@@ -169,7 +187,7 @@ def list_students(
     who = {model.schema.by_name[model.schema.id].title: table[model.schema.id]} if model.schema.id in table else {"Row": table.index}
     listed = pd.DataFrame({**who, f"Risk of {' or '.join(model.schema.grades.at_risk)}": chance, "Predicted grade": table.grade})
     if model.schema.target in frame: listed["Grade in fact"] = frame.loc[table.index, model.schema.target].astype(str)
-    return listed.set_axis(pd.RangeIndex(1, len(listed) + 1, name="Rank"))
+    return listed.set_axis(pd.RangeIndex(1, len(listed) + 1)).rename_axis(columns="Rank")
 
 # %% ../nbs/09a_stages.ipynb #1b0938d9
 def save_evaluation(

@@ -13,10 +13,24 @@ def no_telemetry():
 
 @pytest.fixture(scope="session")
 def real_data():
-    "Find a published table, or skip the test"
+    "Find a published table, or skip the test; a named folder without the table fails it"
     def find(name):
-        folders = [Path(os.environ["GRADECLASS_REAL_DATA"])] if os.environ.get("GRADECLASS_REAL_DATA") else []
-        found = next((folder/name for folder in [*folders, FOLDER] if (folder/name).is_file()), None)
-        if found is None: pytest.skip(f"real data not found: put {name} into data/raw/ or name its folder in GRADECLASS_REAL_DATA")
-        return found
+        named = os.environ.get("GRADECLASS_REAL_DATA")
+        found = Path(named, name) if named else FOLDER/name
+        if found.is_file(): return found
+        missing = f"real data not found: put {name} into data/raw/ or name its folder in GRADECLASS_REAL_DATA"
+        return pytest.fail(missing) if named else pytest.skip(missing)
     return find
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    "Bundle of a small model of the students sample, trained once for each test process"
+    from gradeclass.data import load, split
+    from gradeclass.model import GradeModel, save_model
+    from gradeclass.samples import sample_path
+    from gradeclass.validation import validate
+    dataset = load(sample_path("students"), "students")
+    train = split(validate(dataset).accepted, dataset.schema).train
+    bundle = tmp_path_factory.mktemp("trained")/"bundle"
+    save_model(GradeModel(dataset.schema, params={"rounds": 20, "patience": None}).fit(train), bundle)
+    return bundle

@@ -1,0 +1,50 @@
+# gradeclass: `make run` and `make test` are all that a newcomer needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+export JUPYTER_PREFER_ENV_PATH := 1
+export DO_NOT_TRACK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check lab notebooks lock clean
+
+help: ## Show this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+
+setup: $(STAMP) ## Make the environment in .venv from the lock file (done by the others when needed)
+
+$(STAMP): requirements.lock settings.ini setup.py pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'gradeclass needs Python 3.11 or newer: make PYTHON=python3.11 ...'; exit 1; }
+	@echo 'Setting up .venv (once, about a minute)'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --requirement requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+run: $(STAMP) ## Prepare, train, evaluate; print the report's path. ARGS="-p seed=7" passes options on
+	@$(BIN)/gradeclass run $(ARGS)
+
+test: $(STAMP) check ## Notebook checks, nbdev_test and pytest
+	@$(BIN)/nbdev_test --n_workers 2
+	@$(BIN)/python -m pytest -n 2 $(ARGS)
+
+check: $(STAMP) ## Notebooks are clean and in step with the modules; ruff
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tests/check_notebooks.py
+	@$(BIN)/ruff check gradeclass tests benchmarks setup.py
+
+lab: $(STAMP) ## Open the notebooks in JupyterLab
+	@$(BIN)/jupyter lab nbs
+
+notebooks: $(STAMP) ## Run the library notebooks top to bottom and keep their outputs
+	@cd nbs && for nb in *.ipynb; do ../$(BIN)/jupyter nbconvert --log-level=ERROR --to notebook --execute --inplace $$nb || exit 1; done
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/nbdev_clean
+
+lock: $(STAMP) ## Resolve requirements.lock anew from settings.ini
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --custom-compile-command 'make lock' \
+	  --no-emit-package gradeclass setup.py --output-file requirements.lock $(ARGS)
+
+clean: ## Remove the environment, builds and everything under outputs/
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find outputs -mindepth 1 ! -name .gitkeep -delete
