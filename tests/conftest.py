@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).parent.parent/"data"/"raw"
+QUICK = {"family": "xgboost", "params": "{rounds: 5, patience: null}", "resamples": "50"}  # Parameters of a run that takes seconds
 
 @pytest.fixture(scope="session", autouse=True)
 def no_telemetry():
@@ -34,3 +35,14 @@ def trained(tmp_path_factory):
     bundle = tmp_path_factory.mktemp("trained")/"bundle"
     save_model(GradeModel(dataset.schema, params={"rounds": 20, "patience": None}).fit(train), bundle)
     return bundle
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory):
+    "One quick run over the built-in sample, shared by all test processes; other runs may add to its folder"
+    import fcntl
+    from gradeclass.runner import run_pipeline
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with open(shared/"finished_run.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return run_pipeline("sample", parameters=QUICK, outputs=shared/"finished_run")
