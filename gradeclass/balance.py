@@ -58,7 +58,11 @@ class Balancer(BaseEstimator):
     ):
         self.method, self.categorical, self.seed = method, categorical, seed
 
-    def fit_resample(self, X, y)->tuple[np.ndarray, np.ndarray]:
+    def fit_resample(
+        self,
+        X, # Encoded rows, gaps allowed, shape (n, p)
+        y, # Grade of each row, shape (n,)
+    )->tuple[np.ndarray, np.ndarray]: # More rows, and their grades
         "Rows and grades with rare grades filled up to the most frequent one"
         if self.method not in METHODS: raise GradeclassError(f"no balance {self.method}: use one of {', '.join(METHODS)}")
         X, y = check_X_y(X, y, dtype=float, ensure_all_finite="allow-nan")

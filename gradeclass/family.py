@@ -33,8 +33,14 @@ class GradeFamily(ClassifierMixin, BaseEstimator):
     "What families share: checked input, probabilities for every grade of the scale, the most probable grade"
     one_hot = False  # Whether categories come as 0/1 columns
 
-    def fit(self, X, y, sample_weight=None, score=None)->"GradeFamily":
-        "Fit on encoded rows (gaps allowed) and grades: positions on the scale where `n_grades` is given, any labels else"
+    def fit(
+        self,
+        X,                  # Encoded rows, gaps allowed, shape (n, p)
+        y,                  # Positions on the scale where `n_grades` is given, any labels else, shape (n,)
+        sample_weight=None, # Weight of each row, shape (n,)
+        score=None,         # Score of each row where there is one, shape (n,)
+    )->"GradeFamily":       # The family, fitted
+        "Check rows and grades, and fit"
         X, y = validate_data(self, X, y, dtype=float, ensure_all_finite="allow-nan")
         check_classification_targets(y)
         if self.n_grades is None: self.classes_, y = np.unique(y, return_inverse=True)
@@ -44,16 +50,26 @@ class GradeFamily(ClassifierMixin, BaseEstimator):
         self._fit(X, y.astype(int), weight, score)
         return self
 
-    def predict_proba(self, X)->np.ndarray:
-        "Probability of each grade, shape (n, grades)"
+    def predict_proba(
+        self,
+        X,            # Encoded rows, shape (n, p)
+    )->np.ndarray:    # Shape (n, grades)
+        "Probability of each grade"
         check_is_fitted(self)
         return self._probability(validate_data(self, X, reset=False, dtype=float, ensure_all_finite="allow-nan"))
 
-    def predict(self, X)->np.ndarray:
-        "The most probable grade, shape (n,)"
+    def predict(
+        self,
+        X,            # Encoded rows, shape (n, p)
+    )->np.ndarray:    # Shape (n,)
+        "The most probable grade"
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
-    def restore(self, n_grades:int, n_features:int)->"GradeFamily":
+    def restore(
+        self,
+        n_grades:int,   # Grades of the scale
+        n_features:int, # Encoded columns
+    )->"GradeFamily":   # The family, ready to predict
         "Set what `fit` would have set, for a family read from files"
         self.classes_, self.n_features_in_ = np.arange(n_grades), n_features
         return self

@@ -104,24 +104,37 @@ class SchemaEncoder(TransformerMixin, BaseEstimator):
     ):
         self.schema, self.audit, self.one_hot = schema, audit, one_hot
 
-    def fit(self, X:pd.DataFrame, y=None)->"SchemaEncoder":
+    def fit(
+        self,
+        X:pd.DataFrame, # Rows of students
+        y=None,         # Not used
+    )->"SchemaEncoder": # The encoder
         "Note the columns; nothing is learnt from the rows"
         if self.schema is None: validate_data(self, X, dtype=float, ensure_all_finite="allow-nan")
         else: self.columns_ = self.schema.inputs(self.audit)
         self.fitted_ = True
         return self
 
-    def transform(self, X:pd.DataFrame)->np.ndarray:
-        "Encode rows, shape (n, columns)"
+    def transform(
+        self,
+        X:pd.DataFrame, # Rows of students, n of them
+    )->np.ndarray:      # Shape (n, encoded columns)
+        "Encode rows"
         check_is_fitted(self)
         if self.schema is None: return validate_data(self, X, reset=False, dtype=float, ensure_all_finite="allow-nan")
         return self.arrange(encode_frame(X, self.columns_))
 
-    def arrange(self, encoded:np.ndarray)->np.ndarray:
-        "Encoded columns, shape (n, inputs), as the model takes them: categories spread where `one_hot` says so"
+    def arrange(
+        self,
+        encoded:np.ndarray, # What `encode_frame` gives, shape (n, inputs)
+    )->np.ndarray:          # Shape (n, encoded columns)
+        "Encoded columns as the model takes them: categories spread where `one_hot` says so"
         return spread_codes(encoded, self.columns_) if self.one_hot else encoded
 
-    def get_feature_names_out(self, input_features=None)->np.ndarray:
+    def get_feature_names_out(
+        self,
+        input_features=None, # Not used
+    )->np.ndarray:           # Shape (encoded columns,)
         "Names of the encoded columns"
         check_is_fitted(self)
         if self.schema is None: names = getattr(self, "feature_names_in_", [f"x{i}" for i in range(self.n_features_in_)])

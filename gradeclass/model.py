@@ -57,7 +57,12 @@ class GradeModel(ClassifierMixin, BaseEstimator):
         self.schema, self.family, self.balance = schema, family, balance
         self.audit, self.seed, self.params = audit, seed, params
 
-    def fit(self, frame:pd.DataFrame, y=None, sample_weight=None)->"GradeModel":
+    def fit(
+        self,
+        frame:pd.DataFrame, # Students with grades, n of them
+        y=None,             # Not used: the grade is a column of the frame
+        sample_weight=None, # Weight of each row, shape (n,)
+    )->"GradeModel":        # The model, fitted
         "Fit on rows that hold inputs and grade; a leak is refused"
         from gradeclass.balance import METHODS
         if self.balance not in METHODS: raise ModelError(f"no balance {self.balance}: use one of {', '.join(METHODS)}")
@@ -89,21 +94,33 @@ class GradeModel(ClassifierMixin, BaseEstimator):
         known = encode_column(frame[score], self.schema.by_name[score]) if score in frame else None
         return {"family__sample_weight": weight, "family__score": known}
 
-    def predict_proba(self, frame:pd.DataFrame)->np.ndarray:
-        "Probability of each grade, best to worst, shape (n, grades)"
+    def predict_proba(
+        self,
+        frame:pd.DataFrame, # Students, n of them
+    )->np.ndarray:          # Shape (n, grades)
+        "Probability of each grade, best to worst"
         check_is_fitted(self, "pipeline_")
         return self.pipeline_.predict_proba(frame)
 
-    def predict_index(self, frame:pd.DataFrame)->np.ndarray:
-        "Position of the most probable grade on the scale, 0 is best, shape (n,)"
+    def predict_index(
+        self,
+        frame:pd.DataFrame, # Students, n of them
+    )->np.ndarray:          # Shape (n,)
+        "Position of the most probable grade on the scale, 0 is best"
         return self.predict_proba(frame).argmax(axis=1)
 
-    def predict(self, frame:pd.DataFrame)->np.ndarray:
-        "The most probable grade of each student, shape (n,)"
+    def predict(
+        self,
+        frame:pd.DataFrame, # Students, n of them
+    )->np.ndarray:          # Shape (n,)
+        "The most probable grade of each student"
         return self.classes_[self.predict_index(frame)]
 
-    def predict_at_risk(self, frame:pd.DataFrame)->np.ndarray:
-        "Probability of an at-risk grade, shape (n,)"
+    def predict_at_risk(
+        self,
+        frame:pd.DataFrame, # Students, n of them
+    )->np.ndarray:          # Shape (n,)
+        "Probability of an at-risk grade"
         return self.predict_proba(frame)[:, self.schema.grades.at_risk_index].sum(axis=1)
 
 # %% ../nbs/04_model.ipynb #1a2901bd
@@ -205,8 +222,11 @@ class FittedSteps:
     def __getitem__(self, name:str):
         return self.steps[name]
 
-    def predict_proba(self, frame:pd.DataFrame)->np.ndarray:
-        "Probability of each grade, shape (n, grades)"
+    def predict_proba(
+        self,
+        frame:pd.DataFrame, # Students, n of them
+    )->np.ndarray:          # Shape (n, grades)
+        "Probability of each grade"
         return self["family"].predict_proba(self["encode"].transform(frame))
 
 # %% ../nbs/04_model.ipynb #a72b21cf

@@ -291,7 +291,10 @@ class Worker:
         message = f"stage {self.stage}: its process ended without a word (killed, or out of memory)"
         self.events.put((self, {"stage": self.stage, "event": "failed", "message": message}))
 
-    def start(self, job:Job)->None:
+    def start(
+        self,
+        job:Job, # What to execute
+    )->None:
         "Hand a job to the worker"
         self.stage = job.stage
         self.process.stdin.write(json.dumps(asdict(job)) + "\n")
@@ -328,7 +331,10 @@ class Run:
     metrics: dict
     report: Path | None = None
 
-    def folder(self, stage:str)->Path:
+    def folder(
+        self,
+        stage:str, # Name of a stage
+    )->Path:       # Its results
         "The folder of one stage"
         return next(result.folder for result in self.stages if result.name == stage)
 
@@ -386,7 +392,10 @@ class Pipeline:
         self.parameters, self.outputs, self.stages, self.jobs, self.on_event = parameters, outputs, stages, jobs, on_event
         self.done, self.started, self.workers, self.events = {}, {}, [], queue.Queue()
 
-    def job(self, stage:Stage)->Job:
+    def job(
+        self,
+        stage:Stage, # A stage that can begin
+    )->Job:          # What a worker needs to know
         "The job of a stage whose needs are done"
         parameters = {name: self.parameters.get(name, default) for name, default in read_parameters(stage.path).items() if not is_folder(name)}
         key = stage_key(stage, parameters, stage_inputs(stage, parameters, self.done))
@@ -399,13 +408,20 @@ class Pipeline:
         "Stages whose needs are done and that have not begun"
         return [s for s in self.stages if s.name not in self.started and all(need in self.done for need in s.needs)]
 
-    def finish(self, job:Job, cached:bool)->None:
+    def finish(
+        self,
+        job:Job,     # A job whose folder is there
+        cached:bool, # Whether it was there before
+    )->None:
         "Take a stage's result"
         seconds = json.loads(Path(job.folder, RECORD).read_text())["seconds"]
         self.done[job.stage] = StageResult(job.stage, job.key, Path(job.folder), cached, seconds)
         self.on_event({"stage": job.stage, "event": "cached" if cached else "done", "seconds": seconds})
 
-    def begin(self, stage:Stage)->None:
+    def begin(
+        self,
+        stage:Stage, # A stage that can begin
+    )->None:
         "Take a stage from the store, or hand it to a worker"
         job = self.job(stage)
         self.started[stage.name] = job
