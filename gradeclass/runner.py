@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['STAGES', 'RECORD', 'EXECUTED', 'Stage', 'StageError', 'read_cells', 'read_parameters', 'is_folder',
            'known_parameters', 'convert_parameter', 'wanted', 'check_parameters', 'notebook_digest', 'content_digest',
-           'stage_key', 'outputs_digest', 'Job', 'register_engine', 'error_names', 'explain_failure', 'execute_job',
-           'keep_failed', 'work', 'Worker', 'tempfile_log', 'StageResult', 'Run', 'remove_leftovers', 'is_alive',
-           'stage_inputs', 'Pipeline', 'choose_data', 'existing_file', 'known_file', 'run_pipeline', 'choose_schema',
-           'new_run_id', 'record_run', 'open_stage', 'run_needed']
+           'stage_key', 'outputs_digest', 'Job', 'register_engine', 'error_names', 'explain_failure', 'private_kernel',
+           'execute_job', 'keep_failed', 'work', 'Worker', 'tempfile_log', 'StageResult', 'Run', 'remove_leftovers',
+           'is_alive', 'stage_inputs', 'Pipeline', 'choose_data', 'existing_file', 'known_file', 'run_pipeline',
+           'choose_schema', 'new_run_id', 'record_run', 'open_stage', 'run_needed']
 
 # %% ../nbs/10_runner.ipynb #9316f3fa
 import ast
@@ -221,6 +221,12 @@ def explain_failure(
     return f"stage {job.stage} failed in cell {error.cell_index + 1}: {error.ename}: {error.evalue} (executed notebook: {job.failed})"
 
 # %% ../nbs/10_runner.ipynb #98c6fa82
+def private_kernel()->dict: # Options for papermill's engine
+    "Talk to the kernel over sockets that only this user can open, where the system has them"
+    from traitlets.config import Config
+    return {"config": Config({"KernelManager": {"transport": "ipc"}})} if os.name == "posix" else {}
+
+# %% ../nbs/10_runner.ipynb #55388c38
 def execute_job(
     job:Job,          # What to execute
     on_cell:Callable, # Called with (cells done, cells in all)
@@ -233,7 +239,7 @@ def execute_job(
         executed = part/EXECUTED
         try:
             papermill.execute_notebook(job.notebook, executed, {**job.parameters, "out_folder": str(part)}, engine_name=register_engine(on_cell),
-                                       progress_bar=False, cwd=job.home, start_timeout=120)
+                                       progress_bar=False, cwd=job.home, start_timeout=120, **private_kernel())
             missing = [name for name in job.outputs if not (part/name).exists()]
             if missing: raise StageError(f"the notebook ended without writing {', '.join(missing)}")
         except Exception as error:
