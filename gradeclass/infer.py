@@ -411,6 +411,8 @@ def infer_schema(
     found = guess_bands(table[inputs], grades, order, bool(reason))
     giving_away = {bands.column: as_score(bands, table[bands.column], chosen=bands is found[0]) for bands in found}
     columns = [giving_away.get(column.name, column) for column in columns]
+    if not any(column.role == "feature" for column in columns):
+        raise SchemaError(f"no column can be an input: {', '.join(f'{column.name} is taken as {column.role}' for column in columns)}")
     scale = guess_scale(found[0].grades if found else order, reason, found[0] if found else None)
     try: return Schema(name=name, columns=columns, grades=scale)
     except ValidationError as error: raise SchemaError(describe_mistake(error, [column.model_dump() for column in columns])) from None

@@ -188,6 +188,8 @@ REQUESTS = [
     Bad("synthesise_no_student", nothing, "data synthesise -o out.csv -n 0", ("0 students", "1 or more")),
     Bad("infer_unknown_target", write(), "schema infer students.csv --target Grad", ("no column Grad", "did you mean GradeClass?")),
     Bad("infer_numeric_target", write(), "schema infer students.csv --target GPA -o out.csv", ("GPA", "120 different values", "cut the number into grades")),
+    Bad("infer_from_ids_alone", content("id,Grade\n1,A\n2,B\n3,A\n4,B\n5,A\n"), "schema infer students.csv --target Grade",
+        ("no column can be an input", "id is taken as id")),
     Bad("infer_empty_target", write(Final=""), "schema infer students.csv --target Final", ("Final is empty", "choose the column")),
 ]
 
