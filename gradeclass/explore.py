@@ -7,13 +7,14 @@ __all__ = ['MIN_GROUP', 'SURE', 'BOX', 'MEASURES', 'ExploreError', 'find_column'
            'describe_source', 'cell_summary', 'missing_table', 'missing_sentence', 'compact_png', 'compact_figures',
            'plot_panels', 'draw_histogram', 'plot_numeric', 'looks_drawn', 'even_sentence', 'draw_counts', 'plot_coded',
            'share_interval', 'grade_table', 'grades_sentence', 'plot_grades', 'find_score', 'score_conflicts',
-           'conflict_sentence', 'plot_score_bands', 'conflict_rows', 'conflict_place_sentence', 'plot_conflict_rows',
-           'as_numbers', 'as_design', 'explained_share', 'rank_interval', 'ratio_interval', 'direction', 'Association',
-           'associate', 'holm', 'better_with', 'association_table', 'compare_links', 'links_sentence',
-           'plot_associations', 'link_sentence', 'explains_sentence', 'precision_sentence', 'as_groups', 'grade_shares',
-           'grade_colours', 'draw_shares', 'plot_shares', 'plot_boxes', 'plot_against_grade', 'trend', 'draw_scatter',
-           'plot_score_against', 'cramers_v', 'pair_strength', 'association_matrix', 'plot_correlations',
-           'overlap_sentence', 'group_sentence', 'protected_note']
+           'conflict_sentence', 'plot_score_bands', 'counts_down', 'as_numbers', 'as_design', 'explained_share',
+           'rank_interval', 'noncentral_z', 'ratio_interval', 'direction', 'Association', 'associate', 'conflict_rows',
+           'densest_block', 'conflict_place_sentence', 'plot_conflict_rows', 'holm', 'better_with', 'association_table',
+           'compare_links', 'links_sentence', 'plot_associations', 'link_sentence', 'explains_sentence',
+           'precision_sentence', 'as_groups', 'grade_shares', 'grade_colours', 'draw_shares', 'plot_shares',
+           'plot_boxes', 'plot_against_grade', 'trend', 'draw_scatter', 'plot_score_against', 'cramers_v',
+           'pair_strength', 'association_matrix', 'plot_correlations', 'overlap_sentence', 'group_sentence',
+           'protected_note']
 
 # %% ../nbs/06a_explore.ipynb #5cd5a696
 import io
@@ -29,7 +30,7 @@ from .config import GradeclassError
 from .data import coded_columns
 from .evaluate import COLOURS, legend_below, new_figure, plot_style
 from .samples import grade_positions
-from .schema import Column, Schema
+from .schema import Column, Schema, spelling
 
 # %% ../nbs/06a_explore.ipynb #3a3d8a9c
 class ExploreError(GradeclassError):
@@ -136,12 +137,12 @@ def missing_sentence(
 # %% ../nbs/06a_explore.ipynb #0503483d
 def compact_png(
     figure:object, # matplotlib Figure
-)->bytes:          # PNG with a palette of 128 colours
+)->bytes:          # PNG with a palette of 256 colours
     "A figure as a small PNG"
     from PIL import Image
     full, small = io.BytesIO(), io.BytesIO()
-    figure.savefig(full, format="png", dpi="figure", bbox_inches="tight")
-    Image.open(full).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
+    figure.savefig(full, format="png", dpi=85, bbox_inches="tight")
+    Image.open(full).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
     return small.getvalue()
 
 # %% ../nbs/06a_explore.ipynb #c5fbb158
@@ -367,66 +368,22 @@ def plot_score_bands(
         legend_below(figure, ax)
     return figure
 
-# %% ../nbs/06a_explore.ipynb #c09c1b6e
-def conflict_rows(
-    frame:pd.DataFrame, # Clean table, in the order of its file
-    schema:Schema,      # What it holds; its grades have cuts
-)->pd.Series:           # Whether the grade contradicts the score; rows with both, in file order
-    "Which rows contradict their score"
-    score_conflicts(frame, schema)
-    known = frame[[schema.score, schema.target]].dropna()
-    wrong = grade_positions(known[schema.score].to_numpy(), schema) != known[schema.target].cat.codes
-    return wrong.sort_index()
-
-# %% ../nbs/06a_explore.ipynb #485276a7
-def conflict_place_sentence(
-    frame:pd.DataFrame, # Clean table, in the order of its file
-    schema:Schema,      # What it holds; its grades have cuts
-)->str:                 # Markdown, one or two sentences
-    "Whether contradictions are scattered over the file or lie in one part of it"
-    from scipy.stats import kstest
-    wrong = conflict_rows(frame, schema)
-    places = np.flatnonzero(wrong)
-    if len(places) < MIN_GROUP: return "Too few grades contradict their score to say where in the file they lie."
-    p = kstest((places + 0.5)/len(wrong), "uniform").pvalue
-    if p >= SURE: return f"They are scattered over the file as chance would scatter them (Kolmogorov-Smirnov test, {p_value(p)})."
-    first, last = (int(place) for place in np.quantile(places, [0.05, 0.95], method="nearest"))
-    share = "nine in ten"
-    if np.ptp(places) < len(wrong)/2: first, last, share = places[0], places[-1], "all of them"
-    block = wrong.iloc[first:last + 1]
-    return (f"**They are not scattered evenly over the file** (Kolmogorov-Smirnov test, {p_value(p)}): {share} lie in rows "
-            f"{wrong.index[first]} to {wrong.index[last]}, {percent(len(block)/len(wrong))} of the table, where {percent(block.mean())} of "
-            f"the grades contradict the score. Elsewhere it is {percent((wrong.sum() - block.sum())/max(1, len(wrong) - len(block)))}. "
-            "Ask what happened to these rows.")
-
-# %% ../nbs/06a_explore.ipynb #3960f873
-def plot_conflict_rows(
-    frame:pd.DataFrame, # Clean table, in the order of its file
-    schema:Schema,      # What it holds; its grades have cuts
-)->object:              # matplotlib Figure
-    "Share of grades that contradict the score, along the file"
-    wrong = conflict_rows(frame, schema)
-    part = np.arange(len(wrong))*40//max(1, len(wrong))
-    shares = wrong.groupby(part).mean()
-    starts = pd.Series(wrong.index).groupby(part).min()
-    with plot_style():
-        figure, ax = new_figure(6.5, 2.6)
-        ax.bar(starts, 100*shares, width=np.diff([*starts, wrong.index.max() + 1]), align="edge", color=COLOURS[1], edgecolor="white")
-        ax.axhline(100*wrong.mean(), color="black", linewidth=1, linestyle="--", label=f"whole table: {percent(wrong.mean())}")
-        ax.set(title="Where grades contradict the score", xlabel="Row of the file", ylabel="Share of rows (%)", ylim=(0, None))
-        ax.legend(loc="upper left")
-        ax.grid(False, axis="x")
-    return figure
-
 # %% ../nbs/06a_explore.ipynb #58d55517
+def counts_down(
+    column:Column, # Coded column
+)->bool:           # True for grades, which go from best to worst, and for flags that put 'yes' first
+    "Whether the first code means most"
+    return column.role == "target" or (column.kind == "flag" and spelling(column.labels[0]) in ("yes", "true"))
+
+# %% ../nbs/06a_explore.ipynb #d19f883e
 def as_numbers(
     cells:pd.Series, # One clean column
     column:Column,   # What it is
-)->pd.Series:        # float64; for grades, higher is better
+)->pd.Series:        # float64; for grades, higher is better; for flags, yes is 1
     "Numbers that keep the order of the cells"
     if not column.codes: return cells.astype("float64")
     position = cells.cat.codes.astype("float64").where(cells.notna())
-    return len(column.codes) - 1 - position if column.role == "target" else position
+    return len(column.codes) - 1 - position if counts_down(column) else position
 
 # %% ../nbs/06a_explore.ipynb #a09029e0
 def as_design(
@@ -464,6 +421,17 @@ def rank_interval(
     return 0.0 if crosses else math.tanh(middle - half), math.tanh(middle + half)
 
 # %% ../nbs/06a_explore.ipynb #c8952a25
+def noncentral_z(
+    seen:float,   # F, as observed
+    used:int,     # Degrees of freedom above
+    left:int,     # Degrees of freedom below
+    effect:float, # Noncentrality
+)->float:         # Standard normal deviate
+    "How far an observed F lies above what an effect leads to expect (Abramowitz and Stegun, 26.6.27)"
+    above, root = 2*(used + 2*effect)/(9*(used + effect)**2), (used*seen/(used + effect))**(1/3)
+    return (root*(1 - 2/(9*left)) - (1 - above))/math.sqrt(above + 2/(9*left)*root**2)
+
+# %% ../nbs/06a_explore.ipynb #37b90e8d
 def ratio_interval(
     share:float, # Share of variance explained, unadjusted
     used:int,    # Degrees of freedom that the groups use
@@ -471,15 +439,14 @@ def ratio_interval(
 )->tuple[float, float]: # Lower and upper end of the square root, from 0 to 1
     "95 % interval of a correlation ratio"
     from scipy.optimize import brentq
-    from scipy.stats import f, ncf
     if share > 1 - 1e-9: return 1.0, 1.0
     seen, size = share/(1 - share)*left/used, left + used + 1
-    def root(level):
-        gap = lambda size_of_effect: ncf.cdf(seen, used, left, size_of_effect) - level
-        if f.cdf(seen, used, left) <= level: return 0.0
-        effect = brentq(gap, 1e-9, 10*used*(seen + 10))
+    def end(z):
+        gap = lambda effect: noncentral_z(seen, used, left, effect) - z
+        if gap(0) <= 0: return 0.0
+        effect = brentq(gap, 0, 100*(used*seen + size))
         return math.sqrt(effect/(effect + size))
-    return root(0.975), root(0.025)
+    return end(1.96), end(-1.96)
 
 # %% ../nbs/06a_explore.ipynb #c71e1ea0
 def direction(
@@ -524,6 +491,67 @@ def associate(
     sign = direction(ranks, design, base) if column.kind != "category" else 0
     return Association(math.sqrt(share), *rank_interval(math.sqrt(share), left), p, sign, len(rows))
 
+# %% ../nbs/06a_explore.ipynb #c09c1b6e
+def conflict_rows(
+    frame:pd.DataFrame, # Clean table, in the order of its file
+    schema:Schema,      # What it holds; its grades have cuts
+)->pd.Series:           # Whether the grade contradicts the score; rows with both, in file order
+    "Which rows contradict their score"
+    score_conflicts(frame, schema)
+    known = frame[[schema.score, schema.target]].dropna()
+    wrong = grade_positions(known[schema.score].to_numpy(), schema) != known[schema.target].cat.codes
+    return wrong.sort_index()
+
+# %% ../nbs/06a_explore.ipynb #485276a7
+def densest_block(
+    wrong:np.ndarray, # True where a row contradicts, in file order, shape (n,)
+)->tuple[int, int]:   # First and last position
+    "The stretch of rows with the most contradictions above three times their mean share"
+    total = np.concatenate([[0], np.cumsum(wrong - min(0.5, 3*np.mean(wrong)))])
+    last = int(np.argmax(total - np.minimum.accumulate(total)))
+    return int(np.argmin(total[:last + 1])), max(0, last - 1)
+
+# %% ../nbs/06a_explore.ipynb #cce289cd
+def conflict_place_sentence(
+    frame:pd.DataFrame, # Clean table, in the order of its file
+    schema:Schema,      # What it holds; its grades have cuts
+)->str:                 # Markdown, one or two sentences
+    "Whether contradictions are scattered over the file or lie in one part of it"
+    from scipy.stats import kstest
+    wrong = conflict_rows(frame, schema)
+    places = np.flatnonzero(wrong)
+    if len(places) < MIN_GROUP: return "Too few grades contradict their score to say where in the file they lie."
+    p = kstest((places + 0.5)/len(wrong), "uniform").pvalue
+    if p >= SURE: return f"They are scattered over the file as chance would scatter them (Kolmogorov-Smirnov test, {p_value(p)})."
+    first, last = densest_block(wrong.to_numpy())
+    block = wrong.iloc[first:last + 1]
+    grade, score = find_column(frame, schema, schema.target), find_score(frame, schema)
+    inside, outside = (associate(rows, grade, score) for rows in (frame.loc[block.index], frame.drop(index=block.index)))
+    rest = percent((wrong.sum() - block.sum())/max(1, len(wrong) - len(block)))
+    return (f"**They are not scattered evenly over the file** (Kolmogorov-Smirnov test, {p_value(p)}): they crowd in rows "
+            f"{wrong.index[first]} to {wrong.index[last]}, {percent(len(block)/len(wrong))} of the table, where {percent(block.mean())} of "
+            f"the grades contradict the score. Elsewhere it is {rest}. Grade and score go together with a strength of "
+            f"{inside.strength:.2f} in these rows and of {outside.strength:.2f} elsewhere. Ask what happened to these rows.")
+
+# %% ../nbs/06a_explore.ipynb #3960f873
+def plot_conflict_rows(
+    frame:pd.DataFrame, # Clean table, in the order of its file
+    schema:Schema,      # What it holds; its grades have cuts
+)->object:              # matplotlib Figure
+    "Share of grades that contradict the score, along the file"
+    wrong = conflict_rows(frame, schema)
+    part = np.arange(len(wrong))*40//max(1, len(wrong))
+    shares = wrong.groupby(part).mean()
+    starts = pd.Series(wrong.index).groupby(part).min()
+    with plot_style():
+        figure, ax = new_figure(6.5, 2.6)
+        ax.bar(starts, 100*shares, width=np.diff([*starts, wrong.index.max() + 1]), align="edge", color=COLOURS[1], edgecolor="white")
+        ax.axhline(100*wrong.mean(), color="black", linewidth=1, linestyle="--", label=f"whole table: {percent(wrong.mean())}")
+        ax.set(title="Where grades contradict the score", xlabel="Row of the file", ylabel="Share of rows (%)", ylim=(0, None))
+        ax.legend(loc="upper left")
+        ax.grid(False, axis="x")
+    return figure
+
 # %% ../nbs/06a_explore.ipynb #31893032
 def holm(
     p:pd.Series, # Uncorrected p values; NaN where there is none
@@ -542,7 +570,9 @@ def better_with(
 )->str:                 # Such as 'less', 'Very High' or 'Course 7'
     "The end, or the group, that goes with better grades"
     if sign and not column.codes: return "more" if sign > 0 else "less"
-    if sign: return str(frame[column.name].cat.remove_unused_categories().cat.categories[-1 if sign > 0 else 0])
+    if sign:
+        given = frame[column.name].cat.remove_unused_categories().cat.categories
+        return str(given[-1 if (sign > 0) != counts_down(column) else 0])
     groups = as_numbers(frame[outcome.name], outcome).groupby(frame[column.name], observed=True)
     means = groups.mean()[groups.count() >= MIN_GROUP].dropna()
     return str(means.idxmax()) if len(means) else ""
@@ -756,8 +786,9 @@ def plot_against_grade(
 )->object:              # matplotlib Figure
     "One column against the grade: boxes for numbers, stacked shares for answers"
     if column == schema.target: raise ExploreError(f"{column} is the grade itself: use plot_grades")
-    groups = as_groups(frame[column], find_column(frame, schema, column))
+    shown = find_column(frame, schema, column)
     find_column(frame, schema, schema.target)
+    groups = as_groups(frame[column], shown)
     return (plot_boxes if groups is None else plot_shares)(frame, schema, column)
 
 # %% ../nbs/06a_explore.ipynb #28106bb6
@@ -783,7 +814,7 @@ def draw_scatter(
     means = pd.DataFrame({"x": x, "y": y}).groupby(tenths).mean()
     ends = np.array([x.min(), x.max()])
     if not math.isnan(slope):
-        ax.plot(ends, intercept + slope*ends, color=COLOURS[1], linewidth=2, label=f"Line: {slope:+.3g} per unit, R² {share:.2f}")
+        ax.plot(ends, intercept + slope*ends, color=COLOURS[1], linewidth=2, label=f"Line: {slope:+.2g} per unit, R² {share:.2f}")
     ax.plot(means.x, means.y, "o", color="black", markersize=5, label="Mean of each tenth of the students")
 
 # %% ../nbs/06a_explore.ipynb #0a5e6f08
@@ -841,6 +872,7 @@ def association_matrix(
     "How strongly each pair of columns goes together"
     wanted = schema.names("feature", "audit", "score", "target")
     chosen = names or [name for name in wanted if name in frame and frame[name].notna().any()]
+    if len(chosen) < 2: raise ExploreError("the table has fewer than two columns with values: there is nothing to compare")
     columns = [find_column(frame, schema, name) for name in chosen]
     matrix = np.eye(len(columns))
     for row, first in enumerate(columns):
@@ -867,7 +899,7 @@ def plot_correlations(
     with plot_style():
         figure, ax = new_figure(8 if many else 7.5, 7.6 if many else 5.6)
         above = np.triu(np.ones(named.shape, dtype=bool), 1)
-        sns.heatmap(named, mask=above, annot=written, fmt="", cmap="RdBu", vmin=-1, vmax=1, linewidths=0.5,
+        sns.heatmap(named, mask=above, annot=written, fmt="", cmap=sns.color_palette("RdBu", 21), vmin=-1, vmax=1, linewidths=0.5,
                     annot_kws={"size": 5.5 if many else 8}, cbar_kws={"shrink": 0.6, "label": "Association"}, xticklabels=True,
                     yticklabels=True, ax=ax)
         ax.set(title="Which columns go together", xlabel=MEASURES)
@@ -883,6 +915,7 @@ def overlap_sentence(
 )->str:                 # Markdown, one sentence
     "Which inputs say much the same"
     names = [column.name for column in schema.inputs(audit=True) if column.name in frame and frame[column.name].notna().any()]
+    if len(names) < 2: return "Fewer than two inputs have values: there is nothing to compare."
     matrix, title = association_matrix(frame, schema, names), lambda name: schema.by_name[name].title
     pairs = {(names[j], names[i]): matrix.iloc[i, j] for i in range(len(names)) for j in range(i) if abs(matrix.iloc[i, j]) > 0}
     if not pairs: return "No pair of inputs varies enough to compare."
