@@ -518,7 +518,7 @@ def write_table(
     if not writer: raise DataError(f"{path.name} is of an unknown kind: write .csv, .xlsx or .parquet")
     try:
         with whole_file(path) as part, open(part, "wb") as file: writer(frame, file)
-    except (OSError, ValueError) as error: raise DataError(f"{path} cannot be written: {error}") from None
+    except (OSError, ValueError) as error: raise DataError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}") from None
     return path
 
 # %% ../nbs/02_data.ipynb #bed4188b

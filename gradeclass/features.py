@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['encode_column', 'UnknownValueWarning', 'warn_unknown', 'find_columns', 'encode_frame', 'spread_codes', 'spread_names',
-           'SchemaEncoder', 'LeakError', 'LeakWarning', 'check_roles', 'leak_reason', 'lone_accuracy', 'check_leaks',
-           'grade_index']
+           'SchemaEncoder', 'LeakError', 'LeakWarning', 'check_roles', 'looks_like_id', 'leak_reason', 'lone_accuracy',
+           'check_leaks', 'grade_index']
 
 # %% ../nbs/03_features.ipynb #7a3f4a1b
 import warnings
@@ -167,6 +167,14 @@ def check_roles(
             raise LeakError(f"{name} cannot be an input: its role is {role}; use {', '.join(c.name for c in schema.inputs())}")
 
 # %% ../nbs/03_features.ipynb #25e212c7
+def looks_like_id(
+    values:np.ndarray, # A numeric input without its gaps, shape (n,)
+)->bool:               # Whether they are running numbers
+    "Whether numbers count the students: whole, all different, and close together (an income is whole too, but spread out)"
+    if len(values) <= 50 or not np.all(values % 1 == 0): return False
+    return len(np.unique(values)) == len(values) and np.ptp(values) < 10*len(values)
+
+# %% ../nbs/03_features.ipynb #7adbf364
 def leak_reason(
     values:np.ndarray,          # One encoded input, shape (n,)
     grades:np.ndarray,          # Grade index, shape (n,)
@@ -181,8 +189,7 @@ def leak_reason(
     if score is not None and known.sum() > 10 and np.ptp(values[known]) > 0:
         both = known & ~np.isnan(score)
         if abs(np.corrcoef(values[both], score[both])[0, 1]) > 0.9999: return "is a copy of the score"
-    whole = is_number and known.sum() > 50 and np.all(values[known] % 1 == 0)
-    return "has a value of its own for every student, as an id has" if whole and len(np.unique(values[known])) == known.sum() else ""
+    return "has a value of its own for every student, as an id has" if is_number and looks_like_id(values[known]) else ""
 
 # %% ../nbs/03_features.ipynb #b6fa020c
 def lone_accuracy(

@@ -84,8 +84,9 @@ def make_card(
 )->dict:         # Texts of a card
     "A share with its interval, in percent"
     if figure["value"] is None: return {"value": "–", "words": words, "range": "cannot be said with this table"}
-    percent = {key: round(100*figure[key]) for key in ("value", "low", "high")}
-    return {"value": f"{percent['value']} %", "words": words, "range": f"95 % interval {percent['low']}–{percent['high']} %"}
+    percent = {key: round(100*value) for key, value in figure.items() if value is not None}
+    known = f"95 % interval {percent['low']}–{percent['high']} %" if "low" in percent else "no interval was asked for"
+    return {"value": f"{percent['value']} %", "words": words, "range": known}
 
 # %% ../nbs/09b_report.ipynb #98b88d22
 def read_stage(
