@@ -351,7 +351,7 @@ def draw_need(
     "Mark the share that is at risk in fact, beside the share that is flagged"
     need = 100*table["value"][table.rate == "at_risk"].to_numpy()
     ax.plot(need, range(len(need)), "|", color="black", markersize=9, markeredgewidth=1.5, clip_on=False)
-    ax.set_xlabel("Share (%), with 95 % interval; black: at risk in fact")
+    ax.set_xlabel("Share (%); black: at risk in fact")
 
 # %% ../nbs/06d_fairness.ipynb #11e74fc5
 def plot_groups(
