@@ -300,7 +300,8 @@ def plot_grades(
                yerr=100*spread, error_kw={"linewidth": 1, "capsize": 3, "ecolor": "#444444"})
         for place, row in enumerate(table.itertuples()):
             ax.annotate(percent(row.share), (place, 100*row.high), xytext=(0, 3), textcoords="offset points", ha="center", size=9)
-        ax.set_xticks(range(len(table)), [f"{grade}\n(n = {count:,})" for grade, count in table.students.items()])
+        names = [f"{grade}\n(n = {count:,})" for grade, count in table.students.items()]
+        ax.set_xticks(range(len(table)), names, size=8 if len(table) > 6 else 10)
         ax.set(title=f"Grades of {table.students.sum():,} students", ylabel="Share of students (%)", ylim=(0, 112*table.high.max()))
         ax.set_xlabel(f"Grade, best to worst; orange: at risk ({', '.join(grades.at_risk)})")
         ax.grid(False, axis="x")
@@ -548,8 +549,8 @@ def plot_conflict_rows(
         ax.bar(starts, 100*shares, width=np.diff([*starts, wrong.index.max() + 1]), align="edge", color=COLOURS[1], edgecolor="white")
         ax.axhline(100*wrong.mean(), color="black", linewidth=1, linestyle="--", label=f"whole table: {percent(wrong.mean())}")
         ax.set(title="Where grades contradict the score", xlabel="Row of the file", ylabel="Share of rows (%)", ylim=(0, None))
-        ax.legend(loc="upper left")
         ax.grid(False, axis="x")
+        legend_below(figure, ax)
     return figure
 
 # %% ../nbs/06a_explore.ipynb #31893032
@@ -774,7 +775,8 @@ def plot_boxes(
     with plot_style():
         figure, ax = new_figure(6, 3.4)
         sns.boxplot(frame[[name, schema.target]].dropna(), x=schema.target, y=name, order=labels, **BOX, ax=ax)
-        ax.set_xticks(range(len(labels)), [f"{grade}\n(n = {counts.get(grade, 0):,})" for grade in labels])
+        names = [f"{grade}\n(n = {counts.get(grade, 0):,})" for grade in labels]
+        ax.set_xticks(range(len(labels)), names, size=8 if len(labels) > 6 else 10)
         ax.set(title=f"{column.title} by grade", xlabel="Grade, best to worst", ylabel=axis_title(column))
     return figure
 
