@@ -285,7 +285,7 @@ def fit_sets(
     y:np.ndarray,         # True grade, shape (n,)
     coverage:float=0.9,   # Share of students whose grade should be in their set
     method:str="lac",     # A name in `METHODS`
-    most:int=3,           # A set of more grades says too little
+    most:int|None=None,   # A set of more grades says too little; half of the scale unless given
 )->PredictionSets:        # Fitted
     "Find the threshold of the stated coverage"
     if method not in METHODS: raise CalibrationError(f"no method {method}: use one of {', '.join(METHODS)}")
@@ -295,7 +295,7 @@ def fit_sets(
     p = np.asarray(p, float)/np.sum(p, axis=1, keepdims=True)
     classifier, score = conformal_classifier(p.shape[1], coverage, method)
     classifier.conformalize(p, y).predict_set(p[:1])
-    return PredictionSets(min(float(score.quantiles_[0]), 1.0), coverage, method, most, len(y))
+    return PredictionSets(min(float(score.quantiles_[0]), 1.0), coverage, method, most or math.ceil(p.shape[1]/2), len(y))
 
 # %% ../nbs/06b_calibration.ipynb #b9c80d3c
 def describe_set(
