@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['XGBOOST_DEFAULTS', 'write_json', 'ModelError', 'GradeFamily', 'MajorityGrades', 'holdout_rows', 'threads_for',
-           'XGBoostGrades']
+           'XGBoostGrades', 'column_statistics', 'standardise', 'add_absent_grades', 'softmax', 'LogisticGrades']
 
 # %% ../nbs/03b_family.ipynb #50e97dcb
 import json
@@ -64,7 +64,8 @@ class GradeFamily(ClassifierMixin, BaseEstimator):
         X,            # Encoded rows, shape (n, p)
     )->np.ndarray:    # Shape (n,)
         "The most probable grade"
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        best = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[best]
 
     def restore(
         self,
@@ -199,3 +200,88 @@ class XGBoostGrades(GradeFamily):
         model.booster_ = xgb.Booster(model_file=Path(folder, "model.ubj"))
         about = json.loads(model.booster_.save_config())["learner"]["learner_model_param"]
         return model.restore(int(about["num_class"]), model.booster_.num_features())
+
+# %% ../nbs/03b_family.ipynb #0dffec86
+def column_statistics(
+    X:np.ndarray,           # Encoded rows, gaps allowed, shape (n, p)
+    weight:np.ndarray|None, # Weight of each row, shape (n,)
+)->tuple:                   # Means and standard deviations, shapes (p,); 0 and 1 for a column without values
+    "Weighted mean and standard deviation of what each column holds"
+    known = np.isfinite(X)*(np.ones(len(X)) if weight is None else weight)[:, None]
+    count, values = np.maximum(known.sum(axis=0), 1e-12), np.nan_to_num(X)
+    mean = (known*values).sum(axis=0)/count
+    scale = np.sqrt((known*(values - mean)**2).sum(axis=0)/count)
+    return mean, np.where(scale > 1e-9*np.maximum(1, np.abs(mean)), scale, 1.0)
+
+# %% ../nbs/03b_family.ipynb #cbb9516a
+def standardise(
+    X:np.ndarray,     # Encoded rows, gaps allowed, shape (n, p)
+    mean:np.ndarray,  # Mean of each column, shape (p,)
+    scale:np.ndarray, # Standard deviation of each column, shape (p,)
+)->np.ndarray:        # Shape (n, p), no gaps
+    "Columns on one scale, gaps at the mean"
+    return np.where(np.isnan(X), 0.0, (X - mean)/scale)
+
+# %% ../nbs/03b_family.ipynb #30fab413
+def add_absent_grades(
+    Z:np.ndarray,      # Standardised rows, shape (n, p)
+    y:np.ndarray,      # Grade index, shape (n,)
+    weight:np.ndarray, # Weight of each row, shape (n,)
+    n_grades:int,      # Grades of the scale
+)->tuple:              # Rows, grades and weights in which no grade is absent
+    "Give each grade that nobody has half an average student, so that it is rare and not impossible"
+    absent = np.setdiff1d(np.arange(n_grades), y[weight > 0])
+    rows = np.vstack([Z, np.zeros((len(absent), Z.shape[1]))])
+    return rows, np.r_[y, absent], np.r_[weight, np.full(len(absent), 0.5)]
+
+# %% ../nbs/03b_family.ipynb #d6c8b7ad
+def softmax(
+    scores:np.ndarray, # Shape (n, grades)
+)->np.ndarray:         # Shape (n, grades), each row sums to 1
+    "Scores as probabilities"
+    shares = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return shares/shares.sum(axis=1, keepdims=True)
+
+# %% ../nbs/03b_family.ipynb #50bedd3f
+class LogisticGrades(GradeFamily):
+    "Multinomial logistic regression on standardised columns"
+    one_hot = True
+
+    def __init__(
+        self,
+        n_grades:int|None=None, # Grades of the scale
+        C:float=1.0,            # Inverse strength of the L2 penalty, as in scikit-learn
+    ):
+        self.n_grades, self.C = n_grades, C
+
+    def _fit(self, X, y, weight, score):
+        from sklearn.linear_model import LogisticRegression
+        weight, grades = np.ones(len(X)) if weight is None else weight, len(self.classes_)
+        self.mean_, self.scale_ = column_statistics(X, weight)
+        rows = add_absent_grades(standardise(X, self.mean_, self.scale_), y, weight, grades)
+        line = LogisticRegression(C=self.C, solver="lbfgs", tol=1e-6, max_iter=2_000).fit(rows[0], rows[1], rows[2])
+        both = grades == 2  # Two grades share one line: the first one stays at zero
+        self.coef_ = np.vstack([0*line.coef_, line.coef_]) if both else np.ascontiguousarray(line.coef_)
+        self.intercept_ = np.r_[0.0, line.intercept_] if both else line.intercept_
+
+    def _probability(self, X):
+        return softmax(standardise(X, self.mean_, self.scale_) @ self.coef_.T + self.intercept_)
+
+    def write(
+        self,
+        folder:Path, # Folder that the files go into
+    )->None:
+        "Write `logistic.json`"
+        numbers = {"coefficients": self.coef_, "intercepts": self.intercept_, "means": self.mean_, "scales": self.scale_}
+        write_json(Path(folder, "logistic.json"), {name: values.tolist() for name, values in numbers.items()})
+
+    @classmethod
+    def read(
+        cls,
+        folder:Path, # Folder that `write` wrote into
+    )->"LogisticGrades":
+        "Read what `write` wrote"
+        model, found = cls(), json.loads(Path(folder, "logistic.json").read_text(encoding="utf-8"))
+        model.coef_, model.intercept_, model.mean_, model.scale_ = (
+            np.array(found[name], float) for name in ("coefficients", "intercepts", "means", "scales"))
+        return model.restore(*model.coef_.shape)

@@ -178,7 +178,7 @@ class Rows(NamedTuple):
     "Training rows"
     X: np.ndarray            # Encoded, gaps allowed, shape (n, p)
     y: np.ndarray            # Grade index, shape (n,)
-    weight: np.ndarray       # Mean 1, shape (n,)
+    weight: np.ndarray       # How many rows each counts for, above 0, shape (n,)
     score: np.ndarray|None   # NaN where unknown, shape (n,); None: no score is used
 
     def take(self, index)->"Rows":

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['BOOST_DEFAULTS', 'FOREST_DEFAULTS', 'FOREST_ROWS', 'INNER_ROWS', 'PREDICT_ROWS', 'BLANK_SHARE', 'BLANK_WEIGHT',
            'LEAST_SHARE', 'MEMBERS', 'grow', 'boost_line', 'blank_some', 'grow_forest', 'forest_probability',
-           'strata_folds', 'blend_weights', 'choose_members', 'FoldFit', 'blur_of', 'OrdinalGrades', 'make_rows',
-           'read_trees']
+           'strata_folds', 'blend_weights', 'choose_members', 'FoldFit', 'blur_of', 'make_rows', 'read_trees',
+           'OrdinalGrades']
 
 # %% ../nbs/03c_ordinal.ipynb #ef8c9c2f
 import json
@@ -170,6 +170,29 @@ def blur_of(
         total += held.weight[known] @ left**2, held.weight[known].sum()
     return float(np.sqrt(total[0]/total[1]))
 
+# %% ../nbs/03c_ordinal.ipynb #ca9e913e
+def make_rows(
+    X:np.ndarray,           # Encoded rows, shape (n, p)
+    y:np.ndarray,           # Grade index, shape (n,)
+    weight:np.ndarray|None, # Row weights, shape (n,)
+    score:np.ndarray|None,  # NaN where unknown, shape (n,)
+)->Rows:                    # Rows of weight above 0; no score where fewer than half of them have one
+    "Training rows as all members take them"
+    weight = np.ones(len(y)) if weight is None else weight
+    score = None if score is None else np.asarray(score, float)
+    rows = Rows(X, y, weight, score)
+    if (weight <= 0).any(): rows = rows.take(weight > 0)
+    if score is not None and np.isfinite(rows.score).mean() < 0.5: rows = rows._replace(score=None)
+    return rows
+
+# %% ../nbs/03c_ordinal.ipynb #4947ff61
+def read_trees(
+    path:Path, # UBJSON file
+):             # xgboost Booster that predicts in one thread
+    "Read what XGBoost wrote"
+    import xgboost as xgb
+    return xgb.Booster({"nthread": 1}, model_file=path)
+
 # %% ../nbs/03c_ordinal.ipynb #05b25c64
 MEMBERS = ("linear", "boost", "forest")
 
@@ -314,26 +337,3 @@ class OrdinalGrades(GradeFamily):
         model.shares_ = found["shares"]
         model.booster_, model.forest_ = (read_trees(Path(folder, f"{name}.ubj")) if name in model.shares_ else None for name in ("boost", "forest"))
         return model.restore(found["grades"], len(model.line_.mean))
-
-# %% ../nbs/03c_ordinal.ipynb #00a26ca6
-def make_rows(
-    X:np.ndarray,           # Encoded rows, shape (n, p)
-    y:np.ndarray,           # Grade index, shape (n,)
-    weight:np.ndarray|None, # Row weights, shape (n,)
-    score:np.ndarray|None,  # NaN where unknown, shape (n,)
-)->Rows:                    # Rows of weight above 0, their weights scaled to mean 1; no score where fewer than half of them have one
-    "Training rows as all members take them"
-    weight = np.ones(len(y)) if weight is None else weight
-    score = None if score is None else np.asarray(score, float)
-    rows = Rows(X, y, weight, score)
-    if (weight <= 0).any(): rows = rows.take(weight > 0)
-    if score is not None and np.isfinite(rows.score).mean() < 0.5: rows = rows._replace(score=None)
-    return rows._replace(weight=rows.weight/rows.weight.mean())
-
-# %% ../nbs/03c_ordinal.ipynb #4947ff61
-def read_trees(
-    path:Path, # UBJSON file
-):             # xgboost Booster that predicts in one thread
-    "Read what XGBoost wrote"
-    import xgboost as xgb
-    return xgb.Booster({"nthread": 1}, model_file=path)
