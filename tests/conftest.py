@@ -6,6 +6,7 @@ import pytest
 
 FOLDER = Path(__file__).parent.parent/"data"/"raw"
 QUICK = {"family": "xgboost", "params": "{rounds: 5, patience: null}", "resamples": "50"}  # Parameters of a run that takes seconds
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # Test processes and their kernels share the cores
 
 @pytest.fixture(scope="session", autouse=True)
 def no_telemetry():
@@ -37,12 +38,20 @@ def trained(tmp_path_factory):
     return bundle
 
 @pytest.fixture(scope="session")
-def finished_run(tmp_path_factory):
-    "One quick run over the built-in sample, shared by all test processes; other runs may add to its folder"
+def make_once(tmp_path_factory):
+    "Fill a folder that all test processes share, one process at a time"
     import fcntl
-    from gradeclass.runner import run_pipeline
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    with open(shared/"finished_run.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        return run_pipeline("sample", parameters=QUICK, outputs=shared/"finished_run")
+    def make(name, fill):
+        (shared/name).mkdir(exist_ok=True)
+        with open(shared/f"{name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            return fill(shared/name)
+    return make
+
+@pytest.fixture(scope="session")
+def finished_run(make_once):
+    "One quick run over the built-in sample; other runs may add to its folder"
+    from gradeclass.runner import run_pipeline
+    return make_once("finished_run", lambda folder: run_pipeline("sample", parameters=QUICK, outputs=folder))
