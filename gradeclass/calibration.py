@@ -13,6 +13,7 @@ __all__ = ['OFFSET_PENALTY', 'KINDS', 'METHODS', 'FILE', 'CalibrationError', 're
 # %% ../nbs/06b_calibration.ipynb #78f0d55b
 import json
 import math
+import warnings
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -91,19 +92,25 @@ class Calibrator:
         if self.kind not in KINDS or not all(map(math.isfinite, numbers)) or self.temperature <= 0:
             raise CalibrationError(f"calibration {self.kind} with temperature {self.temperature}: needs a kind of {', '.join(KINDS)} and a temperature above 0")
 
-    def apply(self, p:np.ndarray)->np.ndarray:
-        "Calibrated probabilities, shape (n, K)"
+    def apply(
+        self,
+        p:np.ndarray, # Probabilities, shape (n, K)
+    )->np.ndarray:    # Shape (n, K)
+        "Calibrated probabilities"
         if self.kind == "none": return np.asarray(p, float)
         if len(self.offsets) not in (0, np.shape(p)[1]):
             raise CalibrationError(f"the calibration is for {len(self.offsets)} grades, the probabilities for {np.shape(p)[1]}")
         return rescale(p, self.temperature, np.array(self.offsets) if self.offsets else 0.0)
 
-    def to_dict(self)->dict:
+    def to_dict(self)->dict: # Plain numbers and texts
         "State that JSON can hold"
         return {"kind": self.kind, "temperature": self.temperature, "offsets": list(self.offsets)}
 
     @classmethod
-    def from_dict(cls, state:dict)->"Calibrator":
+    def from_dict(
+        cls,
+        state:dict, # What `to_dict` gave
+    )->"Calibrator":
         "The calibrator that `to_dict` described"
         return cls(state["kind"], float(state["temperature"]), tuple(map(float, state["offsets"])))
 
@@ -217,27 +224,36 @@ class PredictionSets:
     threshold: float            # Grades with at most this score are in the set
     coverage: float = 0.9       # Share of students whose grade should be in their set
     method: str = "lac"         # A name in `METHODS`
-    most: int = 3               # A set of more grades says too little: we abstain
+    most: int = 3               # A set of more grades says too little: it is given as 'not sure'
     students: int = 0           # On how many students the threshold rests
 
     def __post_init__(self):
         if self.method not in METHODS or not 0 < self.coverage < 1 or not 0 <= self.threshold <= 1 + 1e-9 or self.most < 1:
             raise CalibrationError(f"prediction sets need a method of {', '.join(METHODS)}, a coverage and a threshold between 0 and 1")
 
-    def sets(self, p:np.ndarray)->np.ndarray:
-        "Whether each grade is in the set, shape (n, K); a stretch that holds the most probable grade"
+    def sets(
+        self,
+        p:np.ndarray, # Calibrated probabilities, shape (n, K)
+    )->np.ndarray:    # Shape (n, K)
+        "Whether each grade is in the set: a stretch that holds the most probable grade"
         return stretch_scores(np.asarray(p, float), self.method) <= self.threshold + 1e-12
 
-    def abstain(self, sets:np.ndarray)->np.ndarray:
-        "Whether each set holds more grades than say anything, shape (n,)"
+    def abstain(
+        self,
+        sets:np.ndarray, # What `sets` gave, shape (n, K)
+    )->np.ndarray:       # Shape (n,)
+        "Whether each set holds more grades than say anything"
         return sets.sum(axis=1) > self.most
 
-    def to_dict(self)->dict:
+    def to_dict(self)->dict: # Plain numbers and texts
         "State that JSON can hold"
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, state:dict)->"PredictionSets":
+    def from_dict(
+        cls,
+        state:dict, # What `to_dict` gave
+    )->"PredictionSets":
         "The sets that `to_dict` described"
         return cls(**state)
 
@@ -253,10 +269,23 @@ def conformal_classifier(
 
     class StretchScore(LACConformityScore):
         "How far the true grade is from being in the set"
-        def get_conformity_scores(self, y, y_pred, y_enc=None, **kwargs):
+        def get_conformity_scores(
+            self,
+            y,          # Not used
+            y_pred,     # Probabilities, shape (n, K)
+            y_enc=None, # True grade, shape (n,)
+            **kwargs,   # Not used
+        )->np.ndarray:  # Shape (n, 1)
+            "Score of the true grade"
             return np.take_along_axis(stretch_scores(y_pred, method), y_enc.reshape(-1, 1), axis=1)
 
-        def get_prediction_sets(self, y_pred_proba, conformity_scores, alpha_np, cv, **kwargs):
+        def get_prediction_sets(
+            self,
+            y_pred_proba, # Probabilities, shape (n, K, 1)
+            *args,        # Not used
+            **kwargs,     # Not used
+        )->np.ndarray:    # Shape (n, K, 1)
+            "Grades with a score of at most the threshold"
             scores = stretch_scores(y_pred_proba[:, :, 0], method)
             return scores[:, :, None] <= self.quantiles_ + 1e-12
 
@@ -272,10 +301,30 @@ def given_probabilities(
 
     class GivenProbabilities(ClassifierMixin, BaseEstimator):
         "Hands on the probabilities that it is given"
-        def __init__(self): self.classes_, self.n_features_in_ = np.arange(grades), grades
-        def fit(self, X, y=None): return self
-        def predict_proba(self, X): return np.asarray(X, float)
-        def predict(self, X): return self.predict_proba(X).argmax(axis=1)
+        def __init__(self):
+            self.classes_, self.n_features_in_ = np.arange(grades), grades
+
+        def fit(
+            self,
+            X,      # Not used
+            y=None, # Not used
+        ):          # The classifier
+            "Nothing to fit"
+            return self
+
+        def predict_proba(
+            self,
+            X,         # Probabilities, shape (n, K)
+        )->np.ndarray: # The same
+            "What is given"
+            return np.asarray(X, float)
+
+        def predict(
+            self,
+            X,         # Probabilities, shape (n, K)
+        )->np.ndarray: # Shape (n,)
+            "The most probable grade"
+            return self.predict_proba(X).argmax(axis=1)
 
     return GivenProbabilities()
 
@@ -294,7 +343,9 @@ def fit_sets(
         raise CalibrationError(f"{len(y)} students are too few for a coverage of {coverage:g}: at least {math.ceil(2/min(coverage, 1 - coverage))} are needed")
     p = np.asarray(p, float)/np.sum(p, axis=1, keepdims=True)
     classifier, score = conformal_classifier(p.shape[1], coverage, method)
-    classifier.conformalize(p, y).predict_set(p[:1])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*has less labels")
+        classifier.conformalize(p, y).predict_set(p[:1])
     return PredictionSets(min(float(score.quantiles_[0]), 1.0), coverage, method, most or math.ceil(p.shape[1]/2), len(y))
 
 # %% ../nbs/06b_calibration.ipynb #b9c80d3c
@@ -376,23 +427,33 @@ class Calibration:
     sets: PredictionSets|None = None  # None: too few students to promise anything
     measured: dict = field(default_factory=dict)  # Coverage and size on held-out rows, and what calibration would do
 
-    def probabilities(self, p:np.ndarray)->np.ndarray:
-        "Calibrated probabilities, shape (n, K)"
+    def probabilities(
+        self,
+        p:np.ndarray, # What the model says, shape (n, K)
+    )->np.ndarray:    # Shape (n, K)
+        "Calibrated probabilities"
         return self.calibrator.apply(p)
 
-    def describe(self, p:np.ndarray, scale:GradeScale)->list[str]:
-        "The set of each row of model probabilities in words; 'not sure' where it holds too many grades"
+    def describe(
+        self,
+        p:np.ndarray,     # What the model says, shape (n, K)
+        scale:GradeScale, # The K grades
+    )->list[str]:         # Such as 'B or C'; 'not sure' where the set holds too many grades; empty where there are no sets
+        "The set of each student in words"
         if self.sets is None: return [""]*len(p)
         found = self.sets.sets(self.probabilities(p))
         wide = self.sets.abstain(found)
         return ["not sure" if too_wide else describe_set(row, scale) for row, too_wide in zip(found, wide, strict=True)]
 
-    def to_dict(self)->dict:
+    def to_dict(self)->dict: # Plain numbers and texts
         "State that JSON can hold"
         return {"calibrator": self.calibrator.to_dict(), "sets": self.sets and self.sets.to_dict(), "measured": self.measured}
 
     @classmethod
-    def from_dict(cls, state:dict)->"Calibration":
+    def from_dict(
+        cls,
+        state:dict, # What `to_dict` gave
+    )->"Calibration":
         "The calibration that `to_dict` described"
         try: return cls(Calibrator.from_dict(state["calibrator"]), state["sets"] and PredictionSets.from_dict(state["sets"]), state.get("measured", {}))
         except (KeyError, TypeError, ValueError) as error:

@@ -21,6 +21,7 @@ import pandas as pd
 
 from .config import SEED, GradeclassError
 from .evaluate import COLOURS, bootstrap, forest, interval, new_figure, plot_style
+from .family import XGBoostGrades
 from .features import encode_column, encode_frame
 from .model import GradeModel
 from .schema import Column, Schema
@@ -74,7 +75,7 @@ def exact_terms(
     family = model.pipeline_["family"]
     if hasattr(family, "terms") and "forest" not in family.shares_:
         return family.terms(X), model.schema.score if family.line_.link == "normal" else "log-odds"
-    if model.family == "xgboost": return tree_terms(family.booster_, X, len(model.schema.grades.codes)), "log-odds per grade"
+    if isinstance(family, XGBoostGrades): return tree_terms(family.booster_, X, len(model.schema.grades.codes)), "log-odds per grade"
     return None
 
 # %% ../nbs/07_explain.ipynb #3f53e30f
