@@ -33,7 +33,7 @@ def deal_folds(
     fold = np.empty(len(frame), int)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The least populated class")
-        for i, (_, held) in enumerate(dealer.split(frame, grades, groups)): fold[held] = i
+        for i, (_, held) in enumerate(dealer.split(frame, grades, None if whole else groups)): fold[held] = i
     return fold
 
 # %% ../nbs/04b_folds.ipynb #bbe94425
