@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['encode_column', 'UnknownValueWarning', 'warn_unknown', 'find_columns', 'encode_frame', 'spread_codes', 'spread_names',
            'SchemaEncoder', 'LeakError', 'LeakWarning', 'check_roles', 'looks_like_id', 'leak_reason', 'lone_accuracy',
-           'check_leaks', 'grade_index']
+           'follows_score', 'check_leaks', 'grade_index']
 
 # %% ../nbs/03_features.ipynb #7a3f4a1b
 import warnings
@@ -210,6 +210,19 @@ def lone_accuracy(
     return float(recall_score(grades, found, average="macro"))
 
 # %% ../nbs/03_features.ipynb #667cdcc2
+def follows_score(
+    values:np.ndarray,     # One encoded input, shape (n,)
+    score:np.ndarray|None, # Score, shape (n,)
+    limit:float=0.99,      # Rank correlation above which the input is the score in disguise
+)->bool:                   # Whether it orders the students as the score does
+    "Whether an input is the score in disguise: its rank correlation (Spearman) with the score is nearly one"
+    if score is None: return False
+    both = ~np.isnan(values) & ~np.isnan(score)
+    if both.sum() < 10 or np.ptp(values[both]) == 0 or np.ptp(score[both]) == 0: return False
+    ranks = pd.DataFrame({"values": values[both], "score": score[both]}).rank()
+    return abs(ranks.corr().iloc[0, 1]) > limit
+
+# %% ../nbs/03_features.ipynb #27daa0af
 def check_leaks(
     frame:pd.DataFrame,   # Training rows
     schema:Schema,        # What each column is for
@@ -225,7 +238,7 @@ def check_leaks(
     for column, values in zip(columns, encode_frame(frame, columns).T, strict=True):
         reason = leak_reason(values, grades, score, column.kind == "numeric")
         if reason: raise LeakError(f"{column.name} {reason}: it cannot be an input; give it the role ignored, score or id in the schema")
-        if lone_accuracy(values, grades) >= threshold: suspects.append(column.name)
+        if lone_accuracy(values, grades) >= threshold or follows_score(values, score): suspects.append(column.name)
     if suspects: warnings.warn(f"{', '.join(suspects)} alone predicts the grade almost perfectly: is it known in time?", LeakWarning, stacklevel=2)
     return suspects
 

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['FAMILIES', 'BUNDLE_FORMAT', 'MANIFEST', 'MANIFEST_KEYS', 'make_family', 'GradeModel', 'predict_table', 'BundleError',
-           'seal_bundle', 'save_model', 'check_manifest', 'read_manifest', 'bundle_digest', 'load_model', 'FittedSteps',
-           'extend_bundle']
+           'seal_bundle', 'write_extra', 'save_model', 'check_manifest', 'read_manifest', 'bundle_digest', 'load_model',
+           'FittedSteps', 'extend_bundle']
 
 # %% ../nbs/04_model.ipynb #887f5552
 import json
@@ -48,7 +48,7 @@ class GradeModel(ClassifierMixin, BaseEstimator):
     def __init__(
         self,
         schema:Schema|None=None,  # What a student is
-        family:str="xgboost",     # A name in `FAMILIES`
+        family:str="ordinal",     # A name in `FAMILIES`
         balance:str="none",       # A name in `METHODS`: applied to the rows of `fit` alone
         audit:bool=False,         # Let the model see protected attributes
         seed:int=SEED,            # Seed of everything random
@@ -87,12 +87,14 @@ class GradeModel(ClassifierMixin, BaseEstimator):
         scale = self.schema.grades
         family = make_family(self.family, len(scale.codes), categorical, self.seed, self.params or {}, groups, scale.cuts)
         encoder = SchemaEncoder(self.schema, self.audit, family.one_hot)
-        coded = np.array([column.kind != "numeric" for column in columns])
+        coded = np.array([column.kind != "numeric" for column in columns])[groups if family.one_hot else slice(None)]
         steps = [("encode", encoder), ("balance", Balancer(self.balance, coded, self.seed)), ("family", family)]
         return Pipeline(steps if self.balance in ("over", "smote") else [steps[0], steps[2]])
 
     def _fit_params(self, frame, grades, weight)->dict:
-        if self.balance in ("over", "smote"): return {}
+        if self.balance in ("over", "smote"):
+            if weight is None: return {}
+            raise ModelError(f"balance {self.balance} makes rows of its own and cannot weigh them: use balance none or weights with sample_weight")
         if self.balance == "weights":
             from sklearn.utils.class_weight import compute_sample_weight
             weight = compute_sample_weight("balanced", grades)*(1 if weight is None else np.asarray(weight))
@@ -120,7 +122,8 @@ class GradeModel(ClassifierMixin, BaseEstimator):
         frame:pd.DataFrame, # Students, n of them
     )->np.ndarray:          # Shape (n,)
         "The most probable grade of each student"
-        return self.classes_[self.predict_index(frame)]
+        best = self.predict_index(frame)
+        return self.classes_[best]
 
     def predict_at_risk(
         self,
@@ -162,10 +165,19 @@ def seal_bundle(
     return digest_file(Path(folder, MANIFEST))
 
 # %% ../nbs/04_model.ipynb #86ccf0bb
+def write_extra(
+    path:Path, # File to write
+    value,     # Text, or what JSON can hold
+)->None:
+    "Write a text as it is and anything else as JSON"
+    if isinstance(value, str): Path(path).write_text(value, encoding="utf-8")
+    else: write_json(path, value)
+
+# %% ../nbs/04_model.ipynb #55c7221f
 def save_model(
     model:GradeModel,       # A fitted model
     folder:str|Path,        # Where the bundle goes; must not exist
-    extras:dict|None=None,  # More JSON files: name -> value, such as metrics.json
+    extras:dict|None=None,  # More files: name -> text, or a value for JSON, such as metrics.json
 )->str:                     # Digest of the bundle
     "Write a model as a bundle, whole or not at all"
     if Path(folder).exists(): raise BundleError(f"{folder} exists already: choose a new folder for the bundle")
@@ -176,7 +188,7 @@ def save_model(
         model.pipeline_["family"].write(part)
         (part/"schema.yaml").write_text(schema_yaml(model.schema), encoding="utf-8")
         write_json(part/"versions.json", versions)
-        for name, value in (extras or {}).items(): write_json(part/name, value)
+        for name, value in (extras or {}).items(): write_extra(part/name, value)
         return seal_bundle(part, about)
 
 # %% ../nbs/04_model.ipynb #9961cadd
@@ -205,6 +217,7 @@ def read_manifest(
     except ValueError: raise BundleError(f"{folder/MANIFEST} is not valid JSON: train the model again or restore the file") from None
     check_manifest(manifest, folder)
     for name, digest in manifest["files"].items():
+        if not (folder/name).resolve().is_relative_to(folder.resolve()): raise BundleError(f"{folder/MANIFEST} is damaged: {name} is outside the bundle")
         if not (folder/name).is_file(): raise BundleError(f"{folder} lacks {name}: copy the bundle again, with all of its files")
         if digest_file(folder/name) != digest: raise BundleError(f"{folder/name} was changed after the bundle was made: its SHA-256 digest does not match")
     return manifest
@@ -255,7 +268,7 @@ class FittedSteps:
 def extend_bundle(
     source:str|Path,        # A bundle
     target:str|Path,        # Where the extended copy goes; must not exist
-    extras:dict|None=None,  # More JSON files: name -> value
+    extras:dict|None=None,  # More files: name -> text, or a value for JSON
 )->str:                     # Digest of the new bundle
     "Copy a bundle and add to it what is known later, such as the metrics on the test rows"
     import shutil
@@ -263,7 +276,7 @@ def extend_bundle(
     if Path(target).exists(): raise BundleError(f"{target} exists already: choose a new folder for the bundle")
     with whole_folder(target) as part:
         for name in manifest["files"]:
-            (part/name).parent.mkdir(exist_ok=True)
+            (part/name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(Path(source, name), part/name)
-        for name, value in (extras or {}).items(): write_json(part/name, value)
+        for name, value in (extras or {}).items(): write_extra(part/name, value)
         return seal_bundle(part, {key: value for key, value in manifest.items() if key not in ("format", "files")})

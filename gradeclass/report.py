@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CARDS', 'render_markdown', 'lower_headings', 'render_output', 'without_style', 'render_notebook', 'make_card',
-           'read_stage', 'describe_stages', 'page_values', 'write_report']
+           'read_stage', 'describe_stages', 'render_card', 'page_values', 'write_report']
 
 # %% ../nbs/09b_report.ipynb #f4e4b360
 import html
@@ -22,7 +22,13 @@ def render_markdown(
 )->str:       # HTML, with any HTML in the text escaped
     "Markdown as HTML"
     import mistune
-    return mistune.create_markdown(escape=True, plugins=["table"])(text)
+
+    class PlainRenderer(mistune.HTMLRenderer):
+        "Shows the words of a link or a picture and fetches nothing"
+        def link(self, text, url, title=None): return text
+        def image(self, text, url, title=None): return text
+
+    return mistune.create_markdown(renderer=PlainRenderer(escape=True), plugins=["table"])(text)
 
 # %% ../nbs/09b_report.ipynb #a9be7ec9
 def lower_headings(
@@ -104,6 +110,16 @@ def describe_stages(
     return [row | {"when": datetime.fromisoformat(row["started"]).strftime("%d %B %Y, %H:%M")} for row in rows]
 
 # %% ../nbs/09b_report.ipynb #66cc543a
+def render_card(
+    bundle:Path, # A bundle
+)->str:          # HTML without the card's own title; empty where the bundle has no card
+    "The card of a model as a part of the page"
+    path = Path(bundle)/"card.md"
+    if not path.is_file(): return ""
+    words = path.read_text(encoding="utf-8").partition("\n")[2]
+    return f'<div class="table">{render_markdown(lower_headings(words, 2))}</div>'
+
+# %% ../nbs/09b_report.ipynb #0ac46ea4
 def page_values(
     folders:dict, # Stage -> folder
 )->dict:          # What the template fills in
@@ -116,6 +132,7 @@ def page_values(
     schema = parse_schema((folders["prepare"]/"schema.yaml").read_text(encoding="utf-8"), "schema.yaml")
     return {"about": about, "manifest": manifest, "versions": versions, "schema": schema, "metrics": metrics, "stages": describe_stages(folders),
             "cards": [make_card(metrics[name], words) for name, words in CARDS.items()],
+            "card": render_card(folders["evaluate"]/"bundle"),
             "sections": [{"id": name, "body": render_notebook(folders[name]/"notebook.ipynb")} for name in ("evaluate", "prepare", "train")]}
 
 # %% ../nbs/09b_report.ipynb #873d7fd4

@@ -22,7 +22,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -60,7 +60,8 @@ def read_cells(
     notebook:Path, # A notebook file
 )->list[dict]:     # Its cells: type, source and tags
     "The cells of a notebook, without its outputs"
-    cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
+    try: cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
+    except (OSError, ValueError, KeyError): raise StageError(f"{notebook} is not a notebook that can be read: restore it") from None
     return [{"type": cell["cell_type"], "source": "".join(cell["source"]), "tags": cell["metadata"].get("tags", [])} for cell in cells]
 
 # %% ../nbs/10_runner.ipynb #918f11f0
@@ -238,13 +239,16 @@ def explain_failure(
     "Say what failed, in which cell, and where the executed notebook is"
     if not hasattr(error, "ename"): return f"stage {job.stage} failed: {type(error).__name__}: {error} (executed notebook: {job.failed})"
     if error.ename in error_names(): return f"stage {job.stage}: {error.evalue} (executed notebook: {job.failed})"
-    return f"stage {job.stage} failed in cell {error.cell_index + 1}: {error.ename}: {error.evalue} (executed notebook: {job.failed})"
+    return f"stage {job.stage} failed in cell {error.cell_index}: {error.ename}: {error.evalue} (executed notebook: {job.failed})"
 
 # %% ../nbs/10_runner.ipynb #98c6fa82
-def private_kernel()->dict: # Options for papermill's engine
-    "Talk to the kernel over sockets that only this user can open, where the system has them"
+@contextmanager
+def private_kernel(): # Yields options for papermill's engine
+    "Talk to the kernel over sockets in a folder that only this user can open, where the system has them"
+    from tempfile import TemporaryDirectory
     from traitlets.config import Config
-    return {"config": Config({"KernelManager": {"transport": "ipc"}})} if os.name == "posix" else {}
+    with TemporaryDirectory(prefix="gradeclass-") as sockets:
+        yield {"config": Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/k"}})} if os.name == "posix" else {}
 
 # %% ../nbs/10_runner.ipynb #55388c38
 def execute_job(
@@ -258,8 +262,9 @@ def execute_job(
     with whole_folder(job.folder) as part:
         executed = part/EXECUTED
         try:
-            papermill.execute_notebook(job.notebook, executed, {**job.parameters, "out_folder": str(part)}, engine_name=register_engine(on_cell),
-                                       progress_bar=False, cwd=job.home, start_timeout=120, **private_kernel())
+            with private_kernel() as options:
+                papermill.execute_notebook(job.notebook, executed, {**job.parameters, "out_folder": str(part)}, progress_bar=False,
+                                           engine_name=register_engine(on_cell), cwd=job.home, start_timeout=120, **options)
             missing = [name for name in job.outputs if not (part/name).exists()]
             if missing: raise StageError(f"the notebook ended without writing {', '.join(missing)}")
         except Exception as error:
@@ -386,11 +391,10 @@ def remove_leftovers(
 def is_alive(
     pid:int, # Process id
 )->bool:     # Whether there is such a process
-    "Whether a process runs"
-    try: os.kill(pid, 0)
-    except ProcessLookupError: return False
-    except OSError: return True
-    return True
+    "Whether a process runs; one that has ended and waits to be reaped does not"
+    import psutil
+    try: return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess: return False
 
 # %% ../nbs/10_runner.ipynb #ecd6ae9f
 def stage_inputs(
