@@ -34,7 +34,7 @@ def trained(tmp_path_factory):
     dataset = load(sample_path("students"), "students")
     train = split(validate(dataset).accepted, dataset.schema).train
     bundle = tmp_path_factory.mktemp("trained")/"bundle"
-    save_model(GradeModel(dataset.schema, params={"rounds": 20, "patience": None}).fit(train), bundle)
+    save_model(GradeModel(dataset.schema, "xgboost", params={"rounds": 20, "patience": None}).fit(train), bundle)
     return bundle
 
 @pytest.fixture(scope="session")

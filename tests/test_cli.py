@@ -80,7 +80,7 @@ def test_unknown_table_is_described_learnt_and_graded_without_code(make, separat
     code, printed, _ = ask("schema", "infer", "table.csv", "--target", target, "-o", "table.yaml")
     assert code == 0 and "to confirm" in printed
     assert parse_schema((place/"table.yaml").read_text(encoding="utf-8")).grades.labels == grades
-    run = run_json(ask, "--data", "table.csv", "--schema", "table.yaml", "-p", "resamples=50", "-p", "params={rounds: 60, patience: null}")
+    run = run_json(ask, "--data", "table.csv", "--schema", "table.yaml", "-p", "resamples=50", "-p", "params={members: [linear]}")
     assert run["metrics"]["accuracy"]["value"] > table[target].value_counts(normalize=True).max() + 0.1
     monkeypatch.setenv("GRADECLASS_OUTPUTS", "outputs")
     code, printed, said = ask("predict", "table.csv", "-o", "grades.csv")
@@ -94,7 +94,7 @@ def sample_run(tmp_path_factory):
     "A run on the sample through the installed command: the folder, and how the command ended"
     folder = tmp_path_factory.mktemp("run")
     command = [sys.executable, "-c", "from gradeclass.cli import main; main()", "run", "--data", "sample", "-p", "resamples=50",
-               "-p", "params={rounds: 30, patience: null}", "--outputs", "outputs"]
+               "-p", "params={members: [linear]}", "--outputs", "outputs"]
     return folder, command, subprocess.run([*command, "--json"], cwd=folder, capture_output=True, text=True)
 
 
