@@ -4,12 +4,12 @@
 
 # %% auto #0
 __all__ = ['SPACES', 'PRESETS', 'COST', 'MOST_TRIALS', 'TuneError', 'Span', 'Choice', 'flatten', 'nest', 'find_space', 'Search',
-           'measure_once', 'run_trial', 'try_params', 'quiet_optuna', 'study_name', 'open_study', 'propose_start',
-           'count_left', 'run_search', 'Tuned', 'trial_table', 'rate_parameters', 'tune', 'read_study', 'plot_history',
-           'plot_importance', 'TunedModel', 'Comparison', 'timed_out_of_fold', 'repeated_cv', 'resample_metric',
-           'leaderboard', 'plot_leaderboard', 'nested_cv', 'Attempt', 'order_families', 'try_family', 'try_families',
-           'learn_shares', 'stack_gain', 'Chosen', 'choose_model', 'weigh_families', 'attempt_table', 'Made',
-           'make_model']
+           'measure_once', 'run_trial', 'in_state', 'try_params', 'quiet_optuna', 'study_name', 'open_study',
+           'propose_start', 'count_left', 'run_search', 'Tuned', 'trial_table', 'rate_parameters', 'tune', 'read_study',
+           'plot_history', 'plot_importance', 'TunedModel', 'Comparison', 'timed_out_of_fold', 'repeated_cv',
+           'resample_metric', 'leaderboard', 'plot_leaderboard', 'nested_cv', 'Attempt', 'order_families', 'try_family',
+           'try_families', 'learn_shares', 'stack_gain', 'Chosen', 'choose_model', 'weigh_families', 'attempt_table',
+           'Made', 'make_model']
 
 # %% ../nbs/05_tune.ipynb #1ce41259
 import tempfile
@@ -90,6 +90,15 @@ SPACES = {
         "boost.max_depth": Span(2, 5, 3, whole=True),
         "forest.max_depth": Span(3, 10, 6, whole=True),
         "forest.min_child_weight": Span(1, 10, 2, log=True),
+    },
+    "logistic": {
+        "C": Span(0.003, 30, 1, log=True),
+    },
+    "neural": {
+        "hidden": Choice({"32-16": [32, 16], "16": [16], "64": [64], "64-32": [64, 32]}, "32-16"),
+        "dropout": Span(0, 0.4, 0.05),
+        "l2": Span(1e-5, 1e-1, 1e-3, log=True),
+        "learning_rate": Span(0.001, 0.03, 0.01, log=True),
     },
 }
 
@@ -187,12 +196,20 @@ def run_trial(
     "Let the study propose parameters, and measure them in one thread"
     from optuna.samplers import GridSampler, TPESampler
     from threadpoolctl import threadpool_limits
-    if time.time() > search.until and turn: return
+    if time.time() > search.until and in_state(study, "COMPLETE"): return
     if search.grid: study.sampler = GridSampler({name: list(choice.values) for name, choice in search.space.items()}, seed=search.model.seed)
     else: study.sampler = TPESampler(seed=search.model.seed + turn)
     with warnings.catch_warnings(), threadpool_limits(1), quiet_optuna():
         warnings.simplefilter("ignore")
         study.optimize(lambda trial: try_params(trial, search), n_trials=1)
+
+# %% ../nbs/05_tune.ipynb #ac332eb4
+def in_state(
+    study,        # An Optuna study
+    *states:str,  # COMPLETE, PRUNED, RUNNING, WAITING or FAIL
+)->list:          # Its trials in one of the states
+    "Trials of a study by what became of them"
+    return [trial for trial in study.trials if trial.state.name in states]
 
 # %% ../nbs/05_tune.ipynb #9434c6fa
 def try_params(
@@ -212,7 +229,9 @@ def try_params(
 @contextmanager
 def quiet_optuna(): # Yields nothing
     "No line on the terminal for each trial"
-    import optuna
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "IProgress not found")
+        import optuna
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try: yield
@@ -236,8 +255,8 @@ def open_study(
     jobs:int,              # Processes that will work on it
 ):                         # Yields an Optuna study
     "Open the study of this search, new or as it was left"
-    import optuna
     with tempfile.TemporaryDirectory() as scratch, quiet_optuna():
+        import optuna
         path = Path(storage).resolve() if storage else Path(scratch, "study.db") if jobs > 1 else None
         if path: path.parent.mkdir(parents=True, exist_ok=True)
         study = optuna.create_study(storage=f"sqlite:///{path}" if path else None, study_name=study_name(search), load_if_exists=True,
@@ -252,7 +271,7 @@ def propose_start(
     search:Search, # What is searched
 )->None:
     "Have the defaults tried first, unless they have been"
-    if not any(trial.user_attrs.get("start") and trial.state.name in ("COMPLETE", "WAITING") for trial in study.trials):
+    if not any(trial.user_attrs.get("start") for trial in in_state(study, "COMPLETE", "WAITING")):
         study.enqueue_trial({name: choices.start for name, choices in search.space.items()}, user_attrs={"start": True})
 
 # %% ../nbs/05_tune.ipynb #b7d45fc7
@@ -262,7 +281,7 @@ def count_left(
     trials:int,    # Trials asked for
 )->int:            # Trials still to run
     "What a search has still to do; what was killed half-way does not count as done"
-    ended = [trial for trial in study.trials if trial.state.name in ("COMPLETE", "PRUNED")]
+    ended = in_state(study, "COMPLETE", "PRUNED")
     if not search.grid: return max(0, trials - len(ended))
     points = int(np.prod([len(choice.values) for choice in search.space.values()]))
     return points - len({tuple(sorted(trial.params.items())) for trial in ended})
@@ -277,9 +296,9 @@ def run_search(
 )->None:
     "Run trials until there are as many as asked for, or the time is up"
     from joblib import Parallel, delayed
-    from tqdm.auto import tqdm
-    while (left := count_left(study, search, trials)) and (time.time() < search.until or not study.trials):
-        begun = len(study.trials)
+    from tqdm import tqdm
+    while (left := count_left(study, search, trials)) and (time.time() < search.until or not in_state(study, "COMPLETE")):
+        begun = len(in_state(study, "COMPLETE", "PRUNED", "RUNNING", "FAIL"))
         turns = range(begun, begun + left)
         done = Parallel(jobs, return_as="generator_unordered")(delayed(run_trial)(study, search, turn) for turn in turns)
         for _ in tqdm(done, "tuning", left, disable=not progress, unit="trial"): pass
@@ -314,7 +333,7 @@ def trial_table(
     study,           # An Optuna study
 )->pd.DataFrame:     # One row per trial that ended: state, value, seconds, parameters
     "What was tried"
-    ended = [trial for trial in study.trials if trial.state.name in ("COMPLETE", "PRUNED")]
+    ended = in_state(study, "COMPLETE", "PRUNED")
     rows = [{"state": trial.state.name, "value": trial.value if trial.state.name == "COMPLETE" else np.nan,
              "seconds": trial.duration.total_seconds(), **trial.params} for trial in ended]
     return pd.DataFrame(rows, index=pd.Index([trial.number for trial in ended], name="trial"))
@@ -323,11 +342,11 @@ def trial_table(
 def rate_parameters(
     study,           # An Optuna study
     seed:int=SEED,   # Seed of the forest that explains the trials
-    least:int=8,     # Complete trials that it takes
+    least:int=5,     # Complete trials that it takes
 )->pd.Series:        # Share of each parameter, largest first, sums to 1
     "How much of the differences between trials each parameter explains (fANOVA: Hutter, Hoos and Leyton-Brown, 2014)"
     from optuna.importance import FanovaImportanceEvaluator, get_param_importances
-    values = [trial.value for trial in study.trials if trial.state.name == "COMPLETE"]
+    values = [trial.value for trial in in_state(study, "COMPLETE")]
     if len(values) < least or np.ptp(values) == 0: return pd.Series(dtype=float)
     return pd.Series(get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=seed)), dtype=float)
 
@@ -362,7 +381,7 @@ def read_study(
     "The best trial, and what was tried"
     table, best = trial_table(study), study.best_trial
     chosen = {name: choices.values[best.params[name]] if isinstance(choices, Choice) else best.params[name] for name, choices in search.space.items()}
-    start = [trial.value for trial in study.trials if trial.user_attrs.get("start") and trial.state.name == "COMPLETE"]
+    start = [trial.value for trial in in_state(study, "COMPLETE") if trial.user_attrs.get("start")]
     return Tuned(search.settings(nest(chosen)), nest(chosen), best.value, start[0] if start else np.nan, table,
                  rate_parameters(study, search.model.seed), search.metric)
 
@@ -598,7 +617,7 @@ def learn_shares(
     likelihood:np.ndarray, # Probability that each family gave to the recorded grade, shape (n, families)
 )->np.ndarray:             # Share of each family, sums to 1
     "The mixture under which the recorded grades are most probable; shares below a tenth are dropped"
-    shares = blend_weights(likelihood, np.ones(len(likelihood)))
+    shares = blend_weights(likelihood, np.ones(len(likelihood)), pull=1.0)
     shares = np.where(shares < LEAST_SHARE, 0.0, shares)
     return shares/shares.sum()
 
