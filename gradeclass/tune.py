@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SPACES', 'PRESETS', 'COST', 'MOST_TRIALS', 'TuneError', 'Span', 'Choice', 'flatten', 'nest', 'find_space', 'Search',
-           'measure_once', 'run_trial', 'in_state', 'try_params', 'quiet_optuna', 'study_name', 'open_study',
+           'measure_once', 'try_params', 'quiet_optuna', 'run_trial', 'in_state', 'study_name', 'open_study',
            'propose_start', 'count_left', 'run_search', 'Tuned', 'trial_table', 'rate_parameters', 'tune', 'read_study',
            'plot_history', 'plot_importance', 'TunedModel', 'Comparison', 'timed_out_of_fold', 'repeated_cv',
            'resample_metric', 'leaderboard', 'plot_leaderboard', 'nested_cv', 'Attempt', 'order_families', 'try_family',
@@ -187,30 +187,6 @@ def measure_once(
     case = check_predictions(grades, said, scale, decide(said, rule))
     return float(METRICS[metric].measure(case, np.ones((1, len(grades))))[0])
 
-# %% ../nbs/05_tune.ipynb #cf464943
-def run_trial(
-    study,         # An Optuna study
-    search:Search, # What is searched
-    turn:int,      # Number of the trial in the study: with the model's seed, the seed of its proposal
-)->None:
-    "Let the study propose parameters, and measure them in one thread"
-    from optuna.samplers import GridSampler, TPESampler
-    from threadpoolctl import threadpool_limits
-    if time.time() > search.until and in_state(study, "COMPLETE"): return
-    if search.grid: study.sampler = GridSampler({name: list(choice.values) for name, choice in search.space.items()}, seed=search.model.seed)
-    else: study.sampler = TPESampler(seed=search.model.seed + turn)
-    with warnings.catch_warnings(), threadpool_limits(1), quiet_optuna():
-        warnings.simplefilter("ignore")
-        study.optimize(lambda trial: try_params(trial, search), n_trials=1)
-
-# %% ../nbs/05_tune.ipynb #ac332eb4
-def in_state(
-    study,        # An Optuna study
-    *states:str,  # COMPLETE, PRUNED, RUNNING, WAITING or FAIL
-)->list:          # Its trials in one of the states
-    "Trials of a study by what became of them"
-    return [trial for trial in study.trials if trial.state.name in states]
-
 # %% ../nbs/05_tune.ipynb #9434c6fa
 def try_params(
     trial:object,  # An Optuna trial
@@ -236,6 +212,30 @@ def quiet_optuna(): # Yields nothing
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try: yield
     finally: optuna.logging.set_verbosity(before)
+
+# %% ../nbs/05_tune.ipynb #cf464943
+def run_trial(
+    study,         # An Optuna study
+    search:Search, # What is searched
+    turn:int,      # Number of the trial in the study: with the model's seed, the seed of its proposal
+)->None:
+    "Let the study propose parameters, and measure them in one thread"
+    from optuna.samplers import GridSampler, TPESampler
+    from threadpoolctl import threadpool_limits
+    if time.time() > search.until and in_state(study, "COMPLETE"): return
+    if search.grid: study.sampler = GridSampler({name: list(choice.values) for name, choice in search.space.items()}, seed=search.model.seed)
+    else: study.sampler = TPESampler(seed=search.model.seed + turn)
+    with warnings.catch_warnings(), threadpool_limits(1), quiet_optuna():
+        warnings.simplefilter("ignore")
+        study.optimize(lambda trial: try_params(trial, search), n_trials=1)
+
+# %% ../nbs/05_tune.ipynb #ac332eb4
+def in_state(
+    study,        # An Optuna study
+    *states:str,  # COMPLETE, PRUNED, RUNNING, WAITING or FAIL
+)->list:          # Its trials in one of the states
+    "Trials of a study by what became of them"
+    return [trial for trial in study.trials if trial.state.name in states]
 
 # %% ../nbs/05_tune.ipynb #0472bba1
 def study_name(
@@ -297,6 +297,7 @@ def run_search(
     "Run trials until there are as many as asked for, or the time is up"
     from joblib import Parallel, delayed
     from tqdm import tqdm
+    if in_state(study, "WAITING"): run_trial(study, search, 0)
     while (left := count_left(study, search, trials)) and (time.time() < search.until or not in_state(study, "COMPLETE")):
         begun = len(in_state(study, "COMPLETE", "PRUNED", "RUNNING", "FAIL"))
         turns = range(begun, begun + left)
