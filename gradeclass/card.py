@@ -117,7 +117,7 @@ def training_facts(
 def short_facts(
     metrics:dict,              # What metrics.json holds
     fairness:Fairness|None,    # What a look at the groups gave
-    threshold:Threshold|None,  # From which risk on a student is flagged
+    threshold:Threshold|None,  # From which risk on a student is listed
 )->list[tuple]:                # Name, value
     "The few figures that a reader wants first"
     share = lambda name: "cannot be said with this table" if metrics[name]["value"] is None else in_hundred(
@@ -126,7 +126,7 @@ def short_facts(
             (f"Of the first {metrics['at_risk']['places']} on the list for help, at risk in fact", share("at_risk_precision")),
             ("Students it was tested on", f"{metrics['students']:,}")]
     if fairness is not None: rows.append(("Groups", fairness.sentence))
-    return rows if threshold is None else [*rows, ("Flags", threshold_sentence(threshold))]
+    return rows if threshold is None else [*rows, ("List for help", threshold_sentence(threshold))]
 
 # %% ../nbs/08a_card.ipynb #1ce38347
 def known_risks(
@@ -180,7 +180,7 @@ def model_facts(
 def measured_facts(
     metrics:dict,              # What metrics.json holds
     fairness:Fairness|None,    # What a look at the groups gave
-    threshold:Threshold|None,  # From which risk on a student is flagged
+    threshold:Threshold|None,  # From which risk on a student is listed
     places:pd.DataFrame|None,  # What `places_table` returned
 )->dict:                       # Parts of the card
     "What was measured"

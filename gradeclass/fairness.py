@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['MIN_SIZE', 'RATES', 'GAP_COLUMNS', 'FairnessError', 'band_numbers', 'name_groups', 'pair_groups', 'audit_groups',
            'Outcomes', 'judge', 'Rate', 'everyone', 'count_among', 'rate_row', 'group_rates', 'all_rates',
-           'percent_range', 'show_groups', 'shown_groups', 'shuffled_gaps', 'difference_interval', 'gap_row',
-           'gap_table', 'gap_sentence', 'fairness_sentence', 'Fairness', 'check_fairness', 'draw_rate', 'draw_need',
-           'plot_groups', 'fold_probabilities', 'compare_audit', 'audit_sentence']
+           'percent_range', 'show_groups', 'without_pairs', 'shown_groups', 'shuffled_gaps', 'difference_interval',
+           'gap_row', 'gap_table', 'gap_sentence', 'widest_missed', 'fairness_sentence', 'Fairness', 'check_fairness',
+           'draw_rate', 'draw_need', 'plot_groups', 'fold_probabilities', 'compare_audit', 'audit_sentence']
 
 # %% ../nbs/06d_fairness.ipynb #f926e7b3
 from collections.abc import Callable
@@ -185,14 +185,23 @@ def percent_range(
 def show_groups(
     table:pd.DataFrame,    # What `group_rates` or `all_rates` returned
     min_size:int=MIN_SIZE, # Fewer students are suppressed
-)->pd.DataFrame:           # Index attribute and group; students and the rates as text
+)->pd.DataFrame:           # Index attribute and group; students, and the table's rates as text
     "The groups as people read them; suppressed figures say so"
     text = table.assign(text=[percent_range(row, min_size) for _, row in table.iterrows()])
-    wide = text.pivot(index=["attribute", "group"], columns="rate", values="text").reindex(columns=list(RATES))
+    wide = text.pivot(index=["attribute", "group"], columns="rate", values="text").reindex(columns=[name for name in RATES if name in set(table.rate)])
     students = table.drop_duplicates(["attribute", "group"]).set_index(["attribute", "group"]).students
     wide.insert(0, "Students", students.map("{:.0f}".format, na_action="ignore").fillna(f"fewer than {min_size}"))
     named = wide.rename(columns={name: rate.label for name, rate in RATES.items()}).loc[students.index]
     return named.rename_axis(index=["Attribute", "Group"], columns="")
+
+# %% ../nbs/06d_fairness.ipynb #c41b4369
+def without_pairs(
+    table:pd.DataFrame, # What `all_rates` returned
+    schema:Schema,      # What the students are
+)->pd.DataFrame:        # The rows of single attributes
+    "Leave the pairs of attributes out"
+    single = [column.title for column in schema.columns if column.role == "audit"]
+    return table[table.attribute.isin(single)].reset_index(drop=True)
 
 # %% ../nbs/06d_fairness.ipynb #10f0da51
 def shown_groups(
@@ -279,11 +288,20 @@ def gap_sentence(
     told = (f"{gap.attribute}: {points['highest_value']} in 100 {RATES[gap.rate].words} in the group {gap.highest}, "
             f"{points['lowest_value']} in the group {gap.lowest}: {points['gap']} points apart (95 % interval {points['low']} to {points['high']}).")
     chance = f"(under {points['chance']} points in 95 of 100 cases)"
+    if not gap.beyond_chance and gap.gap > gap.chance: return f"{told} By itself that would stand out {chance}; among so many differences it does not."
     if not gap.beyond_chance: return f"{told} Chance alone can do that {chance}."
     advice = "compare it with the shares at risk in fact" if gap.rate == "flagged" else "look into it before the model is used"
     return f"{told} That is more than chance explains {chance}: {advice}."
 
 # %% ../nbs/06d_fairness.ipynb #eb09308e
+def widest_missed(
+    gaps:pd.DataFrame, # What `gap_table` returned
+)->str:                # One or two sentences with a space before them, or nothing
+    "The gap in who is missed that comes nearest to meaning something"
+    missed = gaps[gaps.rate == "missed"]
+    return "" if missed.empty else f" Who is missed differs most by {gap_sentence(missed.loc[missed.p.idxmin()])}"
+
+# %% ../nbs/06d_fairness.ipynb #e6de75dd
 def fairness_sentence(
     table:pd.DataFrame,    # What `all_rates` returned
     gaps:pd.DataFrame,     # What `gap_table` returned
@@ -294,8 +312,8 @@ def fairness_sentence(
     small = f" {len(hidden)} small {'group is' if len(hidden) == 1 else 'groups are'} not shown." if len(hidden) else ""
     if gaps.empty: return f"No two groups are large enough to be compared.{small} That is no sign that the model works for them."
     beyond = gaps[gaps.beyond_chance]
-    if beyond.empty: return (f"{len(gaps)} differences between groups were looked at, and none is larger than chance explains.{small} That does not "
-                             f"prove that there are none: the intervals say how large they could be.")
+    if beyond.empty: return (f"{len(gaps)} differences between groups were looked at, and none is larger than chance explains among so many.{small} That "
+                             f"does not prove that there are none: the intervals say how large they could be.{widest_missed(gaps)}")
     told = " ".join(gap_sentence(row) for _, row in beyond.head(4).iterrows())
     return f"{len(beyond)} of {len(gaps)} differences between groups {'is' if len(beyond) == 1 else 'are'} larger than chance explains.{small} {told}"
 

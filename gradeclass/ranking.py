@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SHARES', 'LIST_NOTE', 'lift', 'places_row', 'places_table', 'share_words', 'show_places', 'RankingError', 'Threshold',
-           'find_threshold', 'threshold_sentence', 'rank_students', 'counsellor_list', 'flag_words']
+           'find_threshold', 'threshold_sentence', 'rank_students', 'counsellor_list', 'listed_words']
 
 # %% ../nbs/06e_ranking.ipynb #07997e66
 from collections.abc import Callable
@@ -16,6 +16,7 @@ import pandas as pd
 from .config import SEED, GradeclassError
 from .evaluate import (at_risk_precision, at_risk_recall, bootstrap, check_predictions, in_hundred, interval, places, plain_numbers, ratio,
                                  top_k)
+from .fairness import MIN_SIZE
 from .model import GradeModel
 from .schema import GradeScale, Schema
 
@@ -77,10 +78,13 @@ def show_places(
     table:pd.DataFrame, # What `places_table` returned
 )->pd.DataFrame:        # The same as people read it
     "Places in words: of the listed, how many need help; of all who need it, how many are listed"
-    def shares(name): return [share_words(*row) for row in zip(table[name], table[f"{name}_low"], table[f"{name}_high"], strict=True)]
-    times = [f"{row.lift:.1f} ({row.lift_low:.1f}–{row.lift_high:.1f})" for row in table.itertuples()]
-    columns = {"Share of the students": (100*table.index/table.students).map("{:.0f} %".format), "Listed, at risk in fact": shares("precision"),
-               "At risk, listed": shares("recall"), "At best": (100*table.best_recall).map("{:.0f} %".format), "Times better than lots": times}
+    few = f"fewer than {MIN_SIZE}"
+    def shares(name, among):
+        words = [share_words(*row) for row in zip(table[name], table[f"{name}_low"], table[f"{name}_high"], strict=True)]
+        return np.where(among < MIN_SIZE, few, words)
+    times = np.where(table.index < MIN_SIZE, few, [f"{row.lift:.1f} ({row.lift_low:.1f}–{row.lift_high:.1f})" for row in table.itertuples()])
+    columns = {"Share of the students": (100*table.index/table.students).map("{:.0f} %".format), "Listed, at risk in fact": shares("precision", table.index),
+               "At risk, listed": shares("recall", table.at_risk), "At best": (100*table.best_recall).map("{:.0f} %".format), "Times better than lots": times}
     return pd.DataFrame(columns).set_axis(table.index).rename_axis(columns="Places").rename_axis(index=None)
 
 # %% ../nbs/06e_ranking.ipynb #092a53ad
@@ -90,23 +94,23 @@ class RankingError(GradeclassError):
 # %% ../nbs/06e_ranking.ipynb #1a1c9ea4
 @dataclass(frozen=True)
 class Threshold:
-    "From which risk on a student is flagged, and how often such a flag is right"
-    probability: float     # A student with this risk or more is flagged
-    share: float           # Share of the students who were flagged
-    precision: float       # Of the flagged, the share at risk in fact
+    "From which risk on a student is listed, and how often that is right"
+    probability: float     # A student with this risk or more is listed
+    share: float           # Share of the students who were listed
+    precision: float       # Of the listed, the share at risk in fact
     precision_low: float   # Its 95 % interval
     precision_high: float
-    recall: float          # Of those at risk in fact, the share flagged
+    recall: float          # Of those at risk in fact, the share listed
     recall_low: float      # Its 95 % interval
     recall_high: float
     students: int          # How many students this was measured on
     measured_on: str = ""  # Which students these were
 
-    def flags(
+    def lists(
         self,
         risk:np.ndarray, # Probability of an at-risk grade, shape (n,)
     )->np.ndarray:       # Shape (n,)
-        "Whether each student is flagged"
+        "Whether each student is listed"
         return np.asarray(risk) >= self.probability
 
     def as_dict(self)->dict:
@@ -131,29 +135,29 @@ def find_threshold(
     measured_on:str="",     # Which students these are, for people
     n_boot:int=1000,        # Resamples
     seed:int=SEED,          # Seed of the resampling
-)->Threshold:               # The risk of the last one with a place, and what flags above it are worth
+)->Threshold:               # The risk of the last one with a place, and what it is worth
     "The threshold that hands out k places, with the precision and recall to expect"
     case = check_predictions(y, p, scale, k=k)
     cut = float(np.sort(case.risk)[-case.k])
-    flagged, needing = case.risk >= cut, case.truly_at_risk
-    cells = np.column_stack([flagged & needing, flagged, needing]).astype(float)
+    listed, needing = case.risk >= cut, case.truly_at_risk
+    cells = np.column_stack([listed & needing, listed, needing]).astype(float)
     def measure(weights):
         hits, marked, in_need = (weights @ cells).T
         return np.column_stack([ratio(hits, marked), ratio(hits, in_need)])
     precision, recall = map(float, measure(np.ones((1, len(y))))[0])
     low, high = zip(*(interval(draws) for draws in bootstrap(len(y), measure, n_boot, seed).T), strict=True)
-    return Threshold(cut, float(flagged.mean()), precision, low[0], high[0], recall, low[1], high[1], len(y), measured_on)
+    return Threshold(cut, float(listed.mean()), precision, low[0], high[0], recall, low[1], high[1], len(y), measured_on)
 
 # %% ../nbs/06e_ranking.ipynb #ec93fd19
 def threshold_sentence(
     threshold:Threshold, # What `find_threshold` returned
-)->str:                  # What to show beside a flag
-    "What a flag is worth, in plain words"
+)->str:                  # What to show beside a list
+    "What a place on the list is worth, in plain words"
     known = pd.Series(asdict(threshold))
     share = lambda name: in_hundred(pd.Series({"value": known[name], "low": known[f"{name}_low"], "high": known[f"{name}_high"]}))
-    if np.isnan(threshold.recall): return "Nobody among the students it was measured on is at risk, so the worth of a flag cannot be said."
-    return (f"A risk of {100*threshold.probability:.0f} % or more is flagged. Of students flagged so, {share('precision')} were at risk in fact; "
-            f"of all at risk, {share('recall')} were flagged.")
+    if np.isnan(threshold.recall): return "Nobody among the students it was measured on is at risk, so the worth of a list cannot be said."
+    return (f"A list for {100*threshold.share:.0f} % of the students takes those with a risk of {100*threshold.probability:.1f} % or more. Of students "
+            f"listed so, {share('precision')} were at risk in fact; of all at risk, {share('recall')} were listed.")
 
 # %% ../nbs/06e_ranking.ipynb #bedb8df3
 def rank_students(
@@ -182,22 +186,22 @@ LIST_NOTE = ("This list suggests with whom to talk first. It is made from past r
 def counsellor_list(
     ranked:pd.DataFrame,           # What `rank_students` returned
     schema:Schema,                 # What the students are
-    threshold:Threshold|None=None, # What a flag is worth, to say so
+    threshold:Threshold|None=None, # What a place is worth, to say so
 )->pd.DataFrame:                   # The list in words
     "The list as a counsellor reads it"
     columns = {"Order": ranked["rank"]}
     if schema.id in ranked: columns[schema.by_name[schema.id].title] = ranked[schema.id]
     else: columns["Row in the file"] = ranked.index
     columns["Chance that help is needed"] = (100*ranked.risk).map("{:.0f} %".format)
-    if threshold is not None: columns["How sure"] = np.where(threshold.flags(ranked.risk), flag_words(threshold), "below the threshold for a flag")
+    if threshold is not None: columns["How sure"] = np.where(threshold.lists(ranked.risk), listed_words(threshold), "below the risk of those listed")
     columns["Grade expected as things stand"] = ranked.grade
     if "reasons" in ranked: columns["What to talk about"] = ranked.reasons.replace("", "nothing stands out: ask openly")
     return pd.DataFrame(columns).reset_index(drop=True)
 
 # %% ../nbs/06e_ranking.ipynb #b6d742e5
-def flag_words(
+def listed_words(
     threshold:Threshold, # What `find_threshold` returned
-)->str:                  # Such as 'of 10 flagged like this, about 9 needed help'
-    "What a flag is worth, in one breath"
+)->str:                  # Such as 'of 10 with such a risk, about 9 needed help'
+    "What a place on the list is worth, in one breath"
     if np.isnan(threshold.precision): return "how sure is not known"
-    return f"of 10 flagged like this, about {10*threshold.precision:.0f} needed help"
+    return f"of 10 with such a risk, about {10*threshold.precision:.0f} needed help"

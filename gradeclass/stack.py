@@ -12,11 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from .config import SEED
-from .family import GradeFamily, MajorityGrades, ModelError, XGBoostGrades, write_json
+from .family import GradeFamily, LogisticGrades, MajorityGrades, ModelError, XGBoostGrades, write_json
+from .neural import NeuralGrades
 from .ordinal import OrdinalGrades
 
 # %% ../nbs/03e_stack.ipynb #077df0f4
-SINGLE_FAMILIES = {"ordinal": OrdinalGrades, "xgboost": XGBoostGrades, "majority": MajorityGrades}
+SINGLE_FAMILIES = {"ordinal": OrdinalGrades, "xgboost": XGBoostGrades, "logistic": LogisticGrades, "neural": NeuralGrades,
+                   "majority": MajorityGrades}
 
 # %% ../nbs/03e_stack.ipynb #b2805945
 def build_family(

@@ -5,6 +5,7 @@
 # %% auto #0
 __all__ = ['Prepared', 'describe_data', 'save_prepared', 'load_prepared', 'plot_parts', 'fit_and_look', 'fit_final',
            'shuffled_losses', 'input_importance', 'plot_importance', 'Evaluation', 'evaluate_model', 'list_students',
+           'Judged', 'possible_folds', 'judge_all', 'Closer', 'look_closer', 'all_metrics', 'bundle_papers',
            'save_evaluation']
 
 # %% ../nbs/09a_stages.ipynb #30433478
@@ -15,11 +16,15 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from .card import card_files
 from .config import SEED, GradeclassError
 from .data import Dataset, Split, table_digest, write_table
 from .evaluate import COLOURS, headline, metrics_dict, new_figure, per_grade, plot_style, top_k
+from .fairness import Fairness, check_fairness
 from .features import encode_frame, grade_index
-from .model import GradeModel, extend_bundle, predict_table, write_json
+from .folds import out_of_fold
+from .model import GradeModel, bundle_digest, extend_bundle, predict_table, read_manifest, write_json
+from .ranking import Threshold, find_threshold, places_table
 from .schema import Schema, parse_schema, schema_yaml
 from .validation import Validation
 
@@ -190,15 +195,93 @@ def list_students(
     return listed.set_axis(pd.RangeIndex(1, len(listed) + 1)).rename_axis(columns="Rank")
 
 # %% ../nbs/09a_stages.ipynb #1b0938d9
-def save_evaluation(
-    folder:Path,           # The evaluate stage's folder
-    bundle:str|Path,       # The train stage's bundle
+class Judged(NamedTuple):
+    "Students and what a model said of them that had not seen them"
+    frame: pd.DataFrame      # n students
+    grades: np.ndarray       # True grade index, shape (n,)
+    probability: np.ndarray  # Shape (n, grades)
+    test: np.ndarray         # Whether the student is in the test part, shape (n,)
+
+# %% ../nbs/09a_stages.ipynb #e4e4f34f
+def possible_folds(
+    grades:np.ndarray, # Grade index, shape (n,)
+    folds:int,         # Folds that are wanted
+)->int:                # Folds that leave two grades in each training part; 0 where there are none
+    "How many folds a table of students can be dealt into"
+    counts = sorted(np.bincount(grades))[-2:]
+    return 0 if min(folds, *counts) < 2 else min(folds, *counts)
+
+# %% ../nbs/09a_stages.ipynb #41e336b9
+def judge_all(
+    prepared:Prepared,     # Prepared data, all parts
+    model:GradeModel,      # The final model
+    evaluation:Evaluation, # What was measured on the test part
+    folds:int=5,           # Folds; 0: the test part alone
+    seed:int=SEED,         # Seed of the deal
+)->Judged:                 # Every student, the test part last
+    "Judge each student by a model that has not seen the student"
+    test, learnt = prepared.parts["test"], pd.concat([prepared.parts["train"], prepared.parts["validation"]])
+    folds = possible_folds(grade_index(learnt, prepared.schema), folds)
+    if not folds: return Judged(test, evaluation.grades, evaluation.probability, np.ones(len(test), bool))
+    said = np.concatenate([out_of_fold(model, learnt, folds, seed), evaluation.probability])
+    grades = np.concatenate([grade_index(learnt, prepared.schema), evaluation.grades])
+    return Judged(pd.concat([learnt, test]), grades, said, np.arange(len(grades)) >= len(learnt))
+
+# %% ../nbs/09a_stages.ipynb #3eb2f28c
+class Closer(NamedTuple):
+    "What a closer look gives: the groups, the threshold of a list, lists of several lengths"
+    fairness: Fairness
+    threshold: Threshold   # Measured without the test part, where there are others
+    places: pd.DataFrame   # What `places_table` returned
+
+# %% ../nbs/09a_stages.ipynb #b1354be0
+def look_closer(
+    judged:Judged,         # What `judge_all` returned
+    evaluation:Evaluation, # What was measured on the test part
+    schema:Schema,         # What a student is
+    places:float=0.1,      # Places for help: a number or a share of the test part's students
+    n_boot:int=1000,       # Bootstrap resamples
+    seed:int=SEED,         # Seed of the resampling
+)->Closer:                 # Groups, threshold, lists
+    "Look at the groups, find the threshold of a list, and measure lists of several lengths"
+    fairness = check_fairness(judged.frame, schema, judged.grades, judged.probability.argmax(axis=1), n_boot, seed)
+    chosen = slice(None) if judged.test.all() else ~judged.test
+    y, p, share = judged.grades[chosen], judged.probability[chosen], evaluation.at_risk["places"]/evaluation.at_risk["students"]
+    words = f"{len(y):,} students, {'the test part' if judged.test.all() else 'out of fold'}"
+    threshold = find_threshold(y, p, schema.grades, float(share), words, n_boot, seed)
+    return Closer(fairness, threshold, places_table(judged.grades, judged.probability, schema.grades, n_boot=n_boot, seed=seed))
+
+# %% ../nbs/09a_stages.ipynb #dd03b367
+def all_metrics(
     evaluation:Evaluation, # What was measured
+)->dict:                   # What metrics.json holds
+    "Every figure of the test part, ready for JSON"
+    return metrics_dict(evaluation.table, evaluation.by_grade) | {"at_risk": evaluation.at_risk, "students": len(evaluation.grades)}
+
+# %% ../nbs/09a_stages.ipynb #a72d9612
+def bundle_papers(
+    bundle:str|Path,       # The train stage's bundle
+    prepared:Prepared,     # Prepared data
+    evaluation:Evaluation, # What was measured
+    closer:Closer,         # What `look_closer` returned
+)->dict:                   # File name -> text or value: fairness.json, threshold.json, card.md, card.html
+    "What goes with a model besides its metrics"
+    values = {"schema": prepared.schema, "manifest": read_manifest(bundle), "about": prepared.about, "metrics": all_metrics(evaluation),
+              "versions": json.loads(Path(bundle, "versions.json").read_text(encoding="utf-8")), "grades": evaluation.grades,
+              "probability": evaluation.probability, "digest": bundle_digest(bundle), **closer._asdict()}
+    return {"fairness.json": closer.fairness.as_dict(), "threshold.json": closer.threshold.as_dict(), **card_files(values)}
+
+# %% ../nbs/09a_stages.ipynb #463f1b33
+def save_evaluation(
+    folder:Path,              # The evaluate stage's folder
+    bundle:str|Path,          # The train stage's bundle
+    evaluation:Evaluation,    # What was measured
     predictions:pd.DataFrame, # What `predict_table` gives for the test part
-)->dict:                   # The metrics, as in metrics.json
-    "Write metrics and predictions, and the final bundle with the metrics in it"
-    metrics = metrics_dict(evaluation.table, evaluation.by_grade) | {"at_risk": evaluation.at_risk, "students": len(evaluation.grades)}
+    papers:dict|None=None,    # What `bundle_papers` returned
+)->dict:                      # The metrics, as in metrics.json
+    "Write metrics and predictions, and the final bundle with the metrics and papers in it"
+    metrics = all_metrics(evaluation)
     write_json(Path(folder, "metrics.json"), metrics)
     write_table(predictions, Path(folder, "predictions.csv"))
-    extend_bundle(bundle, Path(folder, "bundle"), {"metrics.json": metrics})
+    extend_bundle(bundle, Path(folder, "bundle"), {"metrics.json": metrics, **(papers or {})})
     return metrics

@@ -16,7 +16,7 @@ from gradeclass.ranking import (
     Threshold,
     counsellor_list,
     find_threshold,
-    flag_words,
+    listed_words,
     places_row,
     places_table,
     rank_students,
@@ -81,20 +81,28 @@ def test_intervals_hold_the_values_and_repeat_with_the_seed():
 def test_table_of_a_class_where_nobody_is_at_risk_can_be_shown():
     y, p = example(30)
     shown = show_places(places_table(y.clip(max=3), p, SCALE, n_boot=10))
-    assert set(shown["At risk, listed"]) == {"–"}
+    assert not [cell for cell in shown["At risk, listed"] if "%" in cell]
 
 
-def test_threshold_flags_as_many_as_there_are_places():
+def test_handful_of_places_or_of_students_in_need_gets_no_figure():
+    y, p = example(40)
+    y[:] = np.where(np.arange(40) < 9, 4, 1)
+    shown = show_places(places_table(y, p, SCALE, (5, 20), n_boot=10))
+    assert shown["Listed, at risk in fact"].tolist()[0] == shown["Times better than lots"].tolist()[0] == "fewer than 10"
+    assert "%" in shown["Listed, at risk in fact"].tolist()[1] and set(shown["At risk, listed"]) == {"fewer than 10"}
+
+
+def test_threshold_lists_as_many_as_there_are_places():
     y, p = example()
     threshold = find_threshold(y, p, SCALE, 30, n_boot=50)
-    flags = threshold.flags(p[:, 4])
-    assert flags.sum() == 30 and threshold.share == pytest.approx(0.15)
-    assert threshold.precision == pytest.approx((y[flags] == 4).mean())
+    listed = threshold.lists(p[:, 4])
+    assert listed.sum() == 30 and threshold.share == pytest.approx(0.15)
+    assert threshold.precision == pytest.approx((y[listed] == 4).mean())
     assert threshold.precision == pytest.approx(at_risk_precision(check_predictions(y, p, SCALE, k=30), np.ones((1, 200)))[0])
     assert threshold.precision_low <= threshold.precision <= threshold.precision_high
 
 
-def test_students_tied_with_the_last_place_are_flagged_too():
+def test_students_tied_with_the_last_place_are_listed_too():
     y, p = np.array([4, 4, 0, 0]), np.array([[0.1, 0, 0, 0, 0.9], [0.5, 0, 0, 0, 0.5], [0.5, 0, 0, 0, 0.5], [1, 0, 0, 0, 0]])
     threshold = find_threshold(y, p, SCALE, 2, n_boot=10)
     assert threshold.share == 0.75 and threshold.precision == pytest.approx(2/3) and threshold.recall == 1
@@ -155,13 +163,13 @@ def test_list_without_ids_names_the_row_of_the_file(model, students):
     assert shown["Row in the file"].tolist() == rank_students(model, students, 3).index.tolist()
 
 
-def test_list_speaks_of_help_and_of_what_a_flag_is_worth(model, students):
+def test_list_speaks_of_help_and_of_what_a_place_is_worth(model, students):
     threshold = Threshold(0.9, 0.1, 0.84, 0.7, 0.9, 0.5, 0.4, 0.6, 100)
     ranked = rank_students(model, students)
     shown = counsellor_list(ranked.assign(reasons=""), SCHEMA, threshold)
     said = shown["How sure"].to_numpy()
-    assert ((said == flag_words(threshold)) == (ranked.risk >= 0.9).to_numpy()).all()
-    assert flag_words(threshold) == "of 10 flagged like this, about 8 needed help"
+    assert ((said == listed_words(threshold)) == (ranked.risk >= 0.9).to_numpy()).all()
+    assert listed_words(threshold) == "of 10 with such a risk, about 8 needed help"
     assert set(shown["What to talk about"]) == {"nothing stands out: ask openly"}
     assert not {"fail", "weak", "bad"} & set(" ".join([LIST_NOTE, *shown.columns]).casefold().split())
 
