@@ -329,7 +329,7 @@ def report(name, rows, figures):
     parts = [f"## {name} ({n:,} students)"]
     if test := table_of(rows, figures, name, "split"):
         m = next(len(row.test) for row in rows if row.test is not None)
-        parts += [f"### Seed split (seed {SEED}): fitted on {n - m:,} students, tested once on {m}", test]
+        parts += [f"### Seed split (seed {SEED}): fitted on {n - m:,} students, each model tested once on {m}", test]
     if cv := table_of(rows, figures, name, "cv"):
         parts += [f"### Up to {deals} × {folds}-fold cross-validation (deals with seeds {SEED} to {SEED + deals - 1})", cv]
     ours = next((row for row in rows if row.name == "ordinal" and row.said is not None), None)
