@@ -343,7 +343,7 @@ def describe_sets(
     table = coverage_table(found.sets.sets(found.probabilities(evaluation.probability)), evaluation.grades, scale)
     every, shown = table.loc[("all", "all")], table.loc["grade"]
     shown = pd.DataFrame({"Students": shown.students.astype(int), "Grade is in the set": [f"{100*c:.0f} %" if n else "–" for c, n in zip(
-        shown.coverage, shown.students, strict=True)], "Grades per set": shown.mean_size.round(1)}).rename_axis("True grade").reset_index()
+        shown.coverage, shown.students, strict=True)], "Grades per set": shown.mean_size.round(1)}).rename_axis(columns="True grade", index=None)
     return (f"A set such as “{scale.labels[0]} or {scale.labels[1]}” is meant to hold the true grade of {100*found.sets.coverage:.0f} in 100 students. "
             f"In the test part it holds it for {100*every.coverage:.0f} in 100 ({100*every.low:.0f} to {100*every.high:.0f}), "
             f"with {every.mean_size:.1f} grades per set."), shown
