@@ -366,13 +366,13 @@ def read_arguments(words=None):
     return parser.parse_args(words)
 
 
-def choose_rows(rows, only):
-    "The rows that are named, all of them where none is; an unknown name is refused"
-    if not only: return rows
-    names = [row.name for row in rows]
+def choose_rows(tables, only):
+    "The rows that are named, all of them where none is; a name that no table has is refused: {table: rows}"
+    if not only: return tables
+    names = list(dict.fromkeys(row.name for rows in tables.values() for row in rows))
     unknown = [name for name in only if name not in names and name != "balance"]
     if unknown: raise BenchmarkError(f"there is no row {unknown[0]}: name some of {', '.join([*names, 'balance'])}")
-    return [row for row in rows if row.name in only]
+    return {table: [row for row in rows if row.name in only] for table, rows in tables.items()}
 
 
 def plain(figures):
@@ -381,11 +381,9 @@ def plain(figures):
                   for plan, found in plans.items()} for row, plans in figures.items()}
 
 
-def run_table(name, folder, arguments):
+def run_table(name, schema, frame, rows, arguments):
     "Measure one table, print its report; returns figures for JSON, and bars"
-    schema, frame = read_students(name, folder)
-    rows = choose_rows(ROWS[name](schema, frame, arguments.quick), arguments.only)
-    result = {}
+    result, figures = {}, {}
     if rows:
         run_rows(rows, name, arguments.jobs, progress=sys.stderr.isatty())
         figures = measure_rows(rows, name, arguments.jobs)
@@ -399,13 +397,19 @@ def run_table(name, folder, arguments):
     return result, check_bars(name, figures) if rows else []
 
 
+def read_and_choose(arguments):
+    "Table -> schema, clean frame and rows to run"
+    names, folder = list(FILES) if arguments.table == "all" else [arguments.table], data_folder(arguments.data)
+    for name in names: find_table(name, folder)
+    read = {name: read_students(name, folder) for name in names}
+    rows = choose_rows({name: ROWS[name](*read[name], arguments.quick) for name in names}, arguments.only)
+    return {name: (*read[name], rows[name]) for name in names}
+
+
 def main(words=None):
     "Run what was asked for; 0 where every bar that was measured is reached"
     arguments, began = read_arguments(words), time.perf_counter()
-    names, folder = list(FILES) if arguments.table == "all" else [arguments.table], data_folder(arguments.data)
-    try:
-        for name in names: find_table(name, folder)
-        found = {name: run_table(name, folder, arguments) for name in names}
+    try: found = {name: run_table(name, *table, arguments) for name, table in read_and_choose(arguments).items()}
     except GradeclassError as error:
         print(f"quality: {error}", file=sys.stderr)
         return 1

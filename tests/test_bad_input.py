@@ -183,7 +183,12 @@ REQUESTS = [
         ("results is a file, not a folder",)),
     Bad("draft_below_a_file", write_and(content("mine", "results")), "schema infer students.csv --target GradeClass -o results/my.yaml",
         ("results is a file, not a folder",)),
-    Bad("outputs_of_a_run_below_a_file", write_and(content("mine", "results")), "run --data students.csv --outputs results", ("results/stages",)),
+    Bad("outputs_of_a_run_below_a_file", write_and(content("mine", "results")), "run --data students.csv --outputs results", ("results cannot be written to", "Not a directory")),
+    Bad("unknown_family", nothing, "run --data sample -p family=forest --outputs outputs", ("no family forest", "xgboost")),
+    Bad("unknown_balance", nothing, "run --data sample -p balance=more --outputs outputs", ("no balance more", "smote")),
+    Bad("negative_seed", nothing, "run --data sample -p seed=-3 --outputs outputs", ("parameter seed is -3", "from 0")),
+    Bad("more_refused_than_all", nothing, "run --data sample -p max_refused=7 --outputs outputs", ("parameter max_refused is 7", "from 0 to 1")),
+    Bad("folder_of_tables_to_run", write(), "run --data . --outputs outputs", (". is a folder", "name one file")),
     Bad("synthesise_unknown_kind", nothing, "data synthesise -o out.doc", ("out.doc", "unknown kind")),
     Bad("synthesise_no_student", nothing, "data synthesise -o out.csv -n 0", ("0 students", "1 or more")),
     Bad("infer_unknown_target", write(), "schema infer students.csv --target Grad", ("no column Grad", "did you mean GradeClass?")),
@@ -203,8 +208,6 @@ STAGES = [
     Bad("too_many_unknown_codes", write(Tutoring=["9"]*20 + ["1"]*100), RUN, ("20 of 120 rows refused", "row 2", "Tutoring", "0 (No), 1 (Yes)")),
     Bad("too_many_out_of_range", write(Absences=["45"]*30 + ["4"]*90), RUN, ("30 of 120 rows refused", "row 2", "Absences", "from 0 to 30")),
     Bad("grade_copied_into_a_feature", write(ParentalSupport=students().GradeClass), RUN, ("ParentalSupport", "copy of the grade", "cannot be an input")),
-    Bad("unknown_family", nothing, "run --data sample -p family=forest --outputs outputs", ("no family forest", "xgboost")),
-    Bad("unknown_balance", nothing, "run --data sample -p balance=more --outputs outputs", ("no balance more", "smote")),
 ]
 
 ids = lambda cases: [case.id for case in cases]

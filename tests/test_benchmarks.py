@@ -152,9 +152,10 @@ def test_missing_table_ends_in_one_sentence_and_1(quality, tmp_path, capsys):
 
 
 def test_unknown_row_is_refused_with_the_known_ones(quality, students):
-    rows = quality.students_rows(*students, quick=True)
-    with pytest.raises(quality.BenchmarkError, match="no row oracle: name some of ordinal"): quality.choose_rows(rows, ["oracle"])
-    assert quality.choose_rows(rows, ["balance"]) == []
+    tables = {"students": quality.students_rows(*students, quick=True)}
+    with pytest.raises(quality.BenchmarkError, match="no row oracle: name some of ordinal"): quality.choose_rows(tables, ["oracle"])
+    assert quality.choose_rows(tables, ["balance"]) == {"students": []}
+    assert [row.name for row in quality.choose_rows(tables, ["balance", "xgboost"])["students"]] == ["xgboost"]
 
 
 def test_command_prints_tables_and_bars_and_writes_json(quality, tmp_path, capsys):
