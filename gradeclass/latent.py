@@ -137,26 +137,42 @@ class Line:
     explained: np.ndarray = field(default_factory=lambda: np.zeros(0))  # Variance that each source column explains
     usual: float = 0.0              # Variance missing on average in training, which `sd` holds already
 
-    def scaled(self, X:np.ndarray)->np.ndarray:
+    def scaled(
+        self,
+        X:np.ndarray, # Encoded rows, shape (n, p)
+    )->np.ndarray: # Shape (n, p)
         "Columns on one scale, gaps at the mean"
         return np.where(np.isfinite(X), X - self.mean, 0.0)/self.scale
 
-    def latent(self, X:np.ndarray)->np.ndarray:
-        "Latent value of each row, shape (n,)"
+    def latent(
+        self,
+        X:np.ndarray, # Encoded rows, shape (n, p)
+    )->np.ndarray: # Shape (n,)
+        "Latent value of each row"
         return self.shift + self.scaled(X) @ self.beta
 
-    def widening(self, X:np.ndarray)->np.ndarray:
-        "Factor on the blur of each row: 1 where nothing is missing, shape (n,)"
+    def widening(
+        self,
+        X:np.ndarray, # Encoded rows, shape (n, p)
+    )->np.ndarray: # Shape (n,)
+        "Factor on the blur of each row: 1 where nothing is missing"
         variance = self.sd**2*(1.0 if self.link == "normal" else LOGISTIC_VARIANCE)
         excess = missing_sources(X, self.groups) @ self.explained - self.usual
         return np.sqrt(np.maximum(1 + excess/variance, 0.25))
 
-    def probability(self, latent:np.ndarray, widening:np.ndarray)->np.ndarray:
-        "Probability of each recorded grade, shape (n, K)"
+    def probability(
+        self,
+        latent:np.ndarray,   # Latent value of each row, shape (n,)
+        widening:np.ndarray, # What `widening` gave, shape (n,)
+    )->np.ndarray:           # Shape (n, K)
+        "Probability of each recorded grade"
         return band_shares(latent, self.cuts, self.link, self.sd*widening) @ self.noise
 
-    def terms(self, X:np.ndarray)->np.ndarray:
-        "What each column adds to the latent value, and the shift as the last column, shape (n, p+1)"
+    def terms(
+        self,
+        X:np.ndarray, # Encoded rows, shape (n, p)
+    )->np.ndarray: # Shape (n, p+1)
+        "What each column adds to the latent value, and the shift as the last column"
         return np.c_[self.scaled(X)*self.beta, np.full(len(X), self.shift)]
 
 # %% ../nbs/03ba_latent.ipynb #0f0fa6b4
@@ -181,7 +197,10 @@ class Rows(NamedTuple):
     weight: np.ndarray       # How many rows each counts for, above 0, shape (n,)
     score: np.ndarray|None   # NaN where unknown, shape (n,); None: no score is used
 
-    def take(self, index)->"Rows":
+    def take(
+        self,
+        index, # Positions or a mask
+    )->"Rows": # The rows that it names
         "Some of the rows"
         return Rows(*(part if part is None else part[index] for part in self))
 

@@ -25,8 +25,16 @@ def render_markdown(
 
     class PlainRenderer(mistune.HTMLRenderer):
         "Shows the words of a link or a picture and fetches nothing"
-        def link(self, text, url, title=None): return text
-        def image(self, text, url, title=None): return text
+        def link(
+            self,
+            text:str,       # Words of the link
+            url:str,        # Not followed
+            title:str="",   # Not shown
+        )->str:             # The words
+            "The words of a link"
+            return text
+
+        image = link
 
     return mistune.create_markdown(renderer=PlainRenderer(escape=True), plugins=["table"])(text)
 

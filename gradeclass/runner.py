@@ -208,7 +208,12 @@ def register_engine(
     class ReportingEngine(NBClientEngine):
         "papermill's own engine, which tells how far it is"
         @classmethod
-        def execute_managed_notebook(cls, nb_man, kernel_name, **options):
+        def execute_managed_notebook(
+            cls,
+            nb_man,      # papermill's manager of the notebook
+            kernel_name, # Name of the kernel
+            **options,   # What papermill's engine takes
+        ):
             "Run the notebook and report each cell"
             finish = nb_man.cell_complete
             def cell_complete(cell, cell_index=None, **more):

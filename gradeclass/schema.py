@@ -202,11 +202,17 @@ class Schema(BaseModel):
         "Names of the columns that have one of the roles, in file order"
         return [column.name for column in self.columns if column.role in roles]
 
-    def inputs(self, audit:bool=False)->list[Column]:
+    def inputs(
+        self,
+        audit:bool=False, # Whether protected attributes count
+    )->list[Column]:      # In file order
         "What a model may see: features, and audit columns only where asked"
         return [column for column in self.columns if column.role == "feature" or (audit and column.role == "audit")]
 
-    def only(self, role:str)->str|None:
+    def only(
+        self,
+        role:str, # A role that one column at most can have
+    )->str|None:  # Its name
         "Name of the one column that has the role, or None"
         return next(iter(self.names(role)), None)
 
