@@ -19,6 +19,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from .config import SEED, GradeclassError, digest_file, whole_folder
+from .decide import RULES, decide, macro_f1_gains
 from .family import ModelError, write_json
 from .features import SchemaEncoder, check_leaks, encode_column, grade_index
 from .schema import Schema, parse_schema, schema_yaml
@@ -53,9 +54,10 @@ class GradeModel(ClassifierMixin, BaseEstimator):
         audit:bool=False,         # Let the model see protected attributes
         seed:int=SEED,            # Seed of everything random
         params:dict|None=None,    # The family's own parameters
+        rule:str="mode",          # How probabilities become a grade: a name in `RULES`
     ):
         self.schema, self.family, self.balance = schema, family, balance
-        self.audit, self.seed, self.params = audit, seed, params
+        self.audit, self.seed, self.params, self.rule = audit, seed, params, rule
 
     def fit(
         self,
@@ -66,6 +68,7 @@ class GradeModel(ClassifierMixin, BaseEstimator):
         "Fit on rows that hold inputs and grade; a leak is refused"
         from gradeclass.balance import METHODS
         if self.balance not in METHODS: raise ModelError(f"no balance {self.balance}: use one of {', '.join(METHODS)}")
+        if self.rule not in RULES: raise ModelError(f"no decision rule {self.rule}: use one of {', '.join(RULES)}")
         grades = grade_index(frame, self.schema)
         if len(np.unique(grades)) < 2: raise ModelError(f"all {len(frame)} rows have the same grade: there is nothing to learn")
         check_leaks(frame, self.schema, self.audit)
@@ -76,7 +79,12 @@ class GradeModel(ClassifierMixin, BaseEstimator):
             reason = str(error).strip().splitlines()[-1]
             raise ModelError(f"family {self.family} cannot be fitted with params {self.params}: {reason}") from error
         self.classes_ = np.array(self.schema.grades.labels)
+        self.gains_ = self._learn_gains(frame) if self.rule == "macro_f1" else None
         return self
+
+    def _learn_gains(self, frame)->tuple:
+        kept = getattr(self.pipeline_["family"], "out_of_fold_", None)
+        return macro_f1_gains(kept if kept is not None and len(kept) == len(frame) else self.predict_proba(frame))
 
     def _make_pipeline(self):
         from gradeclass.balance import Balancer
@@ -114,14 +122,23 @@ class GradeModel(ClassifierMixin, BaseEstimator):
         self,
         frame:pd.DataFrame, # Students, n of them
     )->np.ndarray:          # Shape (n,)
-        "Position of the most probable grade on the scale, 0 is best"
-        return self.predict_proba(frame).argmax(axis=1)
+        "Position of the announced grade on the scale, 0 is best"
+        return self.decide(self.predict_proba(frame))
+
+    def decide(
+        self,
+        probability:np.ndarray, # Probability of each grade, shape (n, grades)
+    )->np.ndarray:              # Position on the scale, 0 is best, shape (n,)
+        "The grade to announce, by the model's decision rule"
+        if self.rule != "macro_f1": return decide(probability, self.rule)
+        gain, offset = self.gains_
+        return (gain*(probability - offset)).argmax(axis=1)
 
     def predict(
         self,
         frame:pd.DataFrame, # Students, n of them
     )->np.ndarray:          # Shape (n,)
-        "The most probable grade of each student"
+        "The announced grade of each student"
         best = self.predict_index(frame)
         return self.classes_[best]
 
@@ -139,7 +156,7 @@ def predict_table(
 )->pd.DataFrame:        # id (where there is one), grade, grade_index, p_<grade> for each grade, at_risk (probability of an at-risk grade)
     "One row of predictions for each student, in the order of the rows"
     probability = model.predict_proba(frame)
-    scale, best = model.schema.grades, probability.argmax(axis=1)
+    scale, best = model.schema.grades, model.decide(probability)
     taken = model.schema.id in ("grade", "grade_index", "at_risk")
     columns = {"id" if taken else model.schema.id: frame[model.schema.id]} if model.schema.id in frame else {}
     columns |= {"grade": np.array(scale.labels)[best], "grade_index": best}
@@ -183,6 +200,7 @@ def save_model(
     if Path(folder).exists(): raise BundleError(f"{folder} exists already: choose a new folder for the bundle")
     versions = {"python": platform.python_version(), **{name: version(name) for name in ("gradeclass", "xgboost", "numpy", "scikit-learn")}}
     about = {"family": model.family, "balance": model.balance, "audit": model.audit, "seed": model.seed, "params": model.params or {},
+             "rule": model.rule, "gains": None if model.gains_ is None else [gain.tolist() for gain in model.gains_],
              "schema": model.schema.name, "grades": model.schema.grades.labels, "inputs": [c.name for c in model.schema.inputs(model.audit)]}
     with whole_folder(folder) as part:
         model.pipeline_["family"].write(part)
@@ -192,7 +210,7 @@ def save_model(
         return seal_bundle(part, about)
 
 # %% ../nbs/04_model.ipynb #9961cadd
-MANIFEST_KEYS = {"format": int, "family": str, "balance": str, "audit": bool, "seed": int, "params": dict, "files": dict}
+MANIFEST_KEYS = {"format": int, "family": str, "balance": str, "audit": bool, "seed": int, "params": dict, "rule": str, "files": dict}
 
 # %% ../nbs/04_model.ipynb #28c5fefb
 def check_manifest(
@@ -238,10 +256,11 @@ def load_model(
     manifest = read_manifest(folder)
     if manifest["family"] not in FAMILIES: raise BundleError(f"{folder} holds the family {manifest['family']}, which this version does not know")
     schema = parse_schema((folder/"schema.yaml").read_text(encoding="utf-8"), "schema.yaml")
-    model = GradeModel(schema, *(manifest[key] for key in ("family", "balance", "audit", "seed", "params")))
+    model = GradeModel(schema, *(manifest[key] for key in ("family", "balance", "audit", "seed", "params", "rule")))
     family = FAMILIES[model.family].read(folder)
     model.pipeline_ = FittedSteps(SchemaEncoder(schema, model.audit, family.one_hot).fit(None), family)
     model.classes_ = np.array(schema.grades.labels)
+    model.gains_ = np.array(manifest["gains"]) if manifest.get("gains") else None
     return model
 
 # %% ../nbs/04_model.ipynb #7aef7e9d

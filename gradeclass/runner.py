@@ -125,10 +125,11 @@ def check_limits(
     "Refuse a value that no stage can use, before any kernel starts"
     low, high = LIMITS.get(name, (None, None))
     if low is not None and not low <= value <= high: raise StageError(f"parameter {name} is {value}; it needs a number from {low} to {high}")
-    if name in ("family", "balance"):
+    if name in ("family", "balance", "rule"):
         from gradeclass.balance import METHODS
+        from gradeclass.decide import RULES
         from gradeclass.model import FAMILIES
-        known = [*FAMILIES, "auto"] if name == "family" else list(METHODS)
+        known = {"family": [*FAMILIES, "auto"], "balance": list(METHODS), "rule": list(RULES)}[name]
         if value not in known: raise StageError(f"no {name} {value}: use one of {', '.join(known)}")
 
 # %% ../nbs/10_runner.ipynb #15f1eaab

@@ -21,6 +21,7 @@ from .calibration import calibrate, coverage_table, load_calibration
 from .card import card_files
 from .config import SEED, GradeclassError
 from .data import Dataset, Split, table_digest, write_table
+from .decide import RULES
 from .evaluate import COLOURS, headline, metrics_dict, new_figure, per_grade, plot_style, top_k
 from .explain import explain_student, in_words, plot_contributions, typical_student
 from .fairness import Fairness, check_fairness
@@ -106,7 +107,8 @@ def fit_and_look(
     "Fit on the training part and measure on the validation part"
     train, validation = prepared.parts["train"], prepared.parts["validation"]
     model.fit(train)
-    return headline(grade_index(validation, prepared.schema), model.predict_proba(validation), prepared.schema.grades)
+    said = model.predict_proba(validation)
+    return headline(grade_index(validation, prepared.schema), said, prepared.schema.grades, model.decide(said))
 
 # %% ../nbs/09a_stages.ipynb #6d12b42d
 def learnt_rows(
@@ -236,6 +238,7 @@ class Evaluation(NamedTuple):
     "What the evaluate stage knows"
     grades: np.ndarray         # True grade index, shape (n,)
     probability: np.ndarray    # Shape (n, grades)
+    predicted: np.ndarray      # Announced grade index, shape (n,)
     table: pd.DataFrame        # What `headline` returned
     by_grade: pd.DataFrame     # What `per_grade` returned
     at_risk: dict              # What `top_k` returned
@@ -250,8 +253,9 @@ def evaluate_model(
 )->Evaluation:          # Grades, probabilities and every metric
     "Measure a model on rows that it has not seen"
     scale, grades, probability = model.schema.grades, grade_index(frame, model.schema), model.predict_proba(frame)
-    return Evaluation(grades, probability, headline(grades, probability, scale, n_boot=n_boot, seed=seed, k=places),
-                      per_grade(grades, probability, scale), top_k(grades, probability, scale, places))
+    predicted = model.decide(probability)
+    return Evaluation(grades, probability, predicted, headline(grades, probability, scale, predicted, n_boot, seed, places),
+                      per_grade(grades, probability, scale, predicted), top_k(grades, probability, scale, places))
 
 # %% ../nbs/09a_stages.ipynb #1949c11a
 def list_students(
@@ -273,19 +277,22 @@ class Judged(NamedTuple):
     frame: pd.DataFrame      # n students
     grades: np.ndarray       # True grade index, shape (n,)
     probability: np.ndarray  # Shape (n, grades)
+    predicted: np.ndarray    # Announced grade index, shape (n,)
     test: np.ndarray         # Whether the student is in the test part, shape (n,)
 
 # %% ../nbs/09a_stages.ipynb #2e99e74b
 def judge_all(
     prepared:Prepared,     # Prepared data, all parts
+    model:GradeModel,      # The final model, for its decision rule
     evaluation:Evaluation, # What was measured on the test part
     said:np.ndarray|None,  # What `own_opinion` gave for training and validation part; None: the test part alone
 )->Judged:                 # Every student, the test part last
     "Judge each student by a model that has not seen the student"
     test, learnt = prepared.parts["test"], learnt_rows(prepared)
-    if said is None: return Judged(test, evaluation.grades, evaluation.probability, np.ones(len(test), bool))
+    if said is None: return Judged(test, evaluation.grades, evaluation.probability, evaluation.predicted, np.ones(len(test), bool))
     grades = np.concatenate([grade_index(learnt, prepared.schema), evaluation.grades])
-    return Judged(pd.concat([learnt, test]), grades, np.concatenate([said, evaluation.probability]), np.arange(len(grades)) >= len(learnt))
+    said = np.concatenate([said, evaluation.probability])
+    return Judged(pd.concat([learnt, test]), grades, said, model.decide(said), np.arange(len(grades)) >= len(learnt))
 
 # %% ../nbs/09a_stages.ipynb #3eb2f28c
 class Closer(NamedTuple):
@@ -304,7 +311,7 @@ def look_closer(
     seed:int=SEED,         # Seed of the resampling
 )->Closer:                 # Groups, threshold, lists
     "Look at the groups, find the threshold of a list, and measure lists of several lengths"
-    fairness = check_fairness(judged.frame, schema, judged.grades, judged.probability.argmax(axis=1), n_boot, seed)
+    fairness = check_fairness(judged.frame, schema, judged.grades, judged.predicted, n_boot, seed)
     chosen = slice(None) if judged.test.all() else ~judged.test
     y, p, share = judged.grades[chosen], judged.probability[chosen], evaluation.at_risk["places"]/evaluation.at_risk["students"]
     words = f"{len(y):,} students, {'the test part' if judged.test.all() else 'out of fold'}"
@@ -329,6 +336,7 @@ def bundle_papers(
     values = {"schema": prepared.schema, "manifest": read_manifest(bundle), "about": prepared.about, "metrics": all_metrics(evaluation),
               "versions": json.loads(Path(bundle, "versions.json").read_text(encoding="utf-8")), "grades": evaluation.grades,
               "probability": evaluation.probability, "digest": bundle_digest(bundle), **closer._asdict()}
+    values["rule"] = RULES[values["manifest"]["rule"]]
     return {"fairness.json": closer.fairness.as_dict(), "threshold.json": closer.threshold.as_dict(), **card_files(values)}
 
 # %% ../nbs/09a_stages.ipynb #f8fef1d8
