@@ -6,9 +6,9 @@
 __all__ = ['STAGES', 'LIMITS', 'RECORD', 'EXECUTED', 'Stage', 'StageError', 'read_cells', 'read_parameters', 'is_folder',
            'known_parameters', 'convert_parameter', 'wanted', 'check_limits', 'check_parameters', 'notebook_digest',
            'content_digest', 'stage_key', 'outputs_digest', 'Job', 'register_engine', 'error_names', 'explain_failure',
-           'private_kernel', 'execute_job', 'keep_failed', 'work', 'Worker', 'tempfile_log', 'StageResult', 'Run',
-           'remove_leftovers', 'is_alive', 'stage_inputs', 'Pipeline', 'choose_data', 'existing_file', 'known_file',
-           'make_outputs', 'run_pipeline', 'choose_schema', 'new_run_id', 'record_run', 'open_stage', 'run_needed']
+           'private_kernel', 'execute_job', 'keep_failed', 'work', 'Worker', 'StageResult', 'Run', 'remove_leftovers',
+           'is_alive', 'stage_inputs', 'Pipeline', 'choose_data', 'existing_file', 'known_file', 'make_outputs',
+           'run_pipeline', 'choose_schema', 'new_run_id', 'record_run', 'open_stage', 'run_needed']
 
 # %% ../nbs/10_runner.ipynb #9316f3fa
 import ast
@@ -26,6 +26,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory, TemporaryFile
 
 from .config import (GradeclassError, digest_file, digest_text, find_outputs, resolve_path, source_digest, stage_notebooks,
                                whole_folder)
@@ -251,7 +252,6 @@ def explain_failure(
 @contextmanager
 def private_kernel(): # Yields options for papermill's engine
     "Talk to the kernel over sockets in a folder that only this user can open, where the system has them"
-    from tempfile import TemporaryDirectory
     from traitlets.config import Config
     with TemporaryDirectory(prefix="gradeclass-") as sockets:
         yield {"config": Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/k"}})} if os.name == "posix" else {}
@@ -318,14 +318,16 @@ class Worker:
         events:queue.Queue, # Where events go
     ):
         self.events, self.stage = events, None
-        self.errors = tempfile_log()
+        self.errors = TemporaryFile("w+")  # noqa: SIM115 - it lives as long as the process
         self.process = subprocess.Popen([sys.executable, "-c", "from gradeclass.runner import work; work()"], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, stderr=self.errors, text=True, start_new_session=True)
         threading.Thread(target=self._listen, daemon=True).start()
 
     def _listen(self):
         for line in self.process.stdout: self.events.put((self, json.loads(line)))
-        message = f"stage {self.stage}: its process ended without a word (killed, or out of memory)"
+        self.errors.seek(0)
+        last = (self.errors.read().strip().splitlines() or ["killed, or out of memory"])[-1]
+        message = f"stage {self.stage}: its process ended before the notebook did ({last})"
         self.events.put((self, {"stage": self.stage, "event": "failed", "message": message}))
 
     def start(
@@ -341,12 +343,6 @@ class Worker:
         "End the worker"
         with suppress(OSError): self.process.stdin.close()
         self.process.wait()
-
-# %% ../nbs/10_runner.ipynb #3dc73c55
-def tempfile_log(): # An open file
-    "Where a worker's own complaints go"
-    import tempfile
-    return tempfile.TemporaryFile("w+")
 
 # %% ../nbs/10_runner.ipynb #0ec4378d
 @dataclass

@@ -9,11 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from gradeclass.calibration import (METHODS, Calibration, CalibrationError, Calibrator, PredictionSets, calibrate, calibrate_out_of_fold,
+from gradeclass.calibration import (FOLDS, METHODS, Calibration, CalibrationError, Calibrator, PredictionSets, calibrate, calibrate_out_of_fold,
                                     choose_calibration, conformal_classifier, coverage_curve, coverage_table, describe_set, fit_calibration,
-                                    fit_sets, fit_temperature, fold_rows, load_calibration, rescale, stretch_scores, true_log_loss)
+                                    fit_sets, fit_temperature, load_calibration, rescale, stretch_scores, true_log_loss)
+from gradeclass.config import SEED
 from gradeclass.evaluate import ece
 from gradeclass.model import GradeModel, load_model, save_model
+from gradeclass.ordinal import strata_folds
 from gradeclass.schema import load_schema
 
 SCALE = load_schema("students").grades
@@ -74,7 +76,7 @@ def test_wrong_probabilities_are_mended_for_other_students(distort):
 
 def test_no_row_is_calibrated_by_itself():
     p, y = draw(300)
-    fold, said = fold_rows(y), calibrate_out_of_fold("temperature", p, y)
+    fold, said = strata_folds(y, FOLDS, SEED), calibrate_out_of_fold("temperature", p, y)
     for number in range(5):
         others = Calibrator("temperature", fit_temperature(p[fold != number], y[fold != number]))
         assert np.allclose(said[fold == number], others.apply(p[fold == number]))
