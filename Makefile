@@ -7,7 +7,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check lab notebooks neural lock lock-neural clean
+.PHONY: help setup run test check lab notebooks neural prefect lock lock-neural lock-prefect clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -46,15 +46,18 @@ notebooks: $(STAMP) ## Run the library notebooks top to bottom and keep their ou
 neural: $(STAMP) ## Add TensorFlow for the model family `neural`, from requirements-neural.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --requirement requirements-neural.lock
 
+prefect: $(STAMP) ## Add Prefect for schedules, from requirements-prefect.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --requirement requirements-prefect.lock
+
 lock: $(STAMP) ## Resolve requirements.lock anew from settings.ini
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --custom-compile-command 'make lock' \
 	  setup.py --output-file requirements.lock $(ARGS)
 
-lock-neural: $(STAMP) ## Resolve what the extra `neural` adds to requirements.lock
-	@{ echo '# What the extra `neural` adds to requirements.lock; made by: make lock-neural'; \
-	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra neural --constraint requirements.lock --no-header --no-annotate setup.py \
-	  | grep -vxFf requirements.lock; } > requirements-neural.lock.new
-	@mv requirements-neural.lock.new requirements-neural.lock
+lock-neural lock-prefect: lock-%: $(STAMP) # Resolve what an extra adds to requirements.lock
+	@{ echo '# What the extra `$*` adds to requirements.lock; made by: make lock-$*'; \
+	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra $* --constraint requirements.lock --no-header --no-annotate setup.py \
+	  | grep -vxFf requirements.lock; } > requirements-$*.lock.new
+	@mv requirements-$*.lock.new requirements-$*.lock
 
 clean: ## Remove the environment, builds and everything under outputs/
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
