@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['app', 'schema_app', 'data_app', 'say', 'explain_os_error', 'log_unexpected', 'main', 'show_version', 'options',
-           'read_assignments', 'StageBars', 'describe_run', 'run_command', 'read_bundle', 'find_bundle',
-           'predict_command', 'check_out', 'schema_show', 'schema_infer', 'data_fetch', 'data_validate',
-           'data_synthesise']
+           'read_assignments', 'StageBars', 'describe_run', 'show_plan', 'read_names', 'offer_promotion', 'run_command',
+           'read_bundle', 'find_bundle', 'predict_command', 'check_out', 'schema_show', 'schema_infer', 'data_fetch',
+           'data_validate', 'data_synthesise']
 
 # %% ../nbs/13_cli.ipynb #a8b9d978
 import json
@@ -117,9 +117,11 @@ class StageBars:
         event:dict, # stage, event, and more
     )->None:
         "Take an event of the runner"
-        bar, kind = self.bars[event["stage"]], event["event"]
+        bar, kind = self.bars.get(event["stage"]), event["event"]
+        if bar is None: return
         if kind == "started": self.progress.start_task(bar)
         if kind == "cell": self.progress.update(bar, completed=event["done"], total=event["cells"], state="running")
+        if kind == "failed": self.progress.update(bar, state="failed")
         if kind in ("done", "cached"): self.finish(event["stage"], kind, event["seconds"])
 
     def finish(
@@ -139,27 +141,65 @@ def describe_run(
     run, # A finished `Run`
 )->str:  # A few lines
     "What a person wants to know when a run has ended"
+    if not run.bundle: return "\n".join(f"{result.name:14} {result.folder}" for result in run.stages)
     percent = lambda figure: f"{100*figure['value']:.0f} % ({100*figure['low']:.0f}-{100*figure['high']:.0f} %)"
     macro = run.metrics["macro_f1"]
     return "\n".join([f"right grade    {percent(run.metrics['accuracy'])}   right or one grade off {percent(run.metrics['within_one'])}",
                       f"macro-F1       {macro['value']:.3f} ({macro['low']:.3f}-{macro['high']:.3f})   on {run.metrics['students']} test students",
+                      *(f"{name:14} {text}" for name, text in (("change", run.drift.get("sentence")), ("serving", run.registration.get("sentence"))) if text),
                       f"bundle         {run.bundle}", f"report         {run.report}"])
 
 # %% ../nbs/13_cli.ipynb #0ff0e821
+def show_plan(
+    planned:list, # What `dry_run` returned
+)->str:           # A line a stage
+    "What a run would do"
+    return "\n".join(f"{stage.name:9} {'would run' if stage.runs else 'kept':10} {stage.why}" for stage in planned)
+
+# %% ../nbs/13_cli.ipynb #60b8d3a2
+def read_names(
+    words:str,    # Names with commas between
+)->list[str]:     # The names
+    "Read a list of stages"
+    return [name.strip() for name in words.split(",") if name.strip()]
+
+# %% ../nbs/13_cli.ipynb #3239d8cc
+def offer_promotion(
+    run,          # A finished `Run`
+    outputs:Path, # The outputs folder
+)->None:
+    "Ask the person at the terminal whether the new model shall serve"
+    from gradeclass.champion import promote
+    version = run.registration["version"]
+    if not typer.confirm(f"Let version {version} serve?", default=False, err=True): return
+    promote(outputs, version, why="asked at the end of the run and confirmed")
+    say(f"version {version} serves now; `gradeclass registry rollback` takes that back")
+
+# %% ../nbs/13_cli.ipynb #3c96f88e
 @app.command("run")
 def run_command(
-    data:Annotated[str, typer.Option(help="A table, a database address, or 'sample'. Without it: data/raw/, else the sample.")]="", # Table of students
+    data:Annotated[str, typer.Option(help="A table, a database address, store:NAME, or 'sample'. Without it: the store, data/raw/, else the sample.")]="", # Table of students
     schema:Annotated[str, typer.Option(help="Name or file of the schema. Without it: the one that fits the columns.")]="", # Name or file of the schema
     parameter:Annotated[list[str], typer.Option("-p", help="A parameter of a stage notebook, as name=value. May be repeated.")]=[], # Words such as 'seed=7'  # noqa: B006
+    promote:Annotated[str, typer.Option(help="Whether the new model may become champion: auto (the gate decides), ask, never.")]="", # auto, ask or never
+    only:Annotated[str, typer.Option(help="Run these stages alone, such as train,evaluate; what they need must be up to date.")]="", # Names of stages
+    start:Annotated[str, typer.Option("--from", help="Run this stage and all that builds on it anew.")]="", # Name of a stage
+    force:Annotated[bool, typer.Option("--force", help="Run stages although they are up to date.")]=False, # Run everything
+    dry:Annotated[bool, typer.Option("--dry-run", help="Say what would be run, and why; do nothing.")]=False, # Do nothing
     outputs:Annotated[Path|None, typer.Option(help="Where results go. Without it: outputs/.")]=None, # Where results go
     jobs:Annotated[int, typer.Option(min=1, help="Stages that may run at the same time.")]=2, # Stages at the same time
     as_json:Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]=False, # Print JSON
 )->None:
-    "Run the pipeline: prepare, train, evaluate. What is up to date is not run again."
-    from gradeclass.runner import STAGES, run_pipeline
-    given = read_assignments(parameter)
-    with StageBars(list(STAGES)) as bars: run = run_pipeline(data, schema, given, outputs, jobs, bars.show)
+    "Run the pipeline: prepare, drift and train, evaluate, register. What is up to date is not run again."
+    from gradeclass.runner import dry_run, plan_run, run_pipeline
+    given = read_assignments(parameter) | ({"promote": promote} if promote else {})
+    choice = {"only": read_names(only), "start": start, "force": force}
+    pipeline = plan_run(data, schema, given, outputs, jobs, **choice)
+    if dry: return print(show_plan(dry_run(pipeline)))
+    with StageBars([stage.name for stage in pipeline.stages]) as bars: run = run_pipeline(data, schema, given, outputs, jobs, bars.show, **choice)
+    for warning in run.warnings: say(f"warning: {warning}")
     print(json.dumps(run.summary(), indent=1) if as_json else describe_run(run))
+    if given.get("promote") == "ask" and run.registration.get("open") and sys.stdin.isatty(): offer_promotion(run, pipeline.outputs)
 
 # %% ../nbs/13_cli.ipynb #254f8d3b
 def read_bundle(

@@ -4,15 +4,15 @@
 
 # %% auto #0
 __all__ = ['SEED', 'PACKAGE', 'GradeclassError', 'is_checkout', 'find_home', 'find_outputs', 'find_shipped', 'stage_notebooks',
-           'sample_folder', 'resolve_path', 'whole_file', 'whole_folder', 'digest_text', 'digest_file', 'digest_folder',
-           'source_digest']
+           'sample_folder', 'resolve_path', 'whole_file', 'take_place', 'whole_folder', 'move_aside', 'digest_text',
+           'digest_file', 'digest_folder', 'source_digest']
 
 # %% ../nbs/00_config.ipynb #c4eab627
 import hashlib
 import os
 import shutil
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -89,10 +89,22 @@ def whole_file(
         part.unlink(missing_ok=True)
 
 # %% ../nbs/00_config.ipynb #50d8627e
+def take_place(
+    part:Path, # A finished folder
+    path:Path, # Where it goes
+)->None:
+    "Rename a folder unless another process was first"
+    if path.exists(): return
+    try: os.rename(part, path)
+    except OSError:
+        if not path.exists(): raise
+
+# %% ../nbs/00_config.ipynb #a96171f8
 @contextmanager
 def whole_folder(
-    path:str|Path, # Target; where it exists already, it is kept and the new folder dropped
-):                 # Yields a temporary folder beside the target
+    path:str|Path,      # Target
+    replace:bool=False, # Take the new folder where there is one already; else the old one is kept and the new one dropped
+):                      # Yields a temporary folder beside the target
     "Fill a folder under a temporary name and rename it when the block ends well"
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -100,11 +112,20 @@ def whole_folder(
     part.chmod(0o755)
     try:
         yield part
-        if not path.exists(): os.rename(part, path)
-    except OSError:
-        if not path.exists(): raise
+        if replace: move_aside(path)
+        take_place(part, path)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+# %% ../nbs/00_config.ipynb #eba2324c
+def move_aside(
+    path:Path, # A folder, or nothing
+)->None:
+    "Remove a folder in one step, as others see it"
+    if not path.exists(): return
+    gone = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=f".{os.getpid()}.part", dir=path.parent))
+    with suppress(OSError): os.rename(path, gone)
+    shutil.rmtree(gone, ignore_errors=True)
 
 # %% ../nbs/00_config.ipynb #0073a900
 def digest_text(
