@@ -304,7 +304,7 @@ def register_engine(
 # %% ../nbs/10_runner.ipynb #5f2e744f
 def error_names()->set[str]: # Names of all our errors
     "Errors whose message is meant for a person"
-    import gradeclass.champion, gradeclass.data, gradeclass.drift, gradeclass.features, gradeclass.infer  # noqa: E401, F401
+    import gradeclass.champion, gradeclass.data, gradeclass.drift, gradeclass.features, gradeclass.infer  # noqa: E401
     import gradeclass.model, gradeclass.validation, gradeclass.evaluate  # noqa: E401, F401
     found, names = [GradeclassError], set()
     while found:
