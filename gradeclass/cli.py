@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['app', 'schema_app', 'data_app', 'say', 'explain_os_error', 'log_unexpected', 'main', 'show_version', 'options',
            'read_assignments', 'StageBars', 'describe_run', 'show_plan', 'read_names', 'offer_promotion', 'run_command',
-           'read_bundle', 'find_bundle', 'predict_command', 'check_out', 'schema_show', 'schema_infer', 'data_fetch',
-           'data_validate', 'data_synthesise']
+           'read_bundle', 'find_bundle', 'RowBar', 'predict_command', 'check_out', 'schema_show', 'schema_infer',
+           'data_fetch', 'data_validate', 'data_synthesise']
 
 # %% ../nbs/13_cli.ipynb #a8b9d978
 import json
@@ -222,20 +222,55 @@ def find_bundle()->Path: # The bundle that is served, or the newest that a run m
     return found
 
 # %% ../nbs/13_cli.ipynb #4bf653b8
+class RowBar:
+    "A bar of rows on a terminal, for tables that take a while; nothing elsewhere"
+    def __init__(self):
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+        console = Console(stderr=True)
+        columns = TextColumn("{task.fields[words]}"), BarColumn(24), TimeElapsedColumn()
+        self.progress = Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
+        self.bar, self.pieces = self.progress.add_task("rows", total=None, words="reading"), ""
+
+    def __enter__(self)->"RowBar":
+        self.progress.start()
+        return self
+
+    def __exit__(self, *failure)->None:
+        self.progress.stop()
+
+    def show_rows(
+        self,
+        read:int,      # Rows read
+        rows:int|None, # Rows in all, where that is known
+    )->None:
+        "Take the rows of a batch"
+        known = f" of {rows:,}" if rows else ""
+        self.progress.update(self.bar, completed=read, total=rows, words=f"{self.pieces}{read:,}{known} rows")
+
+    def show_pieces(
+        self,
+        done:int,   # Pieces done
+        pieces:int, # Pieces in all
+    )->None:
+        "Take a piece of a folder"
+        self.pieces = f"{done} of {pieces} pieces "
+        self.progress.update(self.bar, completed=done, total=pieces, words=self.pieces)
+
+# %% ../nbs/13_cli.ipynb #bee50166
 @app.command("predict")
 def predict_command(
-    file:Annotated[str, typer.Argument(help="Students: a CSV, Parquet or Excel file, or a database address.")], # Students
-    out:Annotated[Path, typer.Option("-o", "--out", help="Predictions: .csv, .parquet or .xlsx. Refused rows go to NAME.rejected.csv.")], # Predictions
+    file:Annotated[str, typer.Argument(help="Students: a CSV, Parquet or Excel file, a folder of Parquet files, a database or an object store's address.")], # Students
+    out:Annotated[str, typer.Option("-o", "--out", help="Predictions: .csv, .parquet or .xlsx; a folder for a folder. Refused rows go beside them.")], # Predictions
     model:Annotated[Path|None, typer.Option(help="Bundle to use. Without it: the champion, else the newest run's.")]=None, # Bundle to use
+    scheduler:Annotated[str, typer.Option(help="Dask scheduler whose workers do the work, such as tcp://10.0.0.5:8786.")]="", # Address of a Dask scheduler
 )->None:
-    "Grade a file of students. Every row comes back: graded, or refused with its reason."
-    from gradeclass.model import load_model
-    from gradeclass.scoring import rejected_path, score_file
-    scored = score_file(load_model(model or find_bundle()), file, out)
-    total = len(scored.predictions) + len(scored.refused)
-    for note in [*scored.notes, *(finding.message for finding in scored.findings)]: say(f"note: {note}")
-    if len(scored.refused): say(f"refused: {len(scored.refused):,} of {total:,} rows, with reasons in {rejected_path(out)}")
-    print(f"{len(scored.predictions):,} students graded in {out}")
+    "Grade students. Every row comes back: graded, or refused with its reason. A folder is graded file by file; what is done is kept."
+    from gradeclass.stream import score
+    with RowBar() as bar: summary = score(model or find_bundle(), file, out, scheduler, bar.show_rows, bar.show_pieces)
+    for note in summary.messages(): say(f"note: {note}")
+    if summary.refused: say(f"refused: {summary.refused:,} of {summary.graded + summary.refused:,} rows, with reasons in {summary.rejected}")
+    print(f"{summary.graded:,} students graded in {out if '://' in out else Path(out)}")
 
 # %% ../nbs/13_cli.ipynb #5b3e72e0
 def check_out(
