@@ -92,7 +92,7 @@ def each_on_cluster(
     from distributed import as_completed
     futures = [client.submit(guarded, call, item, pure=False, retries=retries) for item in items]
     place = {future.key: position for position, future in enumerate(futures)}
-    for future in as_completed(futures):
+    for future in as_completed(futures, loop=client.loop):
         if future.status == "finished": yield place[future.key], *future.result()
         else: yield place[future.key], "failed", explain_loss(future)
 

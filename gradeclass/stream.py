@@ -8,11 +8,11 @@ __all__ = ['DOUBT', 'PLAIN', 'COMMA', 'BATCH', 'BUFFER', 'BLOCK', 'LONGEST', 'PI
            'plan_reading', 'read_codes', 'parse_numbers', 'is_text', 'as_floats', 'read_numbers', 'clean_ids',
            'read_ids', 'join_chunks', 'read_columns', 'judge_rows', 'Rows', 'sort_rows', 'arrange_inputs', 'grade_rows',
            'Part', 'grade_batch', 'in_order', 'usable_cores', 'one_thread_each', 'threads_of', 'Table', 'open_parquet',
-           'cut_point', 'cut_blocks', 'Layout', 'parse_block', 'parse_block_slowly', 'open_csv', 'line_ends',
-           'make_harmless', 'TableWriter', 'RefusedWriter', 'Summary', 'open_table', 'stream_table', 'nothing_graded',
-           'Piece', 'list_files', 'cut_groups', 'list_pieces', 'Order', 'stamp', 'read_text', 'made_of', 'find_done',
-           'load_once', 'grade_piece', 'each_here', 'gather', 'stream_folder', 'is_small', 'check_large_target',
-           'score', 'is_folder']
+           'cut_point', 'cut_blocks', 'Layout', 'parse_block', 'parse_block_slowly', 'restore_cells', 'open_csv',
+           'line_ends', 'make_harmless', 'TableWriter', 'RefusedWriter', 'Summary', 'open_table', 'stream_table',
+           'nothing_graded', 'Piece', 'list_files', 'cut_groups', 'list_pieces', 'Order', 'stamp', 'read_text',
+           'made_of', 'find_done', 'load_once', 'grade_piece', 'each_here', 'gather', 'stream_folder', 'is_small',
+           'check_large_target', 'score', 'is_folder']
 
 # %% ../nbs/04d_stream.ipynb #619c1bc4
 import csv
@@ -162,7 +162,7 @@ def read_codes(
     "Codes to positions: each different cell is looked up once"
     coded = cells if pa.types.is_dictionary(cells.type) else cells.dictionary_encode()
     position = {label: place for place, label in enumerate(column.labels)}
-    look_up = lambda cell: np.nan if (label := read_code(restore(cell), column)) is None else position.get(label, DOUBT)
+    look_up = lambda cell: np.nan if (label := read_code(cell, column)) is None else position.get(label, DOUBT)
     places = np.array([*map(look_up, coded.dictionary.to_pylist()), np.nan])
     return places[coded.indices.fill_null(len(places) - 1).to_numpy(zero_copy_only=False)]
 
@@ -218,7 +218,6 @@ def clean_ids(
     cells:pa.Array, # Texts
 )->pa.Array:        # Texts without blanks around them and without the '.0' that spreadsheets add; null where missing
     "Students' numbers from text"
-    if pc.any(pc.match_substring_regex(cells, NEUTRALISED.pattern)).as_py(): cells = pa.array([restore(cell) for cell in cells.to_pylist()], pa.string())
     cells = pc.utf8_trim_whitespace(cells)
     if pc.any(pc.match_substring(cells, ".0")).as_py(): cells = pc.replace_substring_regex(cells, r"^(\d+)\.0+$", r"\1")
     return pc.if_else(pc.is_in(pc.utf8_lower(cells), pa.array(sorted(MISSING))), None, cells)
@@ -264,8 +263,7 @@ def judge_rows(
 )->Validation|None:     # What a small table would get, its rows numbered by their positions; None where all are blank
     "Look at rows in doubt one by one"
     frame = table.take(pa.array(places)).to_pandas(integer_object_nulls=True)
-    texts = [name for name in frame if frame[name].dtype == object]
-    frame = number_rows(frame.assign(**{name: frame[name].map(restore) for name in texts}), first=0)
+    frame = number_rows(frame, first=0)
     if frame.empty: return None
     return validate(make_dataset(frame.set_axis(pd.Index(places[frame.index], name="row"), axis=0), reading.schema), reading.purpose)
 
@@ -467,8 +465,9 @@ def parse_block(
                                    ignore_empty_lines=False)
         convert = pacsv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False, quoted_strings_can_be_null=False)
         read = pacsv.ReadOptions(use_threads=False, block_size=len(block) + 1, column_names=names)
-        return pacsv.read_csv(pa.BufferReader(block), read, parse, convert), ()
-    except pa.ArrowInvalid: return parse_block_slowly(layout, block)
+        table, notes = pacsv.read_csv(pa.BufferReader(block), read, parse, convert), ()
+    except pa.ArrowInvalid: table, notes = parse_block_slowly(layout, block)
+    return restore_cells(table) if re.search(NEUTRALISED.pattern.encode(), block) else table, notes
 
 # %% ../nbs/04d_stream.ipynb #225c628c
 def parse_block_slowly(
@@ -483,6 +482,14 @@ def parse_block_slowly(
     short = (frame.iloc[:, -1] == "").any()
     notes += [f"{layout.name}: rows with fewer fields than the header are read with blanks at the end"] if short else []
     return pa.Table.from_pandas(frame.astype(object), schema=pa.schema([(name, pa.string()) for name in frame]), preserve_index=False), tuple(notes)
+
+# %% ../nbs/04d_stream.ipynb #4a3ba74b
+def restore_cells(
+    table:pa.Table, # Texts
+)->pa.Table:        # The texts as they were before `make_harmless`
+    "Take off the apostrophes that keep spreadsheets from running a cell"
+    plain = [pc.replace_substring_regex(cells, rf"^'({FORMULA.pattern})", r"\1") for cells in table.columns]
+    return pa.table(dict(zip(table.column_names, plain, strict=True)))
 
 # %% ../nbs/04d_stream.ipynb #42a88cfe
 def open_csv(

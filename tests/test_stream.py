@@ -39,7 +39,8 @@ def students():
 def messy(students):
     "Every kind of cell that a file may hold, spread over the rows"
     rng, cells = np.random.default_rng(1), students.astype(object)
-    oddities = {"Absences": ["400", "-1", "2.5", "many", "", " 7 ", "NA", "1e1", "inf", "nan", "+3", "1_0", "3,0"], "Tutoring": ["perhaps", "yes", "TRUE", "1.0", "", "0 "],
+    oddities = {"Absences": ["400", "-1", "2.5", "many", "", " 7 ", "NA", "1e1", "inf", "nan", "+3", "1_0", "3,0"],
+                "Tutoring": ["perhaps", "yes", "TRUE", "1.0", "", "0 "],
                 "StudyTimeWeekly": ["12,5", "21", "-", "1e-3", ".5", "5."], "ParentalEducation": ["Bachelor's", "9", "none", " high  school"],
                 "Gender": ["2", "female", ""], "StudentID": ["007", "8.0", "", "=1+1", "-2+3", "'=x", "a,b", 'say "x"', "line\nbreak"], "GPA": ["x", "99"]}
     for name, odd in oddities.items():
@@ -47,6 +48,11 @@ def messy(students):
         cells.loc[places, name] = np.tile(odd, 5)
     cells["Home town"] = rng.choice(["Köln", "=cmd", "", "Oslo"], len(cells))
     return cells
+
+
+def in_order(refused):
+    "Refused rows with each row's reasons in order of the alphabet"
+    return refused.assign(reason=["; ".join(sorted(reason.split("; "))) for reason in refused.reason])
 
 
 @pytest.fixture
@@ -58,49 +64,46 @@ def both(model, tmp_path):
             out, rejected = tmp_path/f"{how}{kind}", tmp_path/f"{how}.rejected.csv"
             if how == "whole": score_file(model, source, out)
             else: stream.stream_table(model, source, out, rejected)
-            found += [read_table(out)[0], rejected.read_text() if rejected.exists() else ""]
-        pd.testing.assert_frame_equal(*(table.reset_index(drop=True) for table in found[::2]))
-        return found[1], found[3]
+            found += [read_table(out)[0], in_order(read_table(rejected)[0]) if rejected.exists() else pd.DataFrame()]
+        for pair in (found[::2], found[1::2]): pd.testing.assert_frame_equal(*(table.reset_index(drop=True) for table in pair))
+        return found[1]
     return run
 
 
 @pytest.mark.parametrize("kind", [".csv", ".parquet"])
 def test_messy_csv_is_graded_and_refused_as_in_a_small_file(both, messy, tmp_path, kind):
     messy.to_csv(tmp_path/"class.csv", index=False)
-    whole, streamed = both(tmp_path/"class.csv", kind)
-    assert whole == streamed
-    assert whole.count("\n") > 40
+    assert len(both(tmp_path/"class.csv", kind)) > 40
 
 
 def test_messy_parquet_is_graded_and_refused_as_in_a_small_file(both, messy, tmp_path):
     messy.to_parquet(tmp_path/"class.parquet", row_group_size=150)
-    whole, streamed = both(tmp_path/"class.parquet")
-    assert whole == streamed
+    assert len(both(tmp_path/"class.parquet")) > 40
 
 
 TYPED = {"Absences": "Int8", "Tutoring": bool, "Sports": "float32", "Music": "category", "StudentID": "int64"}
 
 
 def test_typed_parquet_is_read_like_text(both, students, tmp_path):
-    typed = students.assign(**{name: students[name].astype(float) for name in ("Absences", "Sports", "StudentID")}, Tutoring=students.Tutoring == "1").astype(TYPED)
+    numbers = {name: students[name].astype(float) for name in ("Absences", "Sports", "StudentID")}
+    typed = students.assign(**numbers, Tutoring=students.Tutoring == "1").astype(TYPED)
     typed.loc[[5, 300], "Absences"] = pd.NA
     typed.to_parquet(tmp_path/"class.parquet")
     both(tmp_path/"class.parquet")
 
 
 FORMS = {
-    "semicolons, decimal commas, latin letters": dict(sep=";", decimal=",", encoding="latin-1"),
-    "tabs, byte-order mark": dict(sep="\t", encoding="utf-8-sig"),
-    "all quoted, windows lines": dict(quoting=1, lineterminator="\r\n"),
+    "semicolons, decimal commas, latin letters": {"sep": ";", "encoding": "latin-1"},
+    "tabs, byte-order mark": {"sep": "\t", "encoding": "utf-8-sig"},
+    "all quoted, windows lines": {"quoting": 1, "lineterminator": "\r\n"},
 }
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_forms_of_csv_agree(both, messy, tmp_path, form):
     table = messy.assign(StudyTimeWeekly=messy.StudyTimeWeekly.str.replace(".", ",")) if FORMS[form].get("sep") == ";" else messy
-    table.to_csv(tmp_path/"class.csv", index=False, **{key: value for key, value in FORMS[form].items() if key != "decimal"})
-    whole, streamed = both(tmp_path/"class.csv")
-    assert whole == streamed
+    table.to_csv(tmp_path/"class.csv", index=False, **FORMS[form])
+    assert len(both(tmp_path/"class.csv")) > 40
 
 
 def test_blank_lines_and_short_rows_keep_the_numbers_of_rows(both, students, tmp_path):
@@ -108,16 +111,15 @@ def test_blank_lines_and_short_rows_keep_the_numbers_of_rows(both, students, tmp
     lines = students.to_csv(index=False).splitlines()
     lines[10:10], lines[200] = ["", ""], lines[200].rsplit(",", 4)[0]
     (tmp_path/"class.csv").write_text("\n\n" + "\n".join(lines) + "\n\n\n")
-    whole, streamed = both(tmp_path/"class.csv")
-    assert whole == streamed
-    assert whole.splitlines()[1].startswith("56,")
+    assert both(tmp_path/"class.csv").row.tolist() == ["56", "356"]
 
 
 def test_long_row_is_refused_as_a_mistake_of_the_file(model, students, tmp_path):
     lines = students.to_csv(index=False).splitlines()
     lines[300] += ",1,2"
     (tmp_path/"class.csv").write_text("\n".join(lines))
-    with pytest.raises(DataError, match="17 fields where the header has 15"): stream.stream_table(model, tmp_path/"class.csv", tmp_path/"g.csv", tmp_path/"r.csv")
+    with pytest.raises(DataError, match="17 fields where the header has 15"):
+        stream.stream_table(model, tmp_path/"class.csv", tmp_path/"g.csv", tmp_path/"r.csv")
     assert [path.name for path in tmp_path.iterdir()] == ["class.csv"]
 
 
@@ -152,14 +154,11 @@ def test_other_families_agree_with_the_whole_table(students, both, tmp_path):
 
 
 def test_batches_ahead_are_few():
-    drawn, started = 0, threading.Event()
-    def items():
-        nonlocal drawn
-        for drawn in range(1, 1_001):
-            yield drawn
-    results = stream.in_order(lambda item: item, items(), 3)
-    for _ in range(10): next(results)
-    assert drawn <= 10 + 2*3 + 1
+    drawn = []
+    items = (drawn.append(item) or item for item in range(1_000))
+    results = stream.in_order(lambda item: item, items, 3)
+    assert [next(results) for _ in range(10)] == list(range(10))
+    assert len(drawn) <= 10 + 2*3 + 1
     results.close()
 
 
@@ -177,7 +176,8 @@ def test_memory_does_not_grow_with_the_table(trained, tmp_path):
     for times in (8, 40):
         with pq.ParquetWriter(tmp_path/"big.parquet", part.schema) as writer:
             for _ in range(times): writer.write_table(part)
-        done = subprocess.run([sys.executable, "-c", MEASURE, trained, tmp_path/"big.parquet", tmp_path/"g.parquet"], capture_output=True, text=True, check=True)
+        command = [sys.executable, "-c", MEASURE, trained, tmp_path/"big.parquet", tmp_path/"g.parquet"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
         graded, used[times] = map(int, done.stdout.split())
         assert graded == times*50_000
     assert used[40] < used[8] + 80
@@ -232,7 +232,7 @@ def test_other_model_grades_anew(trained, year, tmp_path, model):
 def test_one_large_file_is_cut_into_pieces(trained, tmp_path, monkeypatch):
     monkeypatch.setattr(stream, "PIECE", 1_000)
     frame = to_codes(synthesise("students", 3_000), load_model(trained).schema)
-    frame.loc[[10, 2_500], "Absences"] = 99
+    frame.iloc[[10, 2_500], frame.columns.get_loc("Absences")] = 99
     frame.to_parquet(tmp_path/"big.parquet", row_group_size=600, index=False)
     summary = stream.stream_folder(trained, tmp_path/"big.parquet", tmp_path/"out")
     assert (summary.graded, summary.refused, len(graded(tmp_path/"out"))) == (2_998, 2, 3)
@@ -264,5 +264,6 @@ def test_cluster_survives_the_death_of_a_worker(trained, year, tmp_path):
         killer.join()
         assert cluster.workers[0].returncode == -9
     assert summary.graded == 18_000
-    assert graded(tmp_path/"there") == graded(tmp_path/"here")
+    assert list(graded(tmp_path/"there")) == list(graded(tmp_path/"here"))
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path/"there"), pd.read_parquet(tmp_path/"here"))
     assert not list((tmp_path/"there").rglob("*.part"))
