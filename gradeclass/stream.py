@@ -11,11 +11,12 @@ __all__ = ['DOUBT', 'PLAIN', 'COMMA', 'BATCH', 'BUFFER', 'BLOCK', 'LONGEST', 'PI
            'cut_point', 'cut_blocks', 'Layout', 'parse_block', 'parse_block_slowly', 'restore_cells', 'open_csv',
            'line_ends', 'make_harmless', 'TableWriter', 'RefusedWriter', 'Summary', 'open_table', 'stream_table',
            'nothing_graded', 'Piece', 'list_files', 'cut_groups', 'list_pieces', 'Order', 'stamp', 'read_text',
-           'made_of', 'find_done', 'load_once', 'grade_piece', 'each_here', 'gather', 'stream_folder', 'is_small',
-           'check_large_target', 'score', 'is_folder']
+           'made_of', 'find_done', 'load_once', 'grade_piece', 'each_here', 'remove_halves', 'gather', 'stream_folder',
+           'is_small', 'check_large_target', 'score', 'is_folder']
 
 # %% ../nbs/04d_stream.ipynb #619c1bc4
 import csv
+import glob
 import io
 import json
 import os
@@ -815,6 +816,14 @@ def each_here(
     for place, order in enumerate(orders): yield place, *guarded(partial(grade_piece, on_rows=on_rows), order)
 
 # %% ../nbs/04d_stream.ipynb #7e4bdf00
+def remove_halves(
+    order:Order, # What was graded
+)->None:
+    "Remove what a killed process left half-written; object stores keep nothing of a file that was never closed"
+    for path in () if is_address(order.out) else map(Path, (order.target, order.rejected, order.record)):
+        for half in path.parent.glob(f".{glob.escape(path.name)}.*.part"): half.unlink(missing_ok=True)
+
+# %% ../nbs/04d_stream.ipynb #e73af385
 def gather(
     orders:list,         # What was to be graded
     results:Iterator,    # Of (position, 'done' or 'failed', summary or sentence)
@@ -830,6 +839,7 @@ def gather(
             total.notes += [note for note in (f"{name}: {text}" for text in result.messages()) if note not in total.notes]
             total.rejected = f"{orders[place].out}/_rejected" if total.refused else ""
         on_piece(number, len(orders))
+    for order in orders: remove_halves(order)
     if failed: raise DataError(f"{count(len(failed), 'piece')} of {len(orders)} could not be graded, the others are in {orders[0].out}: "
                                f"{'; '.join(f'{name}: {why}' for name, why in sorted(failed.items())[:3])}; mend and run again, what is done stays")
     return total
