@@ -7,30 +7,28 @@ __all__ = ['FEW', 'BLOCKS', 'PREDICTED', 'EXPECTED', 'JUDGED', 'ON_DRIFT', 'OUTC
            'Marginal', 'read_column', 'is_outside', 'take_marginal', 'merge_few', 'block_means', 'conceal',
            'drift_columns', 'cut_middles', 'grade_scores', 'judge', 'Profile', 'add_predictions', 'take_profile',
            'make_profile', 'wasserstein', 'ks_p', 'jensen_shannon', 'chi_square_p', 'fisher_p', 'Limits',
-           'check_action', 'align', 'compare_values', 'compare_column', 'unit_hint', 'numbers_sentence',
-           'codes_sentence', 'describe_column', 'shared_columns', 'correct', 'reasons_of', 'compare',
-           'compare_performance', 'Drift', 'strength', 'verdict_sentence', 'plain', 'find_drift', 'plot_drift',
-           'pages_frame', 'run_evidently', 'evidently_values', 'save_drift', 'load_profile', 'profile_with',
-           'read_log_tables', 'last_outcomes', 'read_log', 'read_json', 'is_log', 'check_drift', 'drift_folder',
-           'open_workspace', 'add_snapshot', 'keep_drift', 'read_history', 'plot_history', 'save_history', 'free_port',
-           'ui_command', 'serve_history']
+           'check_action', 'align', 'compare_values', 'compare_column', 'unit_hint', 'alike', 'numbers_sentence',
+           'codes_sentence', 'invalid_sentence', 'values_sentence', 'describe_column', 'shared_columns', 'correct',
+           'reasons_of', 'compare', 'compare_performance', 'Drift', 'strength', 'verdict_sentence', 'plain',
+           'find_drift', 'plot_drift', 'show_drift', 'pages_frame', 'run_evidently', 'evidently_values', 'save_drift',
+           'load_profile', 'profile_with', 'read_log_tables', 'last_outcomes', 'read_log', 'read_json', 'is_log',
+           'check_drift', 'drift_folder', 'open_workspace', 'add_snapshot', 'keep_drift', 'history_row', 'read_history',
+           'plot_history', 'save_history', 'free_port', 'ui_command', 'serve_history']
 
 # %% ../nbs/08_drift.ipynb #6e54e474
 import json
 import os
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from .config import SEED, GradeclassError, digest_text, find_outputs, whole_file, whole_folder
-from .data import clean_cells, coded_columns, conform, hide_password, load, match_columns, read_cells, table_digest, write_table
+from .data import clean_cells, coded_columns, hide_password, load, match_columns, read_cells, table_digest, write_table
 from .evaluate import COLOURS, METRICS, bootstrap, check_predictions, interval, new_figure, plot_style, save_figure
 from .explore import holm, listed, percent
-from .features import grade_index
 from .schema import Column, GradeScale, Schema
 
 # %% ../nbs/08_drift.ipynb #81f880d3
@@ -433,6 +431,15 @@ def unit_hint(
     return f"the values are about {times}: {UNITS[factor]}?"
 
 # %% ../nbs/08_drift.ipynb #0af2d109
+def alike(
+    *numbers:float, # Numbers that stand side by side
+)->list[str]:       # Such as ['14.5', '18.9']
+    "Numbers with the same decimals, three digits of the largest"
+    largest = max(map(abs, numbers))
+    decimals = 2 if not largest else int(min(4, max(0, 2 - np.floor(np.log10(largest)))))
+    return [f"{number:,.{decimals}f}" for number in numbers]
+
+# %% ../nbs/08_drift.ipynb #ed66b91c
 def numbers_sentence(
     column:Column,     # What has moved
     before:np.ndarray, # Numbers of the reference, shape (n,)
@@ -441,10 +448,11 @@ def numbers_sentence(
     "How a numeric column has moved"
     old, new, unit = np.mean(before), np.mean(after), f" {column.unit}" if column.unit else ""
     if abs(new - old) < 0.05*np.std(before):
-        return f"{column.title} is spread otherwise: standard deviation {np.std(before):.3g} -> {np.std(after):.3g}{unit}, mean {old:.3g}{unit} as before"
-    word, share = "rose" if new > old else "fell", 100*abs(new/old - 1) if old > 0 else np.inf
+        spread = " -> ".join(alike(np.std(before), np.std(after)))
+        return f"{column.title} is spread otherwise: standard deviation {spread}{unit}, mean {old:.3g}{unit} as before"
+    share = 100*abs(new/old - 1) if old > 0 and column.role != "prediction" else np.inf
     by = f" by {share:.0f} %" if share < 200 else ""
-    return f"{column.title} {word}{by}: mean {old:.3g} -> {new:.3g}{unit}"
+    return f"{column.title} {'rose' if new > old else 'fell'}{by}: mean {' -> '.join(alike(old, new))}{unit}"
 
 # %% ../nbs/08_drift.ipynb #c365c527
 def codes_sentence(
@@ -459,6 +467,29 @@ def codes_sentence(
     return f"{column.title}: {names[most]} {'rose' if new[most] > old[most] else 'fell'} from {percent(old[most])} to {percent(new[most])}"
 
 # %% ../nbs/08_drift.ipynb #e8ef808f
+def invalid_sentence(
+    column:Column,   # What was compared
+    after:Marginal,  # Now
+)->str:              # Such as "Study time: 98 % of the cells are not in 0 to 20 hours a week, such as 354.0"
+    "How many cells the schema does not allow, and one of them"
+    bounds = f"in {column.min:g} to {column.max:g} {column.unit}".strip() if None not in (column.min, column.max) else "in the range"
+    what = "hold an answer that the schema does not know" if column.codes else f"are not {bounds}"
+    example = f", such as {after.example}" if after.example else ""
+    return f"{column.title}: {percent(after.share('invalid'))} of the cells {what}{example}"
+
+# %% ../nbs/08_drift.ipynb #206a05d8
+def values_sentence(
+    column:Column,   # What was compared
+    before:Marginal, # In the reference
+    after:Marginal,  # Now
+)->str:              # One sentence
+    "How the values have moved; a factor between units is said first"
+    if column.codes: return codes_sentence(column, before, after)
+    old, new = before.spread(), after.spread()
+    hint = unit_hint(old, new)
+    return f"{column.title}: {hint}" if hint else numbers_sentence(column, old, new)
+
+# %% ../nbs/08_drift.ipynb #fbad9dee
 def describe_column(
     column:Column,   # What was compared
     before:Marginal, # In the reference
@@ -466,17 +497,11 @@ def describe_column(
     reasons:list,    # Which tests it fails: values, missing, invalid
 )->str:              # One sentence, without the full stop; empty where nothing was flagged
     "What has happened to one column, in plain words"
-    title, words = column.title, []
-    if "invalid" in reasons:
-        bounds = f"{column.min:g} to {column.max:g} {column.unit}".strip() if None not in (column.min, column.max) else "its range"
-        what = f"an answer that the schema does not know, such as {after.example!r}" if column.codes else f"a value that is not in {bounds}, such as {after.example}"
-        words.append(f"{title}: {percent(after.share('invalid'))} of the cells hold {what}")
-    if "values" in reasons:
-        hint = "" if column.codes else unit_hint(before.spread(), after.spread())
-        words.append(hint or (codes_sentence(column, before, after) if column.codes else numbers_sentence(column, before.spread(), after.spread())))
-        if hint and len(words) == 1: words = [f"{title}: {hint}"]
-    if "missing" in reasons: words.append(f"{title}: missing cells rose from {percent(before.share('missing'))} to {percent(after.share('missing'))}")
-    return "; ".join(words)
+    words = [invalid_sentence(column, after)] if "invalid" in reasons else []
+    if "values" in reasons: words.append(values_sentence(column, before, after))
+    if "missing" in reasons:
+        words.append(f"{column.title}: missing cells rose from {percent(before.share('missing'))} to {percent(after.share('missing'))}")
+    return "; ".join([*words[:1], *(word.removeprefix(f"{column.title}: ") for word in words[1:])])
 
 # %% ../nbs/08_drift.ipynb #3dcde987
 def shared_columns(
@@ -485,13 +510,12 @@ def shared_columns(
     schema:Schema,     # What a student is
 )->list[tuple]:        # Column, marginal of the reference, marginal now
     "The columns to compare; a feature that is gone counts as empty"
-    gone = lambda column: Marginal(current.rows, current.rows, 0, [], [])
-    columns = [column for name, column in drift_columns(schema).items() if name in reference.columns]
-    pairs = [(column, reference.columns[column.name], current.columns.get(column.name, gone(column) if column.role == "feature" else None)) for column in columns]
-    kept = [pair for pair in pairs if pair[2] is not None]
+    gone = Marginal(current.rows, current.rows, 0, [], [])
+    columns = {name: column for name, column in drift_columns(schema).items() if name in reference.columns}
+    here = {name: current.columns.get(name, gone if column.role == "feature" else None) for name, column in columns.items()}
     if not any(name in current.columns for name in reference.columns):
         raise DriftError(f"{current.name or 'the current table'} and {reference.name or 'the reference'} share no column of the schema {schema.name}")
-    return kept
+    return [(column, reference.columns[name], here[name]) for name, column in columns.items() if here[name] is not None]
 
 # %% ../nbs/08_drift.ipynb #d0068bcd
 def correct(
@@ -587,9 +611,10 @@ def verdict_sentence(
     if verdict == "too_few": return f"Too few to tell: {against}, and {limits.min_rows} of each are needed."
     if verdict == "none": return f"No drift: none of {len(table)} columns has moved beyond its limit ({against})."
     found = table[table.flagged]
-    words = [row["sentence"] for row in performance if row["flagged"]] + found.loc[strength(found).sort_values(ascending=False, kind="stable").index, "sentence"].tolist()
-    more = f" {len(words) - 4} more changes." if len(words) > 5 else ""
-    return ". ".join(words[:4 if more else 5]) + f".{more} ({against}.)"
+    order = strength(found).sort_values(ascending=False, kind="stable").index
+    words = [row["sentence"] for row in performance if row["flagged"]] + found.loc[order, "sentence"].tolist()
+    shown = words if len(words) <= 5 else [*words[:4], f"{len(words) - 4} columns more have moved"]
+    return " ".join([*(word if word.endswith("?") else f"{word}." for word in shown), f"({against}.)"])
 
 # %% ../nbs/08_drift.ipynb #6413604e
 def plain(
@@ -629,19 +654,36 @@ def plot_drift(
 ):                   # matplotlib Figure
     "One row for each column: its effect as a multiple of its limit"
     table = drift.table.assign(strength=strength(drift.table)).sort_values(["strength", "title"], ascending=[True, False])
+    end = min(most, max(1.25, table.strength.max()))
     few, count = drift.verdict["verdict"] == "too_few", int(table.flagged.sum())
     colours = [COLOURS[3] if few else COLOURS[1] if flagged else COLOURS[0] for flagged in table.flagged]
     title = "Too few students to tell" if few else f"{count} of {len(table)} columns have drifted" if count else f"None of {len(table)} columns has drifted"
     with plot_style():
         figure, ax = new_figure(7, 1.4 + 0.24*len(table))
-        ax.barh(table.title, table.strength.clip(upper=most), color=colours, height=0.65)
+        ax.barh(table.title, table.strength.clip(upper=end), color=colours, height=0.65)
         ax.axvline(1, color="black", linewidth=1, linestyle="--")
         for place, row in enumerate(table.itertuples()):
-            note = ", ".join([f"{row.strength:.3g} times" if row.strength > most else "", *row.reasons]).strip(", ")
-            ax.text(min(row.strength, most) + 0.05, place, note, va="center", fontsize=8)
-        ax.set(title=title, xlabel="Effect as a multiple of its limit (line: the limit; orange: beyond it and beyond chance)", xlim=(0, most + 1.6), ylim=(-0.6, len(table) - 0.4))
+            note = ", ".join([f"× {row.strength:,.0f}"]*int(row.strength > end) + row.reasons)
+            ax.text(min(row.strength, end) + 0.01*end, place, note, va="center", fontsize=8)
+        ax.set(title=title, xlabel="Effect, as a multiple of its limit (orange: drifted)", xlim=(0, 1.3*end), ylim=(-0.6, len(table) - 0.4))
+        ax.set_xticks([tick for tick in ax.get_xticks() if tick <= end])
         ax.grid(False, axis="y")
     return figure
+
+# %% ../nbs/08_drift.ipynb #05c942a3
+def show_drift(
+    drift:Drift,   # What `find_drift` found
+    most:int=12,   # Columns to show
+)->pd.DataFrame:   # One row for each column, the largest effect first
+    "The table as people read it"
+    table = drift.table.assign(strength=strength(drift.table)).sort_values("strength", ascending=False, kind="stable").head(most)
+    names = {"wasserstein": "Wasserstein (normed)", "jensenshannon": "Jensen-Shannon"}
+    chance = lambda p: "–" if np.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.2g}"
+    number = lambda effect: "–" if np.isnan(effect) else f"{effect:.3f}"
+    missing = [f"{percent(b)} -> {percent(a)}" for b, a in zip(table.missing_before, table.missing_after, strict=True)]
+    return pd.DataFrame({"Column": table.title, "Test": table.test.map(names), "Effect": table.effect.map(number), "Limit": table.threshold,
+                         "p, corrected": table.p_adjusted.map(chance), "Missing cells": missing,
+                         "Drifted": table.reasons.map(lambda reasons: ", ".join(reasons) or "no")}).set_index("Column")
 
 # %% ../nbs/08_drift.ipynb #56332ee9
 def pages_frame(
@@ -656,7 +698,9 @@ def pages_frame(
         if profile.frame is None and not column.codes: cells = pd.Series(marginal.spread())
         elif profile.frame is None: cells = pd.Series(np.repeat([" or ".join(labels) for labels in marginal.values], marginal.counts), dtype=object)
         else: cells = profile.frame[column.name].reset_index(drop=True)
-        if column.codes: cells = cells.astype(object).map({label: " or ".join(group) for group in other.columns[column.name].values for label in group}).fillna(cells.astype(object))
+        if column.codes:
+            group = {label: " or ".join(labels) for labels in other.columns[column.name].values for label in labels}
+            cells = cells.astype(object).map(lambda label, group=group: group.get(label, label))
         made[column.name] = cells
     return pd.DataFrame(made)
 
@@ -790,7 +834,8 @@ def read_log(
     try:
         probability = np.array([[one["probabilities"][grade] for grade in schema.grades.labels] for one in said], dtype=float)
         announced = np.array([schema.grades.labels.index(one["grade"]) for one in said])
-    except (KeyError, ValueError, TypeError): raise DriftError(f"the outputs in {hide_password(url)} are not of the grades {', '.join(schema.grades.labels)}") from None
+    except (KeyError, ValueError, TypeError):
+        raise DriftError(f"the outputs in {hide_password(url)} are not of the grades {', '.join(schema.grades.labels)}") from None
     return frame, probability, announced
 
 # %% ../nbs/08_drift.ipynb #d4eb9c8c
@@ -895,20 +940,24 @@ def keep_drift(
     return target
 
 # %% ../nbs/08_drift.ipynb #72dc0a9f
+def history_row(
+    path:Path, # A drift.json
+)->dict|None:  # time, schema, current, verdict, action, rows, flagged, strongest, sentence, folder; None where it is damaged
+    "One verdict as a row of the history"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        columns = pd.DataFrame(found["columns"]).fillna(np.nan).infer_objects()
+        return {"time": pd.Timestamp(found["time"]), "schema": found["schema"], "current": found["current"]["name"], "verdict": found["verdict"],
+                "action": found["action"], "rows": found["rows"]["current"], "flagged": int(columns.flagged.sum()),
+                "strongest": float(strength(columns).max()), "sentence": found["sentence"], "folder": path.parent.name}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError): return None
+
+# %% ../nbs/08_drift.ipynb #9cb2294a
 def read_history(
     outputs:Path|None=None, # The outputs folder; `outputs/` unless given
-)->pd.DataFrame:            # Index time, oldest first; verdict, action, current, rows, flagged, strongest, sentence, folder
+)->pd.DataFrame:            # Index time, oldest first; what `history_row` gives
     "All verdicts that were kept"
-    rows = []
-    for path in sorted(drift_folder(outputs).glob("*/drift.json")):
-        try: verdict = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError: continue
-        columns = pd.DataFrame(verdict["columns"])
-        numbers = [name for name in columns if columns[name].dtype == object and name.split("_")[-1] in ("effect", "before", "after", "threshold")]
-        columns[numbers] = columns[numbers].astype(float)
-        rows.append({"time": pd.Timestamp(verdict["time"]), "schema": verdict["schema"], "current": verdict["current"]["name"], "verdict": verdict["verdict"],
-                     "action": verdict["action"], "rows": verdict["rows"]["current"], "flagged": int(columns.flagged.sum()), "strongest": float(strength(columns).max()),
-                     "sentence": verdict["sentence"], "folder": path.parent.name})
+    rows = [*filter(None, map(history_row, sorted(drift_folder(outputs).glob("[!.]*/drift.json"))))]
     if not rows: raise DriftError(f"no verdict is kept in {drift_folder(outputs)} yet: compare two tables with `gradeclass drift` first")
     return pd.DataFrame(rows).set_index("time").sort_index(kind="stable")
 
@@ -929,7 +978,8 @@ def plot_history(
         ax.axhline(1, color="black", linewidth=1, linestyle="--")
         shown = places[::max(1, -(-len(places)//10))]
         ax.set_xticks(shown, [f"{history.index[i]:%d %b %Y\n%H:%M}" for i in shown], fontsize=8)
-        ax.set(title=f"{count} of {len(history)} comparisons found drift", xlabel="Time of the comparison (UTC)", ylabel="Strongest effect (multiple of its limit)", ylim=(0, None))
+        ax.set(title=f"{count} of {len(history)} comparisons found drift", xlabel="Time of the comparison (UTC)",
+               ylabel="Strongest effect (multiple of its limit)", ylim=(0, None))
         ax.legend(title="")
     return figure
 
