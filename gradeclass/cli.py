@@ -291,21 +291,22 @@ def drift_history(
     from gradeclass.drift import drift_folder, save_history
     history = save_history()
     if as_json: return print(history.reset_index().to_json(orient="records", date_format="iso", date_unit="s", indent=1))
-    for time, row in history.iterrows(): print(f"{time:%Y-%m-%d %H:%M}  {row.verdict:8} {row.rows:>7,} students  {row.flagged:>2} columns  {row.current}  {row.folder}")
+    for time, row in history.iterrows():
+        print(f"{time:%Y-%m-%d %H:%M}  {row.verdict:8} {row.rows:>7,} students  {row.flagged:>2} columns  {row.current}  {row.folder}")
     say(f"figure and table: {drift_folder()/'history.png'}, history.csv")
 
 # %% ../nbs/13_cli.ipynb #40c8ef6b
 @app.command("drift")
 def drift_command(
-    current:Annotated[str, typer.Argument(help="Students now: a table, or the address of a prediction log such as sqlite:///outputs/predictions.db.")]="", # Students now
+    current:Annotated[str, typer.Argument(help="Students now: a table, or a prediction log such as sqlite:///outputs/predictions.db.")]="", # Students now
     reference:Annotated[str|None, typer.Option(help="Students then: a table. Without it: what the model has learnt from.")]=None, # Students then
     model:Annotated[Path|None, typer.Option(help="Bundle to compare with. Without it: the champion, else the newest run's.")]=None, # Bundle
-    schema:Annotated[str, typer.Option(help="Name or file of the schema of --reference. Without it: the one that fits the columns.")]="", # Schema of the reference
+    schema:Annotated[str, typer.Option(help="Name or file of --reference's schema. Without it: the one that fits the columns.")]="", # Schema
     out:Annotated[Path|None, typer.Option("-o", "--out", help="A new folder for a copy of the verdict and its pages.")]=None, # Folder for a copy
-    on_drift:Annotated[str, typer.Option(help="warn: say it; fail: end with exit code 1; retrain: end with exit code 3.")]="warn", # What to do about drift
+    on_drift:Annotated[str, typer.Option(help="warn: say it; fail: end with exit code 1; retrain: end with exit code 3.")]="warn", # What to do
     since:Annotated[str, typer.Option(help="Of a prediction log: only from this time on, such as 2026-03-01.")]="", # Time
     history:Annotated[bool, typer.Option("--history", help="Show the verdicts so far, and draw them.")]=False, # Show the verdicts so far
-    ui:Annotated[bool, typer.Option("--ui", help="Open Evidently's interface on the verdicts so far, for this computer alone.")]=False, # Open Evidently's interface
+    ui:Annotated[bool, typer.Option("--ui", help="Open Evidently's interface on the verdicts so far, for this computer alone.")]=False, # Open it
     port:Annotated[int, typer.Option(min=0, max=65535, help="Port of --ui; 0: any that is free.")]=8000, # Port of the interface
     as_json:Annotated[bool, typer.Option("--json", help="Print the verdict as JSON.")]=False, # Print JSON
 )->None:

@@ -347,7 +347,7 @@ class Limits:
     coded: float = 0.08      # Jensen-Shannon distance
     missing: float = 0.05    # Rise of the share of missing cells
     invalid: float = 0.01    # Rise of the share of cells outside the range or with an unknown code
-    alpha: float = 0.01      # Largest p value after Holm's correction over all tests
+    alpha: float = 0.001     # Largest p value after Holm's correction over all tests
     min_rows: int = 50       # With fewer students in either table nothing can be told
 
     def __post_init__(self):
