@@ -22,6 +22,7 @@ from .card import card_files
 from .config import SEED, GradeclassError
 from .data import Dataset, Split, table_digest, write_table
 from .decide import RULES
+from .drift import PROFILE, make_profile
 from .evaluate import COLOURS, headline, metrics_dict, new_figure, per_grade, plot_style, top_k
 from .explain import explain_student, in_words, plot_contributions, typical_student
 from .fairness import Fairness, check_fairness
@@ -153,11 +154,12 @@ def opinion_papers(
     model:GradeModel,       # Final model
     frame:pd.DataFrame,     # The rows it was fitted on, n of them
     said:np.ndarray|None,   # What `own_opinion` gave
-    seed:int=SEED,          # Seed of the folds that judge a calibration
-)->dict:                    # File name -> value: typical.json, and calibration.json where there are rows enough
-    "What goes into the bundle besides the model: how to calibrate, how wide sets are, whom a student is compared with"
+    seed:int=SEED,          # Seed of the folds that judge a calibration, and of resampling
+)->dict:                    # File name -> value: typical.json, reference.json, and calibration.json where there are rows enough
+    "What goes into the bundle besides the model: how to calibrate, how wide sets are, whom a student and later students are compared with"
     typical = typical_student(frame, model.schema, model.audit).iloc[0]
     papers = {"typical.json": {name: value.item() if hasattr(value, "item") else value for name, value in typical.items()}}
+    papers[PROFILE] = make_profile(frame, model.schema, said, None if said is None else model.decide(said), seed)
     if said is None: return papers
     return papers | {"calibration.json": calibrate(said, grade_index(frame, model.schema), seed=seed).to_dict()}
 
