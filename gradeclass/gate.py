@@ -10,7 +10,7 @@ __all__ = ['CHOICES', 'RAIL_TITLES', 'EVENTS', 'row_hashes', 'unseen', 'what_dif
            'comparison_table', 'rail_words', 'history_table', 'serving_sentence']
 
 # %% ../nbs/08c_gate.ipynb #2da780ae
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -184,7 +184,8 @@ def calibration_rail(
     small, near = found["b"] <= limit, old is None or found["difference"] <= rules.calibration
     words = f"The calibration error is {found['b']:.3f} (at most {limit:.3f})"
     if old is not None: words += f", the champion's {found['a']:.3f} (at most {rules.calibration:g} more)"
-    return Rail("calibration", bool(small and near), f"{words}: {'good enough' if small and near else 'too large'}.", found | {"limit": limit})
+    return Rail("calibration", bool(small and near), f"{words}: {'good enough' if small and near else 'too large'}.",
+                (found if old is not None else {"b": found["b"]}) | {"limit": limit})
 
 # %% ../nbs/08c_gate.ipynb #ad15aa6a
 def at_risk_groups(
@@ -265,6 +266,7 @@ class Gate:
     left_out: int = 0        # Test rows that the champion has learnt
     rails: tuple[Rail, ...] = ()
     rules: Rules = field(default_factory=Rules)
+    against: str = "Champion"  # What the challenger was compared with
 
     def as_dict(self)->dict:
         "Ready for JSON"
@@ -300,7 +302,8 @@ def judge_first(
     rails = [metric_rail(judge_constant(new.y, scale), new, scale, rules, first=True), calibration_rail(None, new, scale, rules),
              group_rail(None, new, frame, challenger.schema, rules), drift_rail(drift, rules)]
     gate = conclude(rails, len(frame), 0, rules)
-    return Gate(gate.promote, gate.sentence.replace("whom neither model has seen", "whom the model has not seen, with no champion yet"), *list(vars(gate).values())[2:])
+    sentence = gate.sentence.replace("whom neither model has seen", "whom the model has not seen, with no champion yet")
+    return replace(gate, sentence=sentence, against="Majority class")
 
 # %% ../nbs/08c_gate.ipynb #c1f16c82
 def judge_challenger(
@@ -439,7 +442,7 @@ def comparison_table(
         found = {name: rail.figures.get(name) for name in ("a", "b", "difference", "low", "high")}
         title = METRICS[gate.rules.metric].label if rail.name == "metric" else RAIL_TITLES[rail.name]
         span = "–" if found["low"] is None else f"{number(found['low'], '+')} to {number(found['high'], '+')}"
-        rows[title] = {"Champion": number(found["a"]), "Challenger": number(found["b"]), "Difference": number(found["difference"], "+"),
+        rows[title] = {gate.against: number(found["a"]), "Challenger": number(found["b"]), "Difference": number(found["difference"], "+"),
                        "95 % interval": span, "Good enough": "yes" if rail.passed else "no"}
     return pd.DataFrame.from_dict(rows, "index").rename_axis(columns="")
 
