@@ -6,7 +6,8 @@
 __all__ = ['app', 'schema_app', 'data_app', 'RETRAIN', 'say', 'explain_os_error', 'log_unexpected', 'main', 'show_version',
            'options', 'read_assignments', 'StageBars', 'describe_run', 'show_plan', 'read_names', 'offer_promotion',
            'run_command', 'read_bundle', 'find_bundle', 'predict_command', 'check_out', 'schema_show', 'schema_infer',
-           'data_fetch', 'data_validate', 'data_synthesise', 'drift_history', 'drift_command']
+           'data_fetch', 'data_validate', 'data_synthesise', 'describe_added', 'data_add', 'data_versions',
+           'data_revert', 'logs_command', 'drift_history', 'drift_command']
 
 # %% ../nbs/13_cli.ipynb #a8b9d978
 import json
@@ -319,6 +320,70 @@ def data_synthesise(
     from gradeclass.samples import synthesise_file
     check_out(out)
     print(synthesise_file(schema, n, out, seed))
+
+# %% ../nbs/13_cli.ipynb #51140268
+def describe_added(
+    added, # What `add_file` returned
+    file:str, # What was added
+)->str:    # One line
+    "What became of a file of new students"
+    store = added.store
+    known = f", {added.known:,} known already" if added.known else ""
+    if not store.versions: return f"nothing of {file} was added{known}; the store of {store.name} has not begun"
+    state = f"version {store.current} of store:{store.name} holds {store.rows():,} students"
+    return f"{added.rows:,} new students{known}: {state}" if added.rows else f"{file} adds nothing{known}: {state}"
+
+# %% ../nbs/13_cli.ipynb #bea7e9e6
+@data_app.command("add")
+def data_add(
+    file:Annotated[str, typer.Argument(help="New students with their grades: a CSV, Parquet or Excel file, or a database address.")], # New students
+    schema:Annotated[str, typer.Option(help="Name or file of the schema. Without it: the one that fits the columns.")]="", # Name or file of the schema
+    store:Annotated[Path|None, typer.Option(help="Folder that holds stores. Without it: data/store/.")]=None, # Folder that holds stores
+)->None:
+    "Add new students to the store. Known ones are skipped, contradictions refused with their reason."
+    from gradeclass.store import add_file
+    added = add_file(file, schema or None, store)
+    for note in [*added.notes, *(finding.message for finding in added.findings if finding.severity == "warning")]: say(f"note: {note}")
+    if added.refused: say(f"refused: {added.refused:,} rows, with reasons in {added.rejected}")
+    print(describe_added(added, file))
+    if added.refused and not added.rows and not added.known: raise typer.Exit(1)
+
+# %% ../nbs/13_cli.ipynb #0cbb5eaf
+@data_app.command("versions")
+def data_versions(
+    schema:Annotated[str, typer.Option(help="Name of the schema. Without it: the only store.")]="", # Name of the schema
+    store:Annotated[Path|None, typer.Option(help="Folder that holds stores. Without it: data/store/.")]=None, # Folder that holds stores
+    as_json:Annotated[bool, typer.Option("--json", help="Print the table as JSON.")]=False, # Print JSON
+)->None:
+    "List the versions of a store; the current one has a star."
+    from gradeclass.store import choose_store, versions_table
+    table = versions_table(choose_store(schema, store))
+    if as_json: return print(table.to_json(orient="records", indent=1))
+    shown = table.assign(current=table["current"].map({True: "*", False: ""}), parent=table["parent"].astype(object).where(table["parent"].notna(), ""))
+    print(shown.to_string(index=False))
+
+# %% ../nbs/13_cli.ipynb #e15bcf93
+@data_app.command("revert")
+def data_revert(
+    version:Annotated[int, typer.Argument(help="Number of the version, as `gradeclass data versions` lists it.")], # Number of the version
+    schema:Annotated[str, typer.Option(help="Name of the schema. Without it: the only store.")]="", # Name of the schema
+    store:Annotated[Path|None, typer.Option(help="Folder that holds stores. Without it: data/store/.")]=None, # Folder that holds stores
+)->None:
+    "Go back to an earlier version, or forward again. No student is deleted."
+    from gradeclass.store import revert
+    at = revert(version, schema, store)
+    print(f"store:{at.name} is at version {at.current} again: {at.rows():,} students")
+
+# %% ../nbs/13_cli.ipynb #f9bb278b
+@app.command("logs")
+def logs_command(
+    run_id:Annotated[str, typer.Argument(help="Name of a run. Without it: the newest.")]="", # Name of a run
+    as_json:Annotated[bool, typer.Option("--json", help="Print the records as JSON.")]=False, # Print JSON
+)->None:
+    "Print what a run did and when."
+    from gradeclass.logs import as_line, find_log, read_log
+    records = read_log(find_log(run_id))
+    print(json.dumps(records, indent=1) if as_json else "\n".join(map(as_line, records)))
 
 # %% ../nbs/13_cli.ipynb #1959c274
 RETRAIN = 3   # Exit code that asks a scheduler to train anew
