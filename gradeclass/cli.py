@@ -170,10 +170,10 @@ def offer_promotion(
     outputs:Path, # The outputs folder
 )->None:
     "Ask the person at the terminal whether the new model shall serve"
-    from gradeclass.champion import promote
+    from gradeclass.champion import promote, user_name
     version = run.registration["version"]
     if not typer.confirm(f"Let version {version} serve?", default=False, err=True): return
-    promote(outputs, version, why="asked at the end of the run and confirmed")
+    promote(outputs, version, user_name(), "asked at the end of the run, and confirmed")
     say(f"version {version} serves now; `gradeclass registry rollback` takes that back")
 
 # %% ../nbs/13_cli.ipynb #3c96f88e
@@ -200,7 +200,8 @@ def run_command(
     with StageBars([stage.name for stage in pipeline.stages]) as bars: run = run_pipeline(data, schema, given, outputs, jobs, bars.show, **choice)
     for warning in run.warnings: say(f"warning: {warning}")
     print(json.dumps(run.summary(), indent=1) if as_json else describe_run(run))
-    if given.get("promote") == "ask" and run.registration.get("open") and sys.stdin.isatty(): offer_promotion(run, pipeline.outputs)
+    waiting = run.registration.get("version") != run.registration.get("after")
+    if given.get("promote") == "ask" and waiting and sys.stdin.isatty(): offer_promotion(run, pipeline.outputs)
 
 # %% ../nbs/13_cli.ipynb #254f8d3b
 def read_bundle(
