@@ -514,11 +514,10 @@ def rival_digest(
     bundle:Path,  # A bundle
 )->str:           # Digest of a champion; empty where there is none to meet
     "The champion that a bundle has to meet; where it is champion itself, the one before it"
-    from gradeclass.champion import read_state
-    from gradeclass.model import bundle_digest
+    from gradeclass.champion import MANIFEST, read_state
     state = read_state(outputs)
     reigns = [state.versions[number].digest for number in state.reigns]
-    if reigns and reigns[-1] == bundle_digest(bundle): reigns.pop()
+    if reigns and reigns[-1] == digest_file(bundle/MANIFEST): reigns.pop()
     return reigns[-1] if reigns else ""
 
 # %% ../nbs/10_runner.ipynb #c79a81de
@@ -527,9 +526,8 @@ def is_registered(
     bundle:Path,  # A bundle
 )->bool:          # Whether the registry has it
     "Whether a bundle has a version"
-    from gradeclass.champion import read_state
-    from gradeclass.model import bundle_digest
-    return read_state(outputs).find(bundle_digest(bundle)) is not None
+    from gradeclass.champion import MANIFEST, read_state
+    return read_state(outputs).find(digest_file(bundle/MANIFEST)) is not None
 
 # %% ../nbs/10_runner.ipynb #bc33f224
 def stage_inputs(
