@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['app', 'schema_app', 'data_app', 'RETRAIN', 'say', 'explain_os_error', 'log_unexpected', 'main', 'show_version',
            'options', 'read_assignments', 'StageBars', 'describe_run', 'show_plan', 'read_names', 'offer_promotion',
-           'run_command', 'read_bundle', 'find_bundle', 'RowBar', 'predict_command', 'check_out', 'schema_show',
-           'schema_infer', 'data_fetch', 'data_validate', 'data_synthesise', 'describe_added', 'data_add',
-           'data_versions', 'data_revert', 'logs_command', 'drift_history', 'drift_command']
+           'run_command', 'read_bundle', 'find_bundle', 'RowBar', 'predict_command', 'RunBar', 'read_parts',
+           'describe_sweep', 'sweep_command', 'check_out', 'schema_show', 'schema_infer', 'data_fetch', 'data_validate',
+           'data_synthesise', 'describe_added', 'data_add', 'data_versions', 'data_revert', 'logs_command',
+           'drift_history', 'drift_command']
 
 # %% ../nbs/13_cli.ipynb #a8b9d978
 import json
@@ -273,6 +274,81 @@ def predict_command(
     for note in summary.messages(): say(f"note: {note}")
     if summary.refused: say(f"refused: {summary.refused:,} of {summary.graded + summary.refused:,} rows, with reasons in {summary.rejected}")
     print(f"{summary.graded:,} students graded in {out if '://' in out else Path(out)}")
+
+# %% ../nbs/13_cli.ipynb #24074ffb
+class RunBar:
+    "A bar of runs on a terminal, a line for each elsewhere"
+    def __init__(self):
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+        self.console = Console(stderr=True)
+        columns = TextColumn("{task.completed} of {task.total} runs"), BarColumn(24), TextColumn("{task.fields[failed]}"), TimeElapsedColumn()
+        self.progress, self.failed = Progress(*columns, console=self.console, disable=not self.console.is_terminal), 0
+        self.bar = self.progress.add_task("runs", total=None, failed="")
+
+    def __enter__(self)->"RunBar":
+        self.progress.start()
+        return self
+
+    def __exit__(self, *failure)->None:
+        self.progress.stop()
+
+    def show(
+        self,
+        run:int,   # Runs that have ended
+        runs:int,  # Runs in all
+        state:str, # 'done', 'kept' or 'failed'
+    )->None:
+        "Take a run that has ended"
+        self.failed += state == "failed"
+        self.progress.update(self.bar, completed=run, total=runs, failed=f"{self.failed} failed" if self.failed else "")
+        if not self.console.is_terminal: self.console.print(f"{run} of {runs} {state}")
+
+# %% ../nbs/13_cli.ipynb #03d62b57
+def read_parts(
+    words:list[str], # Words such as 'seed=1:10'
+    grid:str,        # YAML file, or nothing
+)->list[dict]:       # Parameter -> values, for each part of the grid
+    "The grid that a person has asked for; what `-p` says holds in every part of the file"
+    from gradeclass.sweep import SweepError, read_grid, read_values
+    given = {name: read_values(text) for name, text in read_assignments(words).items()}
+    if not given and not grid: raise SweepError("a sweep needs a grid: write -p name=value,value, such as -p family=ordinal,xgboost, or --grid FILE")
+    return [part | given for part in (read_grid(grid) if grid else [{}])]
+
+# %% ../nbs/13_cli.ipynb #3ac7d2d6
+def describe_sweep(
+    swept,      # What `run_sweep` returned
+    metric:str, # What the best run is best in
+)->str:         # A few lines
+    "What a person wants to know when a sweep has ended"
+    good = swept.table[swept.table.state == "done"]
+    lines = [f"runs       {len(good)} of {len(swept.table)} done in {swept.seconds:.0f} s"]
+    if len(good):
+        best = good.iloc[0]
+        chosen = ", ".join(f"{name}={best[name]}" for name in good.columns[2:list(good.columns).index("accuracy")])
+        lines.append(f"best       {metric} {best[metric]:.3f} ({best[metric + '_low']:.3f}-{best[metric + '_high']:.3f}): run {best.run}, {chosen}")
+    return "\n".join([*lines, f"table      {swept.folder/'runs.csv'}", f"page       {swept.page}"])
+
+# %% ../nbs/13_cli.ipynb #ad759a4c
+@app.command("sweep")
+def sweep_command(
+    parameter:Annotated[list[str], typer.Option("-p", help="A parameter and its values, as name=a,b or name=1:10. May be repeated.")]=[], # Words such as 'seed=1:10'  # noqa: B006
+    grid:Annotated[str, typer.Option(help="YAML file: parameter and values, or a list of such grids.")]="", # A YAML file
+    data:Annotated[str, typer.Option(help="A table, a database address, store:NAME or 'sample'. Else the store, data/raw/, the sample.")]="", # Students
+    schema:Annotated[str, typer.Option(help="Name or file of the schema. Without it: the one that fits the columns.")]="", # Name or file of the schema
+    metric:Annotated[str, typer.Option(help="What the best run is best in: macro_f1, accuracy, qwk or log_loss.")]="macro_f1", # A metric
+    outputs:Annotated[Path|None, typer.Option(help="Where results go. Without it: outputs/.")]=None, # Where results go
+    jobs:Annotated[int, typer.Option(min=0, help="Stages at a time; 0: as many as cores.")]=0, # Stages at a time
+    memory:Annotated[float, typer.Option(min=0, help="Gigabytes that they may take together; 0: four fifths of what is free.")]=0, # Gigabytes
+    scheduler:Annotated[str, typer.Option(help="Dask scheduler whose workers do the work, such as tcp://10.0.0.5:8786.")]="", # Address
+)->None:
+    "Run prepare, train and evaluate over a grid of parameters and compare the runs. What is done is kept."
+    from gradeclass.sweep import run_sweep
+    with RunBar() as bar:
+        swept = run_sweep(read_parts(parameter, grid), data, schema, outputs, jobs, memory*1e9, scheduler, metric, bar.show)
+    for failure in swept.failures(): say(f"failed: {failure}")
+    print(describe_sweep(swept, metric))
+    if swept.failures(): raise typer.Exit(1)
 
 # %% ../nbs/13_cli.ipynb #5b3e72e0
 def check_out(
