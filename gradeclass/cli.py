@@ -263,8 +263,8 @@ class RowBar:
 # %% ../nbs/13_cli.ipynb #bee50166
 @app.command("predict")
 def predict_command(
-    file:Annotated[str, typer.Argument(help="Students: a CSV, Parquet or Excel file, a folder of Parquet files, a database or an object store's address.")], # Students
-    out:Annotated[str, typer.Option("-o", "--out", help="Predictions: .csv, .parquet or .xlsx; a folder for a folder. Refused rows go beside them.")], # Predictions
+    file:Annotated[str, typer.Argument(help="A CSV, Parquet or Excel file, a folder of Parquet files, a database, an object store's address.")], # Students
+    out:Annotated[str, typer.Option("-o", "--out", help="Predictions: .csv, .parquet or .xlsx; a folder for a folder. Refused rows go beside.")], # Predictions
     model:Annotated[Path|None, typer.Option(help="Bundle to use. Without it: the champion, else the newest run's.")]=None, # Bundle to use
     scheduler:Annotated[str, typer.Option(help="Dask scheduler whose workers do the work, such as tcp://10.0.0.5:8786.")]="", # Address of a Dask scheduler
 )->None:
@@ -332,7 +332,7 @@ def describe_sweep(
 # %% ../nbs/13_cli.ipynb #ad759a4c
 @app.command("sweep")
 def sweep_command(
-    parameter:Annotated[list[str], typer.Option("-p", help="A parameter and its values, as name=a,b or name=1:10. May be repeated.")]=[], # Words such as 'seed=1:10'  # noqa: B006
+    parameter:Annotated[list[str], typer.Option("-p", help="A parameter and its values: name=a,b or name=1:10. May be repeated.")]=[], # Words  # noqa: B006
     grid:Annotated[str, typer.Option(help="YAML file: parameter and values, or a list of such grids.")]="", # A YAML file
     data:Annotated[str, typer.Option(help="A table, a database address, store:NAME or 'sample'. Else the store, data/raw/, the sample.")]="", # Students
     schema:Annotated[str, typer.Option(help="Name or file of the schema. Without it: the one that fits the columns.")]="", # Name or file of the schema

@@ -308,6 +308,9 @@ def make_table(
     import pandas as pd
     from gradeclass.evaluate import METRICS
     table = pd.DataFrame([gather_row(sweep, place, done) for place in range(len(sweep.runs))])
+    names = list(dict.fromkeys(name for run in sweep.runs for name in run))
+    table = table[["run", "state", *names, *(name for name in table if name not in ("run", "state", *names))]].astype({"students": "Int64"})
+    table[names] = table[names].convert_dtypes()
     return table.sort_values([metric, "run"], ascending=[not METRICS[metric].higher, True], na_position="last", ignore_index=True)
 
 # %% ../nbs/10b_sweep.ipynb #61634061
@@ -337,23 +340,24 @@ def draw_heat(
     "The mean of a metric for each pair of values of the two parameters with most values"
     if len(names) < 2: return None
     down, across = names[-2:]
-    known = table[table[metric].notna()].astype({down: str, across: str})
+    known = table[table[metric].notna() & table[down].notna() & table[across].notna()].astype({down: str, across: str})
     mean = known.groupby([down, across])[metric].agg(["mean", "size"])
     low, high = mean["mean"].min(), mean["mean"].max()
     def cell(row, column):
         if (row, column) not in mean.index: return {"value": None}
         value, size = mean.loc[(row, column)]
         return {"value": f"{value:.3f}", "runs": int(size), "share": round(float((value - low)/(high - low or 1)), 3)}
-    columns = in_words(table[across])
+    columns = in_words(known[across])
     return {"down": down, "across": across, "columns": columns,
-            "rows": [{"name": row, "cells": [cell(row, column) for column in columns]} for row in in_words(table[down])]}
+            "rows": [{"name": row, "cells": [cell(row, column) for column in columns]} for row in in_words(known[down])]}
 
 # %% ../nbs/10b_sweep.ipynb #6d54f8bb
 def draw_axis(
     values,    # Values of one axis, one a run
 )->tuple:      # Position of each from 0 to 1, None where missing, and ticks: (position, text)
     "Put values on an axis: numbers by size, words side by side"
-    texts = [None if value is None or value != value else str(value) for value in values]
+    import pandas as pd
+    texts = [None if value is None or value is pd.NA or value != value else str(value) for value in values]
     known = in_words(text for text in texts if text is not None)
     try:
         numbers = {text: float(text) for text in known}
@@ -405,8 +409,8 @@ def page_runs(
         return {"value": f"{value:.3f}", "range": f"{low:.3f}–{high:.3f}", "left": at(low), "width": round(at(high) - at(low), 1), "dot": at(value)}
     link = lambda folder: relpath(Path(folder, EXECUTED), sweep.folder) if folder else ""
     return [{"run": row["run"], "state": row["state"], "reason": row["reason"], "seconds": row["seconds"],
-             "parameters": [row.get(name, "") for name in names], "figures": [figure(row, name) for name in SHOWN],
-             "links": {stage: link(row[stage]) for stage in SWEPT if row[stage]}} for row in table.to_dict("records")]
+             "parameters": ["–" if row[name] is None or row[name] != row[name] else row[name] for name in names], "figures": [figure(row, name) for name in SHOWN],
+             "links": {stage: link(row[stage]) for stage in SWEPT if row[stage]}} for row in table.astype(object).where(table.notna(), None).to_dict("records")]
 
 # %% ../nbs/10b_sweep.ipynb #10879285
 def write_page(
