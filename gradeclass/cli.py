@@ -6,9 +6,9 @@
 __all__ = ['app', 'schema_app', 'data_app', 'RETRAIN', 'say', 'explain_os_error', 'log_unexpected', 'main', 'show_version',
            'options', 'read_assignments', 'StageBars', 'describe_run', 'show_plan', 'read_names', 'offer_promotion',
            'run_command', 'read_bundle', 'find_bundle', 'RowBar', 'predict_command', 'RunBar', 'read_parts',
-           'describe_sweep', 'sweep_command', 'check_out', 'schema_show', 'schema_infer', 'data_fetch', 'data_validate',
-           'data_synthesise', 'describe_added', 'data_add', 'data_versions', 'data_revert', 'logs_command',
-           'drift_history', 'drift_command']
+           'describe_sweep', 'sweep_command', 'StepBar', 'train_large_command', 'check_out', 'schema_show',
+           'schema_infer', 'data_fetch', 'data_validate', 'data_synthesise', 'describe_added', 'data_add',
+           'data_versions', 'data_revert', 'logs_command', 'drift_history', 'drift_command']
 
 # %% ../nbs/13_cli.ipynb #a8b9d978
 import json
@@ -350,6 +350,59 @@ def sweep_command(
     print(describe_sweep(swept, metric))
     if swept.failures(): raise typer.Exit(1)
 
+# %% ../nbs/13_cli.ipynb #3977b5c9
+class StepBar:
+    "A bar for each step on a terminal, nothing elsewhere"
+    def __init__(self):
+        from rich.console import Console
+        from rich.progress import Progress
+        console = Console(stderr=True)
+        self.progress, self.bars = Progress(console=console, disable=not console.is_terminal), {}
+
+    def __enter__(self)->"StepBar":
+        self.progress.start()
+        return self
+
+    def __exit__(self, *failure)->None:
+        self.progress.stop()
+
+    def show(
+        self,
+        step:str,  # Name of the step
+        done:int,  # How far it is
+        total:int, # How far it goes
+    )->None:
+        "Take a step's progress"
+        if step not in self.bars: self.bars[step] = self.progress.add_task(step)
+        self.progress.update(self.bars[step], completed=done, total=total)
+
+# %% ../nbs/13_cli.ipynb #c8ac36c8
+@app.command("train-large")
+def train_large_command(
+    source:Annotated[str, typer.Argument(help="Folder of Parquet files, a Parquet or CSV file, or an object store's address.")], # Students with grades
+    out:Annotated[Path, typer.Option("-o", "--out", help="Folder of the bundle.")], # Folder of the bundle
+    family:Annotated[str, typer.Option(help="ordinal or xgboost.")]="ordinal", # Model family
+    params:Annotated[str, typer.Option(help="The family's own parameters, such as '{rounds: 200}'.")]="{}", # The family's parameters
+    schema:Annotated[str, typer.Option(help="Name or file of the schema. Without it: the one that fits the columns.")]="", # Name or file of the schema
+    audit:Annotated[bool, typer.Option("--audit", help="Let the model see protected attributes.")]=False, # Let the model see protected attributes
+    rule:Annotated[str, typer.Option(help="How probabilities become a grade: mode, distance or macro_f1.")]="mode", # Decision rule
+    held:Annotated[float, typer.Option(help="Share of the students that the model is judged by.")]=0.15, # Share that is held out
+    seed:Annotated[int, typer.Option(min=0, help="Seed of everything random.")]=SEED, # Seed
+    scheduler:Annotated[str, typer.Option(help="Dask scheduler whose workers do the work, such as tcp://10.0.0.5:8786.")]="", # Address of a Dask scheduler
+)->None:
+    "Train on a table that need not fit in memory, and write a bundle."
+    from gradeclass.large import train_large
+    from gradeclass.runner import convert_parameter
+    chosen = convert_parameter("params", params, {})
+    with StepBar() as bar:
+        made = train_large(source, out, schema, family, chosen, seed, audit, rule, held, scheduler=scheduler, on_step=bar.show)
+    figures, about = made.metrics, made.about
+    percent = lambda name: f"{100*figures[name]['value']:.1f} % ({100*figures[name]['low']:.1f}-{100*figures[name]['high']:.1f} %)"
+    if about["refused"]: say(f"refused: {about['refused']:,} of {about['rows'] + about['refused']:,} rows")
+    print(f"right grade    {percent('accuracy')}   right or one grade off {percent('within_one')}\n"
+          f"macro-F1       {figures['macro_f1']['value']:.3f}   on {about['measured_on']:,} of {about['held_out']:,} held-out students\n"
+          f"trained on     {about['trained_on']:,} students\nbundle         {made.bundle}")
+
 # %% ../nbs/13_cli.ipynb #5b3e72e0
 def check_out(
     out:Path|None, # File to write, if any
@@ -423,13 +476,14 @@ def data_validate(
 # %% ../nbs/13_cli.ipynb #ef5d3e31
 @data_app.command("synthesise")
 def data_synthesise(
-    out:Annotated[Path, typer.Option("-o", "--out", help="File to write: .csv, .xlsx or .parquet.")], # File to write
+    out:Annotated[Path, typer.Option("-o", "--out", help="File to write: .csv, .xlsx or .parquet; a name without an ending is a folder of .parquet files.")], # File or folder
     schema:Annotated[str, typer.Option(help="Name or file of a schema with a synthesis.")]="students", # Name or file of a schema
     n:Annotated[int, typer.Option("-n", help="Students to make.")]=1000, # Students to make
     seed:Annotated[int, typer.Option(min=0, help="The same seed makes the same students.")]=SEED, # Seed
 )->None:
-    "Make a table of synthetic students."
-    from gradeclass.samples import synthesise_file
+    "Make a table of synthetic students; a folder may hold more of them than fit in memory."
+    from gradeclass.samples import synthesise_file, synthesise_folder
+    if not out.suffix: return print(synthesise_folder(schema, n, out, seed))
     check_out(out)
     print(synthesise_file(schema, n, out, seed))
 

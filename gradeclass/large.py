@@ -6,8 +6,8 @@
 __all__ = ['LARGE_ROUNDS', 'PAGE', 'TRIES', 'mix', 'content_keys', 'row_keys', 'is_held_out', 'Want', 'Batch', 'each_batch',
            'smallest', 'join_samples', 'Survey', 'centre_of', 'moments_of', 'survey_batch', 'survey_piece',
            'line_from_sums', 'change_of_columns', 'with_gaps', 'make_task', 'sample_rows', 'fit_ordinal', 'each_page',
-           'column_kinds', 'prepare_xgboost', 'fit_pages', 'load_piece', 'fit_on_cluster', 'train_once', 'as_frame',
-           'take_survey', 'finish_model', 'judge_model', 'find_schema', 'Trained', 'train_large']
+           'large_params', 'column_kinds', 'prepare_xgboost', 'fit_pages', 'load_piece', 'fit_on_cluster', 'train_once',
+           'as_frame', 'take_survey', 'finish_model', 'judge_model', 'find_schema', 'Trained', 'train_large']
 
 # %% ../nbs/10c_large.ipynb #ad9b5425
 import tempfile
@@ -345,6 +345,16 @@ def each_page(
                 X, y, rows = [], [], 0
     if rows: yield np.vstack(X), np.concatenate(y)
 
+# %% ../nbs/10c_large.ipynb #dc2868b3
+def large_params(
+    family:str,  # 'ordinal' or 'xgboost'
+    params:dict, # The family's own parameters as given
+)->dict:         # The same, with what cannot be searched for set
+    "The number of rounds is given, not searched for"
+    if family != "xgboost": return params
+    if params.get("patience") is not None: raise ModelError("patience cannot be used on a table of any size: give rounds, such as {rounds: 200}")
+    return {"rounds": LARGE_ROUNDS} | params | {"patience": None}
+
 # %% ../nbs/10c_large.ipynb #20637e6d
 def column_kinds(
     want:Want, # What is to be learnt
@@ -360,7 +370,7 @@ def prepare_xgboost(
 )->tuple:                 # XGBoost's settings and the number of rounds
     "What training needs to know"
     family.restore(len(want.schema.grades.codes), len(want.schema.inputs(want.audit)))
-    family.rounds_ = family.rounds if family.rounds != XGBoostGrades().rounds else LARGE_ROUNDS
+    family.rounds_ = family.rounds
     return family._settings(survey.rows), family.rounds_
 
 # %% ../nbs/10c_large.ipynb #a6f9ef02
@@ -563,6 +573,7 @@ def train_large(
     if rule not in RULES: raise ModelError(f"no decision rule {rule}: use one of {', '.join(RULES)}")
     if not 0 < held_share < 1: raise DataError(f"the held-out part is a share above 0 and below 1, not {held_share:g}")
     if Path(out).exists(): raise ModelError(f"{out} exists already: choose a new folder for the bundle")
+    params = large_params(family, params or {})
     source = str(source) if is_address(source) else str(Path(source).absolute())
     pieces = [Piece(source, Path(source).name)] if ending(source) in (".csv", ".tsv", ".txt") else list_pieces(source)
     want = Want(find_schema(schema, pieces[0]), audit, seed, held_share)
@@ -572,10 +583,10 @@ def train_large(
         check_leaks(as_frame(want, survey.sample[1]), want.schema, audit)
         task = make_task(want, survey)
         categorical = np.array([kind == "c" for kind in column_kinds(want)])
-        made = make_family(family, task.n_grades, categorical, seed, params or {}, task.groups, want.schema.grades.cuts)
+        made = make_family(family, task.n_grades, categorical, seed, params, task.groups, want.schema.grades.cuts)
         if family == "ordinal": fit_ordinal(made, want, survey)
         elif client: fit_on_cluster(made, want, survey, client)
         else: fit_pages(made, want, survey, pieces, partial(on_step, "train"))
-    model = finish_model(want, family, made, params or {}, rule, survey)
+    model = finish_model(want, family, made, params, rule, survey)
     papers = judge_model(want, model, survey)
     return Trained(Path(out), save_model(model, out, papers), papers["training.json"], papers["validation.json"])
