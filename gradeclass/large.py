@@ -6,11 +6,13 @@
 __all__ = ['LARGE_ROUNDS', 'PAGE', 'TRIES', 'mix', 'content_keys', 'row_keys', 'is_held_out', 'Want', 'Batch', 'each_batch',
            'smallest', 'join_samples', 'Survey', 'centre_of', 'moments_of', 'survey_batch', 'survey_piece',
            'line_from_sums', 'change_of_columns', 'with_gaps', 'make_task', 'sample_rows', 'fit_ordinal', 'each_page',
-           'large_params', 'column_kinds', 'prepare_xgboost', 'fit_pages', 'load_piece', 'fit_on_cluster', 'train_once',
-           'as_frame', 'take_survey', 'finish_model', 'judge_model', 'find_schema', 'Trained', 'train_large']
+           'large_params', 'column_kinds', 'prepare_xgboost', 'fit_pages', 'load_piece', 'fit_on_cluster',
+           'lost_worker', 'first_line', 'train_once', 'as_frame', 'take_survey', 'finish_model', 'judge_model',
+           'find_schema', 'Trained', 'train_large']
 
 # %% ../nbs/10c_large.ipynb #ad9b5425
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -437,13 +439,34 @@ def fit_on_cluster(
     settings, rounds = prepare_xgboost(family, want, survey)
     settings = {name: value for name, value in settings.items() if name != "nthread"}
     for attempt in range(TRIES):
+        workers = set(client.scheduler_info()["workers"])
         try:
-            client.wait_for_workers(1, timeout=300)
-            family.booster_ = train_once(settings, rounds, want, survey, client)
+            with client.as_current(): family.booster_ = train_once(settings, rounds, want, survey, client)
             return family
         except Exception as error:
-            if attempt == TRIES - 1: raise ModelError(f"training on the cluster failed {TRIES} times, at last with {type(error).__name__}: {error}") from error
+            if not lost_worker(client, workers) or attempt == TRIES - 1: raise ModelError(f"training on the cluster failed: {first_line(error)}") from error
     return family
+
+# %% ../nbs/10c_large.ipynb #15a574c8
+def lost_worker(
+    client,           # A `distributed.Client`
+    workers:set,      # Addresses that there were
+    wait:float=10.0,  # Seconds in which a loss is noticed
+)->bool:              # Whether one of them is gone, and another is there to go on
+    "Whether a failure comes from the loss of a worker; then it is worth another try"
+    for _ in range(int(10*wait)):
+        if workers - set(client.scheduler_info()["workers"]):
+            client.wait_for_workers(1, timeout=300)
+            return True
+        time.sleep(0.1)
+    return False
+
+# %% ../nbs/10c_large.ipynb #c0b73710
+def first_line(
+    error:Exception, # What happened
+)->str:              # One line
+    "An error in a line"
+    return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
 
 # %% ../nbs/10c_large.ipynb #65436600
 def train_once(

@@ -161,7 +161,8 @@ def test_cluster_survives_the_death_of_a_worker(folder, frame, tmp_path, family)
     here = train_large(folder, tmp_path/"here", family=family, params=params)
     with dask_processes(tmp_path) as cluster:
         steps = []
-        killer = threading.Thread(target=lambda: (wait_for(lambda: len(steps) >= (6 if family == "xgboost" else 2)), cluster.kill_worker()))
+        training = lambda: "got rank" in (tmp_path/"worker0.log").read_text()
+        killer = threading.Thread(target=lambda: (wait_for(training if family == "xgboost" else lambda: len(steps) >= 2), cluster.kill_worker()))
         killer.start()
         there = train_large(folder, tmp_path/"there", family=family, params=params, scheduler=cluster.address, on_step=lambda *step: steps.append(step))
         killer.join()
