@@ -214,8 +214,8 @@ def test_store_of_one_batch_is_dealt_as_the_plain_table(home, real_data):
     for name in PARTS: assert getattr(found, name).StudentID.tolist() == getattr(expected, name).StudentID.tolist()
     assert len(found.test) == 305
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
-@given(sizes=st.lists(st.integers(1, 120), min_size=1, max_size=5), seed=st.integers(0, 99), ids=st.booleans(), twins=st.integers(0, 3))
+@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@given(sizes=st.lists(st.integers(1, 120), min_size=2, max_size=4), seed=st.integers(0, 99), ids=st.booleans(), twins=st.integers(0, 3))
 def test_no_student_changes_sides_when_others_join(sizes, seed, ids, twins):
     start = 0
     with new_home() as home:
@@ -359,7 +359,8 @@ import gradeclass.validation, pandera.pandas, filelock
 left = int(sys.argv[2])
 def before_each_step(event, args):
     global left
-    if event in ("open", "os.rename", "os.mkdir", "os.remove") and "/data/store" in str(args[0]):
+    changes = event in ("os.rename", "os.mkdir", "os.remove") or event == "open" and args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+    if changes and "/data/store" in str(args[0]):
         left -= 1
         if left == 0: os.kill(os.getpid(), signal.SIGKILL)
 sys.addaudithook(before_each_step)
@@ -378,7 +379,7 @@ def test_process_killed_before_any_step_leaves_the_old_version_or_the_new_one(ho
         versions.append(open_store(store_root()/"students").current)
         assert add_file(file).store.rows() == len(load("store:students").frame) == 260
         assert not list((store_root()/"students").glob(".*.part"))
-    assert set(versions[:-1]) <= {0, 2} and versions[0] == 0 and versions[-1] == 2 and len(versions) > 8
+    assert set(versions[:-1]) <= {0, 2} and versions[0] == 0 and versions[-1] == 2 and len(versions) > 8  # mkdir, lock, then two steps a file
 
 @pytest.mark.parametrize("number", range(1, 4))
 def test_full_disk_leaves_the_old_version(home, monkeypatch, number):
