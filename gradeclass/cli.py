@@ -237,10 +237,11 @@ def show_table(
     if not rows: return print(empty)
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
     console, table = Console(), Table(*map(str, rows[0]), box=None, pad_edge=False)
-    for row in rows: table.add_row(*("" if value is None else str(value) for value in row.values()))
+    for row in rows: table.add_row(*(Text("" if value is None else str(value)) for value in row.values()))
     if not console.is_terminal: console.width = 400
-    console.print(table, markup=False, highlight=False)
+    console.print(table)
 
 # %% ../nbs/13_cli.ipynb #7c62b554
 @registry_app.command("list")
