@@ -307,12 +307,15 @@ def _load_pyfunc(
 def model_signature(
     model, # A fitted `GradeModel`
 ):         # mlflow.models.ModelSignature
-    "What the model takes and gives; an input that is not there counts as missing"
+    "What the model takes and gives; an input that is not there counts as missing, an id is handed back"
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
+    from mlflow.types.schema import AnyType
+    name, taken = model.schema.id, column_types(model.schema.inputs(model.audit), required=False)
+    if name: taken = Schema([*taken.inputs, ColSpec(AnyType(), name, required=False)])
     given = [ColSpec("string", "grade"), ColSpec("long", "grade_index")]
     given += [ColSpec("double", f"p_{grade}") for grade in model.schema.grades.labels] + [ColSpec("double", "at_risk")]
-    return ModelSignature(column_types(model.schema.inputs(model.audit), required=False), Schema(given))
+    return ModelSignature(taken, Schema(given))
 
 # %% ../nbs/09_registry.ipynb #fb32fce1
 def log_bundle(
