@@ -10,10 +10,10 @@ __all__ = ['FEW', 'BLOCKS', 'PREDICTED', 'EXPECTED', 'JUDGED', 'ON_DRIFT', 'OUTC
            'check_action', 'align', 'compare_values', 'compare_column', 'unit_hint', 'alike', 'numbers_sentence',
            'codes_sentence', 'invalid_sentence', 'values_sentence', 'describe_column', 'shared_columns', 'correct',
            'reasons_of', 'compare', 'compare_performance', 'Drift', 'strength', 'verdict_sentence', 'plain',
-           'find_drift', 'plot_drift', 'show_drift', 'pages_frame', 'run_evidently', 'evidently_values', 'save_drift',
-           'load_profile', 'profile_with', 'read_log_tables', 'last_outcomes', 'check_time', 'read_log', 'read_json',
-           'is_log', 'check_drift', 'drift_folder', 'open_workspace', 'add_snapshot', 'keep_drift', 'history_row',
-           'read_history', 'plot_history', 'save_history', 'free_port', 'ui_command', 'serve_history']
+           'find_drift', 'plot_drift', 'show_drift', 'pages_frame', 'page_limits', 'run_evidently', 'evidently_values',
+           'save_drift', 'load_profile', 'profile_with', 'read_log_tables', 'last_outcomes', 'check_time', 'read_log',
+           'read_json', 'is_log', 'check_drift', 'drift_folder', 'open_workspace', 'add_snapshot', 'keep_drift',
+           'history_row', 'read_history', 'plot_history', 'save_history', 'free_port', 'ui_command', 'serve_history']
 
 # %% ../nbs/08_drift.ipynb #6e54e474
 import json
@@ -706,6 +706,14 @@ def pages_frame(
     return pd.DataFrame(made)
 
 # %% ../nbs/08_drift.ipynb #70b71425
+def page_limits(
+    drift:Drift, # What `find_drift` found
+)->pd.Series:    # Limit of each column
+    "The limits for Evidently, so that it calls those columns drifted whose values we do"
+    told = drift.table.reasons.map(lambda reasons: "values" in reasons) & (drift.verdict["verdict"] == "drift")
+    return drift.table.threshold.where(told, np.maximum(drift.table.threshold, drift.table.effect*(1 + 1e-6)))
+
+# %% ../nbs/08_drift.ipynb #85015469
 def run_evidently(
     drift:Drift, # What `find_drift` found
 ):               # Evidently's run: a snapshot
@@ -713,7 +721,7 @@ def run_evidently(
     os.environ["DO_NOT_TRACK"] = "1"
     from evidently import DataDefinition, Dataset, Report
     from evidently.metrics import RowCount, ValueDrift
-    named, rows = drift_columns(drift.schema), drift.table[drift.table.effect.notna()]
+    named, rows = drift_columns(drift.schema), drift.table.assign(threshold=page_limits(drift)).dropna(subset="effect")
     columns = [named[name] for name in rows.name]
     kinds = DataDefinition(numerical_columns=[c.name for c in columns if not c.codes], categorical_columns=[c.name for c in columns if c.codes])
     frames = [Dataset.from_pandas(pages_frame(profile, drift.reference, columns), kinds) for profile in (drift.current, drift.reference)]

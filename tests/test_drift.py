@@ -398,6 +398,15 @@ def test_the_page_fetches_nothing(tmp_path):
     assert not re.search(r"@import\s+(url\(|['\"]\s*http)|url\(\s*['\"]?(https?:)?//|importScripts|sendBeacon\(", page)
 
 
+@pytest.mark.parametrize("now, told", [(NOW.assign(Absences=30.0), 1), (STUDENTS.tail(60), 0), (STUDENTS.tail(40).assign(Absences=30.0), 0)])
+def test_the_page_calls_drifted_what_the_verdict_does(now, told, tmp_path):
+    found = verdict(THEN, now)
+    save_drift(found, tmp_path)
+    page = (tmp_path/"evidently.html").read_text(encoding="utf-8")
+    assert (found.table.effect > found.table.threshold).sum() > told or told
+    assert page.count("Data drift detected.") == told and page.count("Data drift not detected.") == 14 - told
+
+
 def test_the_verdict_says_everything_that_a_scheduler_needs(tmp_path):
     save_drift(verdict(THEN, NOW.assign(Absences=30.0), on_drift="retrain"), tmp_path)
     said = json.loads((tmp_path/"drift.json").read_text(encoding="utf-8"))
