@@ -124,10 +124,10 @@ def log_to_prefect(
     if event["event"] in words: get_run_logger().info("%s %s", event["stage"], words[event["event"]])
     if event["event"] in ("failed", "warning"): get_run_logger().warning(event["message"])
 
-# %% ../nbs/10a_flows.ipynb #40bebc7c
+# %% ../nbs/10a_flows.ipynb #f75b4f28
 def run_stages(
     data:str="",                   # As in `plan_run`
-    schema:str="",                 # As in `plan_run`
+    table_schema:str="",           # Name or file of the schema; `schema` is a word that Prefect's parameter models keep for themselves
     parameters:dict|None=None,     # Name -> value, as in `-p name=value`
     outputs:str="",                # Where results go; `outputs/` unless given
     retries:int=2,                 # Further tries of a stage after a failure that is no mistake of a person
@@ -135,7 +135,7 @@ def run_stages(
 ):                                 # A Prefect state; its result is the `Run`
     "Prepare, look for drift, train, evaluate and register; only what is stale is run."
     from prefect.states import Completed, Failed
-    try: run = walk_stages(plan_run(data, schema, parameters, outputs or None), retries, retry_delay_seconds)
+    try: run = walk_stages(plan_run(data, table_schema, parameters, outputs or None), retries, retry_delay_seconds)
     except GradeclassError as error: return Failed(message=str(error))
     return Completed(message=run.registration.get("sentence") or f"run {run.run_id} is complete", data=run)
 
@@ -168,10 +168,10 @@ def make_flow(
     from prefect.task_runners import ThreadPoolTaskRunner
     return flow(run_stages, name="gradeclass", task_runner=ThreadPoolTaskRunner(max_workers=jobs))
 
-# %% ../nbs/10a_flows.ipynb #773f829a
+# %% ../nbs/10a_flows.ipynb #e0922ee2
 def check_flow(
     data:str="",                # As in `run_stages`
-    schema:str="",              # As in `run_stages`
+    schema:str="",              # Name or file of the schema
     parameters:dict|None=None,  # As in `run_stages`
     outputs:str|Path|None=None, # As in `run_stages`
     retries:int=2,              # As in `run_stages`
@@ -181,7 +181,7 @@ def check_flow(
     pipeline = plan_run(data, schema, parameters, outputs)
     chosen = {name: pipeline.parameters[name] for name in parameters or {}}
     place = str(resolve_path(data)) if data and resolve_path(data).is_file() else data
-    return {"data": place, "schema": pipeline.parameters["schema"], "parameters": chosen, "outputs": str(pipeline.outputs),
+    return {"data": place, "table_schema": pipeline.parameters["schema"], "parameters": chosen, "outputs": str(pipeline.outputs),
             "retries": retries, "retry_delay_seconds": retry_delay_seconds}
 
 # %% ../nbs/10a_flows.ipynb #8da4c1cb
@@ -237,7 +237,7 @@ def has_profile()->bool: # Whether a person has set Prefect up
     "Whether Prefect has profiles of its own on this machine"
     return (Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser()/"profiles.toml").is_file()
 
-# %% ../nbs/10a_flows.ipynb #fe7352e2
+# %% ../nbs/10a_flows.ipynb #cf7c1bcb
 def configure_prefect(
     outputs:Path, # The outputs folder
 )->str:           # Address of the server's API; empty for one that Prefect starts itself
@@ -247,6 +247,7 @@ def configure_prefect(
     noted = read_json(outputs/"prefect"/"server.json").get("address", "")
     if not has_profile():
         os.environ.setdefault("PREFECT_HOME", str(outputs/"prefect"))
+        Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)
         if "PREFECT_API_URL" not in os.environ and noted and answers(noted): os.environ["PREFECT_API_URL"] = noted
     from prefect.settings import PREFECT_API_URL
     address = PREFECT_API_URL.value() or ""

@@ -1,7 +1,6 @@
 "Prefect around the stages: a real server, real runs, retries, schedules, and nothing left behind"
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -15,8 +14,6 @@ import psutil
 import pytest
 
 from gradeclass import flows
-from gradeclass.config import GradeclassError
-from gradeclass.flows import FlowError
 
 needs_prefect = pytest.mark.skipif(find_spec("prefect") is None, reason="Prefect is not installed: make prefect")
 
