@@ -5,11 +5,12 @@
 # %% auto #0
 __all__ = ['app', 'schema_app', 'data_app', 'registry_app', 'Outputs', 'AsJson', 'RETRAIN', 'say', 'explain_os_error',
            'log_unexpected', 'main', 'show_version', 'options', 'read_assignments', 'StageBars', 'describe_run',
-           'show_plan', 'read_names', 'offer_promotion', 'run_command', 'read_bundle', 'find_bundle', 'predict_command',
-           'check_out', 'outputs_folder', 'show_table', 'registry_list', 'registry_compare', 'confirm',
-           'registry_promote', 'registry_rollback', 'registry_history', 'registry_sync', 'ui_show', 'schema_show',
-           'schema_infer', 'data_fetch', 'data_validate', 'data_synthesise', 'describe_added', 'data_add',
-           'data_versions', 'data_revert', 'logs_command', 'drift_history', 'drift_command']
+           'show_plan', 'read_names', 'offer_promotion', 'run_command', 'schedule_command', 'prefect_command',
+           'read_bundle', 'find_bundle', 'predict_command', 'check_out', 'outputs_folder', 'show_table',
+           'registry_list', 'registry_compare', 'confirm', 'registry_promote', 'registry_rollback', 'registry_history',
+           'registry_sync', 'ui_show', 'schema_show', 'schema_infer', 'data_fetch', 'data_validate', 'data_synthesise',
+           'describe_added', 'data_add', 'data_versions', 'data_revert', 'logs_command', 'drift_history',
+           'drift_command']
 
 # %% ../nbs/13_cli.ipynb #a8b9d978
 import json
@@ -204,6 +205,43 @@ def run_command(
     print(json.dumps(run.summary(), indent=1) if as_json else describe_run(run))
     waiting = run.registration.get("version") != run.registration.get("after")
     if given.get("promote") == "ask" and waiting and sys.stdin.isatty(): offer_promotion(run, pipeline.outputs)
+
+# %% ../nbs/13_cli.ipynb #938ecfe2
+@app.command("schedule")
+def schedule_command(
+    cron:Annotated[str, typer.Option(help="When: minute, hour, day, month, weekday, such as '0 6 * * 1' for Mondays at six.")]="", # When
+    every:Annotated[str, typer.Option(help="How often, such as 30m, 6h or 1d.")]="", # How often
+    once:Annotated[bool, typer.Option("--once", help="Run now, through Prefect, and end.")]=False, # Run now
+    timezone:Annotated[str, typer.Option(help="Time zone of --cron, such as Europe/Berlin. Without it: this machine's.")]="", # Time zone
+    name:Annotated[str, typer.Option(help="Name of the schedule.")]="scheduled", # Name of the schedule
+    data:Annotated[str, typer.Option(help="As in `gradeclass run`; looked for anew each time.")]="", # Table of students
+    schema:Annotated[str, typer.Option(help="Name or file of the schema. Without it: the one that fits the columns.")]="", # Name or file of the schema
+    parameter:Annotated[list[str], typer.Option("-p", help="A parameter of a stage notebook, as name=value. May be repeated.")]=[], # Words such as 'seed=7'  # noqa: B006
+    promote:Annotated[str, typer.Option(help="Whether a new model may become champion: auto (the gate decides), ask, never.")]="", # auto, ask or never
+    outputs:Annotated[Path|None, typer.Option(help="Where results go. Without it: outputs/.")]=None, # Where results go
+    jobs:Annotated[int, typer.Option(min=1, help="Stages that may run at the same time.")]=2, # Stages at the same time
+    retries:Annotated[int, typer.Option(min=0, help="Further tries of a stage that stumbles over its machine.")]=2, # Further tries
+    retry_delay:Annotated[float, typer.Option(min=0, help="Seconds before each of them.")]=30, # Seconds before each of them
+    as_json:Annotated[bool, typer.Option("--json", help="Print the result of --once as JSON.")]=False, # Print JSON
+)->None:
+    "Run the pipeline on a schedule, until this command is ended; needs the extra prefect."
+    from gradeclass.flows import check_flow, check_when, run_once, serve_flow
+    check_when(cron, every, once)
+    given = read_assignments(parameter) | ({"promote": promote} if promote else {})
+    values = check_flow(data, schema, given, outputs, retries, retry_delay)
+    if not once: return serve_flow(values, name, jobs, cron=cron, every=every, timezone=timezone)
+    run = run_once(values, jobs)
+    print(json.dumps(run.summary(), indent=1) if as_json else describe_run(run))
+
+# %% ../nbs/13_cli.ipynb #09d386f1
+@app.command("prefect")
+def prefect_command(
+    port:Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine; nothing else can reach it.")]=4200, # Port
+    outputs:Annotated[Path|None, typer.Option(help="Where its database goes, in prefect/. Without it: outputs/.")]=None, # The outputs folder
+)->None:
+    "Start Prefect's server and pages for this machine alone; needs the extra prefect."
+    from gradeclass.flows import serve_prefect
+    serve_prefect(port, outputs)
 
 # %% ../nbs/13_cli.ipynb #254f8d3b
 def read_bundle(
