@@ -42,21 +42,25 @@ from jupyter_client.localinterfaces import localhost
 from jupyter_client.provisioning import LocalProvisioner
 from traitlets import List, Unicode
 
-# %% ../nbs/09d_warm.ipynb #53913d2d
-KERNEL = ("ipykernel.kernelapp", "ipykernel.ipkernel", "ipykernel.zmqshell", "ipykernel.datapub", "IPython.core.completer", "IPython.core.profiledir",
-          "IPython.core.magics", "IPython.display", "matplotlib_inline.config", "threadpoolctl", "ipywidgets", "sqlite3", "psutil", "debugpy._vendored")
+# %% ../nbs/09d_warm.ipynb #b765637d
+KERNEL = ("ipykernel.kernelapp", "ipykernel.ipkernel", "ipykernel.debugger", "ipykernel.zmqshell", "IPython.core.completer", "IPython.core.magics",
+          "IPython.display", "matplotlib_inline.config", "ipywidgets", "threadpoolctl", "sqlite3", "psutil")
 
-# %% ../nbs/09d_warm.ipynb #5825e641
-MODULES = ("numpy", "pandas", "pyarrow.parquet", "scipy.stats", "scipy.optimize", "sklearn.calibration", "sklearn.ensemble", "sklearn.linear_model",
-           "sklearn.model_selection", "sklearn.pipeline", "xgboost", "matplotlib.pyplot", "seaborn", "pydantic", "yaml", "joblib")
+# %% ../nbs/09d_warm.ipynb #6275d8f3
+MODULES = ("numpy", "pandas", "pandas.io.formats.html", "pandas.io.formats.string", "pyarrow.dataset", "pyarrow.pandas_compat", "pyarrow.parquet",
+           "scipy.io", "scipy.optimize", "scipy.stats", "sklearn.calibration", "sklearn.ensemble", "sklearn.linear_model",
+           "sklearn.model_selection", "sklearn.pipeline", "xgboost", "imblearn", "mapie.classification", "matplotlib.pyplot",
+           "matplotlib.backends.backend_svg", "seaborn", "PIL.JpegImagePlugin", "PIL.GifImagePlugin", "PIL.BmpImagePlugin", "PIL.PpmImagePlugin",
+           "pydantic.main", "pydantic.types", "yaml", "joblib")
 
 # %% ../nbs/09d_warm.ipynb #70c045bd
 CALM = {"OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
 INLINE = "module://matplotlib_inline.backend_inline"
 
-# %% ../nbs/09d_warm.ipynb #aa1023ea
+# %% ../nbs/09d_warm.ipynb #54d41394
 READ_EARLY = ("PYTHON", "OMP_", "GOMP_", "KMP_", "MKL_", "BLIS_", "NUMEXPR_", "NUMBA_", "ARROW_", "LD_", "LC_", "LANG", "MALLOC_", "GLIBC_", "TZ", "MPL",
-              "MATPLOTLIB", "HOME", "XDG_", "SKLEARN_", "SCIPY_", "NPY_", "PANDAS_", "JOBLIB_", "TQDM_", "XGBOOST_")
+              "MATPLOTLIB", "HOME", "XDG_", "SKLEARN_", "SCIPY_", "NPY_", "PANDAS_", "JOBLIB_", "TQDM_", "XGBOOST_", "PYDEVD_",
+              "DEBUGPY_")
 
 # %% ../nbs/09d_warm.ipynb #b60dd9be
 def server_key(
@@ -399,7 +403,7 @@ def run_kernel(
     if widgets := sys.modules.get("ipywidgets"): widgets.register_comm_target(app.kernel)
     app.start()
 
-# %% ../nbs/09d_warm.ipynb #b9260b88
+# %% ../nbs/09d_warm.ipynb #e3524cc6
 def main(
     text:str, # The plan as JSON: modules, listener, folder, owner, idle, key
 )->None:
@@ -413,9 +417,7 @@ def main(
     finally:
         if os.getpid() == server.pid: server.close()
     if not request: return
-    matplotlib = sys.modules.get("matplotlib")
     become_kernel(request | {"home": plan["folder"], "matplotlib": plan["matplotlib"]})
-    del server, matplotlib
     run_kernel(request["argv"])
 
 # %% ../nbs/09d_warm.ipynb #19f0f4d8
