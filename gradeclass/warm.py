@@ -347,11 +347,12 @@ def set_blas_threads(
     from threadpoolctl import ThreadpoolController
     for library in ThreadpoolController().select(internal_api="openblas").lib_controllers: library.set_num_threads(blas_threads(env))
 
-# %% ../nbs/09d_warm.ipynb #0a0bbcdb
+# %% ../nbs/09d_warm.ipynb #381caa7c
 def renew_state()->None:
     "Make anew what must not be shared between kernels; Python itself does so for `random`"
     multiprocessing.current_process().authkey = os.urandom(32)
     tempfile.tempdir = None
+    threading.main_thread()._native_id = threading.get_native_id()
     if numpy := sys.modules.get("numpy"): numpy.random.seed()
     gc.enable()
 
@@ -368,9 +369,9 @@ def renew_matplotlib(
     matplotlib.rcParams._set("backend", backend)
     matplotlib.rcParamsOrig.update(matplotlib.rcParams)
 
-# %% ../nbs/09d_warm.ipynb #fec5cc61
+# %% ../nbs/09d_warm.ipynb #be3bca38
 def become_kernel(
-    request:dict, # files, umask, cwd, env, argv, home
+    request:dict, # files, umask, cwd, env, argv, and of the server: home, set (variables that imports have set), matplotlib
 )->None:
     "Take on what a process of its own would have"
     os.setsid()
@@ -383,7 +384,7 @@ def become_kernel(
     os.umask(request["umask"])
     os.chdir(request["cwd"])
     os.environ.clear()
-    os.environ.update(request["env"], JPY_PARENT_PID=str(os.getppid()))
+    os.environ.update(request["set"] | request["env"], JPY_PARENT_PID=str(os.getppid()))
     home = request["home"]
     sys.path[:] = [request["cwd"] + path.removeprefix(home) if path == home or path.startswith(home + "/") else path for path in sys.path]
     sys.argv = [importlib.util.find_spec("ipykernel_launcher").origin, *request["argv"]]
@@ -403,7 +404,7 @@ def run_kernel(
     if widgets := sys.modules.get("ipywidgets"): widgets.register_comm_target(app.kernel)
     app.start()
 
-# %% ../nbs/09d_warm.ipynb #e3524cc6
+# %% ../nbs/09d_warm.ipynb #be0ce4e5
 def main(
     text:str, # The plan as JSON: modules, listener, folder, owner, idle, key
 )->None:
@@ -417,15 +418,16 @@ def main(
     finally:
         if os.getpid() == server.pid: server.close()
     if not request: return
-    become_kernel(request | {"home": plan["folder"], "matplotlib": plan["matplotlib"]})
+    become_kernel(request | {"home": plan["folder"], "set": plan["set"], "matplotlib": plan["matplotlib"]})
     run_kernel(request["argv"])
 
-# %% ../nbs/09d_warm.ipynb #19f0f4d8
+# %% ../nbs/09d_warm.ipynb #2a81c06f
 def load(
-    plan:dict, # modules and more; gets `matplotlib`
+    plan:dict, # modules and more; gets `set` and `matplotlib`
 )->None:
     "Import everything; begin again without what is not fit for a fork"
     gc.disable()
+    before = dict(os.environ)
     for name in KERNEL:
         with suppress(ImportError): importlib.import_module(name)
     unfit = {name: why for name in plan["modules"] if (why := import_ahead(name))}
@@ -434,6 +436,7 @@ def load(
         plan["modules"] = [name for name in plan["modules"] if name not in unfit]
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:-1], json.dumps(plan)])
     if count_threads() > 1: sys.exit("Jupyter's own modules start threads here")
+    plan["set"] = {name: value for name, value in os.environ.items() if before.get(name) != value}
     plan["matplotlib"] = sys.modules["matplotlib"].matplotlib_fname() if "matplotlib" in sys.modules else ""
     gc.collect()
     gc.freeze()
@@ -621,7 +624,7 @@ async def ask(
 # %% ../nbs/09d_warm.ipynb #06314e8b
 SERVERS, RETIRED, LOCK = {}, [], threading.Lock()
 
-# %% ../nbs/09d_warm.ipynb #fd14fda1
+# %% ../nbs/09d_warm.ipynb #9dcfd87f
 def own_server(
     python:list, # Interpreter and its options
     modules,     # Modules to import ahead
@@ -630,7 +633,7 @@ def own_server(
     "This process's server for a kind of kernel"
     kind = (os.getpid(), server_key(python, env), tuple(modules))
     with LOCK:
-        RETIRED[:] = [server for server in RETIRED if server.process.poll() is None]
+        for server in [server for server in RETIRED if server.process.poll() is not None]: RETIRED.remove(server), server.close()
         if kind not in SERVERS: SERVERS[kind] = ForkServer(python, modules, env)
         return SERVERS[kind]
 
