@@ -151,18 +151,19 @@ def test_two_lines_of_configuration_do(monkeypatch):
 # A forked kernel is like an ordinary one
 
 FACTS = """
-import asyncio, json, logging, os, random, signal, sys, tempfile, threading, time
+import asyncio, glob, json, logging, os, random, re, signal, sys, tempfile, threading, time
 import matplotlib, matplotlib.pyplot as plt, numpy, scipy.linalg, threadpoolctl
 from IPython import get_ipython
+KNOWN = "sqlite|socket:|pipe:|anon_inode:|deleted|/dev/null|/proc/|pytest"
 shell = get_ipython()
 facts = {
     "environment": {name: value for name, value in os.environ.items() if name != "JPY_PARENT_PID"},
     "parent": int(os.environ["JPY_PARENT_PID"]) == os.getppid(), "folder": os.getcwd(), "path": sys.path, "argv": [sys.argv[0], len(sys.argv)],
     "mask": os.umask(0o077), "handlers": [repr(type(h)) for h in logging.getLogger().handlers], "level": logging.getLogger().level,
     "signals": [str(signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE)],
-    "mask of signals": [int(n) for n in signal.pthread_sigmask(signal.SIG_BLOCK, [])], 
-    "files": sorted(path for path in (os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")[1:] if os.path.exists(f"/proc/self/fd/{fd}"))
-                    if path.startswith("/") and path != os.devnull),
+    "mask of signals": [int(n) for n in signal.pthread_sigmask(signal.SIG_BLOCK, [])],
+    "files": sorted({path for path in map(os.readlink, glob.glob("/proc/self/fd/*")) if path.endswith(".sqlite")}),
+    "other files": [path for path in map(os.path.realpath, glob.glob("/proc/self/fd/*")) if not re.search(KNOWN, path)],
     "threads": sorted(t.name.split("-")[0] for t in threading.enumerate()), "all threads": len(os.listdir("/proc/self/task")), "temp": tempfile.gettempdir(),
     "pools": sorted((x["internal_api"], x["num_threads"]) for x in threadpoolctl.threadpool_info() if x["internal_api"] == "openblas"),
     "backend": matplotlib.get_backend(), "settings": {k: repr(v) for k, v in matplotlib.rcParams.items()}, "main": sorted(vars(sys.modules["__main__"]))[:3],
