@@ -42,9 +42,9 @@ from jupyter_client.localinterfaces import localhost
 from jupyter_client.provisioning import LocalProvisioner
 from traitlets import List, Unicode
 
-# %% ../nbs/09d_warm.ipynb #b765637d
+# %% ../nbs/09d_warm.ipynb #761ad9a5
 KERNEL = ("ipykernel.kernelapp", "ipykernel.ipkernel", "ipykernel.debugger", "ipykernel.zmqshell", "IPython.core.completer", "IPython.core.magics",
-          "IPython.display", "matplotlib_inline.config", "ipywidgets", "threadpoolctl", "sqlite3", "psutil")
+          "IPython.display", "ipywidgets", "threadpoolctl", "sqlite3", "psutil")
 
 # %% ../nbs/09d_warm.ipynb #6275d8f3
 MODULES = ("numpy", "pandas", "pandas.io.formats.html", "pandas.io.formats.string", "pyarrow.dataset", "pyarrow.pandas_compat", "pyarrow.parquet",
@@ -91,7 +91,7 @@ def watch_questions(): # Yields a list that grows by one for each question
         if ask: InteractiveShell.initialized = ask
         else: del InteractiveShell.initialized
 
-# %% ../nbs/09d_warm.ipynb #73b29325
+# %% ../nbs/09d_warm.ipynb #12b6b906
 def import_ahead(
     name:str, # A module
 )->str:       # Why it is not fit to be imported ahead; empty where it is
@@ -104,7 +104,7 @@ def import_ahead(
         if count_threads() <= threads: break
         time.sleep(0.05)
     else: return "starts a thread"
-    return "looks for a notebook" if asked else ""
+    return "looks for a notebook" if asked and name != "ipywidgets" else ""
 
 # %% ../nbs/09d_warm.ipynb #180624b7
 class Link:
@@ -421,21 +421,19 @@ def main(
     become_kernel(request | {"home": plan["folder"], "set": plan["set"], "matplotlib": plan["matplotlib"]})
     run_kernel(request["argv"])
 
-# %% ../nbs/09d_warm.ipynb #2a81c06f
+# %% ../nbs/09d_warm.ipynb #5b8d9c8c
 def load(
     plan:dict, # modules and more; gets `set` and `matplotlib`
 )->None:
     "Import everything; begin again without what is not fit for a fork"
     gc.disable()
     before = dict(os.environ)
-    for name in KERNEL:
-        with suppress(ImportError): importlib.import_module(name)
     unfit = {name: why for name in plan["modules"] if (why := import_ahead(name))}
     for name, why in unfit.items(): print(f"{name} is left to the kernels: it {why}", file=sys.stderr, flush=True)
     if any(not why.startswith("cannot") for why in unfit.values()):
         plan["modules"] = [name for name in plan["modules"] if name not in unfit]
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:-1], json.dumps(plan)])
-    if count_threads() > 1: sys.exit("Jupyter's own modules start threads here")
+    if count_threads() > 1: sys.exit("a thread runs that none of the modules started")
     plan["set"] = {name: value for name, value in os.environ.items() if before.get(name) != value}
     plan["matplotlib"] = sys.modules["matplotlib"].matplotlib_fname() if "matplotlib" in sys.modules else ""
     gc.collect()
@@ -479,7 +477,7 @@ def remove_dead(
         if state.st_uid != os.getuid() or time.time() - state.st_mtime < age: return
         if not any(answers(path) for path in folder.iterdir()): shutil.rmtree(folder, ignore_errors=True)
 
-# %% ../nbs/09d_warm.ipynb #d53bff31
+# %% ../nbs/09d_warm.ipynb #bce3003c
 class ForkServer:
     "A fork server, as the process that started it sees it"
     def __init__(
@@ -493,7 +491,8 @@ class ForkServer:
         for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"): remove_dead(left)
         self.owner, self.folder, self.errors = os.getpid(), folder or make_folder("s"), tempfile.TemporaryFile("w+")  # noqa: SIM115 - lives with it
         self.address, self.answered = f"{self.folder}/control", False
-        plan = {"modules": list(modules), "folder": self.folder, "owner": 0 if idle else self.owner, "idle": idle, "key": server_key(python, env)}
+        plan = {"modules": list(dict.fromkeys([*KERNEL, *modules])), "folder": self.folder, "owner": 0 if idle else self.owner, "idle": idle,
+                "key": server_key(python, env)}
         calm = {"MPLBACKEND": INLINE} | env | CALM
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(self.address)

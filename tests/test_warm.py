@@ -3,6 +3,7 @@ import asyncio
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -151,10 +152,9 @@ def test_two_lines_of_configuration_do(monkeypatch):
 # A forked kernel is like an ordinary one
 
 FACTS = """
-import asyncio, glob, json, logging, os, random, re, signal, sys, tempfile, threading, time
-import matplotlib, matplotlib.pyplot as plt, numpy, scipy.linalg, threadpoolctl
+import asyncio, json, logging, os, random, signal, sys, tempfile, threading, time
+import matplotlib, matplotlib.pyplot as plt, numpy, psutil, scipy.linalg, threadpoolctl
 from IPython import get_ipython
-KNOWN = "sqlite|socket:|pipe:|anon_inode:|deleted|/dev/null|/proc/|pytest"
 shell = get_ipython()
 facts = {
     "environment": {name: value for name, value in os.environ.items() if name != "JPY_PARENT_PID"},
@@ -162,8 +162,7 @@ facts = {
     "mask": os.umask(0o077), "handlers": [repr(type(h)) for h in logging.getLogger().handlers], "level": logging.getLogger().level,
     "signals": [str(signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE)],
     "mask of signals": [int(n) for n in signal.pthread_sigmask(signal.SIG_BLOCK, [])],
-    "files": sorted({path for path in map(os.readlink, glob.glob("/proc/self/fd/*")) if path.endswith(".sqlite")}),
-    "other files": [path for path in map(os.path.realpath, glob.glob("/proc/self/fd/*")) if not re.search(KNOWN, path)],
+    "files": sorted({file.path for file in psutil.Process().open_files() if file.path.endswith(".sqlite") or "site-packages" in file.path}),
     "threads": sorted(t.name.split("-")[0] for t in threading.enumerate()), "all threads": len(os.listdir("/proc/self/task")), "temp": tempfile.gettempdir(),
     "pools": sorted((x["internal_api"], x["num_threads"]) for x in threadpoolctl.threadpool_info() if x["internal_api"] == "openblas"),
     "backend": matplotlib.get_backend(), "settings": {k: repr(v) for k, v in matplotlib.rcParams.items()}, "main": sorted(vars(sys.modules["__main__"]))[:3],
@@ -213,6 +212,23 @@ print(hashlib.sha256(file.getvalue()).hexdigest())
 def test_figures_are_the_same():
     with ordinary() as client: expected = run(client, FIGURE)
     with kernel(["pandas", "matplotlib.pyplot", "seaborn"]) as (_, client): assert run(client, FIGURE) == expected
+
+@pytest.mark.parametrize("code", ["import matplotlib.pyplot as plt; plt.plot([1, 2])", "from matplotlib.figure import Figure; f = Figure(); f.gca(); f",
+                                  "%matplotlib inline\nimport seaborn as sns; sns.lineplot(x=[1, 2], y=[1, 3])"])
+def test_shown_figures_are_the_same(code):
+    def shown(**options):
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code), nbformat.v4.new_code_cell("import pandas as pd; pd.DataFrame({'a': [1]})")])
+        NotebookClient(notebook, kernel_name="python3", **options).execute()
+        return [output.get("data") for cell in notebook.cells for output in cell.outputs]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JUPYTER_DEFAULT_PROVISIONER_NAME", "local-provisioner")
+        KernelProvisionerFactory.clear_instance()
+        expected = shown()
+    KernelProvisionerFactory.clear_instance()
+    found = shown(**warm.warm_options(["pandas", "matplotlib.pyplot", "seaborn"]))
+    assert [{**data, "text/plain": re.sub("0x[0-9a-f]+", "", data["text/plain"])} for data in found] == [
+            {**data, "text/plain": re.sub("0x[0-9a-f]+", "", data["text/plain"])} for data in expected]
+    assert any("image/png" in data for data in found) == ("plt" in code or "sns" in code)
 
 WORK = """
 import json, multiprocessing, os, subprocess, sys, threading
