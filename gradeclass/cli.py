@@ -182,7 +182,7 @@ def offer_promotion(
 # %% ../nbs/13_cli.ipynb #3c96f88e
 @app.command("run")
 def run_command(
-    data:Annotated[str, typer.Option(help="A table, a database address, store:NAME or 'sample'. Else the store, data/raw/, the sample.")]="", # Table of students
+    data:Annotated[str, typer.Option(help="A table, database address, store:NAME or 'sample'. Else the store, data/raw/, the sample.")]="", # Table of students
     schema:Annotated[str, typer.Option(help="Name or file of the schema. Without it: the one that fits the columns.")]="", # Name or file of the schema
     parameter:Annotated[list[str], typer.Option("-p", help="A parameter of a stage notebook, as name=value. May be repeated.")]=[], # Words such as 'seed=7'  # noqa: B006
     promote:Annotated[str, typer.Option(help="Whether the new model may become champion: auto (the gate decides), ask, never.")]="", # auto, ask or never

@@ -142,8 +142,8 @@ def wanted(
 
 # %% ../nbs/10_runner.ipynb #2b814b0b
 LIMITS = {"seed": (0, 2**32 - 1), "test_size": (0, 0.9), "validation_size": (0, 0.9), "max_refused": (0, 1), "resamples": (0, 100_000),
-          "places": (0, 10**9), "margin": (0, 10**9), "numeric_limit": (0.001, 100), "coded_limit": (0.001, 100), "missing_limit": (0.001, 1), "drift_alpha": (1e-9, 1),
-          "drift_rows": (1, 10**9)}
+          "places": (0, 10**9), "margin": (0, 10**9), "numeric_limit": (0.001, 100), "coded_limit": (0.001, 100), "missing_limit": (0.001, 1),
+          "drift_alpha": (1e-9, 1), "drift_rows": (1, 10**9)}
 
 # %% ../nbs/10_runner.ipynb #ffcc4a7e
 CHOICES = {"on_drift": ["warn", "fail", "retrain"], "promote": ["auto", "ask", "never"], "promote_if": ["better", "not_worse"]}
