@@ -31,7 +31,8 @@ from .config import GradeclassError, digest_text
 # %% ../nbs/09_registry.ipynb #43819180
 EXPERIMENT = "gradeclass"
 DEFAULTS = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
-            "MLFLOW_UV_AUTO_DETECT": "false", "MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK": "true", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false", "GIT_PYTHON_REFRESH": "quiet"}
+            "MLFLOW_UV_AUTO_DETECT": "false", "MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK": "true", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+            "GIT_PYTHON_REFRESH": "quiet"}
 PATIENCE = 10.0  # Seconds to wait for another process that writes to the same outputs
 
 # %% ../nbs/09_registry.ipynb #3f2d0e56
@@ -307,12 +308,15 @@ def _load_pyfunc(
 def model_signature(
     model, # A fitted `GradeModel`
 ):         # mlflow.models.ModelSignature
-    "What the model takes and gives; an input that is not there counts as missing"
+    "What the model takes and gives; an input that is not there counts as missing, an id is handed back"
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
+    from mlflow.types.schema import AnyType
+    name, taken = model.schema.id, column_types(model.schema.inputs(model.audit), required=False)
+    if name: taken = Schema([*taken.inputs, ColSpec(AnyType(), name, required=False)])
     given = [ColSpec("string", "grade"), ColSpec("long", "grade_index")]
     given += [ColSpec("double", f"p_{grade}") for grade in model.schema.grades.labels] + [ColSpec("double", "at_risk")]
-    return ModelSignature(column_types(model.schema.inputs(model.audit), required=False), Schema(given))
+    return ModelSignature(taken, Schema(given))
 
 # %% ../nbs/09_registry.ipynb #fb32fce1
 def log_bundle(

@@ -52,7 +52,7 @@ class Stage:
 # %% ../nbs/10_runner.ipynb #4f964580
 STAGES = {stage.name: stage for stage in (
     Stage("prepare", "10_prepare.ipynb", (), ("train.parquet", "validation.parquet", "test.parquet", "schema.yaml", "data.json")),
-    Stage("drift", "20_drift.ipynb", ("prepare",), ("drift.json", "evidently.html")),
+    Stage("drift", "20_drift.ipynb", ("prepare",), ("drift.json", "evidently.html", "figures/drift.png")),
     Stage("train", "30_train.ipynb", ("prepare",), ("bundle/bundle.json",)),
     Stage("evaluate", "40_evaluate.ipynb", ("prepare", "train"), ("bundle/bundle.json", "metrics.json", "predictions.csv")),
     Stage("register", "50_register.ipynb", ("prepare", "drift", "train", "evaluate"), ("registration.json",)),
@@ -142,8 +142,8 @@ def wanted(
 
 # %% ../nbs/10_runner.ipynb #2b814b0b
 LIMITS = {"seed": (0, 2**32 - 1), "test_size": (0, 0.9), "validation_size": (0, 0.9), "max_refused": (0, 1), "resamples": (0, 100_000),
-          "places": (0, 10**9), "margin": (0, 10**9), "numeric_limit": (0, 10**9), "coded_limit": (0, 1), "missing_limit": (0, 1), "drift_alpha": (0, 1),
-          "drift_rows": (1, 10**9)}
+          "places": (0, 10**9), "margin": (0, 10**9), "numeric_limit": (0.001, 100), "coded_limit": (0.001, 100), "missing_limit": (0.001, 1),
+          "drift_alpha": (1e-9, 1), "drift_rows": (1, 10**9)}
 
 # %% ../nbs/10_runner.ipynb #ffcc4a7e
 CHOICES = {"on_drift": ["warn", "fail", "retrain"], "promote": ["auto", "ask", "never"], "promote_if": ["better", "not_worse"]}

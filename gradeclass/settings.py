@@ -70,13 +70,21 @@ class Settings(BaseSettings):
         "`mlflow.db` in the outputs folder", default_factory=lambda: f"sqlite:///{find_outputs()/'mlflow.db'}")
 
     @classmethod
-    def settings_customise_sources(cls, settings_cls, init_settings, **others):
+    def settings_customise_sources(
+        cls,
+        settings_cls,  # This class
+        init_settings, # What code gives
+        **others,      # pydantic's own readers, which are not used
+    )->tuple:          # Where values come from, the first one wins
         "What code gives first, then the environment, then `.env`"
         return init_settings, HomeSource(settings_cls)
 
     @field_validator("home", "outputs", "real_data")
     @classmethod
-    def check_folder(cls, path):
+    def check_folder(
+        cls,
+        path:Path, # As it was set
+    )->Path:       # Absolute
         "A folder, absolute; it may still have to be made"
         path = path.expanduser().resolve()
         if path.exists() and not path.is_dir(): raise ValueError("not a folder")
@@ -84,13 +92,19 @@ class Settings(BaseSettings):
 
     @field_validator("log_level", "log_format", mode="before")
     @classmethod
-    def fold_case(cls, word):
+    def fold_case(
+        cls,
+        word:object, # As it was set
+    )->object:       # A text in small letters
         "Capitals do not matter"
         return word.strip().lower() if isinstance(word, str) else word
 
     @field_validator("mlflow_tracking_uri")
     @classmethod
-    def check_address(cls, uri):
+    def check_address(
+        cls,
+        uri:str, # As it was set
+    )->str:      # The same
         "An address names its scheme"
         if "://" not in uri and not uri.startswith("databricks"): raise ValueError("no scheme")
         return uri
