@@ -65,6 +65,9 @@ class Settings(BaseSettings):
         "from which level on a run's log is shown on the terminal; its file holds every level", "debug, info, warning or error",
         "`warning`", default="warning")
     log_format: Literal["text", "json"] = about("how the log is shown on the terminal", "text or json", "`text`", default="text")
+    kernels: Literal["warm", "ordinary"] = about("how the stages' notebooks get their kernels: forked from one that is ready, or each from nothing",
+                                                 "warm or ordinary", "`warm`", default="warm")
+    fork_server: str = about("the socket of a running fork server, to use that one", "the path of a socket", "each run starts its own", default="")
     mlflow_tracking_uri: str = about(
         "where MLflow keeps experiments and models", "an address such as sqlite:///mlflow.db or http://localhost:5000",
         "`mlflow.db` in the outputs folder", default_factory=lambda: f"sqlite:///{find_outputs()/'mlflow.db'}")
@@ -90,7 +93,7 @@ class Settings(BaseSettings):
         if path.exists() and not path.is_dir(): raise ValueError("not a folder")
         return path
 
-    @field_validator("log_level", "log_format", mode="before")
+    @field_validator("log_level", "log_format", "kernels", mode="before")
     @classmethod
     def fold_case(
         cls,
