@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -163,12 +163,23 @@ def plan_sweep(
 class Crew:
     "Worker processes that are used again and again"
     def __init__(self):
-        self.workers, self.idle, self.lock = [], [], threading.RLock()
+        self.pipeline, self.lock = None, threading.RLock()
+
+    @contextmanager
+    def worker(self):
+        "A worker with nothing to do; one that failed is ended"
+        with self.lock: pipeline = self.pipeline = self.pipeline or Pipeline({}, Path(), [])
+        with pipeline.worker() as worker:
+            try: yield worker
+            except BaseException:
+                with suppress(ValueError): pipeline.workers.remove(worker)
+                worker.close()
+                raise
 
     def close(self)->None:
         "End all workers"
-        with self.lock: workers, self.workers[:], self.idle[:] = list(self.workers), [], []
-        for worker in workers: worker.close()
+        with self.lock: pipeline, self.pipeline = self.pipeline, None
+        if pipeline: pipeline.close()
 
 CREW = Crew()  # The workers of this process
 
@@ -180,11 +191,8 @@ def execute_task(
 )->StageResult:                # From the store, or new
     "Take a stage from the store, or run it in a worker of this process"
     pipeline = Pipeline(task.parameters, Path(task.outputs), [STAGES[task.stage]], 1, on_event)
-    pipeline.done, pipeline.workers, pipeline.idle, pipeline.lock = dict(needs), CREW.workers, CREW.idle, CREW.lock
-    try: return pipeline.execute(STAGES[task.stage])
-    except GradeclassError:
-        CREW.workers[:] = [worker for worker in CREW.workers if worker.process.poll() is None]
-        raise
+    pipeline.done, pipeline.worker = dict(needs), CREW.worker
+    return pipeline.execute(STAGES[task.stage])
 
 # %% ../nbs/10b_sweep.ipynb #61919562
 def attempt(
@@ -202,17 +210,12 @@ def attempt(
 FIRST_GUESS = 600_000_000  # Bytes that a worker and its kernel take, before one was seen
 
 def crew_memory()->int: # Bytes
-    "Memory that the workers of this process and their kernels hold, shared pages left out"
+    "Memory that the workers of this process and their kernels hold for themselves"
     import psutil
     total = 0
-    for worker in list(CREW.workers):
-        try: family = [psutil.Process(worker.process.pid), *psutil.Process(worker.process.pid).children(recursive=True)]
+    for process in psutil.Process().children(recursive=True):
+        try: total += process.memory_full_info().uss
         except psutil.Error: continue
-        for process in family:
-            try:
-                about = process.memory_info()
-                total += about.rss - getattr(about, "shared", 0)
-            except psutil.Error: continue
     return total
 
 # %% ../nbs/10b_sweep.ipynb #01211efd
@@ -409,8 +412,9 @@ def page_runs(
         return {"value": f"{value:.3f}", "range": f"{low:.3f}–{high:.3f}", "left": at(low), "width": round(at(high) - at(low), 1), "dot": at(value)}
     link = lambda folder: relpath(Path(folder, EXECUTED), sweep.folder) if folder else ""
     return [{"run": row["run"], "state": row["state"], "reason": row["reason"], "seconds": row["seconds"],
-             "parameters": ["–" if row[name] is None or row[name] != row[name] else row[name] for name in names], "figures": [figure(row, name) for name in SHOWN],
-             "links": {stage: link(row[stage]) for stage in SWEPT if row[stage]}} for row in table.astype(object).where(table.notna(), None).to_dict("records")]
+             "parameters": ["–" if row[name] is None else row[name] for name in names], "figures": [figure(row, name) for name in SHOWN],
+             "links": {stage: link(row[stage]) for stage in SWEPT if row[stage]}}
+            for row in table.astype(object).where(table.notna(), None).to_dict("records")]
 
 # %% ../nbs/10b_sweep.ipynb #10879285
 def write_page(

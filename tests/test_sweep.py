@@ -25,7 +25,7 @@ def done(tmp_path_factory):
     outputs = tmp_path_factory.mktemp("sweep")
     before = threading.active_count()
     swept = run_sweep([QUICK, {"family": ["xgboost"], "params": ["{roundz: 3}"], "resamples": ["20"]}], "sample", outputs=outputs)
-    assert threading.active_count() == before and not sweep.CREW.workers
+    assert threading.active_count() == before and sweep.CREW.pipeline is None
     return outputs, swept
 
 
