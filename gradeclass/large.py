@@ -509,16 +509,16 @@ def take_survey(
     on_piece:Callable,   # Called with pieces done and pieces in all
 )->Survey:               # Of all rows
     "Look at every row once, here or on a cluster"
-    found = {}
+    total, done = None, 0
     from gradeclass.cluster import each_on_cluster, guarded
     look = partial(survey_piece, want)
     results = each_on_cluster(client, look, pieces) if client else ((place, *guarded(look, piece)) for place, piece in enumerate(pieces))
     for place, state, result in results:
         if state == "failed": raise DataError(f"{pieces[place].name}: {result}")
-        found[place] = result
-        on_piece(len(found), len(pieces))
-    total = found[0]
-    for place in range(1, len(pieces)): total = total + found[place]
+        total, done = result if total is None else total + result, done + 1
+        on_piece(done, len(pieces))
+    places = {(piece.source, piece.groups): place for place, piece in enumerate(pieces)}
+    total = replace(total, train=tuple(sorted(total.train, key=lambda part: places[part[:2]])))
     share = total.refused/max(total.rows + total.refused, 1)
     if share > max_refused: raise DataError(f"{total.refused:,} of {count(total.rows + total.refused, 'row')} refused ({share:.1%}; {max_refused:.0%} may be); "
                                             f"one of them because {total.first}")
