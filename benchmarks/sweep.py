@@ -150,7 +150,9 @@ def main():
             over = (wall - (work + again)/2)/chosen.runs
             early, late = max(memory[5:10]), max(memory[-5:])
             measured.append({"kernels": kind, "runs": chosen.runs, "wall": wall, "bare": (work + again)/2, "over": over, "peak": max(memory)})
-            rows += [{"bar": f"{kind} kernels: at most 1.0 s a run over the bare work", "found": f"{over:.2f} s ({wall:.0f} s; bare {work:.0f}, {again:.0f} s)",
+            print(f"{kind}: {measured[-1]}, memory {[round(size/1e6) for size in memory]}", file=sys.stderr, flush=True)
+            found = f"{over:.2f} s ({wall:.0f} s; bare {work:.0f}, {again:.0f} s)"
+            rows += [{"bar": f"{kind} kernels: at most 1.0 s a run over the bare work", "found": found,
                       "": verdict(over <= 1.0)},
                      {"bar": f"{kind} kernels: memory does not grow from the 10th run to the last", "found": f"{early/1e6:.0f} MB, then {late/1e6:.0f} MB",
                       "": verdict(late < 1.15*early)}]
