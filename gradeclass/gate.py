@@ -326,7 +326,7 @@ def judge_challenger(
     kept = frame[unseen(frame, new.schema, learnt)]
     left_out = len(frame) - len(kept)
     if len(kept) < rules.least:
-        return Gate(False, f"Cannot be compared: {len(kept)} of {len(frame)} test students are new to both models (the champion has learnt {left_out} of them), "
+        return Gate(False, f"Cannot be compared: {len(kept)} of {len(frame)} test students are new to both models (the champion learnt {left_out} of them), "
                            f"and it takes {rules.least}. A person has to decide.", len(kept), left_out, rules=rules)
     return conclude(all_rails(judge_by(old, kept), judge_by(new, kept), kept, new.schema, drift, rules), len(kept), left_out, rules)
 

@@ -323,9 +323,8 @@ def test_disk_that_is_really_full_keeps_the_registry_whole(tmp_path, bundles):
     try:
         register_bundle(disk, bundles["good"])
         promote(disk, 1, "Anna", "first")
-        with open(disk/"filler", "wb") as filler:
-            with pytest.raises(OSError, match="No space"):
-                while True: os.write(filler.fileno(), b"x"*4096)
+        with open(disk/"filler", "wb") as filler, pytest.raises(OSError, match="No space"):
+            while True: os.write(filler.fileno(), b"x"*4096)
         with pytest.raises(ChampionError, match="No space left on device"): register_bundle(disk, bundles["b"])
         assert [v.number for v in list_versions(disk)] == [1] and bundle_digest(disk/"champion") == champion_of(disk).digest
         (disk/"filler").unlink()
@@ -355,10 +354,12 @@ def test_two_processes_register_and_promote_at_once(tmp_path, bundles):
 
 
 def test_held_lock_is_named_after_a_short_wait(served):
-    holder = start("import sys, time\nfrom gradeclass.champion import changing\nwith changing(sys.argv[1]):\n    print('held', flush=True)\n    time.sleep(60)", served)
+    code = "import sys, time\nfrom gradeclass.champion import changing\nwith changing(sys.argv[1]):\n    print('held', flush=True)\n    time.sleep(60)"
+    holder = start(code, served)
     assert holder.stdout.readline() == "held\n"
     try:
-        with pytest.raises(ChampionError, match=f"is being changed by process {holder.pid} of .*wait until that has ended"), champion.changing(served, 0.2): pass
+        said = f"is being changed by process {holder.pid} of .*wait until that has ended"
+        with pytest.raises(ChampionError, match=said), champion.changing(served, 0.2): pass
         assert champion_of(served).number == 1
     finally:
         holder.kill()
@@ -395,7 +396,8 @@ def test_outputs_that_cannot_be_written_give_one_sentence(tmp_path, bundles):
 
 
 def test_registry_is_asked_without_mlflow_and_without_pandas(served):
-    code = "import sys\nfrom gradeclass.champion import champion_of, history\nprint(champion_of(sys.argv[1]).number, *(m in sys.modules for m in ('mlflow', 'pandas', 'sklearn')))"
+    code = ("import sys\nfrom gradeclass.champion import champion_of, history\n"
+            "print(champion_of(sys.argv[1]).number, *(m in sys.modules for m in ('mlflow', 'pandas', 'sklearn')))")
     assert start(code, served).communicate()[0].split() == ["1", "False", "False", "False"]
 
 
@@ -459,7 +461,8 @@ def test_drift_stops_a_promotion_unless_it_is_allowed(bundles, parts):
     gate = judge_challenger(bundles["good"], bundles["weak"], parts.test, drift=drift, rules=Rules(calibration=1))
     assert not gate.promote and "Absences have risen." in gate.sentence
     assert judge_challenger(bundles["good"], bundles["weak"], parts.test, drift=drift, rules=Rules(calibration=1, despite_drift=True)).promote
-    assert judge_challenger(bundles["good"], bundles["weak"], parts.test, drift={"verdict": "too_few", "sentence": "Too few."}, rules=Rules(calibration=1)).promote
+    few = {"verdict": "too_few", "sentence": "Too few."}
+    assert judge_challenger(bundles["good"], bundles["weak"], parts.test, drift=few, rules=Rules(calibration=1)).promote
 
 
 @pytest.fixture(scope="module")

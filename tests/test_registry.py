@@ -1,4 +1,5 @@
 "MLflow as a mirror: everything is found again, once, and a server that fails costs a warning"
+import contextlib
 import json
 import os
 import shutil
@@ -332,7 +333,7 @@ def postgres(tmp_path):
 class Server:
     "A tracking server in a process group of its own"
     def __init__(self, uri, folder):
-        self.port, self.log = free_port(), open(folder/"server.log", "a+")
+        self.port, self.log = free_port(), open(folder/"server.log", "a+")  # noqa: SIM115 - it lives as long as the server
         command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--artifacts-destination", (folder/"artifacts").as_uri(),
                    "--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
         self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log, start_new_session=True, env=registry.DEFAULTS | dict(os.environ))
@@ -348,8 +349,7 @@ class Server:
         pytest.fail("the tracking server does not start")
 
     def kill(self):
-        try: os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError: pass
+        with contextlib.suppress(ProcessLookupError): os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         self.log.close()
 
