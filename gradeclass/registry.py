@@ -20,7 +20,7 @@ import signal
 import subprocess
 import sys
 import warnings
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -33,7 +33,7 @@ EXPERIMENT = "gradeclass"
 DEFAULTS = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
             "MLFLOW_UV_AUTO_DETECT": "false", "MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK": "true", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
             "GIT_PYTHON_REFRESH": "quiet"}
-PATIENCE = 10.0  # Seconds to wait for another process that writes to the same outputs
+PATIENCE = 30.0  # Seconds to wait for another process that writes to the same outputs
 
 # %% ../nbs/09_registry.ipynb #3f2d0e56
 class TrackingError(GradeclassError):
@@ -115,11 +115,10 @@ def check_sqlite(
     import sqlite3
     path = Path(uri.removeprefix("sqlite:///"))
     if not uri.startswith("sqlite:///") or not path.is_file(): return
-    with sqlite3.connect(path, timeout=2, isolation_level=None) as database:
+    with closing(sqlite3.connect(path, timeout=2, isolation_level=None)) as database:
         database.execute("BEGIN IMMEDIATE")
         database.execute("SELECT count(*) FROM sqlite_master")
         database.execute("ROLLBACK")
-    database.close()
 
 # %% ../nbs/09_registry.ipynb #9ff05a68
 @contextmanager
