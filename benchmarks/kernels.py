@@ -120,7 +120,7 @@ def count_left(server):
     "Processes, descriptors and folders"
     return {"processes": len(server.children()), "zombies": sum(child.status() == psutil.STATUS_ZOMBIE for child in server.children()),
             "descriptors of the server": server.num_fds(), "descriptors here": psutil.Process().num_fds(),
-            "folders": len(list(Path(tempfile.gettempdir()).glob(f"{PREFIX}*"))), "connections": len(ALIVE)}
+            "folders": len(list(Path(tempfile.gettempdir()).glob(f"{PREFIX}?{os.getpid()}-*"))), "connections": len(ALIVE)}
 
 
 def endure(count):
@@ -132,7 +132,7 @@ def endure(count):
     time.sleep(1)
     after = count_left(server)
     close_servers()
-    ended = {"children": len(psutil.Process().children(recursive=True)), "folders": len(list(Path(tempfile.gettempdir()).glob(f"{PREFIX}*")))}
+    ended = {"children": len(psutil.Process().children(recursive=True)), "folders": len(list(Path(tempfile.gettempdir()).glob(f"{PREFIX}?{os.getpid()}-*")))}
     return before, after, ended
 
 
