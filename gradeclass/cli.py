@@ -6,7 +6,8 @@
 __all__ = ['app', 'schema_app', 'data_app', 'registry_app', 'Outputs', 'AsJson', 'RETRAIN', 'say', 'explain_os_error',
            'log_unexpected', 'main', 'show_version', 'options', 'read_assignments', 'StageBars', 'describe_run',
            'show_plan', 'read_names', 'offer_promotion', 'run_command', 'schedule_command', 'prefect_command',
-           'read_bundle', 'find_bundle', 'predict_command', 'check_out', 'outputs_folder', 'show_table',
+           'read_bundle', 'find_bundle', 'RowBar', 'predict_command', 'RunBar', 'read_parts', 'describe_sweep',
+           'sweep_command', 'StepBar', 'train_large_command', 'check_out', 'outputs_folder', 'show_table',
            'registry_list', 'registry_compare', 'confirm', 'registry_promote', 'registry_rollback', 'registry_history',
            'registry_sync', 'ui_show', 'schema_show', 'schema_infer', 'data_fetch', 'data_validate', 'data_synthesise',
            'describe_added', 'data_add', 'data_versions', 'data_revert', 'logs_command', 'drift_history',
@@ -264,20 +265,183 @@ def find_bundle()->Path: # The bundle that is served, or the newest that a run m
     return found
 
 # %% ../nbs/13_cli.ipynb #4bf653b8
+class RowBar:
+    "A bar of rows on a terminal, for tables that take a while; nothing elsewhere"
+    def __init__(self):
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+        console = Console(stderr=True)
+        columns = TextColumn("{task.fields[words]}"), BarColumn(24), TimeElapsedColumn()
+        self.progress = Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
+        self.bar, self.pieces = self.progress.add_task("rows", total=None, words="reading"), ""
+
+    def __enter__(self)->"RowBar":
+        self.progress.start()
+        return self
+
+    def __exit__(self, *failure)->None:
+        self.progress.stop()
+
+    def show_rows(
+        self,
+        read:int,      # Rows read
+        rows:int|None, # Rows in all, where that is known
+    )->None:
+        "Take the rows of a batch"
+        known = f" of {rows:,}" if rows else ""
+        self.progress.update(self.bar, completed=read, total=rows, words=f"{self.pieces}{read:,}{known} rows")
+
+    def show_pieces(
+        self,
+        done:int,   # Pieces done
+        pieces:int, # Pieces in all
+    )->None:
+        "Take a piece of a folder"
+        self.pieces = f"{done} of {pieces} pieces "
+        self.progress.update(self.bar, completed=done, total=pieces, words=self.pieces)
+
+# %% ../nbs/13_cli.ipynb #bee50166
 @app.command("predict")
 def predict_command(
-    file:Annotated[str, typer.Argument(help="Students: a CSV, Parquet or Excel file, or a database address.")], # Students
-    out:Annotated[Path, typer.Option("-o", "--out", help="Predictions: .csv, .parquet or .xlsx. Refused rows go to NAME.rejected.csv.")], # Predictions
+    file:Annotated[str, typer.Argument(help="A CSV, Parquet or Excel file, a folder of Parquet files, a database, an object store's address.")], # Students
+    out:Annotated[str, typer.Option("-o", "--out", help="Predictions: .csv, .parquet or .xlsx; a folder for a folder. Refused rows go beside.")], # Predictions
     model:Annotated[Path|None, typer.Option(help="Bundle to use. Without it: the champion, else the newest run's.")]=None, # Bundle to use
+    scheduler:Annotated[str, typer.Option(help="Dask scheduler whose workers do the work, such as tcp://10.0.0.5:8786.")]="", # Address of a Dask scheduler
 )->None:
-    "Grade a file of students. Every row comes back: graded, or refused with its reason."
-    from gradeclass.model import load_model
-    from gradeclass.scoring import rejected_path, score_file
-    scored = score_file(load_model(model or find_bundle()), file, out)
-    total = len(scored.predictions) + len(scored.refused)
-    for note in [*scored.notes, *(finding.message for finding in scored.findings)]: say(f"note: {note}")
-    if len(scored.refused): say(f"refused: {len(scored.refused):,} of {total:,} rows, with reasons in {rejected_path(out)}")
-    print(f"{len(scored.predictions):,} students graded in {out}")
+    "Grade students. Every row comes back: graded, or refused with its reason. A folder is graded file by file; what is done is kept."
+    from gradeclass.stream import score
+    with RowBar() as bar: summary = score(model or find_bundle(), file, out, scheduler, bar.show_rows, bar.show_pieces)
+    for note in summary.messages(): say(f"note: {note}")
+    if summary.refused: say(f"refused: {summary.refused:,} of {summary.graded + summary.refused:,} rows, with reasons in {summary.rejected}")
+    print(f"{summary.graded:,} students graded in {out if '://' in out else Path(out)}")
+
+# %% ../nbs/13_cli.ipynb #24074ffb
+class RunBar:
+    "A bar of runs on a terminal, a line for each elsewhere"
+    def __init__(self):
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+        self.console = Console(stderr=True)
+        columns = TextColumn("{task.completed} of {task.total} runs"), BarColumn(24), TextColumn("{task.fields[failed]}"), TimeElapsedColumn()
+        self.progress, self.failed = Progress(*columns, console=self.console, disable=not self.console.is_terminal), 0
+        self.bar = self.progress.add_task("runs", total=None, failed="")
+
+    def __enter__(self)->"RunBar":
+        self.progress.start()
+        return self
+
+    def __exit__(self, *failure)->None:
+        self.progress.stop()
+
+    def show(
+        self,
+        run:int,   # Runs that have ended
+        runs:int,  # Runs in all
+        state:str, # 'done', 'kept' or 'failed'
+    )->None:
+        "Take a run that has ended"
+        self.failed += state == "failed"
+        self.progress.update(self.bar, completed=run, total=runs, failed=f"{self.failed} failed" if self.failed else "")
+        if not self.console.is_terminal: self.console.print(f"{run} of {runs} {state}")
+
+# %% ../nbs/13_cli.ipynb #03d62b57
+def read_parts(
+    words:list[str], # Words such as 'seed=1:10'
+    grid:str,        # YAML file, or nothing
+)->list[dict]:       # Parameter -> values, for each part of the grid
+    "The grid that a person has asked for; what `-p` says holds in every part of the file"
+    from gradeclass.sweep import SweepError, read_grid, read_values
+    given = {name: read_values(text) for name, text in read_assignments(words).items()}
+    if not given and not grid: raise SweepError("a sweep needs a grid: write -p name=value,value, such as -p family=ordinal,xgboost, or --grid FILE")
+    return [part | given for part in (read_grid(grid) if grid else [{}])]
+
+# %% ../nbs/13_cli.ipynb #3ac7d2d6
+def describe_sweep(
+    swept,      # What `run_sweep` returned
+    metric:str, # What the best run is best in
+)->str:         # A few lines
+    "What a person wants to know when a sweep has ended"
+    good = swept.table[swept.table.state == "done"]
+    lines = [f"runs       {len(good)} of {len(swept.table)} done in {swept.seconds:.0f} s"]
+    if len(good):
+        best = good.iloc[0]
+        chosen = ", ".join(f"{name}={best[name]}" for name in good.columns[2:list(good.columns).index("accuracy")])
+        lines.append(f"best       {metric} {best[metric]:.3f} ({best[metric + '_low']:.3f}-{best[metric + '_high']:.3f}): run {best.run}, {chosen}")
+    return "\n".join([*lines, f"table      {swept.folder/'runs.csv'}", f"page       {swept.page}"])
+
+# %% ../nbs/13_cli.ipynb #ad759a4c
+@app.command("sweep")
+def sweep_command(
+    parameter:Annotated[list[str], typer.Option("-p", help="A parameter and its values: name=a,b or name=1:10. May be repeated.")]=[], # Words  # noqa: B006
+    grid:Annotated[str, typer.Option(help="YAML file: parameter and values, or a list of such grids.")]="", # A YAML file
+    data:Annotated[str, typer.Option(help="A table, a database address, store:NAME or 'sample'. Else the store, data/raw/, the sample.")]="", # Students
+    schema:Annotated[str, typer.Option(help="Name or file of the schema. Without it: the one that fits the columns.")]="", # Name or file of the schema
+    metric:Annotated[str, typer.Option(help="What the best run is best in: macro_f1, accuracy, qwk or log_loss.")]="macro_f1", # A metric
+    outputs:Annotated[Path|None, typer.Option(help="Where results go. Without it: outputs/.")]=None, # Where results go
+    jobs:Annotated[int, typer.Option(min=0, help="Stages at a time; 0: as many as cores.")]=0, # Stages at a time
+    memory:Annotated[float, typer.Option(min=0, help="Gigabytes that they may take together; 0: four fifths of what is free.")]=0, # Gigabytes
+    scheduler:Annotated[str, typer.Option(help="Dask scheduler whose workers do the work, such as tcp://10.0.0.5:8786.")]="", # Address
+)->None:
+    "Run prepare, train and evaluate over a grid of parameters and compare the runs. What is done is kept."
+    from gradeclass.sweep import run_sweep
+    with RunBar() as bar:
+        swept = run_sweep(read_parts(parameter, grid), data, schema, outputs, jobs, memory*1e9, scheduler, metric, bar.show)
+    for failure in swept.failures(): say(f"failed: {failure}")
+    print(describe_sweep(swept, metric))
+    if swept.failures(): raise typer.Exit(1)
+
+# %% ../nbs/13_cli.ipynb #3977b5c9
+class StepBar:
+    "A bar for each step on a terminal, nothing elsewhere"
+    def __init__(self):
+        from rich.console import Console
+        from rich.progress import Progress
+        console = Console(stderr=True)
+        self.progress, self.bars = Progress(console=console, disable=not console.is_terminal), {}
+
+    def __enter__(self)->"StepBar":
+        self.progress.start()
+        return self
+
+    def __exit__(self, *failure)->None:
+        self.progress.stop()
+
+    def show(
+        self,
+        step:str,  # Name of the step
+        done:int,  # How far it is
+        total:int, # How far it goes
+    )->None:
+        "Take a step's progress"
+        if step not in self.bars: self.bars[step] = self.progress.add_task(step)
+        self.progress.update(self.bars[step], completed=done, total=total)
+
+# %% ../nbs/13_cli.ipynb #c8ac36c8
+@app.command("train-large")
+def train_large_command(
+    source:Annotated[str, typer.Argument(help="Folder of Parquet files, a Parquet or CSV file, or an object store's address.")], # Students with grades
+    out:Annotated[Path, typer.Option("-o", "--out", help="Folder of the bundle.")], # Folder of the bundle
+    family:Annotated[str, typer.Option(help="ordinal or xgboost.")]="ordinal", # Model family
+    params:Annotated[str, typer.Option(help="The family's own parameters, such as '{rounds: 200}'.")]="{}", # The family's parameters
+    schema:Annotated[str, typer.Option(help="Name or file of the schema. Without it: the one that fits the columns.")]="", # Name or file of the schema
+    audit:Annotated[bool, typer.Option("--audit", help="Let the model see protected attributes.")]=False, # Let the model see protected attributes
+    rule:Annotated[str, typer.Option(help="How probabilities become a grade: mode, distance or macro_f1.")]="mode", # Decision rule
+    held:Annotated[float, typer.Option(help="Share of the students that the model is judged by.")]=0.15, # Share that is held out
+    seed:Annotated[int, typer.Option(min=0, help="Seed of everything random.")]=SEED, # Seed
+    scheduler:Annotated[str, typer.Option(help="Dask scheduler whose workers do the work, such as tcp://10.0.0.5:8786.")]="", # Address of a Dask scheduler
+)->None:
+    "Train on a table that need not fit in memory, and write a bundle."
+    from gradeclass.large import train_large
+    from gradeclass.runner import convert_parameter
+    chosen = convert_parameter("params", params, {})
+    with StepBar() as bar:
+        made = train_large(source, out, schema, family, chosen, seed, audit, rule, held, scheduler=scheduler, on_step=bar.show)
+    figures, about = made.metrics, made.about
+    percent = lambda name: f"{100*figures[name]['value']:.1f} % ({100*figures[name]['low']:.1f}-{100*figures[name]['high']:.1f} %)"
+    if about["refused"]: say(f"refused: {about['refused']:,} of {about['rows'] + about['refused']:,} rows")
+    print(f"right grade    {percent('accuracy')}   right or one grade off {percent('within_one')}\n"
+          f"macro-F1       {figures['macro_f1']['value']:.3f}   on {about['measured_on']:,} of {about['held_out']:,} held-out students\n"
+          f"trained on     {about['trained_on']:,} students\nbundle         {made.bundle}")
 
 # %% ../nbs/13_cli.ipynb #5b3e72e0
 def check_out(
@@ -488,13 +652,14 @@ def data_validate(
 # %% ../nbs/13_cli.ipynb #ef5d3e31
 @data_app.command("synthesise")
 def data_synthesise(
-    out:Annotated[Path, typer.Option("-o", "--out", help="File to write: .csv, .xlsx or .parquet.")], # File to write
+    out:Annotated[Path, typer.Option("-o", "--out", help="File to write: .csv, .xlsx or .parquet; a name without an ending is a folder of .parquet files.")], # File or folder
     schema:Annotated[str, typer.Option(help="Name or file of a schema with a synthesis.")]="students", # Name or file of a schema
     n:Annotated[int, typer.Option("-n", help="Students to make.")]=1000, # Students to make
     seed:Annotated[int, typer.Option(min=0, help="The same seed makes the same students.")]=SEED, # Seed
 )->None:
-    "Make a table of synthetic students."
-    from gradeclass.samples import synthesise_file
+    "Make a table of synthetic students; a folder may hold more of them than fit in memory."
+    from gradeclass.samples import synthesise_file, synthesise_folder
+    if not out.suffix: return print(synthesise_folder(schema, n, out, seed))
     check_out(out)
     print(synthesise_file(schema, n, out, seed))
 
