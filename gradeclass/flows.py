@@ -327,7 +327,8 @@ def serve_flow(
     **when,               # cron, every, timezone: as in `make_schedule`
 )->None:
     "Run the flow on a schedule until this process is told to end"
+    check_name(name)
     address = configure_prefect(Path(values["outputs"]))
     schedule = make_schedule(**when)
     if not address: raise FlowError("a schedule needs Prefect's server: start `gradeclass prefect` in another terminal, or set PREFECT_API_URL")
-    make_flow(jobs).serve(name=check_name(name), schedule=schedule, parameters=values, tags=["gradeclass"], limit=1, print_starting_message=False)
+    make_flow(jobs).serve(name=name, schedule=schedule, parameters=values, tags=["gradeclass"], limit=1, print_starting_message=False)

@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['EXPERIMENT', 'DEFAULTS', 'PATIENCE', 'TrackingError', 'tracking_uri', 'hide_password', 'explain', 'quiet', 'alone',
-           'Store', 'check_sqlite', 'open_store', 'find_experiment', 'prepare_tracking', 'Finished', 'read_run',
-           'run_metrics', 'plain_key', 'run_params', 'run_drift', 'bundle_of', 'run_tags', 'column_types',
+           'Store', 'check_sqlite', 'same_addresses', 'open_store', 'find_experiment', 'prepare_tracking', 'Finished',
+           'read_run', 'run_metrics', 'plain_key', 'run_params', 'run_drift', 'bundle_of', 'run_tags', 'column_types',
            'dataset_input', 'TablePredictor', 'model_signature', 'log_bundle', 'expected_studies', 'find_trials',
            'studies_in_time', 'log_trials', 'find_runs', 'all_pages', 'remove_run', 'log_files', 'started_at',
            'log_run', 'show_run', 'track_run', 'model_name', 'logged_model', 'show_version', 'show_model',
-           'set_aliases', 'show_versions', 'Synced', 'show_runs', 'sync', 'sync_main', 'sync_process', 'end_group',
-           'ui_command', 'open_ui']
+           'set_aliases', 'show_versions', 'Synced', 'show_runs', 'sync', 'sync_main', 'start_sync', 'finish_sync',
+           'sync_process', 'end_group', 'ui_command', 'open_ui']
 
 # %% ../nbs/09_registry.ipynb #38140d4e
 import json
@@ -20,7 +20,7 @@ import signal
 import subprocess
 import sys
 import warnings
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -33,7 +33,7 @@ EXPERIMENT = "gradeclass"
 DEFAULTS = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
             "MLFLOW_UV_AUTO_DETECT": "false", "MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK": "true", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
             "GIT_PYTHON_REFRESH": "quiet"}
-PATIENCE = 10.0  # Seconds to wait for another process that writes to the same outputs
+PATIENCE = 30.0  # Seconds to wait for another process that writes to the same outputs
 
 # %% ../nbs/09_registry.ipynb #3f2d0e56
 class TrackingError(GradeclassError):
@@ -115,20 +115,31 @@ def check_sqlite(
     import sqlite3
     path = Path(uri.removeprefix("sqlite:///"))
     if not uri.startswith("sqlite:///") or not path.is_file(): return
-    with sqlite3.connect(path, timeout=2, isolation_level=None) as database:
+    with closing(sqlite3.connect(path, timeout=2, isolation_level=None)) as database:
         database.execute("BEGIN IMMEDIATE")
         database.execute("SELECT count(*) FROM sqlite_master")
         database.execute("ROLLBACK")
-    database.close()
 
 # %% ../nbs/09_registry.ipynb #9ff05a68
+@contextmanager
+def same_addresses(): # Yields nothing
+    "Leave MLflow's variables as a person set them"
+    names = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
+    before = {name: os.environ.get(name) for name in names}
+    try: yield
+    finally:
+        for name, value in before.items():
+            if value is None: os.environ.pop(name, None)
+            else: os.environ[name] = value
+
+# %% ../nbs/09_registry.ipynb #89b29e08
 @contextmanager
 def open_store(
     outputs:str|Path, # The outputs folder
 ):                    # Yields a `Store`; what goes wrong inside becomes a `TrackingError`
     "Open the tracking store; its database and experiment are made where they are missing"
     outputs, uri = Path(outputs).resolve(), tracking_uri(outputs)
-    with quiet(), alone(outputs):
+    with quiet(), same_addresses(), alone(outputs):
         try:
             check_sqlite(uri)
             import mlflow
@@ -620,19 +631,26 @@ def sync(
 
 # %% ../nbs/09_registry.ipynb #24242c8b
 def sync_main()->None:
-    "What the other process does: sync the folder that is named, and print what came of it as JSON"
-    print(json.dumps(sync(sys.argv[1])._asdict()))
+    "What the other process does: import MLflow, wait for a line, sync the folder that is named, and print what came of it as JSON"
+    with quiet(), suppress(Exception): import mlflow  # noqa: F401
+    if sys.stdin.readline(): print(json.dumps(sync(sys.argv[1])._asdict()))
 
 # %% ../nbs/09_registry.ipynb #2f9f49a3
-def sync_process(
-    outputs:str|Path,     # The outputs folder
-    timeout:float=60.0,   # Seconds
-)->list[str]:             # Warnings, one sentence each
-    "Bring MLflow up to date in another process, within a time"
+def start_sync(
+    outputs:str|Path, # The outputs folder
+)->subprocess.Popen:  # A process that waits for `finish_sync`
+    "Begin with what takes time before there is something to show"
     command = [sys.executable, "-c", "from gradeclass.registry import sync_main; sync_main()", str(outputs)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=DEFAULTS | dict(os.environ),
-                               start_new_session=True)
-    try: said, errors = process.communicate(timeout=timeout)
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                            env=DEFAULTS | dict(os.environ), start_new_session=True)
+
+# %% ../nbs/09_registry.ipynb #6864b8cb
+def finish_sync(
+    process:subprocess.Popen, # What `start_sync` returned
+    timeout:float=60.0,       # Seconds
+)->list[str]:                 # Warnings, one sentence each
+    "Bring MLflow up to date within a time"
+    try: said, errors = process.communicate("begin\n", timeout=timeout)
     except subprocess.TimeoutExpired:
         end_group(process)
         return [f"MLflow took longer than {timeout:g} seconds; nothing is lost: `gradeclass registry sync` completes what is missing"]
@@ -640,6 +658,14 @@ def sync_process(
     except (ValueError, IndexError, KeyError):
         last = (errors.strip().splitlines() or ["it was killed, or is out of memory"])[-1]
         return [f"MLflow cannot be used ({last}); nothing is lost: `gradeclass registry sync` shows the runs later"]
+
+# %% ../nbs/09_registry.ipynb #56134b58
+def sync_process(
+    outputs:str|Path,     # The outputs folder
+    timeout:float=60.0,   # Seconds
+)->list[str]:             # Warnings, one sentence each
+    "Bring MLflow up to date in another process, within a time"
+    return finish_sync(start_sync(outputs), timeout)
 
 # %% ../nbs/09_registry.ipynb #61849eec
 def end_group(

@@ -155,7 +155,7 @@ def source_stamp()->dict: # File -> time and size
             found[file] = (state.st_mtime_ns, state.st_size)
     return found
 
-# %% ../nbs/09d_warm.ipynb #3be02673
+# %% ../nbs/09d_warm.ipynb #4748bb26
 class Server:
     "Forks kernels until its owner ends"
     def __init__(
@@ -315,6 +315,7 @@ class Server:
 
     def close(self)->None:
         "End every kernel, and leave nothing behind"
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         for link in [link for link in self.links if link.pid]:
             self.signal(link, signal.SIGKILL)
             os.waitpid(link.pid, 0)
@@ -446,13 +447,13 @@ BOOT = ("import sys; getattr(sys.flags, 'safe_path', False) or sys.path.pop(0); 
 ADDRESS = "GRADECLASS_FORK_SERVER"
 PREFIX = "gradeclass-warm-"
 
-# %% ../nbs/09d_warm.ipynb #7bdb8f92
+# %% ../nbs/09d_warm.ipynb #b5e2b357
 def make_folder(
     kind:str, # Such as 'k' for a kernel's sockets
 )->str:       # Path
     "A new folder that this user alone can open, with a path short enough for sockets"
     base = tempfile.gettempdir()
-    return tempfile.mkdtemp(prefix=f"{PREFIX}{kind}-", dir=base if len(base) < 60 else "/tmp")
+    return tempfile.mkdtemp(prefix=f"{PREFIX}{kind}{os.getpid()}-", dir=base if len(base) < 60 else "/tmp")
 
 # %% ../nbs/09d_warm.ipynb #63606789
 def answers(

@@ -38,19 +38,13 @@ figure = {'value': 0.79, 'low': 0.74, 'high': 0.83}
 json.dump({'students': 305, 'accuracy': figure, 'within_one': figure, 'macro_f1': figure}, open(out_folder + '/metrics.json', 'w'))""",
 }
 SITE = """
-import importlib.util, os, sys, types
+import os
 if os.environ.get("SMALL_STAGES"):
-    from contextlib import contextmanager
     from gradeclass import runner
-    for name in ("champion", "drift", "logs"):
-        if importlib.util.find_spec(f"gradeclass.{name}") is None: sys.modules[f"gradeclass.{name}"] = types.ModuleType(name)
-    logs = sys.modules.get("gradeclass.logs")
-    if logs is not None and not hasattr(logs, "open_log"):
-        logs.open_log, logs.log_event = contextmanager(lambda path, run_id: iter([open(path, "a")])), lambda log, event: print(event, file=log, flush=True)
     folder, names = os.environ["SMALL_STAGES"], __STAGES__
     runner.STAGES = {name: runner.Stage(name, f"{folder}/{name}.ipynb", needs, ("name.txt",)) for name, needs in names.items()}
     runner.record_run = lambda outputs, parameters, run: setattr(run, "report", outputs/"runs"/run.run_id/"report.html")
-    runner.track = lambda outputs, run: []
+    runner.track = lambda outputs, process=None: []
 """.replace("__STAGES__", repr(STAGES))
 
 def write_stage(folder, name, needs):

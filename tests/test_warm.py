@@ -80,7 +80,7 @@ def gone(pid):
     return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 def folders():
-    return {path.name for path in Path("/tmp").glob(f"{warm.PREFIX}*")}
+    return {path.name for path in Path("/tmp").glob(f"{warm.PREFIX}?{os.getpid()}-*")}
 
 # What every kernel does
 
