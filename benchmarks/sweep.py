@@ -138,7 +138,7 @@ def main():
     parser.add_argument("--runs", type=int, default=40, help="runs of the sweep, a multiple of 8")
     parser.add_argument("--jobs", type=int, default=2, help="stages at a time")
     parser.add_argument("--kernels", nargs="*", default=["warm"], choices=["warm", "ordinary"], help="kinds of kernel to measure")
-    parser.add_argument("--json", help="file for the measurements")
+    parser.add_argument("--json", help="file for the measurements, beside what it holds already")
     chosen = parser.parse_args()
     words, rows, measured = grid(chosen.runs), [], []
     verdict = lambda good: "PASS" if good else "FAIL"
@@ -158,7 +158,9 @@ def main():
                      {"bar": f"{kind} kernels: memory does not grow from the 10th run to the last", "found": grown, "": verdict(late < 1.15*early)}]
         kept, stages, good = killed(words[:-1] + ["auto_seconds=1"], chosen.jobs, folder/"killed", 8)
         rows.append({"bar": "killed half-way, goes on with what is missing", "found": f"{kept} of {stages} stages kept and untouched", "": verdict(good)})
-    if chosen.json: Path(chosen.json).write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
+    if chosen.json:
+        before = json.loads(Path(chosen.json).read_text(encoding="utf-8")) if Path(chosen.json).is_file() else {}
+        Path(chosen.json).write_text(json.dumps({**before, "sweep": measured}, indent=1) + "\n", encoding="utf-8")
     print(f"{len(os.sched_getaffinity(0))} cores, {chosen.runs} runs, {chosen.jobs} at a time\n\n{markdown(rows)}")
     return int(any(row[""] == "FAIL" for row in rows))
 
