@@ -652,7 +652,7 @@ def data_validate(
 # %% ../nbs/13_cli.ipynb #ef5d3e31
 @data_app.command("synthesise")
 def data_synthesise(
-    out:Annotated[Path, typer.Option("-o", "--out", help="File to write: .csv, .xlsx or .parquet; a name without an ending is a folder of .parquet files.")], # File or folder
+    out:Annotated[Path, typer.Option("-o", "--out", help="A .csv, .xlsx or .parquet file; without an ending: a folder of .parquet files.")], # File or folder
     schema:Annotated[str, typer.Option(help="Name or file of a schema with a synthesis.")]="students", # Name or file of a schema
     n:Annotated[int, typer.Option("-n", help="Students to make.")]=1000, # Students to make
     seed:Annotated[int, typer.Option(min=0, help="The same seed makes the same students.")]=SEED, # Seed
