@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 
 from gradeclass.cli import main
-from gradeclass.runner import STAGES
 from gradeclass.data import read_table
+from gradeclass.runner import STAGES
 from gradeclass.samples import sample_path
 from gradeclass.schema import load_schema, parse_schema, schema_names
 
