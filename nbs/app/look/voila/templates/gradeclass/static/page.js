@@ -39,6 +39,8 @@
     return label.id;
   };
   function mend() {
+    const shell = document.getElementById("main"), foot = document.querySelector(".gc-foot");
+    if (shell && foot && foot.compareDocumentPosition(shell) & Node.DOCUMENT_POSITION_FOLLOWING) shell.after(foot);
     document.querySelectorAll(".gc-live:not([role])").forEach((area) => { area.setAttribute("role", "status"); area.setAttribute("aria-live", "polite"); });
     document.querySelectorAll(".widget-slider").forEach((widget) => {
       const name = nameOf(widget), handle = widget.querySelector(".noUi-handle"), readout = widget.querySelector(".widget-readout");
