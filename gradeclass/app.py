@@ -298,7 +298,7 @@ def flag_words(
     "How often a flag is right"
     if threshold is None: return "how often such a flag is right has not been measured"
     if flagged: return listed_words(threshold)
-    return f"students are put first on the list from {100*threshold.probability:.0f} % on"
+    return f"below the {100*threshold.probability:.0f} % from which students come first on the list"
 
 # %% ../nbs/11_app.ipynb #d68c9c4f
 def answer_student(
@@ -328,12 +328,9 @@ def support_sentence(
     answer:Answer, # What the model says
 )->str:            # One or two plain sentences
     "What the risk means for the person who decides"
-    which = " or ".join(answer.at_risk)
-    counted = f"Of 10 students with such records, {chance_words(answer.risk).removeprefix('about ').replace(' in 10', '')} ended with {which}."
-    if answer.risk < 0.095 or answer.risk > 0.95: counted = f"Of students with such records, {chance_words(answer.risk)} ended with {which}."
-    opening = {"flagged": "Might need support soon", "watch": "Might need support", "fine": "No sign of special need"}[answer.level]
-    flag = f" Such a flag: {answer.flag_words}." if answer.flagged else ""
-    return f"{opening}. {counted}{flag}"
+    which, counted = " or ".join(answer.at_risk), chance_words(answer.risk)
+    some = f"Of students with such records, {counted} ended with {which}."
+    return f"{some} Flagged: {answer.flag_words}." if answer.flagged else some
 
 # %% ../nbs/11_app.ipynb #7fdfb026
 ADVICE = "A prediction is advice from past records, and wrong for some. A person who knows the student decides."

@@ -31,7 +31,7 @@ def named_sentence(
     if not answer.coverage or not answer.named: return ""
     often = f"{round(10*answer.coverage)} in 10"
     if answer.named == "not sure": return "The records leave this open: too many grades are possible."
-    return f"{answer.named}: grades named like this hold for {often} students."
+    return f"In {often.replace(' in ', ' of ')} cases the grade in the end is among those named: here {answer.named}."
 
 # %% ../nbs/11a_markup.ipynb #ff9bcfd8
 LEVELS = {"flagged": ("!", "Might need support soon"), "watch": ("?", "Might need support"), "fine": ("✓", "No sign of special need")}
@@ -51,13 +51,13 @@ def headline(
 )->str:            # HTML
     "The grade, what it means, and whether help might be needed"
     sign, words = LEVELS[answer.level]
-    named = answer.named if answer.named not in ("", answer.grade) else ""
+    sure = percent(answer.probability[answer.grades.index(answer.grade)])
+    named = f", could be {answer.named}" if answer.named not in ("", "not sure", answer.grade) else ", but the records leave this open" if answer.named == "not sure" else ""
     lines = [answer.meaning, score_text(answer)]
     return (f'<div class="gc-headline gc-{answer.level}"><div class="gc-badge" aria-hidden="true">{escape(answer.grade)}</div><div>'
-            f'<p class="gc-kicker">Expected grade</p><p class="gc-grade">{escape(answer.grade)}'
-            f'{f"<span> could be {escape(named)}</span>" if named and named != "not sure" else "<span> but far from sure</span>" if named else ""}</p>'
+            f'<p class="gc-kicker">Expected grade</p><p class="gc-grade">{escape(answer.grade)} is most likely, {sure}<span>{escape(named)}</span></p>'
             f'{"".join(f"<p>{escape(line)}</p>" for line in lines if line)}'
-            f'<p class="gc-support"><b class="gc-sign" aria-hidden="true">{sign}</b><strong>{words}</strong></p></div></div>')
+            f'<p class="gc-support"><b class="gc-sign" aria-hidden="true">{sign}</b><span><strong>{words}.</strong> {escape(support_sentence(answer))}</span></p></div></div>')
 
 # %% ../nbs/11a_markup.ipynb #80c19d47
 def probability_bars(
@@ -93,9 +93,9 @@ def reason_bars(
 def details(
     answer:Answer, # What the model says
 )->str:            # HTML
-    "Probabilities, reasons, what they mean, and who decides"
+    "Probabilities, reasons, and who decides"
     named = named_sentence(answer)
-    return (f'<div class="gc-details"><p class="gc-sentence">{escape(support_sentence(answer))}</p>{probability_bars(answer)}'
+    return (f'<div class="gc-details">{probability_bars(answer)}'
             f'{f"<p class=gc-small>{escape(named)}</p>" if named else ""}{reason_bars(answer.reasons)}<p class="gc-advice">{ADVICE}</p></div>')
 
 # %% ../nbs/11a_markup.ipynb #7ea0cc94

@@ -53,7 +53,7 @@ def label_of(
 )->str:          # HTML
     "The words beside a field"
     unit = f" ({field.unit})" if field.unit and field.unit not in field.help else ""
-    return f"{escape(field.title + unit)}{f'<small>{escape(field.help)}</small>' if field.help else ''}"
+    return f"{escape(field.title + unit)}{f'<br><em>{escape(field.help)}</em>' if field.help else ''}"
 
 # %% ../nbs/11b_views.ipynb #f513a2b3
 def make_input(
