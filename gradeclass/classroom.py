@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from traitlets import HasTraits, Instance, Int, List, Unicode, observe
 
-from .app import AppError, Served, judge
+from .app import AppError, Served, judge, score_range
 from .data import DataError, Dataset, load
 from .explain import contributions, show_value, signed
 from .features import encode_frame
@@ -189,11 +189,13 @@ class ClassModel(HasTraits):
 def rank_class(
     served:Served,          # The bundle
     students:pd.DataFrame,  # Clean rows, index `row`, n of them
-)->pd.DataFrame:            # Same index: rank, risk, grade, likely, flagged; highest risk first, equal risks in the order of the file
+)->pd.DataFrame:            # Same index: rank, risk, grade, likely, flagged; highest risk first, then the lowest expected score, then the order of the file
     "Judge everybody and put those first who might need help most"
     if students.empty: return pd.DataFrame({"rank": [], "risk": [], "grade": [], "likely": [], "flagged": []}, index=students.index)
-    judged = judge(served, students)
+    judged, span = judge(served, students), score_range(served, students)
     table = pd.DataFrame({"risk": judged.risk, "grade": np.array(served.schema.grades.labels)[judged.best], "likely": judged.named, "flagged": judged.flagged},
                          index=students.index)
-    table.insert(0, "rank", table.risk.rank(method="min", ascending=False).astype(int))
-    return table.iloc[np.argsort(-judged.risk, kind="stable")]
+    score = np.zeros(len(table)) if span is None else span[:, 0]
+    table = table.iloc[np.lexsort([np.arange(len(table)), score, -judged.risk.round(4)])]
+    table.insert(0, "rank", np.arange(1, len(table) + 1))
+    return table

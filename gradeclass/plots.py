@@ -254,7 +254,8 @@ class ExploreView(widgets.VBox):
         "Default figures and columns of the table"
         columns = plot_columns(self.model.frame, self.model.schema)
         choices = [(column.title, name) for name, column in columns.items()]
-        numeric = [(column.title, name) for name, column in columns.items() if not column.codes]
+        numbers = sorted((column for column in columns.values() if not column.codes), key=lambda column: column.role != "feature")
+        numeric = [(column.title, column.name) for column in numbers]
         answers = [(column.title, name) for name, column in columns.items() if column.codes]
         self.x.options, self.y.options, self.hue.options = choices, numeric or [("none", "")], [("none", ""), *answers]
         self.message.value = f"<p>{escape(self.model.name)}: {len(self.model.frame):,} rows</p>"

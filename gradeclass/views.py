@@ -53,7 +53,7 @@ def label_of(
 )->str:          # HTML
     "The words beside a field"
     unit = f" ({field.unit})" if field.unit and field.unit not in field.help else ""
-    return f"{escape(field.title + unit)}{f'<br><em>{escape(field.help)}</em>' if field.help else ''}"
+    return f"{escape(field.title + unit)}{f'<em>{escape(field.help)}</em>' if field.help else ''}"
 
 # %% ../nbs/11b_views.ipynb #f513a2b3
 def make_input(
@@ -117,7 +117,7 @@ class WhatIf(widgets.VBox):
         if not fields: self.panel.children = [html(note("The schema marks nothing as changeable."))]
         else:
             groups, self.inputs = make_form(fields, self.model.student, self._change, unknown=any(self.model.student[field.name] is None for field in fields))
-            self.panel.children = [*groups, self.result, self.message, self.ideas]
+            self.panel.children = [self.result, *groups, self.message, self.ideas]
         self.filled = True
 
     def _change(self, name, value)->None:

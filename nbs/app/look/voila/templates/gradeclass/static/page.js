@@ -65,6 +65,9 @@
       group.setAttribute("role", "group");
       group.setAttribute("aria-labelledby", heading.id);
     });
+    document.querySelectorAll(".widget-upload").forEach((button) => button.childNodes.forEach((node) => {
+      if (node.nodeType === Node.TEXT_NODE && / \(\d+\)$/.test(node.data)) node.data = node.data.replace(/ \(\d+\)$/, "");
+    }));
     document.querySelectorAll('[title="null"]').forEach((element) => element.removeAttribute("title"));
     document.querySelectorAll('.widget-label[for=""]').forEach((label) => label.removeAttribute("for"));
   }
