@@ -82,7 +82,9 @@
       this.addEventListener("open", () => { open += 1; clearTimeout(lost); document.querySelector(".gc-lost")?.setAttribute("hidden", ""); });
       this.addEventListener("close", () => { open -= 1; lost = setTimeout(() => { if (open < 1 && !window.gcLeaving) document.querySelector(".gc-lost")?.removeAttribute("hidden"); }, 1500); });
       this.addEventListener("message", (event) => {
-        if (typeof event.data === "string" && /"execution_state": ?"(dead|restarting)"/.test(event.data)) document.querySelector(".gc-lost")?.removeAttribute("hidden");
+        const small = event.data instanceof ArrayBuffer && event.data.byteLength < 4000;
+        const text = typeof event.data === "string" ? event.data : small ? new TextDecoder().decode(event.data) : "";
+        if (/"execution_state": ?"(dead|restarting)"/.test(text)) document.querySelector(".gc-lost")?.removeAttribute("hidden");
       });
     }
   };
