@@ -153,7 +153,7 @@ class ManageView(widgets.VBox):
         self.status.value, self.compared.value = status(model), comparison_figure(model.champion, model.challenger)
         past = model.history()
         self.past.value = table(past, "How it came about, newest first") if len(past) else "<p>Nothing has been decided yet.</p>"
-        if list(self.version.options) != model.versions[::-1]: self.version.options = model.versions[::-1]
+        if list(self.version.options) != model.versions[::-1]: self.version.options, self.version.value = model.versions[::-1], model.versions[-1]
         self.promote.disabled, self.revert.disabled = not model.versions, not model.champion
 
     async def watch(

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['PAGES', 'LOOK', 'SHOWN', 'EXTENSIONS', 'UPLOAD', 'POLICY', 'HEADERS', 'WORDS', 'SANDBOX', 'app_folder', 'Options',
            'joined_script', 'page_config', 'kernel_environment', 'plain_page', 'PlainErrors', 'PageHandler',
-           'FrontHandler', 'HealthHandler', 'JoinedHandler', 'PaperHandler', 'NoPage', 'PageServer', 'kernel_memory',
-           'check_options', 'serve_pages']
+           'FrontHandler', 'HealthHandler', 'LeaveHandler', 'JoinedHandler', 'PaperHandler', 'NoPage', 'PageServer',
+           'kernel_memory', 'check_options', 'serve_pages']
 
 # %% ../nbs/11c_pages.ipynb #8fc66936
 import gzip
@@ -162,6 +162,21 @@ class HealthHandler(RequestHandler):
         "A word of JSON, without anything about visitors"
         self.finish({"status": "ok"})
 
+# %% ../nbs/11c_pages.ipynb #c0d6deb0
+class LeaveHandler(JupyterHandler):
+    "A visitor has left: the process ends; its name, which nobody else knows, is the permission"
+    def check_xsrf_cookie(self)->None:
+        "A beacon sends no form"
+
+    @authenticated
+    async def post(
+        self,
+        kernel_id:str, # Name of the visitor's process
+    )->None:
+        "End the process, if it is there"
+        if kernel_id in self.kernel_manager: await self.kernel_manager.shutdown_kernel(kernel_id, now=True)
+        self.set_status(204)
+
 # %% ../nbs/11c_pages.ipynb #f5711e6e
 class JoinedHandler(RequestHandler):
     "Voilà's code in one file; its address changes with its content"
@@ -223,7 +238,7 @@ class PageServer(Voila):
         kept = [handler for handler in super().init_handlers() if any(part in handler[0] for part in SHOWN)]
         look = {"template_paths": self.template_paths, "config": self.config, "voila_configuration": self.voila_configuration}
         base = self.server_url.rstrip("/")
-        ours = [(rf"{base}/({'|'.join(PAGES)})", PageHandler, look), (rf"{base}/?", FrontHandler), (rf"{base}/healthz", HealthHandler),
+        ours = [(rf"{base}/({'|'.join(PAGES)})", PageHandler, look), (rf"{base}/?", FrontHandler), (rf"{base}/healthz", HealthHandler), (rf"{base}/leave/([\w-]+)", LeaveHandler),
                 (rf"{base}/paper/(\w+)/([\w-]+)", PaperHandler), (rf"{base}/joined/(\w+)\.js", JoinedHandler)]
         return [*ours, *kept]
 

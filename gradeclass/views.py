@@ -177,7 +177,7 @@ class Page(widgets.VBox):
         make_view:Callable,         # Served -> widget
         host:Host|None=None,        # Where the model comes from
     ):
-        self.make_view, self.host = make_view, host or Host()
+        self.make_view, self.host, self.news = make_view, host or Host(), ""
         self.notice, self.body = html("", "gc-notice"), box([], "gc-body")
         super().__init__([self.notice, self.body])
         self.add_class("gc-page")
@@ -185,16 +185,17 @@ class Page(widgets.VBox):
         self.host.observe(lambda _: self._note(), "problem")
         self.show()
 
-    def _note(self, extra:str="")->None:
-        old = "The newest model cannot be used, so the one before goes on answering. " if self.host.served else ""
-        self.notice.value = note(f"{old}{self.host.problem}", "bad") if self.host.problem and self.host.served else note(extra)
+    def _note(self)->None:
+        bad = self.host.problem and self.host.served
+        told = f"The newest model cannot be used, so the one before goes on answering. {self.host.problem}" if bad else self.news
+        self.notice.value = note(told, "bad" if bad else "info")
 
     def show(self)->None:
         "Build the view anew"
-        renewed = bool(self.body.children) and self.host.served is not None
+        self.news = "A newer model answers from now on." if self.body.children and self.host.served else ""
         with guarded(self.notice):
             self.body.children = [self.make_view(self.host.served)] if self.host.served else [Offer(self.host)]
-            self._note("A newer model answers from now on." if renewed else "")
+            self._note()
 
     async def keep_fresh(
         self,

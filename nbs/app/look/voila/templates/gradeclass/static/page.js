@@ -88,7 +88,13 @@
       });
     }
   };
-  addEventListener("pagehide", () => { window.gcLeaving = true; });
+  // Who leaves gives the process back at once.
+  addEventListener("pagehide", () => {
+    window.gcLeaving = true;
+    const config = JSON.parse(document.getElementById("jupyter-config-data")?.textContent || "{}");
+    if (config.kernelId) navigator.sendBeacon(`${config.baseUrl}leave/${config.kernelId}`);
+  });
+  addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
 
   document.addEventListener("DOMContentLoaded", () => {
     const button = document.querySelector(".gc-theme");
