@@ -10,10 +10,10 @@ __all__ = ['FEW', 'BLOCKS', 'PREDICTED', 'EXPECTED', 'JUDGED', 'ON_DRIFT', 'OUTC
            'check_action', 'align', 'compare_values', 'compare_column', 'unit_hint', 'alike', 'numbers_sentence',
            'codes_sentence', 'invalid_sentence', 'values_sentence', 'describe_column', 'shared_columns', 'correct',
            'reasons_of', 'compare', 'compare_performance', 'Drift', 'strength', 'verdict_sentence', 'plain',
-           'find_drift', 'plot_drift', 'show_drift', 'pages_frame', 'run_evidently', 'evidently_values', 'save_drift',
-           'load_profile', 'profile_with', 'read_log_tables', 'last_outcomes', 'read_log', 'read_json', 'is_log',
-           'check_drift', 'drift_folder', 'open_workspace', 'add_snapshot', 'keep_drift', 'history_row', 'read_history',
-           'plot_history', 'save_history', 'free_port', 'ui_command', 'serve_history']
+           'find_drift', 'plot_drift', 'show_drift', 'pages_frame', 'page_limits', 'run_evidently', 'evidently_values',
+           'save_drift', 'load_profile', 'profile_with', 'read_log_tables', 'last_outcomes', 'check_time', 'read_log',
+           'read_json', 'is_log', 'check_drift', 'drift_folder', 'open_workspace', 'add_snapshot', 'keep_drift',
+           'history_row', 'read_history', 'plot_history', 'save_history', 'free_port', 'ui_command', 'serve_history']
 
 # %% ../nbs/08_drift.ipynb #6e54e474
 import json
@@ -67,9 +67,10 @@ def read_column(
     column:Column,   # What the schema says of it
 )->tuple[pd.Series, np.ndarray]: # Clean cells, and which cells hold nothing, shape (n,)
     "One column in its canonical type; a cell that cannot be read is no missing cell"
-    canonical = isinstance(cells.dtype, pd.CategoricalDtype) and list(cells.cat.categories) == column.labels if column.codes else cells.dtype == "float64"
-    read = cells if canonical else read_cells(cells, column)
-    return (read if canonical else clean_cells(read, column)), read.isna().to_numpy()
+    clean = isinstance(cells.dtype, pd.CategoricalDtype) and list(cells.cat.categories) == column.labels
+    if column.codes and clean: return cells, cells.isna().to_numpy()
+    read = cells if not column.codes and cells.dtype == "float64" else read_cells(cells, column)
+    return clean_cells(read, column), read.isna().to_numpy()
 
 # %% ../nbs/08_drift.ipynb #a8a33f09
 def is_outside(
@@ -705,38 +706,46 @@ def pages_frame(
     return pd.DataFrame(made)
 
 # %% ../nbs/08_drift.ipynb #70b71425
+def page_limits(
+    drift:Drift, # What `find_drift` found
+)->pd.Series:    # Limit of each column
+    "The limits for Evidently, so that it calls those columns drifted whose values we do"
+    told = drift.table.reasons.map(lambda reasons: "values" in reasons) & (drift.verdict["verdict"] == "drift")
+    return drift.table.threshold.where(told, np.maximum(drift.table.threshold, drift.table.effect*(1 + 1e-6)))
+
+# %% ../nbs/08_drift.ipynb #85015469
 def run_evidently(
     drift:Drift, # What `find_drift` found
 ):               # Evidently's run: a snapshot
     "Let Evidently compare the same columns by the same named methods"
     os.environ["DO_NOT_TRACK"] = "1"
     from evidently import DataDefinition, Dataset, Report
-    from evidently.metrics import ValueDrift
-    named, rows = drift_columns(drift.schema), drift.table[drift.table.effect.notna()]
+    from evidently.metrics import RowCount, ValueDrift
+    named, rows = drift_columns(drift.schema), drift.table.assign(threshold=page_limits(drift)).dropna(subset="effect")
     columns = [named[name] for name in rows.name]
-    if not columns: raise DriftError("no column has values in both tables: there is nothing to draw")
     kinds = DataDefinition(numerical_columns=[c.name for c in columns if not c.codes], categorical_columns=[c.name for c in columns if c.codes])
     frames = [Dataset.from_pandas(pages_frame(profile, drift.reference, columns), kinds) for profile in (drift.current, drift.reference)]
     metrics = [ValueDrift(column=row.name_, method=row.test, threshold=row.threshold) for row in rows.rename(columns={"name": "name_"}).itertuples()]
     about = {name: drift.verdict[name] for name in ("verdict", "action", "sentence")}
-    return Report(metrics, metadata=about, tags=[drift.verdict["verdict"]]).run(*frames)
+    return Report([RowCount(), *metrics], metadata=about, tags=[drift.verdict["verdict"]]).run(*frames)
 
 # %% ../nbs/08_drift.ipynb #e4acce6c
 def evidently_values(
     run, # What `run_evidently` gave
 )->dict[str, float]: # Column -> effect
     "The effects that Evidently has computed"
-    return {metric["config"]["column"]: float(metric["value"]) for metric in run.dict()["metrics"]}
+    return {metric["config"]["column"]: float(metric["value"]) for metric in run.dict()["metrics"] if "column" in metric["config"]}
 
 # %% ../nbs/08_drift.ipynb #c2565cd9
 def save_drift(
     drift:Drift,     # What `find_drift` found
     folder:str|Path, # Where the files go; it is made
+    figure=None,     # What `plot_drift` gave, where it is drawn already
 ):                   # Evidently's run
     "Write evidently.html, figures/drift.png and .svg, and last the verdict drift.json, each whole"
     folder, run = Path(folder), run_evidently(drift)
     with whole_file(folder/"evidently.html") as part: run.save_html(str(part))
-    save_figure(plot_drift(drift), folder/"figures", "drift")
+    save_figure(figure or plot_drift(drift), folder/"figures", "drift")
     with whole_file(folder/"drift.json") as part: part.write_text(json.dumps(drift.verdict, indent=1, allow_nan=False), encoding="utf-8")
     return run
 
@@ -813,16 +822,25 @@ def last_outcomes(
     return direct.astype(object).where(direct.grade.notna(), named.astype(object))
 
 # %% ../nbs/08_drift.ipynb #9b51ded3
+def check_time(
+    text:str, # A time as a person wrote it
+)->str:       # The same
+    "Refuse what is no date or time"
+    try: datetime.fromisoformat(text)
+    except ValueError: raise DriftError(f"{text!r} is not a time such as 2026-03-01 or 2026-03-01T08:00:00+00:00") from None
+    return text
+
+# %% ../nbs/08_drift.ipynb #72e36d17
 def read_log(
     url:str,             # SQLAlchemy URL such as sqlite:///outputs/predictions.db
     schema:Schema,       # What a student is
     since:str|None=None, # Only predictions from this time on, ISO 8601 such as 2026-03-01
-    digest:str|None=None,# Only predictions of the bundle with this digest
+    digest:str|None=None,# Only predictions of the bundle with this digest; the log may hold its first digits
 )->tuple[pd.DataFrame, np.ndarray, np.ndarray]: # Students with grade and score where they have arrived; probabilities (n, K); announced grades (n,)
     "Read a prediction log as a table of students"
     predictions, outcomes = read_log_tables(url)
-    if since: predictions = predictions[predictions.time.astype(str) >= str(since)]
-    if digest: predictions = predictions[predictions.digest == digest]
+    if since: predictions = predictions[predictions.time.astype(str) >= check_time(since)]
+    if digest: predictions = predictions[predictions.digest.map(lambda short: bool(short) and digest.startswith(short))]
     if predictions.empty: raise DriftError(f"{hide_password(url)} holds no prediction{f' since {since}' if since else ''}{' of this model' if digest else ''}")
     named = predictions.student.notna()
     predictions = predictions[~named | ~predictions.student.duplicated(keep="last")].reset_index(drop=True)
@@ -883,7 +901,7 @@ def check_drift(
     from gradeclass.model import bundle_digest, load_model
     known, fitted = load_profile(model), load_model(model)
     if is_log(current):
-        frame, said, announced = read_log(str(current), fitted.schema, since, None)
+        frame, said, announced = read_log(str(current), fitted.schema, since, bundle_digest(model))
         now = take_profile(frame, fitted.schema, said, announced, known.grade_scores, Path(hide_password(current)).name)
     else: now = profile_with(fitted, load(current, fitted.schema).frame, known, Path(hide_password(current)).name)
     found = find_drift(known, now, fitted.schema, on_drift, limits)

@@ -7,7 +7,7 @@ __all__ = ['CHOICES', 'RAIL_TITLES', 'EVENTS', 'row_hashes', 'unseen', 'what_dif
            'judge_constant', 'compare', 'figure_words', 'metric_rail', 'chance_error', 'calibration_rail',
            'at_risk_groups', 'on_list', 'worst_recalls', 'group_rail', 'drift_rail', 'Gate', 'conclude', 'judge_first',
            'judge_challenger', 'all_rails', 'Registration', 'by_hand', 'read_drift', 'register_run', 'decide_on',
-           'comparison_table', 'rail_words', 'history_table', 'serving_sentence']
+           'run_folders', 'judge_version', 'comparison_table', 'rail_words', 'history_table', 'serving_sentence']
 
 # %% ../nbs/08c_gate.ipynb #2da780ae
 from dataclasses import asdict, dataclass, field, replace
@@ -23,7 +23,7 @@ from .data import hash_cells
 from .evaluate import METRICS, bootstrap, check_predictions, interval, paired_difference, plain_numbers, ratio
 from .fairness import MIN_SIZE, audit_groups
 from .features import grade_index
-from .model import GradeModel, load_model
+from .model import MANIFEST, GradeModel, bundle_digest, load_model
 from .schema import GradeScale, Schema
 
 # %% ../nbs/08c_gate.ipynb #03782c1e
@@ -326,7 +326,7 @@ def judge_challenger(
     kept = frame[unseen(frame, new.schema, learnt)]
     left_out = len(frame) - len(kept)
     if len(kept) < rules.least:
-        return Gate(False, f"Cannot be compared: {len(kept)} of {len(frame)} test students are new to both models (the champion has learnt {left_out} of them), "
+        return Gate(False, f"Cannot be compared: {len(kept)} of {len(frame)} test students are new to both models (the champion learnt {left_out} of them), "
                            f"and it takes {rules.least}. A person has to decide.", len(kept), left_out, rules=rules)
     return conclude(all_rails(judge_by(old, kept), judge_by(new, kept), kept, new.schema, drift, rules), len(kept), left_out, rules)
 
@@ -427,6 +427,38 @@ def decide_on(
         refuse(outputs, version.number, "the gate", gate.sentence, gate.as_dict())
         sentence += f" To promote it all the same: {by_hand(version.number)}"
     return Registration(version.number, version.digest, promoted, sentence, gate, before, version.number if promoted else before)
+
+# %% ../nbs/08c_gate.ipynb #64331948
+def run_folders(
+    outputs:str|Path, # The outputs folder
+    digest:str,       # Digest of a bundle
+)->dict[str, Path]:   # Stage -> folder of the newest run that made the bundle; empty where there is none
+    "The stages behind a registered version"
+    import json
+    for record in sorted(Path(outputs, "runs").glob("*/run.json"), reverse=True):
+        try: folders = {stage["name"]: Path(stage["folder"]) for stage in json.loads(record.read_text(encoding="utf-8"))["stages"]}
+        except (OSError, ValueError, KeyError, TypeError): continue
+        bundle = folders.get("evaluate", record.parent)/"bundle"
+        if (bundle/MANIFEST).is_file() and bundle_digest(bundle) == digest: return folders
+    return {}
+
+# %% ../nbs/08c_gate.ipynb #14443e05
+def judge_version(
+    outputs:str|Path,      # The outputs folder
+    number:int|None=None,  # A version; the challenger unless given
+    rules:Rules|None=None, # What it has to show
+)->tuple:                  # The version and the comparison
+    "Compare a registered version with the champion on the test rows of its run"
+    state, serving = read_state(outputs), champion_of(outputs)
+    version = challenger_of(outputs) if number is None else state.get(number)
+    if version is None: raise ChampionError("no version waits to be compared: name one, such as `gradeclass registry compare 1`")
+    if version == serving: raise ChampionError(f"version {version.number} is the champion: name another version to compare it with")
+    folders = run_folders(outputs, version.digest)
+    if not (folders.get("prepare", Path("/nowhere"))/"test.parquet").is_file():
+        raise ChampionError(f"the test rows of version {version.number} are gone with the run that made it: run the pipeline again")
+    test = pd.read_parquet(folders["prepare"]/"test.parquet")
+    return version, judge_challenger(version.folder, serving and serving.folder, test, serving and load_rows(outputs, serving),
+                                     read_drift(folders.get("drift")), rules)
 
 # %% ../nbs/08c_gate.ipynb #003d4efe
 RAIL_TITLES = {"calibration": "Calibration error", "groups": "At-risk recall, worst group", "drift": "Drift"}

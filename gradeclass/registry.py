@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['EXPERIMENT', 'DEFAULTS', 'PATIENCE', 'TrackingError', 'tracking_uri', 'hide_password', 'explain', 'quiet', 'alone',
-           'Store', 'check_sqlite', 'open_store', 'find_experiment', 'prepare_tracking', 'Finished', 'read_run',
-           'run_metrics', 'plain_key', 'run_params', 'run_drift', 'bundle_of', 'run_tags', 'column_types',
+           'Store', 'check_sqlite', 'same_addresses', 'open_store', 'find_experiment', 'prepare_tracking', 'Finished',
+           'read_run', 'run_metrics', 'plain_key', 'run_params', 'run_drift', 'bundle_of', 'run_tags', 'column_types',
            'dataset_input', 'TablePredictor', 'model_signature', 'log_bundle', 'expected_studies', 'find_trials',
            'studies_in_time', 'log_trials', 'find_runs', 'all_pages', 'remove_run', 'log_files', 'started_at',
            'log_run', 'show_run', 'track_run', 'model_name', 'logged_model', 'show_version', 'show_model',
@@ -20,7 +20,7 @@ import signal
 import subprocess
 import sys
 import warnings
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -31,8 +31,9 @@ from .config import GradeclassError, digest_text
 # %% ../nbs/09_registry.ipynb #43819180
 EXPERIMENT = "gradeclass"
 DEFAULTS = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
-            "MLFLOW_UV_AUTO_DETECT": "false", "MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK": "true", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false", "GIT_PYTHON_REFRESH": "quiet"}
-PATIENCE = 10.0  # Seconds to wait for another process that writes to the same outputs
+            "MLFLOW_UV_AUTO_DETECT": "false", "MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK": "true", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+            "GIT_PYTHON_REFRESH": "quiet"}
+PATIENCE = 30.0  # Seconds to wait for another process that writes to the same outputs
 
 # %% ../nbs/09_registry.ipynb #3f2d0e56
 class TrackingError(GradeclassError):
@@ -114,20 +115,31 @@ def check_sqlite(
     import sqlite3
     path = Path(uri.removeprefix("sqlite:///"))
     if not uri.startswith("sqlite:///") or not path.is_file(): return
-    with sqlite3.connect(path, timeout=2, isolation_level=None) as database:
+    with closing(sqlite3.connect(path, timeout=2, isolation_level=None)) as database:
         database.execute("BEGIN IMMEDIATE")
         database.execute("SELECT count(*) FROM sqlite_master")
         database.execute("ROLLBACK")
-    database.close()
 
 # %% ../nbs/09_registry.ipynb #9ff05a68
+@contextmanager
+def same_addresses(): # Yields nothing
+    "Leave MLflow's variables as a person set them"
+    names = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
+    before = {name: os.environ.get(name) for name in names}
+    try: yield
+    finally:
+        for name, value in before.items():
+            if value is None: os.environ.pop(name, None)
+            else: os.environ[name] = value
+
+# %% ../nbs/09_registry.ipynb #89b29e08
 @contextmanager
 def open_store(
     outputs:str|Path, # The outputs folder
 ):                    # Yields a `Store`; what goes wrong inside becomes a `TrackingError`
     "Open the tracking store; its database and experiment are made where they are missing"
     outputs, uri = Path(outputs).resolve(), tracking_uri(outputs)
-    with quiet(), alone(outputs):
+    with quiet(), same_addresses(), alone(outputs):
         try:
             check_sqlite(uri)
             import mlflow
@@ -307,12 +319,15 @@ def _load_pyfunc(
 def model_signature(
     model, # A fitted `GradeModel`
 ):         # mlflow.models.ModelSignature
-    "What the model takes and gives; an input that is not there counts as missing"
+    "What the model takes and gives; an input that is not there counts as missing, an id is handed back"
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
+    from mlflow.types.schema import AnyType
+    name, taken = model.schema.id, column_types(model.schema.inputs(model.audit), required=False)
+    if name: taken = Schema([*taken.inputs, ColSpec(AnyType(), name, required=False)])
     given = [ColSpec("string", "grade"), ColSpec("long", "grade_index")]
     given += [ColSpec("double", f"p_{grade}") for grade in model.schema.grades.labels] + [ColSpec("double", "at_risk")]
-    return ModelSignature(column_types(model.schema.inputs(model.audit), required=False), Schema(given))
+    return ModelSignature(taken, Schema(given))
 
 # %% ../nbs/09_registry.ipynb #fb32fce1
 def log_bundle(

@@ -7,11 +7,11 @@ __all__ = ['STAGES', 'LIMITS', 'CHOICES', 'RECORD', 'EXECUTED', 'STAMP', 'Stage'
            'read_cells', 'read_parameters', 'is_folder', 'known_parameters', 'convert_parameter', 'wanted', 'choices',
            'check_limits', 'check_parameters', 'notebook_digest', 'content_digest', 'key_parts', 'stage_key',
            'outputs_digest', 'compare_parts', 'last_parts', 'Job', 'register_engine', 'error_names', 'explain_failure',
-           'private_kernel', 'execute_job', 'keep_failed', 'work', 'Worker', 'StageResult', 'Run', 'read_json',
-           'gather_run', 'remove_leftovers', 'is_alive', 'rival_digest', 'is_registered', 'stage_inputs', 'Pipeline',
-           'Planned', 'plan_stage', 'choose_data', 'existing_file', 'known_file', 'make_outputs', 'check_names',
-           'plan_run', 'dry_run', 'finish_run', 'run_pipeline', 'choose_schema', 'claim_run', 'record_run',
-           'tracking_stamp', 'track', 'open_stage', 'run_needed']
+           'private_kernel', 'kernel_options', 'kernels_ready', 'execute_job', 'keep_failed', 'work', 'Worker',
+           'StageResult', 'Run', 'read_json', 'gather_run', 'remove_leftovers', 'is_alive', 'rival_digest',
+           'is_registered', 'stage_inputs', 'Pipeline', 'Planned', 'plan_stage', 'choose_data', 'existing_file',
+           'known_file', 'make_outputs', 'check_names', 'plan_run', 'dry_run', 'finish_run', 'run_pipeline',
+           'choose_schema', 'claim_run', 'record_run', 'tracking_stamp', 'track', 'open_stage', 'run_needed']
 
 # %% ../nbs/10_runner.ipynb #9316f3fa
 import ast
@@ -26,7 +26,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -52,7 +52,7 @@ class Stage:
 # %% ../nbs/10_runner.ipynb #4f964580
 STAGES = {stage.name: stage for stage in (
     Stage("prepare", "10_prepare.ipynb", (), ("train.parquet", "validation.parquet", "test.parquet", "schema.yaml", "data.json")),
-    Stage("drift", "20_drift.ipynb", ("prepare",), ("drift.json", "evidently.html")),
+    Stage("drift", "20_drift.ipynb", ("prepare",), ("drift.json", "evidently.html", "figures/drift.png")),
     Stage("train", "30_train.ipynb", ("prepare",), ("bundle/bundle.json",)),
     Stage("evaluate", "40_evaluate.ipynb", ("prepare", "train"), ("bundle/bundle.json", "metrics.json", "predictions.csv")),
     Stage("register", "50_register.ipynb", ("prepare", "drift", "train", "evaluate"), ("registration.json",)),
@@ -142,8 +142,8 @@ def wanted(
 
 # %% ../nbs/10_runner.ipynb #2b814b0b
 LIMITS = {"seed": (0, 2**32 - 1), "test_size": (0, 0.9), "validation_size": (0, 0.9), "max_refused": (0, 1), "resamples": (0, 100_000),
-          "places": (0, 10**9), "margin": (0, 10**9), "numeric_limit": (0, 10**9), "coded_limit": (0, 1), "missing_limit": (0, 1), "drift_alpha": (0, 1),
-          "drift_rows": (1, 10**9)}
+          "places": (0, 10**9), "margin": (0, 10**9), "numeric_limit": (0.001, 100), "coded_limit": (0.001, 100), "missing_limit": (0.001, 1),
+          "drift_alpha": (1e-9, 1), "drift_rows": (1, 10**9)}
 
 # %% ../nbs/10_runner.ipynb #ffcc4a7e
 CHOICES = {"on_drift": ["warn", "fail", "retrain"], "promote": ["auto", "ask", "never"], "promote_if": ["better", "not_worse"]}
@@ -337,6 +337,30 @@ def private_kernel(): # Yields options for papermill's engine
         yield {"config": Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/k"}})} if os.name == "posix" else {}
 
 # %% ../nbs/10_runner.ipynb #55388c38
+@contextmanager
+def kernel_options(): # Yields options for papermill's engine
+    "A kernel that is forked where a fork server was named, else one of its own"
+    if address := os.environ.get("GRADECLASS_FORK_SERVER"):
+        from gradeclass.warm import warm_options
+        yield warm_options(address=address)
+    else:
+        with private_kernel() as options: yield options
+
+# %% ../nbs/10_runner.ipynb #2a6078e7
+@contextmanager
+def kernels_ready(): # Yields what workers need in their environment
+    "A fork server for as long as the block runs, unless ordinary kernels were asked for, the system cannot fork, or one was named"
+    from gradeclass.settings import load_settings
+    chosen = load_settings()
+    if chosen.fork_server or chosen.kernels == "ordinary":
+        yield {"GRADECLASS_FORK_SERVER": chosen.fork_server}
+        return
+    try: from gradeclass.warm import fork_server
+    except ImportError: yield {}
+    else:
+        with fork_server() as address: yield {"GRADECLASS_FORK_SERVER": address}
+
+# %% ../nbs/10_runner.ipynb #551192b8
 def execute_job(
     job:Job,          # What to execute
     on_cell:Callable, # Called with (cells done, cells in all)
@@ -348,7 +372,7 @@ def execute_job(
     with whole_folder(job.folder, replace=job.anew) as part:
         executed = part/EXECUTED
         try:
-            with private_kernel() as options:
+            with kernel_options() as options:
                 papermill.execute_notebook(job.notebook, executed, {**job.parameters, "out_folder": str(part)}, progress_bar=False,
                                            engine_name=register_engine(on_cell), cwd=job.home, start_timeout=120, **options)
             missing = [name for name in job.outputs if not (part/name).exists()]
@@ -393,10 +417,14 @@ def work()->None:
 # %% ../nbs/10_runner.ipynb #cb8578cc
 class Worker:
     "A process that executes one stage after another"
-    def __init__(self):
+    def __init__(
+        self,
+        environment:dict|None=None, # Variables beside those of this process
+    ):
         self.errors = TemporaryFile("w+")  # noqa: SIM115 - it lives as long as the process
         self.process = subprocess.Popen([sys.executable, "-c", "from gradeclass.runner import work; work()"], stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, stderr=self.errors, text=True, start_new_session=True)
+                                        stdout=subprocess.PIPE, stderr=self.errors, text=True, start_new_session=True,
+                                        env=os.environ | (environment or {}))
 
     def run(
         self,
@@ -559,7 +587,7 @@ class Pipeline:
     ):
         self.parameters, self.outputs, self.stages, self.jobs, self.on_event = parameters, outputs, stages, jobs, on_event
         self.anew, self.fixed, self.done, self.workers, self.idle = anew, fixed, {}, [], []
-        self.lock, self.closed = threading.RLock(), False
+        self.lock, self.closed, self.held, self.environment = threading.RLock(), False, ExitStack(), None
 
     def tell(
         self,
@@ -623,15 +651,21 @@ class Pipeline:
         "A worker with nothing to do, for as long as the block runs; one that failed is not used again"
         with self.lock:
             if self.closed: raise StageError("the run has ended")
-            worker = self.idle.pop() if self.idle else Worker()
-            if worker not in self.workers: self.workers.append(worker)
+            worker = self.idle.pop() if self.idle else self.new_worker()
         yield worker
         with self.lock: self.idle.append(worker)
 
+    def new_worker(self)->Worker:
+        "One worker more; the first one brings the fork server with it"
+        if self.environment is None: self.environment = self.held.enter_context(kernels_ready())
+        self.workers.append(Worker(self.environment))
+        return self.workers[-1]
+
     def close(self)->None:
-        "End all workers, busy or not"
+        "End all workers, busy or not, and the fork server"
         with self.lock: self.closed, workers = True, list(self.workers)
         for worker in workers: worker.close()
+        self.held.close()
 
     def ready(
         self,

@@ -65,32 +65,49 @@ class Settings(BaseSettings):
         "from which level on a run's log is shown on the terminal; its file holds every level", "debug, info, warning or error",
         "`warning`", default="warning")
     log_format: Literal["text", "json"] = about("how the log is shown on the terminal", "text or json", "`text`", default="text")
+    kernels: Literal["warm", "ordinary"] = about("how the stages' notebooks get their kernels: forked from one that is ready, or each from nothing",
+                                                 "warm or ordinary", "`warm`", default="warm")
+    fork_server: str = about("the socket of a running fork server, to use that one", "the path of a socket", "each run starts its own", default="")
     mlflow_tracking_uri: str = about(
         "where MLflow keeps experiments and models", "an address such as sqlite:///mlflow.db or http://localhost:5000",
         "`mlflow.db` in the outputs folder", default_factory=lambda: f"sqlite:///{find_outputs()/'mlflow.db'}")
 
     @classmethod
-    def settings_customise_sources(cls, settings_cls, init_settings, **others):
+    def settings_customise_sources(
+        cls,
+        settings_cls,  # This class
+        init_settings, # What code gives
+        **others,      # pydantic's own readers, which are not used
+    )->tuple:          # Where values come from, the first one wins
         "What code gives first, then the environment, then `.env`"
         return init_settings, HomeSource(settings_cls)
 
     @field_validator("home", "outputs", "real_data")
     @classmethod
-    def check_folder(cls, path):
+    def check_folder(
+        cls,
+        path:Path, # As it was set
+    )->Path:       # Absolute
         "A folder, absolute; it may still have to be made"
         path = path.expanduser().resolve()
         if path.exists() and not path.is_dir(): raise ValueError("not a folder")
         return path
 
-    @field_validator("log_level", "log_format", mode="before")
+    @field_validator("log_level", "log_format", "kernels", mode="before")
     @classmethod
-    def fold_case(cls, word):
+    def fold_case(
+        cls,
+        word:object, # As it was set
+    )->object:       # A text in small letters
         "Capitals do not matter"
         return word.strip().lower() if isinstance(word, str) else word
 
     @field_validator("mlflow_tracking_uri")
     @classmethod
-    def check_address(cls, uri):
+    def check_address(
+        cls,
+        uri:str, # As it was set
+    )->str:      # The same
         "An address names its scheme"
         if "://" not in uri and not uri.startswith("databricks"): raise ValueError("no scheme")
         return uri

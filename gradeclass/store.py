@@ -5,10 +5,10 @@
 # %% auto #0
 __all__ = ['MANIFEST', 'TABLE_CHECKS', 'StoreError', 'Version', 'Store', 'store_root', 'open_store', 'store_names',
            'choose_store', 'find_source', 'pin_source', 'store_digest', 'schema_name', 'find_store', 'store_schema',
-           'meaning', 'schema_change', 'canonical', 'row_keys', 'Sorted', 'sort_rows', 'explain_conflicts',
-           'read_batch', 'read_students', 'as_text', 'load_version', 'locked', 'save_manifest', 'put_batch',
-           'check_new', 'refused_rows', 'refused_path', 'fits', 'first_table', 'Added', 'take_rows', 'begin',
-           'find_schema', 'add_file', 'versions_table', 'revert']
+           'meaning', 'schema_change', 'canonical', 'row_keys', 'Sorted', 'sort_rows', 'explain_conflicts', 'as_text',
+           'locked', 'save_manifest', 'put_batch', 'read_batch', 'read_students', 'load_version', 'check_new',
+           'refused_rows', 'refused_path', 'fits', 'first_table', 'Added', 'take_rows', 'begin', 'find_schema',
+           'add_file', 'versions_table', 'revert']
 
 # %% ../nbs/02c_store.ipynb #55d32367
 import json
@@ -270,54 +270,12 @@ def explain_conflicts(
         said[new.index[place]] = f"{schema.id} {row[schema.id]} is {where} with other cells: {'; '.join(cells)}"
     return pd.Series(said, dtype=object)
 
-# %% ../nbs/02c_store.ipynb #42d9552e
-def read_batch(
-    store:Store,     # The store
-    version:Version, # Which batch
-    schema:Schema,   # How its cells are read
-)->pd.DataFrame:     # Canonical students of the batch, the columns that it has
-    "Read one batch and make sure that it is what was added"
-    path = store.folder/version.file
-    try: same = digest_file(path) == version.sha256
-    except OSError: raise StoreError(f"{path} is missing: restore it from a backup") from None
-    if not same: raise StoreError(f"{path} is not what was added: restore it from a backup")
-    return clean(pd.read_parquet(path), schema)
-
-# %% ../nbs/02c_store.ipynb #7db5fa6d
-def read_students(
-    store:Store,     # The store
-    number:int|None, # Number of a version; None for the current one
-    schema:Schema,   # How cells are read
-)->tuple[pd.DataFrame, pd.Series]: # Canonical students, index `row` from 1; the batch of each
-    "All students of a version, batch by batch"
-    batches = {version.number: read_batch(store, version, schema) for version in store.chain(number)}
-    there = [name for name in schema.by_name if any(name in batch for batch in batches.values())]
-    frame = pd.concat([canonical(batch, schema)[there] for batch in batches.values()] or [canonical(pd.DataFrame(), schema)])
-    index = pd.RangeIndex(1, len(frame) + 1, name="row")
-    numbers = np.repeat([*batches], [len(batch) for batch in batches.values()]) if batches else []
-    return frame.set_axis(index, axis=0), pd.Series(numbers, index=index, name="batch", dtype=int)
-
 # %% ../nbs/02c_store.ipynb #9ab03496
 def as_text(
     frame:pd.DataFrame, # Canonical students
 )->pd.DataFrame:        # Labels as plain text
     "Write labels as text, which any reader understands"
     return frame.astype({name: object for name in frame if isinstance(frame[name].dtype, pd.CategoricalDtype)})
-
-# %% ../nbs/02c_store.ipynb #0f7622b8
-def load_version(
-    source:str,                       # Such as 'store:students@3'
-    schema:str|Path|Schema|None=None, # Name, file or schema; the store's own unless given
-)->Dataset:                           # The students of that version, with the batch of each
-    "Load a version of a store"
-    store, version = find_source(source)
-    frame, batch = read_students(store, version.number, store_schema(store))
-    batches = len(store.chain(version.number))
-    note = (f"version {version.number} of the store {store.name}: {count(len(frame), 'row')} in {batches} batch{'es' if batches > 1 else ''}, "
-            f"the last from {version.source} ({count(version.rows, 'row')})")
-    dataset = make_dataset(as_text(frame), schema if schema is not None else store_schema(store), [note], pin_source(source))
-    dataset.batch, dataset.version = batch, version.number
-    return dataset
 
 # %% ../nbs/02c_store.ipynb #a97f19b0
 @contextmanager
@@ -363,6 +321,48 @@ def put_batch(
     store.versions.append(Version(number, store.current or None, time, source, len(frame), path.name, digest_file(path), digest,
                                   digest_text(before + digest)))
     store.current = number
+
+# %% ../nbs/02c_store.ipynb #42d9552e
+def read_batch(
+    store:Store,     # The store
+    version:Version, # Which batch
+    schema:Schema,   # How its cells are read
+)->pd.DataFrame:     # Canonical students of the batch, the columns that it has
+    "Read one batch and make sure that it is what was added"
+    path = store.folder/version.file
+    try: same = digest_file(path) == version.sha256
+    except OSError: raise StoreError(f"{path} is missing: restore it from a backup") from None
+    if not same: raise StoreError(f"{path} is not what was added: restore it from a backup")
+    return clean(pd.read_parquet(path), schema)
+
+# %% ../nbs/02c_store.ipynb #7db5fa6d
+def read_students(
+    store:Store,     # The store
+    number:int|None, # Number of a version; None for the current one
+    schema:Schema,   # How cells are read
+)->tuple[pd.DataFrame, pd.Series]: # Canonical students, index `row` from 1; the batch of each
+    "All students of a version, batch by batch"
+    batches = {version.number: read_batch(store, version, schema) for version in store.chain(number)}
+    there = [name for name in schema.by_name if any(name in batch for batch in batches.values())]
+    frame = pd.concat([canonical(batch, schema)[there] for batch in batches.values()] or [canonical(pd.DataFrame(), schema)])
+    index = pd.RangeIndex(1, len(frame) + 1, name="row")
+    numbers = np.repeat([*batches], [len(batch) for batch in batches.values()]) if batches else []
+    return frame.set_axis(index, axis=0), pd.Series(numbers, index=index, name="batch", dtype=int)
+
+# %% ../nbs/02c_store.ipynb #0f7622b8
+def load_version(
+    source:str,                       # Such as 'store:students@3'
+    schema:str|Path|Schema|None=None, # Name, file or schema; the store's own unless given
+)->Dataset:                           # The students of that version, with the batch of each
+    "Load a version of a store"
+    store, version = find_source(source)
+    frame, batch = read_students(store, version.number, store_schema(store))
+    batches = len(store.chain(version.number))
+    note = (f"version {version.number} of the store {store.name}: {count(len(frame), 'row')} in {batches} batch{'es' if batches > 1 else ''}, "
+            f"the last from {version.source} ({count(version.rows, 'row')})")
+    dataset = make_dataset(as_text(frame), schema if schema is not None else store_schema(store), [note], pin_source(source))
+    dataset.batch, dataset.version = batch, version.number
+    return dataset
 
 # %% ../nbs/02c_store.ipynb #1906be21
 TABLE_CHECKS = ("single grade", "rare grade", "constant column", "missing values", "altered copy")  # Make sense for a whole table alone
