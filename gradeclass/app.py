@@ -19,6 +19,7 @@ if os.environ.get("GRADECLASS_THIN"): sys.modules.setdefault("pyarrow", None)
 import json
 import math
 import traceback
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -26,12 +27,11 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from traitlets import Dict, HasTraits, Instance, List, Unicode, observe
+from traitlets import Dict, HasTraits, Instance, Unicode, observe
 
 from .calibration import Calibration, load_calibration
 from .config import GradeclassError, digest_file, find_outputs
 from .explain import explain_student, signed, suggest_changes
-from .features import encode_frame
 from .model import MANIFEST, GradeModel, load_model
 from .ranking import Threshold, listed_words
 from .schema import Column, Schema
@@ -419,6 +419,5 @@ def plain_words(
 )->str:              # What a visitor reads
     "An error in one sentence; the trace of one that is no mistake of the visitor is kept"
     if isinstance(error, GradeclassError): return str(error)
-    try: log_trace(error)
-    except OSError: pass
+    with suppress(OSError): log_trace(error)
     return "That did not work, and it is not your mistake. Please try again; the details are in the server's log."

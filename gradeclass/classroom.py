@@ -41,7 +41,7 @@ def read_upload(
 )->Dataset:         # The table through the schema
     "Read an uploaded file and leave nothing behind"
     name = safe_name(name)
-    if len(content) > LIMIT: raise AppError(f"{name} has {len(content)/1e6:.1f} MB and this page takes 10 MB: use `gradeclass predict FILE --out LIST.csv` for it")
+    if len(content) > LIMIT: raise AppError(f"{name} has {len(content)/1e6:.1f} MB, this page takes 10: use `gradeclass predict FILE --out LIST.csv`")
     if Path(name).suffix.lower() not in KINDS: raise AppError(f"{name} is of an unknown kind: give a CSV or an Excel file ({', '.join(KINDS)})")
     with tempfile.TemporaryDirectory(prefix="gradeclass-") as folder:
         path = Path(folder, name)

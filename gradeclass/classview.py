@@ -24,7 +24,7 @@ def summary(
 )->str:               # HTML
     "How many rows were read, ranked and refused, and what was noted on the way"
     ranked, refused = len(model.ranked), len(model.refused)
-    good = f"{escape(model.name)}: {count(ranked + refused, 'row')} read, {count(ranked, 'student')} ranked" + (f", {count(refused, 'row')} left out" if refused else ", none left out")
+    good = f"{model.name}: {count(ranked + refused, 'row')} read, {count(ranked, 'student')} ranked, {count(refused, 'row') if refused else 'none'} left out"
     told = [*model.notes, *(finding.message for finding in model.findings if finding.severity == "warning")]
     more = "".join(f"<li>{escape(text)}</li>" for text in told[:20])
     notes = f"<details><summary>{len(told)} {'notes' if len(told) > 1 else 'note'} on the file</summary><ul>{more}</ul></details>" if told else ""
@@ -58,8 +58,8 @@ def worth_sentence(
     "What a list of this length is worth"
     precision, recall = model.worth()
     if not model.places or precision != precision: return ""
-    return (f"<p><b>{model.places:,} places.</b> Of these students, {percent(precision)} can be expected to need help; of all who may need help, {percent(recall)} are on "
-            f'the list. These are expectations from the probabilities, not promises.</p><p class="gc-small">{escape(LIST_NOTE)}</p>')
+    return (f"<p><b>{model.places:,} places.</b> Of these students, {percent(precision)} can be expected to need help; of all who may need help, "
+            f'{percent(recall)} are on the list. These are expectations from the probabilities, not promises.</p><p class="gc-small">{escape(LIST_NOTE)}</p>')
 
 # %% ../nbs/11ba_classview.ipynb #91ae11ba
 class ClassView(widgets.VBox):
@@ -89,7 +89,8 @@ class ClassView(widgets.VBox):
         "Places, search, grade, pages"
         self.places = widgets.IntSlider(1, 1, 2, description="How many can be helped?", tooltip="Places for help")
         self.search = widgets.Text(description="Search", placeholder="student number or row", tooltip="Part of a student number or row")
-        self.grade = widgets.Dropdown(options=[("all", ""), *((grade, grade) for grade in self.model.served.schema.grades.labels)], description="Expected grade")
+        grades = [("all", ""), *((grade, grade) for grade in self.model.served.schema.grades.labels)]
+        self.grade = widgets.Dropdown(options=grades, description="Expected grade")
         self.back, self.on, self.where = widgets.Button(description="Back"), widgets.Button(description="Next"), html()
         for made in (self.places, self.search, self.grade): made.add_class("gc-field")
         for made, name in ((self.places, "places"), (self.search, "search"), (self.grade, "grade")):
@@ -123,7 +124,8 @@ class ClassView(widgets.VBox):
         self.quiet = False
         self.message.value, self.summary.value, self.problems.value = "", summary(model), problem_table(model)
         controls, pager = box([self.places, self.search, self.grade], "gc-bar"), box([self.back, self.where, self.on], "gc-pager")
-        self.result.children = [self.summary, self.problems, *([box([controls, self.worth, self.list, pager, self.links], "gc-card")] if len(model.ranked) else [])]
+        card = [box([controls, self.worth, self.list, pager, self.links], "gc-card")] if len(model.ranked) else []
+        self.result.children = [self.summary, self.problems, *card]
         self.show()
 
     def show(self)->None:

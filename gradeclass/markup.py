@@ -52,12 +52,14 @@ def headline(
     "The grade, what it means, and whether help might be needed"
     sign, words = LEVELS[answer.level]
     sure = percent(answer.probability[answer.grades.index(answer.grade)])
-    named = f", could be {answer.named}" if answer.named not in ("", "not sure", answer.grade) else ", but the records leave this open" if answer.named == "not sure" else ""
+    open_end, alone = ", but the records leave this open", answer.named in ("", answer.grade)
+    named = "" if alone else open_end if answer.named == "not sure" else f", could be {answer.named}"
     lines = [answer.meaning, score_text(answer)]
     return (f'<div class="gc-headline gc-{answer.level}"><div class="gc-badge" aria-hidden="true">{escape(answer.grade)}</div><div>'
             f'<p class="gc-kicker">Expected grade</p><p class="gc-grade">{escape(answer.grade)} is most likely, {sure}<span>{escape(named)}</span></p>'
             f'{"".join(f"<p>{escape(line)}</p>" for line in lines if line)}'
-            f'<p class="gc-support"><b class="gc-sign" aria-hidden="true">{sign}</b><span><strong>{words}.</strong> {escape(support_sentence(answer))}</span></p></div></div>')
+            f'<p class="gc-support"><b class="gc-sign" aria-hidden="true">{sign}</b><span><strong>{words}.</strong> '
+            f"{escape(support_sentence(answer))}</span></p></div></div>")
 
 # %% ../nbs/11a_markup.ipynb #80c19d47
 def probability_bars(
@@ -67,7 +69,8 @@ def probability_bars(
     rows = []
     for grade, share in zip(answer.grades, answer.probability, strict=True):
         kind = "gc-risk" if grade in answer.at_risk else "gc-safe"
-        rows.append(f'<tr class="{kind}{" gc-best" if grade == answer.grade else ""}"><th scope="row">{escape(grade)}</th><td class="gc-track" aria-hidden="true">'
+        kind += " gc-best" if grade == answer.grade else ""
+        rows.append(f'<tr class="{kind}"><th scope="row">{escape(grade)}</th><td class="gc-track" aria-hidden="true">'
                     f'<span style="width:{100*share:.1f}%"></span></td><td class="gc-number">{percent(share)}</td></tr>')
     return ('<table class="gc-bars"><caption>How likely is each grade?</caption><thead class="gc-unseen"><tr><th scope="col">Grade</th><td></td>'
             f'<th scope="col">Probability</th></tr></thead><tbody>{"".join(rows)}</tbody></table>'

@@ -108,6 +108,7 @@ def kernel_environment(
 
 # %% ../nbs/11c_pages.ipynb #001b4e70
 WORDS = {404: "There is no such page.", 403: "This needs the address with its token, as the server printed it.",
+         500: "That did not work, and it is not your mistake. Please try again in a moment.",
          503: "All places are taken at the moment. Please try again in a few minutes."}
 
 # %% ../nbs/11c_pages.ipynb #30eefad3
@@ -116,9 +117,10 @@ def plain_page(
     base:str="/", # Where the pages begin
 )->str:           # HTML
     "A page with one sentence and a way back"
-    return (f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>gradeclass</title>'
-            f'<link rel="stylesheet" href="{base}voila/templates/{LOOK}/static/page.css"></head><body class="gc"><main id="rendered_cells"><div class="gc-card">'
-            f'<h1>gradeclass</h1><p>{words}</p><p><a href="{base}predict">To the first page</a></p></div></main></body></html>')
+    return ('<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+            f'<title>gradeclass</title><link rel="stylesheet" href="{base}voila/templates/{LOOK}/static/page.css"></head>'
+            '<body class="gc"><main id="rendered_cells">'
+            f'<div class="gc-card"><h1>gradeclass</h1><p>{words}</p><p><a href="{base}predict">To the first page</a></p></div></main></body></html>')
 
 # %% ../nbs/11c_pages.ipynb #ec361106
 class PlainErrors:
@@ -130,7 +132,7 @@ class PlainErrors:
     )->None:
         "Answer with a plain page"
         self.set_header("Content-Type", "text/html; charset=utf-8")
-        self.finish(plain_page(WORDS.get(status_code, "That did not work, and it is not your mistake. Please try again in a moment."), self.settings["base_url"]))
+        self.finish(plain_page(WORDS.get(status_code, WORDS[500]), self.settings["base_url"]))
 
 # %% ../nbs/11c_pages.ipynb #8be8f0f9
 class PageHandler(PlainErrors, TornadoVoilaHandler):
@@ -187,12 +189,14 @@ class JoinedHandler(RequestHandler):
         "The code, compressed as all browsers take it"
         code, name = joined_script()
         if digest != name: raise HTTPError(404)
-        for header, value in {"Content-Type": "text/javascript; charset=utf-8", "Content-Encoding": "gzip", "Cache-Control": "public, max-age=31536000, immutable"}.items():
-            self.set_header(header, value)
+        self.set_header("Content-Type", "text/javascript; charset=utf-8")
+        self.set_header("Content-Encoding", "gzip")
+        self.set_header("Cache-Control", "public, max-age=31536000, immutable")
         self.finish(code)
 
 # %% ../nbs/11c_pages.ipynb #68b71850
-SANDBOX = "sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval' blob:; style-src 'unsafe-inline'; img-src data: blob:; font-src data:"
+SANDBOX = ("sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval' blob:; style-src 'unsafe-inline'; img-src data: blob:; "
+           "font-src data:")
 
 # %% ../nbs/11c_pages.ipynb #f7fc0b3e
 class PaperHandler(PlainErrors, JupyterHandler):
@@ -238,7 +242,8 @@ class PageServer(Voila):
         kept = [handler for handler in super().init_handlers() if any(part in handler[0] for part in SHOWN)]
         look = {"template_paths": self.template_paths, "config": self.config, "voila_configuration": self.voila_configuration}
         base = self.server_url.rstrip("/")
-        ours = [(rf"{base}/({'|'.join(PAGES)})", PageHandler, look), (rf"{base}/?", FrontHandler), (rf"{base}/healthz", HealthHandler), (rf"{base}/leave/([\w-]+)", LeaveHandler),
+        ours = [(rf"{base}/({'|'.join(PAGES)})", PageHandler, look), (rf"{base}/?", FrontHandler), (rf"{base}/healthz", HealthHandler),
+                (rf"{base}/leave/([\w-]+)", LeaveHandler),
                 (rf"{base}/paper/(\w+)/([\w-]+)", PaperHandler), (rf"{base}/joined/(\w+)\.js", JoinedHandler)]
         return [*ours, *kept]
 

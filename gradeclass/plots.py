@@ -90,7 +90,8 @@ def plot_columns(
     schema:Schema,      # What it holds
 )->dict[str, Column]:   # Name -> column, those alone that can be drawn
     "The columns that can be drawn"
-    return {name: column for name, column in coded_columns(schema).items() if name in frame and (column.codes or column.kind == "numeric") and frame[name].notna().any()}
+    drawn = {name: column for name, column in coded_columns(schema).items() if column.codes or column.kind == "numeric"}
+    return {name: column for name, column in drawn.items() if name in frame and frame[name].notna().any()}
 
 # %% ../nbs/11ac_plots.ipynb #b2c4e8a8
 def check_plot(
@@ -201,7 +202,8 @@ class ExploreModel(HasTraits):
     )->None:
         "Take an uploaded table"
         dataset = read_upload(name, content, self.served)
-        if not plot_columns(frame := clean(dataset.frame, self.schema), self.schema): raise AppError(f"{safe_name(name)} has none of the columns of this schema")
+        frame = clean(dataset.frame, self.schema)
+        if not plot_columns(frame, self.schema): raise AppError(f"{safe_name(name)} has none of the columns of this schema")
         self.frame, self.name = frame, safe_name(name)
 
 # %% ../nbs/11ac_plots.ipynb #fec226c1

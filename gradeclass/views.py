@@ -14,7 +14,7 @@ from html import escape
 
 import ipywidgets as widgets
 
-from .app import UNKNOWN, Field, Host, Served, StudentModel, by_group, form_fields, log_trace, plain_words
+from .app import UNKNOWN, Field, Host, Served, StudentModel, by_group, log_trace, plain_words
 from .explain import CAUTION
 from .markup import comparison, details, headline, note
 
@@ -69,7 +69,9 @@ def make_input(
         made = kind(options=options, value=UNKNOWN if value is None else value, **look)
     elif None in (field.low, field.high) or field.high <= field.low: made = widgets.FloatText(value=value, **look)
     elif field.step >= 1: made = widgets.IntSlider(int(value), math.floor(field.low), math.ceil(field.high), int(field.step), **look)
-    else: made = widgets.FloatSlider(value=value, min=field.low, max=field.high, step=field.step, readout_format=f".{max(0, -math.floor(math.log10(field.step)))}f", **look)
+    else:
+        digits = max(0, -math.floor(math.log10(field.step)))
+        made = widgets.FloatSlider(value=value, min=field.low, max=field.high, step=field.step, readout_format=f".{digits}f", **look)
     made.add_class("gc-field")
     return made
 

@@ -18,8 +18,8 @@ from gradeclass.samples import sample_path
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = ("--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update "
-         "--disable-sync").split()
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync"]
 TOKEN, MANAGE = "a-token-for-tests", "another-token"
 PAGES = {"predict": "One student", "class": "A class", "explore": "Explore", "about": "About this model", "manage": "Manage"}
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
