@@ -20,6 +20,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from jinja2 import ChoiceLoader, FileSystemLoader
+from jupyter_server._tz import utcnow
 from jupyter_server.base.handlers import JupyterHandler
 from tornado.ioloop import IOLoop, PeriodicCallback
 from tornado.web import HTTPError, RequestHandler, authenticated
@@ -235,7 +236,14 @@ class PageServer(Voila):
         settings = super().init_settings()
         for name in ("jinja2_env", "voila_jinja2_env"):
             settings[name].loader = ChoiceLoader([FileSystemLoader(str(app_folder()/"look"/"voila"/"templates"/LOOK)), settings[name].loader])
+        if self.options.pool > 0: self.hand_out, self.kernel_manager.get_rendered_notebook = self.kernel_manager.get_rendered_notebook, self.hand_out_fresh
         return {**settings, "page_server": self, "default_handler_class": NoPage}
+
+    async def hand_out_fresh(self, *args, **kwargs)->tuple:
+        "Hand out a process that was kept ready; its idle time begins now, else it could be ended before its page is there"
+        task, parts, kernel_id = await self.hand_out(*args, **kwargs)
+        self.kernel_manager.get_kernel(kernel_id).last_activity = utcnow()
+        return task, parts, kernel_id
 
     def init_handlers(self)->list:
         "The pages, the way in, and what a page needs; no tree, no files, no contents"
