@@ -146,9 +146,9 @@ def main():
     if not shutil.which("chromium"): sys.exit("app.py needs chromium: apt-get install chromium")
     with tempfile.TemporaryDirectory() as folder:
         bundle = given.model or train(Path(folder))
-        with serve(bundle, Path(folder), 2, 20) as (base, process):
+        with serve(bundle, Path(folder), 2, 120) as (base, process):
             paints, usables, answers, worked, memory, before = measure(base, process, given.visits, given.changes, given.sessions)
-            until = time.time() + 90
+            until = time.time() + 240
             while len(kernels(process)) > 6 and time.time() < until: time.sleep(1)
             after = len(kernels(process))
     ordered = sorted(answers)
