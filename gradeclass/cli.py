@@ -6,12 +6,12 @@
 __all__ = ['app', 'schema_app', 'data_app', 'registry_app', 'Outputs', 'AsJson', 'RETRAIN', 'say', 'explain_os_error',
            'log_unexpected', 'main', 'show_version', 'options', 'read_assignments', 'StageBars', 'describe_run',
            'show_plan', 'read_names', 'offer_promotion', 'run_command', 'schedule_command', 'prefect_command',
-           'read_bundle', 'find_bundle', 'RowBar', 'predict_command', 'RunBar', 'read_parts', 'describe_sweep',
-           'sweep_command', 'StepBar', 'train_large_command', 'check_out', 'outputs_folder', 'show_table',
-           'registry_list', 'registry_compare', 'confirm', 'registry_promote', 'registry_rollback', 'registry_history',
-           'registry_sync', 'ui_show', 'schema_show', 'schema_infer', 'data_fetch', 'data_validate', 'data_synthesise',
-           'describe_added', 'data_add', 'data_versions', 'data_revert', 'logs_command', 'drift_history',
-           'drift_command']
+           'read_bundle', 'find_bundle', 'app_command', 'RowBar', 'predict_command', 'RunBar', 'read_parts',
+           'describe_sweep', 'sweep_command', 'StepBar', 'train_large_command', 'check_out', 'outputs_folder',
+           'show_table', 'registry_list', 'registry_compare', 'confirm', 'registry_promote', 'registry_rollback',
+           'registry_history', 'registry_sync', 'ui_show', 'schema_show', 'schema_infer', 'data_fetch', 'data_validate',
+           'data_synthesise', 'describe_added', 'data_add', 'data_versions', 'data_revert', 'logs_command',
+           'drift_history', 'drift_command']
 
 # %% ../nbs/13_cli.ipynb #a8b9d978
 import json
@@ -263,6 +263,21 @@ def find_bundle()->Path: # The bundle that is served, or the newest that a run m
     found = next(filter(None, map(read_bundle, runs)), None)
     if found is None: raise GradeclassError("there is no model yet: make one with `gradeclass run`, or name a bundle with --model")
     return found
+
+# %% ../nbs/13_cli.ipynb #14c0a037
+@app.command("app")
+def app_command(
+    model:Annotated[Path|None, typer.Option(help="Bundle to show. Without it: the champion, as it changes, else the newest run's.")]=None, # Bundle to show
+    port:Annotated[int, typer.Option(min=1, max=65535, help="Port; the next free one where it is taken.")]=8866, # Port
+    ip:Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for other machines too.")]="127.0.0.1", # Address to listen on
+    token:Annotated[bool, typer.Option("--token/--no-token", help="Whether visitors need the token that is printed.")]=True, # Whether visitors need a token
+    pool:Annotated[int, typer.Option(min=0, help="Processes kept ready for the first page; 0 starts each when it is asked for.")]=2, # Processes kept ready
+    most:Annotated[int, typer.Option(min=1, help="Visitors at the same time; each takes up to 250 MB.")]=20, # Visitors at the same time
+)->None:
+    "Serve the pages: predict one student or a class, explore, manage, about the model."
+    try: from gradeclass.pages import Options, serve_pages
+    except ImportError as error: raise GradeclassError(f"the pages need {error.name}, which is not installed: pip install voila") from None
+    serve_pages(Options(port, ip, None if token else "", pool=pool, most=most, model=str(model or "")))
 
 # %% ../nbs/13_cli.ipynb #4bf653b8
 class RowBar:
