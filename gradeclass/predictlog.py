@@ -96,14 +96,14 @@ def read_salt(
     part.unlink()
     return hashlib.sha256(path.read_bytes()).digest()
 
-# %% ../nbs/11a_predictlog.ipynb #d82c9d65
+# %% ../nbs/11a_predictlog.ipynb #ab84885c
 def hash_student(
     student:object, # Student number or name; None: not given
     salt:bytes,     # What `read_salt` gave
 )->str|None:        # 32 hexadecimal digits
     "What stands for a student in the log"
     if student is None: return None
-    return hashlib.blake2b(str(student).strip().encode(), key=salt, digest_size=16).hexdigest()
+    return hashlib.blake2b(str(student).strip().encode(errors="replace"), key=salt, digest_size=16).hexdigest()
 
 # %% ../nbs/11a_predictlog.ipynb #13ad893c
 class Entry(NamedTuple):
