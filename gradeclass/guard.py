@@ -5,8 +5,7 @@
 # %% auto #0
 __all__ = ['Patience', 'GuardedProtocol', 'look_around']
 
-# %% ../nbs/11d_guard.ipynb #dfbbb766
-import asyncio
+# %% ../nbs/11d_guard.ipynb #c43c1c13
 from typing import NamedTuple
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol

@@ -49,15 +49,14 @@ def read_keys(
     try: return {entry["id"]: Key(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))["keys"]}
     except (ValueError, KeyError, TypeError): raise KeysError(f"{path} is not a file of keys: restore it, or delete it and make new keys") from None
 
-# %% ../nbs/11c_keys.ipynb #2ca7a8b8
+# %% ../nbs/11c_keys.ipynb #8853927d
 def write_keys(
     path:Path, # A file of keys
     keys:dict[str, Key], # All of them
 )->None:
     "Write a file of keys that its owner alone can read"
-    with whole_file(path) as part:
-        with os.fdopen(os.open(part, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-            json.dump({"keys": [key._asdict() for key in keys.values()]}, file, indent=1)
+    text = json.dumps({"keys": [key._asdict() for key in keys.values()]}, indent=1)
+    with whole_file(path) as part, os.fdopen(os.open(part, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as file: file.write(text)
 
 # %% ../nbs/11c_keys.ipynb #c696f27f
 def make_key(
