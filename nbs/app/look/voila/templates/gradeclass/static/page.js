@@ -74,17 +74,17 @@
 
   // A page left alone loses its process; then nothing that one does has an effect, so the page says so.
   const Socket = window.WebSocket;
-  let open = 0, lost = null;
+  let open = 0, lost = null, dead = false;
   window.WebSocket = class extends Socket {
     constructor(...given) {
       super(...given);
       if (!String(given[0]).includes("/channels")) return;
-      this.addEventListener("open", () => { open += 1; clearTimeout(lost); document.querySelector(".gc-lost")?.setAttribute("hidden", ""); });
+      this.addEventListener("open", () => { open += 1; clearTimeout(lost); if (!dead) document.querySelector(".gc-lost")?.setAttribute("hidden", ""); });
       this.addEventListener("close", () => { open -= 1; lost = setTimeout(() => { if (open < 1 && !window.gcLeaving) document.querySelector(".gc-lost")?.removeAttribute("hidden"); }, 1500); });
       this.addEventListener("message", (event) => {
         const small = event.data instanceof ArrayBuffer && event.data.byteLength < 4000;
         const text = typeof event.data === "string" ? event.data : small ? new TextDecoder().decode(event.data) : "";
-        if (/"execution_state": ?"(dead|restarting)"/.test(text)) document.querySelector(".gc-lost")?.removeAttribute("hidden");
+        if (/"execution_state": ?"(dead|restarting)"/.test(text)) { dead = true; document.querySelector(".gc-lost")?.removeAttribute("hidden"); }
       });
     }
   };
