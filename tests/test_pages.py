@@ -52,7 +52,7 @@ class Server:
 
     def wait(self):
         "Until it answers"
-        for _ in range(300):
+        for _ in range(1200):
             try: return fetch(f"{self.base}/healthz")
             except OSError: time.sleep(0.1)
             assert self.process.poll() is None, Path(self.log.name).read_text()
