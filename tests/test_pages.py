@@ -48,7 +48,10 @@ class Server:
         self.log = (outputs.parent/"server.log").open("w+")
         self.process = subprocess.Popen([sys.executable, "-c", code], env=env, stdout=self.log, stderr=self.log)
         self.base = f"http://127.0.0.1:{given['port']}"
-        self.wait()
+        try: self.wait()
+        except BaseException:
+            self.close()
+            raise
 
     def wait(self):
         "Until it answers"
