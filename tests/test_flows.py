@@ -256,7 +256,7 @@ def test_stage_that_fails_once_is_tried_again(small, server, tmp_path):
 def test_stage_that_keeps_failing_ends_the_run_as_failed_with_its_sentence(small, server, tmp_path):
     code, made, said = once(small, server, "-p", "failures=9", "-p", f"mark={tmp_path/'mark'}", "--retries", "1", name="again")
     sentence = said.strip().splitlines()[-1].removeprefix("gradeclass: ")
-    assert code == 1 and sentence.startswith("stage train failed in cell 3: RuntimeError: the disk hiccups (executed notebook: ")
+    assert code == 1 and sentence.startswith("stage train failed in cell 2: RuntimeError: the disk hiccups (executed notebook: ")
     flow = server.api.runs()[0]
     assert flow["state_type"] == "FAILED" and flow["state"]["message"] == sentence
     tasks = server.api.settled(flow, STAGES)
