@@ -689,6 +689,7 @@ class Pipeline:
             pool.shutdown(wait=False, cancel_futures=True)
             self.close()
             pool.shutdown()
+            remove_leftovers(self.outputs)
 
 # %% ../nbs/10_runner.ipynb #842ee7c6
 @dataclass

@@ -277,22 +277,23 @@ def test_mistake_of_a_person_is_not_tried_again(small, server):
 def test_cron_schedule_is_found_at_the_server_and_paused_at_the_end(small, server):
     process = command(small, "schedule", "--cron", "0 6 * * 1", "--timezone", "Europe/Oslo", "--name", "mondays", "--data", "sample", "-p", "seed=7",
                       "--outputs", server.outputs/"quick", PREFECT_API_URL=server.address)
-    try: made, = wait_for(lambda: server.api.post("deployments/filter", deployments={"name": {"any_": ["mondays"]}}), 40, "deployment")
+    serving = lambda: [found for found in server.api.post("deployments/filter", deployments={"name": {"any_": ["mondays"]}}) if found["status"] == "READY"]
+    try: made, = wait_for(serving, 60, "deployment that is served")
     finally: below = end(process)
     schedule, = made["schedules"]
     assert schedule["active"] and schedule["schedule"] == {"cron": "0 6 * * 1", "timezone": "Europe/Oslo", "day_or": True}
     assert made["parameters"]["parameters"] == {"seed": 7} and made["parameters"]["outputs"] == str(server.outputs/"quick")
     assert not still_running(below)
     assert wait_for(lambda: [found for found in server.api.post("deployments/filter", deployments={"name": {"any_": ["mondays"]}}) if found["paused"]],
-                    10, "paused deployment")
+                    30, "paused deployment")
 
 @needs_prefect
 def test_scheduled_run_is_picked_up_and_ends_with_its_process(small, server, tmp_path):
     process = command(small, "schedule", "--every", "5s", "--name", "often", "--data", "sample", "-p", "pause=120", "-p", f"mark={tmp_path/'mark'}",
-                      "--outputs", server.outputs/"quick")
+                      "--outputs", server.outputs/"quick", PREFECT_API_URL=server.address)
     below = []
     try:
-        wait_for((tmp_path/"mark.pid").exists, 60, "scheduled run")
+        wait_for((tmp_path/"mark.pid").exists, 120, "scheduled run")
         below = psutil.Process(process.pid).children(recursive=True)
         kernel = int((tmp_path/"mark.pid").read_text())
         flow = server.api.runs(deployments={"name": {"any_": ["often"]}}, flow_runs={"state": {"type": {"any_": ["RUNNING"]}}})[0]
