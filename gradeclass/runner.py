@@ -432,7 +432,7 @@ class Worker:
         on_event:Callable, # Called with each event on the way
     )->None:
         "Execute a stage; a failure is raised"
-        with suppress(OSError):
+        with suppress(OSError, ValueError):
             self.process.stdin.write(json.dumps(asdict(job)) + "\n")
             self.process.stdin.flush()
         for line in self.process.stdout:
