@@ -23,7 +23,7 @@ $(STAMP): requirements.lock settings.ini setup.py pyproject.toml
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
 
-run: $(STAMP) ## Prepare, train, evaluate; print the report's path. ARGS="-p seed=7" passes options on
+run: $(STAMP) ## Run the five stages; print the report's path. ARGS="-p seed=7" passes options on
 	@$(BIN)/gradeclass run $(ARGS)
 
 test: $(STAMP) check ## Notebook checks, nbdev_test and pytest

@@ -1,8 +1,7 @@
 "What the benchmarks share: finding the tables, and writing Markdown"
-import os
 from pathlib import Path
 
-from gradeclass.config import GradeclassError, find_home
+from gradeclass.config import GradeclassError, find_home, setting
 from gradeclass.data import clean, load
 
 FILES = {"students": "students_performance.csv", "higher_ed": "student_prediction.csv"}
@@ -14,7 +13,7 @@ class BenchmarkError(GradeclassError):
 
 def data_folder(named=None):
     "The folder that is named, else `GRADECLASS_REAL_DATA`, else data/raw"
-    return Path(named or os.environ.get("GRADECLASS_REAL_DATA") or find_home()/"data"/"raw")
+    return Path(named or setting("GRADECLASS_REAL_DATA") or find_home()/"data"/"raw")
 
 
 def find_table(name, folder):

@@ -6,11 +6,11 @@
 __all__ = ['FORMULA', 'NEUTRALISED', 'PLAIN_NUMBER', 'READERS', 'MISSING', 'WRITERS', 'DataError', 'find_file', 'decode_text',
            'lines_above', 'find_separator', 'name_columns', 'scan_fields', 'explain_failure', 'parse_csv', 'neutralise',
            'restore', 'number_rows', 'note_short_rows', 'read_csv_file', 'read_excel_file', 'read_parquet_file',
-           'open_database', 'hide_password', 'choose_table', 'read_database', 'read_table', 'coded_columns',
+           'open_database', 'hide_password', 'choose_table', 'read_database', 'is_store', 'read_table', 'coded_columns',
            'is_missing', 'read_code', 'read_number', 'read_id', 'read_cells', 'match_columns', 'only_numbers',
            'note_commas', 'conform', 'clean_cells', 'clean', 'Dataset', 'make_dataset', 'load', 'hash_cells',
            'table_digest', 'neutralise_table', 'write_csv', 'write_table', 'group_rows', 'grade_ranks', 'cut',
-           'rows_of', 'Split', 'split']
+           'rows_of', 'Split', 'Shares', 'deal_by_grade', 'deal_by_hash', 'deal', 'split']
 
 # %% ../nbs/02_data.ipynb #651f7598
 import csv
@@ -275,11 +275,22 @@ READERS = {".csv": read_csv_file, ".tsv": read_csv_file, ".txt": read_csv_file, 
            ".parquet": read_parquet_file, ".pq": read_parquet_file}
 
 # %% ../nbs/02_data.ipynb #aa342380
+def is_store(
+    source:str|Path, # Where a table comes from
+)->bool:             # True for 'store:students' and 'store:students@3'
+    "Whether a source names a store of students"
+    return str(source).startswith("store:")
+
+# %% ../nbs/02_data.ipynb #de7cb0b3
 def read_table(
-    source:str|Path,     # CSV, Excel or Parquet file, or a database address such as sqlite:///school.db#students
+    source:str|Path,     # CSV, Excel or Parquet file, a database address such as sqlite:///school.db#students, or store:students
     table:str|None=None, # Table of the database, where the address does not name it
 )->tuple[pd.DataFrame, list[str]]: # Cells as the source has them, index named `row`; notes
     "Read a table as it is"
+    if is_store(source):
+        from gradeclass.store import load_version
+        dataset = load_version(str(source))
+        return dataset.raw, dataset.notes
     if re.match(r"https?://", str(source)): raise DataError("a web address cannot be read: download the file and name it")
     if "://" in str(source): return read_database(str(source), table)
     path = find_file(source)
@@ -434,6 +445,8 @@ class Dataset:
     notes: list[str] = field(default_factory=list)  # What was changed on the way, one sentence each
     source: str = ""                # Where the table comes from, without a password
     raw: pd.DataFrame|None = None   # Cells as the source has them, to give back what is refused
+    batch: pd.Series|None = None    # Number of the batch that brought each row, where the table comes from a store
+    version: int|None = None        # Of the store
 
 # %% ../nbs/02_data.ipynb #b754cf2d
 def make_dataset(
@@ -450,10 +463,13 @@ def make_dataset(
 
 # %% ../nbs/02_data.ipynb #46eea815
 def load(
-    source:str|Path,                  # CSV, Excel or Parquet file, or a database address such as sqlite:///school.db#students
-    schema:str|Path|Schema|None=None, # Name, file or schema; without it, the one that the columns fit
+    source:str|Path,                  # CSV, Excel or Parquet file, a database address such as sqlite:///school.db#students, or store:students@3
+    schema:str|Path|Schema|None=None, # Name, file or schema; without it, the store's own, or the one that the columns fit
 )->Dataset:                           # The table read through the schema
     "Load a table of students"
+    if is_store(source):
+        from gradeclass.store import load_version
+        return load_version(str(source), schema)
     frame, notes = read_table(source)
     name = hide_password(source)
     schema = schema if schema is not None else match_schema(list(frame.columns))
@@ -584,18 +600,71 @@ class Split(NamedTuple):
     test: pd.DataFrame
 
 # %% ../nbs/02_data.ipynb #bf5c8e9b
-def split(
-    frame:pd.DataFrame,         # A clean table
-    schema:Schema,              # What it holds
-    seed:int=SEED,              # Seed of both cuts
-    test_size:float=.15,        # Share of what validation leaves
-    validation_size:float=.15,  # Share of all
-)->Split:                       # Training, validation and test part
+class Shares(NamedTuple):
+    "How large the parts are"
+    test: float = .15       # Share of what validation leaves
+    validation: float = .15 # Share of all
+
+# %% ../nbs/02_data.ipynb #e34dabe7
+def deal_by_grade(
+    ranks:np.ndarray, # Rank of the grade of each group, shape (m,)
+    shares:Shares,    # How large the parts are
+    seed:int,         # Seed of both cuts
+)->tuple[np.ndarray, np.ndarray, np.ndarray]: # Positions of the training, validation and test groups
     "Cut off validation, then test, both stratified by grade"
+    rest, validation = cut(ranks, shares.validation, seed)
+    train, test = cut(ranks[rest], shares.test, seed)
+    return rest[train], validation, rest[test]
+
+# %% ../nbs/02_data.ipynb #0cd0d320
+def deal_by_hash(
+    rows:np.ndarray, # Number of the first row of each group, shape (m,)
+    shares:Shares,   # How large the parts are
+    seed:int,        # Another seed, another deal
+)->tuple[np.ndarray, np.ndarray, np.ndarray]: # Positions of the training, validation and test groups
+    "Deal each group by a hash of its own"
+    words = np.array([f"{seed}:{row}" for row in rows], dtype=object)
+    chance = pd.util.hash_array(words, categorize=False)/2**64
+    bounds = [shares.validation, shares.validation + (1 - shares.validation)*shares.test]
+    part = np.searchsorted(bounds, chance, side="right")
+    return tuple(np.flatnonzero(part == number) for number in (2, 0, 1))
+
+# %% ../nbs/02_data.ipynb #f865cfc5
+def deal(
+    ranks:np.ndarray, # Rank of the grade of each group, shape (m,)
+    rows:np.ndarray,  # Number of the first row of each group, shape (m,)
+    shares:Shares,    # How large the parts are
+    seed:int,         # Seed of the deal
+    grades:int,       # Grades on the scale
+    first:bool,       # Whether this is the first batch: it is dealt as any table
+)->tuple[np.ndarray, np.ndarray, np.ndarray]: # Positions of the training, validation and test groups
+    "By grade where the smallest part has room for each grade, else each group by its hash"
+    smallest = min([share for share in shares if share], default=1)
+    return deal_by_grade(ranks, shares, seed) if first or smallest*len(ranks) >= grades else deal_by_hash(rows, shares, seed)
+
+# %% ../nbs/02_data.ipynb #c7fedc4a
+def split(
+    frame:pd.DataFrame,          # A clean table
+    schema:Schema,               # What it holds
+    seed:int=SEED,               # Seed of the deal
+    test_size:float=.15,         # Share of what validation leaves
+    validation_size:float=.15,   # Share of all
+    batch:pd.Series|None=None,   # Number of the batch that brought each row, as in `Dataset.batch`; one batch unless given
+)->Split:                        # Training, validation and test part
+    "Part a table by students; each batch is dealt on its own, so that a table that grows keeps its parts"
     for share in (test_size, validation_size):
         if not 0 <= share < 1: raise DataError(f"a part of the table is a share from 0 to below 1, not {share:g}")
-    groups = group_rows(frame, schema)
-    ranks = grade_ranks(frame[schema.target], schema)[np.unique(groups, return_index=True)[1]]
-    rest, validation = cut(ranks, validation_size, seed)
-    train, test = cut(ranks[rest], test_size, seed)
-    return Split(*(frame.iloc[rows_of(groups, part)] for part in (rest[train], validation, rest[test])))
+    groups, ranks = group_rows(frame, schema), grade_ranks(frame[schema.target], schema)
+    numbers = np.zeros(len(frame), dtype=int) if batch is None else batch.loc[frame.index].to_numpy()
+    part_of, parts = np.full(groups.max(initial=-1) + 1, -1), ([], [], [])
+    for number in np.unique(numbers):
+        rows = np.flatnonzero(numbers == number)
+        found, first = np.unique(groups[rows], return_index=True)
+        fresh = part_of[found] < 0
+        new, at = found[fresh], rows[first[fresh]]
+        dealt = deal(ranks[at], frame.index[at], Shares(test_size, validation_size), seed, len(schema.grades.codes), number == numbers.min())
+        for part, chosen in enumerate(dealt):
+            followers = found[~fresh & (part_of[found] == part)]
+            part_of[new[chosen]] = part
+            parts[part].append(rows[rows_of(groups[rows], np.concatenate([new[chosen], followers]))])
+    return Split(*(frame.iloc[np.concatenate([np.arange(0), *part])] for part in parts))

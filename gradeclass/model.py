@@ -229,7 +229,7 @@ def read_manifest(
     folder:str|Path, # A bundle
 )->dict:             # Its manifest
     "Read the manifest and check every file against its digest"
-    folder = Path(folder)
+    folder = Path(folder).resolve()
     if not (folder/MANIFEST).is_file(): raise BundleError(f"{folder} is not a bundle: it has no {MANIFEST}")
     try: manifest = json.loads((folder/MANIFEST).read_text(encoding="utf-8"))
     except ValueError: raise BundleError(f"{folder/MANIFEST} is not valid JSON: train the model again or restore the file") from None
@@ -252,7 +252,7 @@ def load_model(
     folder:str|Path, # A bundle
 )->GradeModel:       # The model, ready to predict
     "Load a bundle after checking its digests"
-    folder = Path(folder)
+    folder = Path(folder).resolve()
     manifest = read_manifest(folder)
     if manifest["family"] not in FAMILIES: raise BundleError(f"{folder} holds the family {manifest['family']}, which this version does not know")
     schema = parse_schema((folder/"schema.yaml").read_text(encoding="utf-8"), "schema.yaml")

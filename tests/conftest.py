@@ -16,8 +16,9 @@ def no_telemetry():
 @pytest.fixture(scope="session")
 def real_data():
     "Find a published table, or skip the test; a named folder without the table fails it"
+    from gradeclass.config import setting
     def find(name):
-        named = os.environ.get("GRADECLASS_REAL_DATA")
+        named = setting("GRADECLASS_REAL_DATA")
         found = Path(named, name) if named else FOLDER/name
         if found.is_file(): return found
         missing = f"real data not found: put {name} into data/raw/ or name its folder in GRADECLASS_REAL_DATA"

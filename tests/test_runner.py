@@ -19,7 +19,8 @@ from conftest import QUICK
 from gradeclass import cli, runner
 from gradeclass.config import stage_notebooks
 from gradeclass.model import bundle_digest, load_model
-from gradeclass.runner import STAGES, Pipeline, Stage, StageError, check_parameters, known_parameters, remove_leftovers, run_pipeline
+from gradeclass.runner import (STAGES, Pipeline, Stage, StageError, check_parameters, dry_run, known_parameters, plan_run, remove_leftovers,
+                               run_pipeline)
 from gradeclass.samples import sample_path
 
 NOTEBOOKS = sorted(stage_notebooks().glob("*.ipynb"))
@@ -64,9 +65,9 @@ def test_renamed_data_file_runs_nothing_again(finished_run, tmp_path):
     again = run_pipeline(str(tmp_path/"renamed.csv"), parameters=QUICK, outputs=outputs_of(finished_run))
     assert set(cached(again).values()) == {True}
 
-def test_train_parameter_reruns_train_and_evaluate_alone(finished_run):
+def test_train_parameter_reruns_train_evaluate_and_register_alone(finished_run):
     other = run_pipeline("sample", parameters=QUICK | {"family": "majority", "params": {}}, outputs=outputs_of(finished_run))
-    assert cached(other) == {"prepare": True, "train": False, "evaluate": False}
+    assert cached(other) == {"prepare": True, "drift": True, "train": False, "evaluate": False, "register": False}
     assert bundle_digest(other.bundle) != bundle_digest(finished_run.bundle)
 
 def test_evaluate_parameter_leaves_the_other_keys_alone(finished_run):
@@ -74,7 +75,7 @@ def test_evaluate_parameter_leaves_the_other_keys_alone(finished_run):
                          "params": {"rounds": 5, "patience": None}}, outputs_of(finished_run), list(STAGES.values()), 1, print)
     pipeline.done = {result.name: result for result in finished_run.stages}
     changed = {result.name: pipeline.job(STAGES[result.name]).key != result.key for result in finished_run.stages}
-    assert changed == {"prepare": False, "train": False, "evaluate": True}
+    assert changed == {"prepare": False, "drift": False, "train": False, "evaluate": True, "register": False}
 
 def test_other_content_with_a_rare_grade_and_duplicates_runs_everything(finished_run, tmp_path):
     table = pd.read_csv(sample_path("students"))
@@ -144,11 +145,70 @@ def test_every_stage_has_its_notebook_and_every_notebook_its_stage():
 
 def test_each_notebook_runs_alone_under_plain_papermill(alone):
     import papermill
-    for name in ("40_evaluate", "30_train", "10_prepare"):
+    for name in ("50_register", "40_evaluate", "30_train", "20_drift", "10_prepare"):
         papermill.execute_notebook(stage_notebooks()/f"{name}.ipynb", alone.parent/f"{name}.ipynb", parameters={}, progress_bar=False)
     made = {stage.name: alone/"scratch"/stage.name for stage in STAGES.values()}
     assert all((made[stage.name]/name).is_file() for stage in STAGES.values() for name in stage.outputs)
-    assert sorted(path.name.split("-")[0] for path in (alone/"stages").iterdir()) == ["prepare", "train"]
+    assert sorted(path.name.split("-")[0] for path in (alone/"stages").iterdir()) == ["drift", "evaluate", "prepare", "train"]
+
+# Some stages, all stages, no stage
+
+def test_dry_run_of_a_finished_run_would_run_nothing(finished_run):
+    planned = dry_run(plan_run("sample", parameters=QUICK, outputs=outputs_of(finished_run)))
+    assert [(stage.name, stage.runs) for stage in planned] == [(name, False) for name in STAGES]
+
+def test_dry_run_says_what_has_changed_and_writes_nothing(finished_run):
+    outputs = outputs_of(finished_run)
+    before = sorted(outputs.rglob("*"))
+    planned = {stage.name: stage for stage in dry_run(plan_run("sample", parameters=QUICK | {"audit": "true"}, outputs=outputs))}
+    assert [name for name, stage in planned.items() if stage.runs] == ["train", "evaluate", "register"]
+    assert "audit is True, was False" in planned["train"].why and planned["evaluate"].why == "builds on train"
+    assert sorted(outputs.rglob("*")) == before
+
+def test_dry_run_in_a_new_folder_would_run_everything_and_makes_no_folder(tmp_path):
+    planned = dry_run(plan_run("sample", outputs=tmp_path/"outputs"))
+    assert [stage.runs for stage in planned] == [True]*len(STAGES) and planned[0].why == "has not run yet"
+    assert not (tmp_path/"outputs").exists()
+
+def test_only_refuses_what_it_needs_and_does_not_have(tmp_path):
+    with pytest.raises(StageError, match="stage prepare is not up to date: run it first, or leave out --only"):
+        run_pipeline("sample", parameters=QUICK, outputs=tmp_path/"outputs", only=["train"])
+
+def test_only_and_force_run_one_stage_anew_and_leave_no_report(finished_run, tmp_path):
+    outputs = tmp_path/"outputs"
+    shutil.copytree(finished_run.folder("prepare"), outputs/"stages"/finished_run.folder("prepare").name)
+    first = run_pipeline("sample", parameters=QUICK, outputs=outputs, only=["drift"])
+    assert cached(first) == {"prepare": True, "drift": False} and first.report is None
+    record = first.folder("drift")/"stage.json"
+    before = record.stat().st_mtime_ns
+    again = run_pipeline("sample", parameters=QUICK, outputs=outputs, only=["drift"], force=True)
+    assert cached(again) == {"prepare": True, "drift": False} and record.stat().st_mtime_ns != before
+    assert not list((outputs/"runs").glob("*/run.json")) and not parts_in(outputs)
+
+@pytest.mark.parametrize("choice", [{"only": ["trian"]}, {"start": "trian"}])
+def test_unknown_stage_is_refused(tmp_path, choice):
+    with pytest.raises(StageError, match="no stage trian: use prepare, drift, train, evaluate, register"):
+        plan_run("sample", outputs=tmp_path/"outputs", **choice)
+
+def test_from_runs_a_stage_and_what_builds_on_it():
+    assert plan_run("sample", start="train").anew == {"train", "evaluate", "register"}
+    assert plan_run("sample", force=True).anew == set(STAGES)
+
+def test_register_meets_the_champion_that_was_there_before(finished_run, tmp_path):
+    pipeline = Pipeline({}, outputs_of(finished_run), list(STAGES.values()))
+    pipeline.done = {result.name: result for result in finished_run.stages}
+    known = pipeline.is_current(pipeline.job(STAGES["register"]))
+    pipeline.outputs = tmp_path
+    assert known is not None and not pipeline.is_current(pipeline.job(STAGES["register"])), "a new outputs folder knows no model"
+
+def test_log_of_a_run_tells_each_stage_and_failures_too(tmp_path, monkeypatch):
+    path = small_notebook(tmp_path/"small.ipynb", "1/0")
+    monkeypatch.setattr(runner, "STAGES", {"prepare": Stage("prepare", path)})
+    with pytest.raises(StageError): run_pipeline("sample", outputs=tmp_path/"outputs")
+    log = next((tmp_path/"outputs"/"runs").glob("*/log.jsonl"))
+    records = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [record["event"] for record in records if record.get("stage") == "prepare" and record["event"] != "cell"] == ["started", "failed"]
+    assert "ZeroDivisionError" in json.dumps(records[-1])
 
 # Failing stages, with small notebooks
 
