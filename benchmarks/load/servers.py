@@ -37,7 +37,7 @@ def running(command, port, path, environment, log):
 
 def service(bundle, port, outputs, log, workers=1):
     "The service on a port, with its log and its access log"
-    command = [sys.executable, "/tmp/service/serve.py", bundle, str(port), str(workers)]
+    command = [sys.executable, "-c", "from gradeclass.cli import main; main()", "serve", "--model", bundle, "--port", str(port), "--workers", str(workers)]
     return running(command, port, "/health", {"GRADECLASS_OUTPUTS": str(outputs), "OMP_NUM_THREADS": "1"}, log)
 
 def constant(port, log):
