@@ -778,7 +778,7 @@ app.add_typer(key_app, name="key")
 # %% ../nbs/13_cli.ipynb #b947f40c
 @app.command("serve")
 def serve_command(
-    model:Annotated[list[str], typer.Option(help="Bundle to serve, as [NAME=]FOLDER. May be repeated; the first is the default. Without it: the champion.")]=[], # Bundles  # noqa: B006
+    model:Annotated[list[str], typer.Option(help="Bundle to serve, as [NAME=]FOLDER; the first is the default. Without it: the champion.")]=[], # Bundles  # noqa: B006
     host:Annotated[str|None, typer.Option(help="Address to listen on. Without it: 127.0.0.1.")]=None, # Address
     port:Annotated[int|None, typer.Option(min=0, max=65535, help="Port to listen on. Without it: 9696.")]=None, # Port
     workers:Annotated[int|None, typer.Option(min=1, max=64, help="Processes that answer. Without it: 1.")]=None, # Processes

@@ -8,7 +8,7 @@ __all__ = ['TABLES', 'ID', 'PREDICTIONS', 'OUTCOMES', 'OVERRIDES', 'COUNTERS', '
            'Entry', 'insert_rows', 'reserve_ids', 'PredictionLog', 'UnknownPredictionError', 'has_prediction',
            'add_row', 'forget_prediction', 'forget_student']
 
-# %% ../nbs/11a_predictlog.ipynb #08ac6070
+# %% ../nbs/11a_predictlog.ipynb #75eaafc4
 import hashlib
 import os
 import secrets
@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,7 +48,8 @@ class LogError(GradeclassError):
 class LogFullError(LogError):
     "The log cannot take more: the request must be refused, for nothing is served that is not logged"
 
-# %% ../nbs/11a_predictlog.ipynb #cd5e4c20
+# %% ../nbs/11a_predictlog.ipynb #db9415e0
+@lru_cache(maxsize=16)
 def iso_time(
     seconds:float, # Seconds since 1970
 )->str:            # Such as '2026-03-01T08:00:00.123+00:00'

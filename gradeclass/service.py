@@ -14,7 +14,7 @@ __all__ = ['HTTP_WORDS', 'EDGES', 'SLOW', 'SLOW_MODELS', 'JSON', 'CSV', 'PARQUET
            'add_following_up', 'add_operating', 'make_app', 'refuse_politely', 'allow_origins', 'check_exposure',
            'app_from_environment', 'prepare_process', 'serve']
 
-# %% ../nbs/12_service.ipynb #cf939454
+# %% ../nbs/12_service.ipynb #32b0ca99
 import asyncio
 import ipaddress
 import json
@@ -32,6 +32,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from urllib.parse import parse_qs
 
@@ -141,7 +142,8 @@ def model_places(
         found[name] = place
     return found or {"champion": find_outputs()/"champion"}
 
-# %% ../nbs/12_service.ipynb #fa321e52
+# %% ../nbs/12_service.ipynb #87ef7b50
+@lru_cache(maxsize=1024)
 def is_loopback(
     host:str, # An address or a name
 )->bool:      # Whether only this computer can reach it
@@ -418,7 +420,7 @@ class Caller:
     ):
         self.id, self.key, self.began = request_id, key, time.perf_counter()
 
-# %% ../nbs/12_service.ipynb #49b3227b
+# %% ../nbs/12_service.ipynb #ec1857f1
 JSON, CSV, PARQUET = b"application/json", b"text/csv", b"application/vnd.apache.parquet"
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 SAFE = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"), (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")]
@@ -441,7 +443,7 @@ class Service:
         self.access = AccessLog(sys.stderr if settings.access_log else None)
         self.buckets, self.log = Buckets(settings.rate/settings.workers), None
         self.prefix, self.number, self.stopped = secrets.token_hex(4), 0, threading.Event()
-        self.hosts = {b"localhost", b"127.0.0.1", b"[::1]", settings.host.encode()}
+        self.hosts = {b"localhost", b"127.0.0.1", b"[::1]"}
         self.seen, self.stamps, self.kept, self.files = {}, {}, {}, 0
         self.suspended_file = find_outputs()/"suspended.json"
         self.hot = {"/predict": self.default} | {f"/models/{name}/predict": name for name in self.places}
@@ -450,7 +452,8 @@ class Service:
         "Open the log, load the models, begin to look for news"
         settings = self.settings
         self.loop = asyncio.get_running_loop()
-        self.log = PredictionLog(settings.log_url or default_log_url(), settings.log_capacity, settings.log_days, (self.access.drain, self.counts.share)).start()
+        chores = self.access.drain, self.counts.share
+        self.log = PredictionLog(settings.log_url or default_log_url(), settings.log_capacity, settings.log_days, chores).start()
         for name, place in self.places.items():
             if (place/"bundle.json").is_file(): self.take(self.load(name, place))
             else: self.refused[name] = "there is no model yet: make one with `gradeclass run`"
