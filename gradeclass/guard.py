@@ -20,11 +20,11 @@ class Patience(NamedTuple):
     files: str = "/file"       # Ending of the paths that take files
     farewell: float = 0.25     # Seconds in which a connection that is to be closed still answers
 
-# %% ../nbs/11d_guard.ipynb #2b71a961
+# %% ../nbs/11d_guard.ipynb #f423d292
 class GuardedProtocol(HttpToolsProtocol):
     "A connection with limits"
     patience = Patience()
-    everyone, timer = None, None   # All connections of the process, and the timer that looks at them
+    everyone, watched = None, None   # All connections of the process, and the loop whose timer looks at them
 
     def connection_made(
         self,
@@ -35,7 +35,9 @@ class GuardedProtocol(HttpToolsProtocol):
         self.begun = self.heard = self.loop.time()
         self.in_header, self.header_bytes, self.leaving, self.stuck = True, 0, False, None
         GuardedProtocol.everyone = self.connections
-        if GuardedProtocol.timer is None: GuardedProtocol.timer = self.loop.call_later(1.0, look_around, self.loop)
+        if GuardedProtocol.watched is not self.loop:
+            GuardedProtocol.watched = self.loop
+            self.loop.call_later(1.0, look_around, self.loop)
 
     def data_received(
         self,
@@ -43,12 +45,10 @@ class GuardedProtocol(HttpToolsProtocol):
     )->None:
         "Note when, and how much of it is header"
         self.heard = self.loop.time()
-        if self.in_header:
-            self.header_bytes += len(data) if len(data) < 65_536 else 0
-            if self.header_bytes > self.patience.header_bytes and self.cycle is None: return self.refuse(b"431 Request Header Fields Too Large")
         super().data_received(data)
-        if self.in_header and self.header_bytes > self.patience.header_bytes and not self.transport.is_closing():
-            self.refuse(b"431 Request Header Fields Too Large")
+        if not self.in_header or self.transport.is_closing(): return
+        self.header_bytes += len(data)
+        if self.header_bytes > self.patience.header_bytes: self.refuse(b"431 Request Header Fields Too Large")
 
     def on_message_begin(self)->None:
         "A request begins"
@@ -63,12 +63,12 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self)->None:
         "It is whole"
-        self.begun = None
+        self.begun, self.in_header = None, self.cycle.response_complete
         super().on_message_complete()
 
     def on_response_complete(self)->None:
         "It is answered"
-        self.in_header, self.header_bytes = True, 0
+        self.in_header, self.header_bytes = self.begun is None, 0
         super().on_response_complete()
 
     def pause_writing(self)->None:
@@ -113,7 +113,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.cycle is None or self.cycle.response_complete: self.transport.close()
         else: self.cycle.keep_alive = False
 
-# %% ../nbs/11d_guard.ipynb #b88dd77e
+# %% ../nbs/11d_guard.ipynb #c5297f2d
 def look_around(
     loop, # The event loop
 )->None:
@@ -122,4 +122,4 @@ def look_around(
         if isinstance(connection, GuardedProtocol) and connection.overdue(loop.time()):
             if connection.stuck is not None: connection.transport.abort()
             else: connection.refuse(b"408 Request Timeout")
-    GuardedProtocol.timer = loop.call_later(1.0, look_around, loop)
+    loop.call_later(1.0, look_around, loop)

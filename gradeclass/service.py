@@ -7,14 +7,14 @@ __all__ = ['HTTP_WORDS', 'EDGES', 'SLOW', 'SLOW_MODELS', 'JSON', 'CSV', 'PARQUET
            'HOST_PORT', 'OPEN', 'KEPT', 'OPERATE', 'LINGER_BYTES', 'LINGER_SECONDS', 'MEANS', 'FILES', 'MEDIA',
            'TABLES_IN', 'REASONS', 'FORMAT', 'serve_variable', 'ServeSource', 'ServiceSettings', 'ServiceError',
            'load_service_settings', 'model_places', 'is_loopback', 'Refusal', 'as_refusal', 'field_problems', 'Counts',
-           'prometheus_text', 'AccessLog', 'Lane', 'Caller', 'Service', 'too_long', 'read_body', 'limited', 'finish',
-           'wants_reasons', 'find_reasons', 'with_reasons', 'reply_json', 'refusals', 'answer_one', 'answer_many',
-           'answer_upload', 'keep_upload', 'send_pieces', 'answer_ordered', 'read_grade', 'about_model',
+           'prometheus_text', 'AccessLog', 'Lane', 'Caller', 'Service', 'too_long', 'read_body', 'limited', 'whole',
+           'finish', 'wants_reasons', 'find_reasons', 'with_reasons', 'reply_json', 'refusals', 'answer_one',
+           'answer_many', 'answer_upload', 'keep_upload', 'send_pieces', 'answer_ordered', 'read_grade', 'about_model',
            'order_to_stop', 'order_to_resume', 'readiness', 'gauges', 'describe', 'add_predicting', 'add_describing',
            'add_following_up', 'add_operating', 'make_app', 'refuse_politely', 'allow_origins', 'check_exposure',
            'app_from_environment', 'prepare_process', 'serve']
 
-# %% ../nbs/12_service.ipynb #32b0ca99
+# %% ../nbs/12_service.ipynb #b810c3cd
 import asyncio
 import ipaddress
 import json
@@ -43,6 +43,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
 from .config import GradeclassError, find_outputs, setting, whole_file
@@ -173,7 +174,7 @@ class Refusal(Exception):
         problems = [problem._asdict() for problem in self.problems[:50]]
         return msgspec.json.encode({"error": self.error, "message": self.message, "problems": problems, "request_id": request_id})
 
-# %% ../nbs/12_service.ipynb #c1db768e
+# %% ../nbs/12_service.ipynb #4ff62fc6
 def as_refusal(
     error:Exception, # What went wrong
 )->Refusal:          # How to say so
@@ -181,6 +182,9 @@ def as_refusal(
     if isinstance(error, Refusal): return error
     if isinstance(error, InputError): return Refusal(422, "invalid_input", str(error), error.problems)
     if isinstance(error, UnknownPredictionError): return Refusal(404, "not_found", str(error))
+    if isinstance(error, (LogError, SQLAlchemyError)):
+        logging.getLogger("gradeclass.service").error("the prediction log failed: %s", type(error).__name__)
+        return Refusal(503, "log_failed", "the prediction log cannot be reached: try again in a moment", headers={"retry-after": "5"})
     if isinstance(error, RequestValidationError): return Refusal(422, "invalid_input", "what was sent cannot be used", field_problems(error))
     if isinstance(error, HTTPException):
         return Refusal(error.status_code, *HTTP_WORDS.get(error.status_code, ("refused", "this request is refused")), headers=error.headers)
@@ -420,7 +424,7 @@ class Caller:
     ):
         self.id, self.key, self.began = request_id, key, time.perf_counter()
 
-# %% ../nbs/12_service.ipynb #ec1857f1
+# %% ../nbs/12_service.ipynb #660a53cc
 JSON, CSV, PARQUET = b"application/json", b"text/csv", b"application/vnd.apache.parquet"
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 SAFE = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"), (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")]
@@ -692,11 +696,13 @@ class Service:
                 status, started = message["status"], True
                 own = {name for name, _ in message["headers"]}
                 message["headers"] = [*message["headers"], (b"x-request-id", scope["gradeclass"].id.encode()), *(pair for pair in SAFE if pair[0] not in own)]
-            await send(message)
+            if status == 413 and message["type"] == "http.response.body": await finish(receive, send, message["body"], status)
+            else: await send(message)
 
         try:
             self.admit(scope, *needs)
-            await self.app(scope, limited(receive, needs[2]), send_more)
+            files = CSV in needs[1]
+            await self.app(scope, limited(receive, needs[2]) if files else whole(receive, await read_body(receive, needs[2])), send_more)
         except Exception as error:
             if started: raise
             refusal = as_refusal(error)
@@ -704,7 +710,7 @@ class Service:
             more = [(key.encode(), value.encode()) for key, value in refusal.headers.items()]
             headers = [(b"content-type", JSON), (b"content-length", b"%d" % len(body)), *more]
             await send_more({"type": "http.response.start", "status": refusal.status, "headers": headers})
-            await finish(receive, send_more, body, refusal.status)
+            await send_more({"type": "http.response.body", "body": body})
         finally:
             route = getattr(scope.get("route"), "path", "unknown")
             self.note(scope["gradeclass"], scope["method"] if len(scope["method"]) < 10 else "?", route, status)
@@ -749,6 +755,20 @@ def limited(
         if size > limit: raise too_long(limit)
         return message
     return counted
+
+# %% ../nbs/12_service.ipynb #e9629b3a
+def whole(
+    receive:Callable, # ASGI
+    body:bytes,       # What was read of it
+)->Callable:          # ASGI: gives the body, then what comes after it
+    "Hand on a body that has been read"
+    given = False
+    async def give():
+        nonlocal given
+        if given: return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+    return give
 
 # %% ../nbs/12_service.ipynb #9735df46
 LINGER_BYTES, LINGER_SECONDS = 256*2**20, 5.0
@@ -1128,13 +1148,15 @@ def add_describing(
         "As `/features`."
         return reply_json(features(name))
 
-# %% ../nbs/12_service.ipynb #7fd57c00
+# %% ../nbs/12_service.ipynb #28ce79b7
 def add_following_up(
     app:FastAPI,     # The application
     service:Service, # The service
 )->None:
     "The addresses that take what became of predictions, and delete them"
     def keep(table, row, **cells):
+        if row.prediction_id is None and row.student is None:
+            raise InputError([Problem("prediction_id", None, "the id of a prediction", "name the prediction by prediction_id, or the student by student")])
         grade = read_grade(service, row.grade, row.model)
         return reply_json({"id": add_row(service.log, table, row.prediction_id, row.student, grade=grade, **cells)}, 201)
 
