@@ -298,7 +298,7 @@ def test_scheduled_run_is_picked_up_and_ends_with_its_process(small, server, tmp
         kernel = int((tmp_path/"mark.pid").read_text())
         flow = server.api.runs(deployments={"name": {"any_": ["often"]}}, flow_runs={"state": {"type": {"any_": ["RUNNING"]}}})[0]
         assert flow["auto_scheduled"] and kernel in {child.pid for child in below}
-    finally: end(process)
+    finally: end(process, 100)
     assert not still_running(below)
 
 @needs_prefect
