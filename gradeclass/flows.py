@@ -7,13 +7,13 @@ __all__ = ['TRANSIENT', 'QUIET', 'FlowError', 'require_prefect', 'is_transient',
            'stage_table', 'describe_figures', 'describe_flow', 'log_to_prefect', 'run_stages', 'walk_stages',
            'make_flow', 'check_flow', 'server_settings', 'check_port', 'serve_prefect', 'answers', 'has_profile',
            'configure_prefect', 'run_once', 'check_when', 'read_interval', 'local_zone', 'make_schedule', 'check_name',
-           'serve_flow']
+           'end_children', 'serve_flow']
 
 # %% ../nbs/10a_flows.ipynb #eb45b5f2
 import os
 import re
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -320,6 +320,18 @@ def check_name(
     return name
 
 # %% ../nbs/10a_flows.ipynb #324e71d1
+def end_children(
+    seconds:float=10, # How long each may take to end by itself
+)->None:
+    "End the runs that this process has begun, for Prefect leaves them when it is told to end"
+    import psutil
+    below = psutil.Process().children(recursive=True)
+    for process in below:
+        with suppress(psutil.NoSuchProcess): process.terminate()
+    for process in psutil.wait_procs(below, seconds)[1]:
+        with suppress(psutil.NoSuchProcess): process.kill()
+
+# %% ../nbs/10a_flows.ipynb #7969b252
 def serve_flow(
     values:dict,          # What `check_flow` returned
     name:str="scheduled", # Name of the deployment
@@ -331,4 +343,5 @@ def serve_flow(
     address = configure_prefect(Path(values["outputs"]))
     schedule = make_schedule(**when)
     if not address: raise FlowError("a schedule needs Prefect's server: start `gradeclass prefect` in another terminal, or set PREFECT_API_URL")
-    make_flow(jobs).serve(name=name, schedule=schedule, parameters=values, tags=["gradeclass"], limit=1, print_starting_message=False)
+    try: make_flow(jobs).serve(name=name, schedule=schedule, parameters=values, tags=["gradeclass"], limit=1, print_starting_message=False)
+    finally: end_children()
