@@ -7,11 +7,13 @@ __all__ = ['TRANSIENT', 'QUIET', 'FlowError', 'require_prefect', 'is_transient',
            'stage_table', 'describe_figures', 'describe_flow', 'log_to_prefect', 'run_stages', 'walk_stages',
            'make_flow', 'check_flow', 'server_settings', 'check_port', 'serve_prefect', 'answers', 'has_profile',
            'configure_prefect', 'run_once', 'check_when', 'read_interval', 'local_zone', 'make_schedule', 'check_name',
-           'serve_flow']
+           'stop_gently', 'serve_flow']
 
-# %% ../nbs/10a_flows.ipynb #eb45b5f2
+# %% ../nbs/10a_flows.ipynb #014558e0
+import asyncio
 import os
 import re
+import signal
 import sys
 from contextlib import closing
 from importlib.util import find_spec
@@ -319,7 +321,21 @@ def check_name(
     if not re.fullmatch(r"[\w .-]{1,100}", name): raise FlowError(f"--name is {name!r}; it needs letters, digits, dots and dashes")
     return name
 
-# %% ../nbs/10a_flows.ipynb #324e71d1
+# %% ../nbs/10a_flows.ipynb #3aacf626
+def stop_gently(
+    runner, # A runner of Prefect
+):          # A handler of signals
+    "End the flow run that is under way, then the runner; Prefect's own handler leaves the run alone"
+    stopping = []
+    def stop(*signal):
+        if stopping: return
+        if not runner.started: sys.exit(0)
+        loop = asyncio.get_running_loop()
+        stopping.append("told")
+        loop.call_soon_threadsafe(lambda: stopping.append(loop.create_task(runner.astop())))
+    return stop
+
+# %% ../nbs/10a_flows.ipynb #3d4a257a
 def serve_flow(
     values:dict,          # What `check_flow` returned
     name:str="scheduled", # Name of the deployment
@@ -331,4 +347,9 @@ def serve_flow(
     address = configure_prefect(Path(values["outputs"]))
     schedule = make_schedule(**when)
     if not address: raise FlowError("a schedule needs Prefect's server: start `gradeclass prefect` in another terminal, or set PREFECT_API_URL")
-    make_flow(jobs).serve(name=name, schedule=schedule, parameters=values, tags=["gradeclass"], limit=1, print_starting_message=False)
+    from prefect.runner import Runner
+    runner = Runner(name=name, limit=1)
+    runner.add_flow(make_flow(jobs), name=name, schedule=schedule, parameters=values, tags=["gradeclass"])
+    runner.handle_sigterm = stop_gently(runner)
+    signal.signal(signal.SIGINT, runner.handle_sigterm)
+    asyncio.run(runner.start())
