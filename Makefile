@@ -7,7 +7,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check lab notebooks neural prefect lock lock-neural lock-prefect clean
+.PHONY: help setup run app test check lab notebooks neural prefect lock lock-neural lock-prefect clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -25,6 +25,9 @@ $(STAMP): requirements.lock settings.ini setup.py pyproject.toml
 
 run: $(STAMP) ## Run the five stages; print the report's path. ARGS="-p seed=7" passes options on
 	@$(BIN)/gradeclass run $(ARGS)
+
+app: $(STAMP) ## Serve the pages; prints the address to open. ARGS="--port 9000" passes options on
+	@$(BIN)/gradeclass app $(ARGS)
 
 test: $(STAMP) check ## Notebook checks, nbdev_test and pytest
 	@$(BIN)/nbdev_test --n_workers 2

@@ -151,7 +151,7 @@ def main():
     parser.add_argument("--repeat", type=int, default=3, help="how often the smaller sizes are scored")
     parser.add_argument("--rounds", type=int, default=20, help="boosting rounds of the training runs")
     parser.add_argument("--skip", nargs="*", default=[], choices=["scoring", "training", "cluster"], help="what to leave out")
-    parser.add_argument("--json", help="file for the measurements")
+    parser.add_argument("--json", help="file for the measurements; what else it holds is kept")
     chosen = parser.parse_args()
     sizes = [n for n in SIZES if n <= chosen.rows] or [chosen.rows]
     began = time.monotonic()
@@ -165,7 +165,8 @@ def main():
     rows = judge(scoring, training, {} if "cluster" in chosen.skip else survive())
     if chosen.json:
         about = {"cores": len(os.sched_getaffinity(0)), "date": date.today().isoformat(), "rounds": chosen.rounds}
-        Path(chosen.json).write_text(json.dumps({**about, "scoring": scoring, "training": training}, indent=1) + "\n", encoding="utf-8")
+        before = json.loads(Path(chosen.json).read_text(encoding="utf-8")) if Path(chosen.json).is_file() else {}
+        Path(chosen.json).write_text(json.dumps({**before, **about, "scoring": scoring, "training": training}, indent=1) + "\n", encoding="utf-8")
     print(f"{len(os.sched_getaffinity(0))} cores, {time.monotonic() - began:.0f} s in all\n\n{markdown(rows)}")
     return int(any(row[""] == "FAIL" for row in rows))
 

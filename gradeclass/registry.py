@@ -9,8 +9,8 @@ __all__ = ['EXPERIMENT', 'DEFAULTS', 'PATIENCE', 'TrackingError', 'tracking_uri'
            'dataset_input', 'TablePredictor', 'model_signature', 'log_bundle', 'expected_studies', 'find_trials',
            'studies_in_time', 'log_trials', 'find_runs', 'all_pages', 'remove_run', 'log_files', 'started_at',
            'log_run', 'show_run', 'track_run', 'model_name', 'logged_model', 'show_version', 'show_model',
-           'set_aliases', 'show_versions', 'Synced', 'show_runs', 'sync', 'sync_main', 'sync_process', 'end_group',
-           'ui_command', 'open_ui']
+           'set_aliases', 'show_versions', 'Synced', 'show_runs', 'sync', 'sync_main', 'start_sync', 'finish_sync',
+           'sync_process', 'end_group', 'ui_command', 'open_ui']
 
 # %% ../nbs/09_registry.ipynb #38140d4e
 import json
@@ -631,19 +631,26 @@ def sync(
 
 # %% ../nbs/09_registry.ipynb #24242c8b
 def sync_main()->None:
-    "What the other process does: sync the folder that is named, and print what came of it as JSON"
-    print(json.dumps(sync(sys.argv[1])._asdict()))
+    "What the other process does: import MLflow, wait for a line, sync the folder that is named, and print what came of it as JSON"
+    with quiet(), suppress(Exception): import mlflow  # noqa: F401
+    if sys.stdin.readline(): print(json.dumps(sync(sys.argv[1])._asdict()))
 
 # %% ../nbs/09_registry.ipynb #2f9f49a3
-def sync_process(
-    outputs:str|Path,     # The outputs folder
-    timeout:float=60.0,   # Seconds
-)->list[str]:             # Warnings, one sentence each
-    "Bring MLflow up to date in another process, within a time"
+def start_sync(
+    outputs:str|Path, # The outputs folder
+)->subprocess.Popen:  # A process that waits for `finish_sync`
+    "Begin with what takes time before there is something to show"
     command = [sys.executable, "-c", "from gradeclass.registry import sync_main; sync_main()", str(outputs)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=DEFAULTS | dict(os.environ),
-                               start_new_session=True)
-    try: said, errors = process.communicate(timeout=timeout)
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                            env=DEFAULTS | dict(os.environ), start_new_session=True)
+
+# %% ../nbs/09_registry.ipynb #6864b8cb
+def finish_sync(
+    process:subprocess.Popen, # What `start_sync` returned
+    timeout:float=60.0,       # Seconds
+)->list[str]:                 # Warnings, one sentence each
+    "Bring MLflow up to date within a time"
+    try: said, errors = process.communicate("begin\n", timeout=timeout)
     except subprocess.TimeoutExpired:
         end_group(process)
         return [f"MLflow took longer than {timeout:g} seconds; nothing is lost: `gradeclass registry sync` completes what is missing"]
@@ -651,6 +658,14 @@ def sync_process(
     except (ValueError, IndexError, KeyError):
         last = (errors.strip().splitlines() or ["it was killed, or is out of memory"])[-1]
         return [f"MLflow cannot be used ({last}); nothing is lost: `gradeclass registry sync` shows the runs later"]
+
+# %% ../nbs/09_registry.ipynb #56134b58
+def sync_process(
+    outputs:str|Path,     # The outputs folder
+    timeout:float=60.0,   # Seconds
+)->list[str]:             # Warnings, one sentence each
+    "Bring MLflow up to date in another process, within a time"
+    return finish_sync(start_sync(outputs), timeout)
 
 # %% ../nbs/09_registry.ipynb #61849eec
 def end_group(

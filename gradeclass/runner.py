@@ -11,7 +11,7 @@ __all__ = ['STAGES', 'LIMITS', 'CHOICES', 'RECORD', 'EXECUTED', 'STAMP', 'Stage'
            'StageResult', 'Run', 'read_json', 'gather_run', 'remove_leftovers', 'is_alive', 'rival_digest',
            'is_registered', 'stage_inputs', 'Pipeline', 'Planned', 'plan_stage', 'choose_data', 'existing_file',
            'known_file', 'make_outputs', 'check_names', 'plan_run', 'dry_run', 'finish_run', 'run_pipeline',
-           'choose_schema', 'claim_run', 'record_run', 'tracking_stamp', 'track', 'open_stage', 'run_needed']
+           'choose_schema', 'claim_run', 'record_run', 'tracking_stamp', 'track', 'Mirror', 'open_stage', 'run_needed']
 
 # %% ../nbs/10_runner.ipynb #9316f3fa
 import ast
@@ -805,12 +805,13 @@ def dry_run(
 def finish_run(
     pipeline:Pipeline, # A pipeline that has run
     run_id:str,        # Name of the run
+    process=None,      # As in `track`
 )->Run:                # The run; recorded and tracked where it is complete
     "Gather what the stages made; a run with every stage gets a report and goes into the tracking store"
     run = gather_run(run_id, [pipeline.done[stage.name] for stage in pipeline.stages])
     if len(run.stages) < len(STAGES): return run
     record_run(pipeline.outputs, pipeline.parameters, run)
-    run.warnings = track(pipeline.outputs)
+    run.warnings = track(pipeline.outputs, process)
     for warning in run.warnings: pipeline.tell({"stage": "track", "event": "warning", "message": warning})
     return run
 
@@ -829,10 +830,10 @@ def run_pipeline(
     pipeline = plan_run(data, schema, parameters, outputs, jobs, on_event, **choice)
     make_outputs(pipeline.outputs)
     run_id = claim_run(pipeline.outputs)
-    with open_log(pipeline.outputs/"runs"/run_id/"log.jsonl", run_id) as log:
-        pipeline.on_event = lambda event: (log_event(log, event), on_event(event))
+    with open_log(pipeline.outputs/"runs"/run_id/"log.jsonl", run_id) as log, Mirror(pipeline.outputs) as mirror:
+        pipeline.on_event = lambda event: (log_event(log, event), mirror.notice(event), on_event(event))
         pipeline.run()
-        return finish_run(pipeline, run_id)
+        return finish_run(pipeline, run_id, mirror.process)
 
 # %% ../nbs/10_runner.ipynb #a7b81d2e
 def choose_schema(
@@ -887,15 +888,41 @@ def tracking_stamp(
 # %% ../nbs/10_runner.ipynb #b96f9563
 def track(
     outputs:Path, # The outputs folder
+    process=None, # What `registry.start_sync` returned; begun now unless given
 )->list[str]:     # What a person should know: a tracking server that does not answer, and the like
     "Show runs and registry in MLflow; a failure costs a warning, and the next run makes up for it"
-    from gradeclass.registry import sync_process
+    from gradeclass.registry import finish_sync, start_sync
     stamp, seen = tracking_stamp(outputs), outputs/STAMP
     if seen.is_file() and seen.read_text() == stamp: return []
-    warnings = sync_process(outputs)
+    warnings = finish_sync(process or start_sync(outputs))
     if not warnings:
         with suppress(OSError), whole_file(seen) as part: part.write_text(stamp)
     return warnings
+
+# %% ../nbs/10_runner.ipynb #aac0d5a5
+class Mirror:
+    "The process that shows a run in MLflow: it gets ready while the model is evaluated"
+    def __init__(
+        self,
+        outputs:Path, # The outputs folder
+    ):
+        self.outputs, self.process = outputs, None
+
+    def notice(
+        self,
+        event:dict, # What has happened
+    )->None:
+        "Begin as soon as there will be something to show"
+        from gradeclass.registry import start_sync
+        if (event["stage"], event["event"]) == ("evaluate", "started"): self.process = start_sync(self.outputs)
+
+    def __enter__(self)->"Mirror":
+        return self
+
+    def __exit__(self, *failure)->None:
+        if self.process is None or self.process.poll() is not None: return
+        with suppress(OSError, ValueError): self.process.stdin.close()
+        self.process.wait()
 
 # %% ../nbs/10_runner.ipynb #e41f3e7b
 def open_stage(

@@ -44,7 +44,7 @@ if os.environ.get("SMALL_STAGES"):
     folder, names = os.environ["SMALL_STAGES"], __STAGES__
     runner.STAGES = {name: runner.Stage(name, f"{folder}/{name}.ipynb", needs, ("name.txt",)) for name, needs in names.items()}
     runner.record_run = lambda outputs, parameters, run: setattr(run, "report", outputs/"runs"/run.run_id/"report.html")
-    runner.track = lambda outputs: []
+    runner.track = lambda outputs, process=None: []
 """.replace("__STAGES__", repr(STAGES))
 
 def write_stage(folder, name, needs):

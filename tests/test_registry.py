@@ -312,9 +312,17 @@ def test_run_that_was_half_shown_is_shown_whole_and_once(outputs, step):
     assert len(client.search_logged_models([shown.info.experiment_id])) == 1
 
 
+def test_process_that_was_begun_ahead_ends_when_nothing_is_to_be_shown(outputs):
+    process = registry.start_sync(outputs)
+    assert process.communicate(timeout=60) == ("", "") and process.returncode == 0
+    assert not (outputs/"mlflow.db").exists()
+
+
 def test_two_processes_show_the_same_run_once(outputs):
-    code = "import sys\nfrom gradeclass.registry import sync_main\nsync_main()"
-    both = [subprocess.Popen([sys.executable, "-c", code, str(outputs)], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    both = [registry.start_sync(outputs) for _ in range(2)]
+    for process in both:
+        process.stdin.write("begin\n")
+        process.stdin.flush()
     told = [json.loads(process.communicate(timeout=60)[0].splitlines()[-1]) for process in both]
     assert sum(len(each["tracked"]) for each in told) == 1 and not any(each["warnings"] for each in told)
     assert len(ask(outputs)[1]) == 1

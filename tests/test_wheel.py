@@ -78,7 +78,7 @@ def test_pipeline_runs_from_the_wheel_in_an_empty_folder(installed, bare):
     assert all(Path(path).is_relative_to(installed) for path in call(sys.executable, "-c", code, **bare).split())
     options = [word for name, value in (QUICK | {"family": "majority", "params": "{}"}).items() for word in ("-p", f"{name}={value}")]
     made = json.loads(call(sys.executable, "-c", "from gradeclass.cli import main; main()", "run", "--json", *options, **bare))
-    assert [stage["cached"] for stage in made["stages"]] == [False]*3
+    assert [stage["cached"] for stage in made["stages"]] == [False]*5
     assert Path(made["report"]).is_file() and Path(made["bundle"]).is_relative_to(bare["cwd"]/"outputs")
     for stage in made["stages"]:
         executed = json.loads(Path(stage["folder"], "notebook.ipynb").read_text())

@@ -1,0 +1,65 @@
+"Start the service and its measure on free ports, and stop them again"
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+def free_port()->int:
+    "A port that nobody uses now"
+    with socket.create_server(("127.0.0.1", 0)) as listening: return listening.getsockname()[1]
+
+def wait_for(url, process, seconds=60):
+    "Wait until a server answers"
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if process.poll() is not None: raise SystemExit(f"the server of {url} ended with {process.returncode}")
+        try: return urllib.request.urlopen(url, timeout=1).status
+        except OSError: time.sleep(0.05)
+    raise SystemExit(f"{url} did not answer within {seconds} s")
+
+@contextmanager
+def running(command, port, path, environment, log):
+    "Run a server until the block ends; yields its process"
+    with open(log, "w") as out: process = subprocess.Popen(command, env=os.environ | environment, stdout=out, stderr=out)
+    try:
+        wait_for(f"http://127.0.0.1:{port}{path}", process)
+        yield process
+    finally:
+        process.terminate()
+        process.wait(60)
+
+def service(bundle, port, outputs, log, workers=1):
+    "The service on a port, with its log and its access log"
+    command = [sys.executable, "-c", "from gradeclass.cli import main; main()", "serve", "--model", bundle, "--port", str(port), "--workers", str(workers)]
+    return running(command, port, "/health", {"GRADECLASS_OUTPUTS": str(outputs), "OMP_NUM_THREADS": "1"}, log)
+
+def constant(port, log):
+    "The measure on a port"
+    command = [sys.executable, "-m", "uvicorn", "constant:app", "--app-dir", str(HERE), "--port", str(port), "--loop", "uvloop", "--http", "httptools",
+               "--no-access-log", "--log-level", "warning"]
+    return running(command, port, "/docs", {}, log)
+
+def sample_students(name="students", most=500):
+    "JSON lines of students of the built-in sample"
+    import pandas as pd
+    from gradeclass.samples import sample_path
+    from gradeclass.schema import load_schema
+    names = [column.name for column in load_schema(name).inputs(audit=True)]
+    rows = pd.read_csv(sample_path(name)).head(most)[names].to_dict("records")
+    return [json.dumps({key: value for key, value in row.items() if value == value}) for row in rows]
+
+def train_sample(folder, family="ordinal", name="students"):
+    "A bundle of the built-in sample"
+    from gradeclass.data import clean, load
+    from gradeclass.model import GradeModel, save_model
+    from gradeclass.samples import sample_path
+    dataset = load(sample_path(name), name)
+    save_model(GradeModel(dataset.schema, family).fit(clean(dataset.frame, dataset.schema)), folder)
+    return folder

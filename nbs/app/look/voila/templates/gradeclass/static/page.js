@@ -1,0 +1,116 @@
+// Colours before the first paint, names for widgets that come without, and a plain word where the connection ends.
+(function () {
+  "use strict";
+  const root = document.documentElement, LIMIT = 10_000_000;
+  const kept = () => { try { return localStorage.getItem("gradeclass-theme"); } catch { return null; } };
+  if (kept()) root.dataset.theme = kept();
+  const isDark = () => (root.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
+
+  function say(text) {
+    const old = document.querySelector(".gc-said");
+    const note = old || document.createElement("p");
+    note.className = "gc-note gc-note-bad gc-said";
+    note.setAttribute("role", "alert");
+    note.textContent = text;
+    if (!old) (document.querySelector(".widget-upload")?.parentElement || document.getElementById("rendered_cells")).append(note);
+  }
+
+  // A file above the limit would end the connection: it is refused before it is sent.
+  const click = HTMLInputElement.prototype.click;
+  HTMLInputElement.prototype.click = function () {
+    if (this.type === "file" && !this.dataset.guarded) {
+      this.dataset.guarded = "yes";
+      this.addEventListener("change", (event) => {
+        const large = Array.from(this.files || []).find((file) => file.size > LIMIT);
+        document.querySelector(".gc-said")?.remove();
+        if (!large) return;
+        event.stopImmediatePropagation();
+        say(`${large.name} has ${(large.size / 1e6).toFixed(1)} MB. This page takes files of up to 10 MB; for a larger one use the command line: gradeclass predict FILE --out LIST.csv`);
+      }, true);
+    }
+    return click.call(this);
+  };
+
+  let number = 0;
+  const nameOf = (widget) => {
+    const label = widget.querySelector(":scope > .widget-label");
+    if (!label) return null;
+    if (!label.id) label.id = `gc-label-${++number}`;
+    return label.id;
+  };
+  function mend() {
+    const shell = document.getElementById("main"), foot = document.querySelector(".gc-foot");
+    if (shell && foot && foot.compareDocumentPosition(shell) & Node.DOCUMENT_POSITION_FOLLOWING) shell.after(foot);
+    document.querySelectorAll(".gc-live:not([role])").forEach((area) => { area.setAttribute("role", "status"); area.setAttribute("aria-live", "polite"); });
+    document.querySelectorAll(".widget-slider").forEach((widget) => {
+      const name = nameOf(widget), handle = widget.querySelector(".noUi-handle"), readout = widget.querySelector(".widget-readout");
+      if (handle && name && handle.getAttribute("aria-labelledby") !== name) handle.setAttribute("aria-labelledby", name);
+      if (readout && name && readout.getAttribute("role") !== "textbox") {
+        readout.setAttribute("role", "textbox");
+        readout.setAttribute("aria-labelledby", name);
+      }
+    });
+    document.querySelectorAll(".widget-toggle-buttons").forEach((widget) => {
+      const group = widget.querySelector(":scope > div"), name = nameOf(widget);
+      if (group && name && !group.hasAttribute("role")) { group.setAttribute("role", "group"); group.setAttribute("aria-labelledby", name); }
+    });
+    document.querySelectorAll(".widget-toggle-button, .widget-toggle-buttons button").forEach((button) => {
+      const pressed = String(button.classList.contains("mod-active"));
+      if (button.getAttribute("aria-pressed") !== pressed) button.setAttribute("aria-pressed", pressed);
+    });
+    document.querySelectorAll(".gc-group:not([role])").forEach((group) => {
+      const heading = group.querySelector("h2");
+      if (!heading) return;
+      if (!heading.id) heading.id = `gc-group-${++number}`;
+      group.setAttribute("role", "group");
+      group.setAttribute("aria-labelledby", heading.id);
+    });
+    document.querySelectorAll(".widget-upload").forEach((button) => button.childNodes.forEach((node) => {
+      if (node.nodeType === Node.TEXT_NODE && / \(\d+\)$/.test(node.data)) node.data = node.data.replace(/ \(\d+\)$/, "");
+    }));
+    document.querySelectorAll('[title="null"]').forEach((element) => element.removeAttribute("title"));
+    document.querySelectorAll('.widget-label[for=""]').forEach((label) => label.removeAttribute("for"));
+  }
+
+  // A page left alone loses its process; then nothing that one does has an effect, so the page says so.
+  const Socket = window.WebSocket;
+  let open = 0, lost = null, dead = false;
+  window.WebSocket = class extends Socket {
+    constructor(...given) {
+      super(...given);
+      if (!String(given[0]).includes("/channels")) return;
+      this.addEventListener("open", () => { open += 1; clearTimeout(lost); if (!dead) document.querySelector(".gc-lost")?.setAttribute("hidden", ""); });
+      this.addEventListener("close", () => { open -= 1; lost = setTimeout(() => { if (open < 1 && !window.gcLeaving) document.querySelector(".gc-lost")?.removeAttribute("hidden"); }, 1500); });
+      this.addEventListener("message", (event) => {
+        const small = event.data instanceof ArrayBuffer && event.data.byteLength < 4000;
+        const text = typeof event.data === "string" ? event.data : small ? new TextDecoder().decode(event.data) : "";
+        if (/"execution_state": ?"(dead|restarting)"/.test(text)) { dead = true; document.querySelector(".gc-lost")?.removeAttribute("hidden"); }
+      });
+    }
+  };
+  // Who leaves gives the process back at once.
+  addEventListener("pagehide", () => {
+    window.gcLeaving = true;
+    const config = JSON.parse(document.getElementById("jupyter-config-data")?.textContent || "{}");
+    if (config.kernelId) navigator.sendBeacon(`${config.baseUrl}leave/${config.kernelId}`);
+  });
+  addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
+
+  document.addEventListener("DOMContentLoaded", () => {
+    const button = document.querySelector(".gc-theme");
+    const show = () => button.setAttribute("aria-pressed", String(isDark()));
+    button.addEventListener("click", () => {
+      root.dataset.theme = isDark() ? "light" : "dark";
+      try { localStorage.setItem("gradeclass-theme", root.dataset.theme); } catch { /* private window */ }
+      show();
+    });
+    show();
+    let waiting = false;
+    new MutationObserver(() => {
+      if (waiting) return;
+      waiting = true;
+      setTimeout(() => { waiting = false; mend(); }, 30);
+    }).observe(document.body, { childList: true, subtree: true, attributes: true, attributeFilter: ["class"] });
+    mend();
+  });
+})();
