@@ -7,7 +7,7 @@ __all__ = ['TRANSIENT', 'QUIET', 'FlowError', 'require_prefect', 'is_transient',
            'stage_table', 'describe_figures', 'describe_flow', 'log_to_prefect', 'run_stages', 'walk_stages',
            'make_flow', 'check_flow', 'server_settings', 'check_port', 'serve_prefect', 'answers', 'has_profile',
            'configure_prefect', 'run_once', 'check_when', 'read_interval', 'local_zone', 'make_schedule', 'check_name',
-           'stop_gently', 'serve_flow']
+           'stop_runner', 'stop_gently', 'serve_flow']
 
 # %% ../nbs/10a_flows.ipynb #014558e0
 import asyncio
@@ -321,21 +321,28 @@ def check_name(
     if not re.fullmatch(r"[\w .-]{1,100}", name): raise FlowError(f"--name is {name!r}; it needs letters, digits, dots and dashes")
     return name
 
-# %% ../nbs/10a_flows.ipynb #3aacf626
+# %% ../nbs/10a_flows.ipynb #ecff4ba6
+async def stop_runner(
+    runner, # A runner of Prefect
+)->None:
+    "End the flow run that is under way, then the runner; Prefect's own handler of signals leaves the run alone"
+    while not runner.started: await asyncio.sleep(0.05)
+    await runner.astop()
+
+# %% ../nbs/10a_flows.ipynb #3f958bdd
 def stop_gently(
     runner, # A runner of Prefect
-):          # A handler of signals
-    "End the flow run that is under way, then the runner; Prefect's own handler leaves the run alone"
+):          # A handler of signals; the first one counts
+    "Let a signal stop a runner"
     stopping = []
     def stop(*signal):
-        if stopping: return
-        if not runner.started: sys.exit(0)
-        loop = asyncio.get_running_loop()
+        try: loop = asyncio.get_running_loop()
+        except RuntimeError: sys.exit(0)
+        if not stopping: loop.call_soon_threadsafe(lambda: stopping.append(loop.create_task(stop_runner(runner))))
         stopping.append("told")
-        loop.call_soon_threadsafe(lambda: stopping.append(loop.create_task(runner.astop())))
     return stop
 
-# %% ../nbs/10a_flows.ipynb #3d4a257a
+# %% ../nbs/10a_flows.ipynb #d9b2db50
 def serve_flow(
     values:dict,          # What `check_flow` returned
     name:str="scheduled", # Name of the deployment
@@ -351,5 +358,6 @@ def serve_flow(
     runner = Runner(name=name, limit=1)
     runner.add_flow(make_flow(jobs), name=name, schedule=schedule, parameters=values, tags=["gradeclass"])
     runner.handle_sigterm = stop_gently(runner)
-    signal.signal(signal.SIGINT, runner.handle_sigterm)
+    for told in (signal.SIGTERM, signal.SIGINT): signal.signal(told, runner.handle_sigterm)
+    print(f"waiting for {when.get('cron') or when.get('every')}; pages at {address.removesuffix('/api')}; Ctrl-C ends this", file=sys.stderr, flush=True)
     asyncio.run(runner.start())

@@ -279,14 +279,18 @@ def test_mistake_of_a_person_is_not_tried_again(small, server):
 def test_cron_schedule_is_found_at_the_server_and_paused_at_the_end(small, server):
     process = command(small, "schedule", "--cron", "0 6 * * 1", "--timezone", "Europe/Oslo", "--name", "mondays", "--data", "sample", "-p", "seed=7",
                       "--outputs", server.outputs/"quick", PREFECT_API_URL=server.address)
-    try: made, = wait_for(lambda: server.api.post("deployments/filter", deployments={"name": {"any_": ["mondays"]}}), 120, "deployment")
+    find = lambda: server.api.post("deployments/filter", deployments={"name": {"any_": ["mondays"]}})
+    try:
+        made, = wait_for(find, 120, "deployment")
+        told = next(line for line in process.stderr if "waiting for" in line)
+        time.sleep(1)
     finally: below = end(process)
+    assert told == f"waiting for 0 6 * * 1; pages at {server.address.removesuffix('/api')}; Ctrl-C ends this\n" and process.returncode == 0
     schedule, = made["schedules"]
     assert schedule["active"] and schedule["schedule"] == {"cron": "0 6 * * 1", "timezone": "Europe/Oslo", "day_or": True}
     assert made["parameters"]["parameters"] == {"seed": 7} and made["parameters"]["outputs"] == str(server.outputs/"quick")
     assert not still_running(below)
-    assert wait_for(lambda: [found for found in server.api.post("deployments/filter", deployments={"name": {"any_": ["mondays"]}}) if found["paused"]],
-                    10, "paused deployment")
+    assert find()[0]["paused"]
 
 @needs_prefect
 def test_scheduled_run_is_picked_up_and_ends_with_its_process(small, server, tmp_path):
