@@ -2,9 +2,11 @@
 import json
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -295,10 +297,11 @@ def test_cron_schedule_is_found_at_the_server_and_paused_at_the_end(small, serve
 @needs_prefect
 def test_scheduled_run_is_picked_up_and_ends_with_its_process(small, server, tmp_path):
     process = command(small, "schedule", "--every", "5s", "--name", "often", "--data", "sample", "-p", "pause=120", "-p", f"mark={tmp_path/'mark'}",
-                      "--outputs", server.outputs/"quick")
+                      "--outputs", server.outputs)
     below = []
     try:
-        wait_for((tmp_path/"mark.pid").exists, 180, "scheduled run")
+        wait_for(lambda: (tmp_path/"mark.pid").exists() or process.poll() is not None, 180, "scheduled run")
+        assert process.poll() is None, process.stderr.read()
         below = psutil.Process(process.pid).children(recursive=True)
         kernel = int((tmp_path/"mark.pid").read_text())
         flow = server.api.runs(deployments={"name": {"any_": ["often"]}}, flow_runs={"state": {"type": {"any_": ["RUNNING"]}}})[0]
@@ -326,8 +329,13 @@ def test_server_keeps_to_itself(server):
     assert settings["server"]["analytics_enabled"] is False
 
 @needs_prefect
-def test_run_without_a_server_starts_one_for_its_time(small, tmp_path):
+def test_run_without_a_server_starts_one_for_its_time(small, server, tmp_path):
+    (tmp_path/"outputs"/"prefect").mkdir(parents=True)
+    with closing(sqlite3.connect(server.outputs/"prefect"/"prefect.db")) as made, closing(sqlite3.connect(tmp_path/"outputs"/"prefect"/"prefect.db")) as copy:
+        made.backup(copy)
     process = command(small, "schedule", "--once", "--data", "sample", "--outputs", tmp_path/"outputs", "--json")
     out, err = process.communicate(timeout=240)
     assert process.returncode == 0, err
-    assert len(json.loads(out)["stages"]) == len(STAGES) and (tmp_path/"outputs"/"prefect"/"prefect.db").is_file()
+    assert len(json.loads(out)["stages"]) == len(STAGES) and "Starting temporary server" in err
+    with closing(sqlite3.connect(tmp_path/"outputs"/"prefect"/"prefect.db")) as made:
+        assert made.execute("select state_type from flow_run order by created desc").fetchone() == ("COMPLETED",)
