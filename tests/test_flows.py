@@ -1,6 +1,7 @@
 "Prefect around the stages: a real server, real runs, retries, schedules, and nothing left behind"
 import json
 import os
+import shutil
 import socket
 import sqlite3
 import subprocess
@@ -22,7 +23,8 @@ needs_prefect = pytest.mark.skipif(find_spec("prefect") is None, reason="Prefect
 # Small stages, the same in every process: each writes its name; `train` fails as often as the parameter says, `evaluate` on request
 
 STAGES = {"prepare": (), "drift": ("prepare",), "train": ("prepare",), "evaluate": ("prepare", "train")}
-PARAMETERS = {"data": "", "schema": "", "seed": 0, "failures": 0, "mistake": False, "pause": 0.0, "mark": "", "out_folder": ""}
+PARAMETERS = {"data": "", "schema": "", "seed": 0, "out_folder": ""}
+OWN = {"train": {"failures": 0, "pause": 0.0, "mark": ""}, "evaluate": {"mistake": False}}
 SOURCE = {
     "prepare": "",
     "drift": "json.dump({'sentence': 'The students are as before.'}, open(out_folder + '/drift.json', 'w'))",
@@ -51,7 +53,7 @@ if os.environ.get("SMALL_STAGES"):
 
 def write_stage(folder, name, needs):
     "A small stage notebook"
-    given = PARAMETERS | {f"{need}_folder": "" for need in needs}
+    given = PARAMETERS | OWN.get(name, {}) | {f"{need}_folder": "" for need in needs}
     first = nbformat.v4.new_code_cell("\n".join(f"{key} = {value!r}" for key, value in given.items()), metadata={"tags": ["parameters"]})
     work = f"import json\nopen(out_folder + '/name.txt', 'w').write('{name} ' + str(seed))\n{SOURCE[name]}"
     notebook = nbformat.v4.new_notebook(cells=[first, nbformat.v4.new_code_cell(work)])
@@ -131,9 +133,9 @@ def server(small, tmp_path_factory):
     finally: below = end(process)
     assert not still_running(below)
 
-def once(small, server, *words, name="quick", **more):
+def once(small, server, *words, **more):
     "`gradeclass schedule --once` at the server; returns exit code, printed result and what it said"
-    process = command(small, "schedule", "--once", "--data", "sample", "--outputs", server.outputs/name, "--json", "--retry-delay", "0", *words,
+    process = command(small, "schedule", "--once", "--data", "sample", "--outputs", server.outputs, "--json", "--retry-delay", "0", *words,
                       PREFECT_API_URL=server.address, **more)
     out, err = process.communicate(timeout=240)
     return process.returncode, json.loads(out) if out.strip() else None, err
@@ -249,7 +251,7 @@ def test_second_run_finds_every_stage_cached(small, server, first):
 
 @needs_prefect
 def test_stage_that_fails_once_is_tried_again(small, server, tmp_path):
-    code, made, said = once(small, server, "-p", "failures=1", "-p", f"mark={tmp_path/'mark'}", name="again")
+    code, made, said = once(small, server, "-p", "failures=1", "-p", f"mark={tmp_path/'mark'}")
     assert code == 0, said
     flow = server.api.runs()[0]
     tasks = server.api.settled(flow, STAGES)
@@ -258,7 +260,7 @@ def test_stage_that_fails_once_is_tried_again(small, server, tmp_path):
 
 @needs_prefect
 def test_stage_that_keeps_failing_ends_the_run_as_failed_with_its_sentence(small, server, tmp_path):
-    code, made, said = once(small, server, "-p", "failures=9", "-p", f"mark={tmp_path/'mark'}", "--retries", "1", name="again")
+    code, made, said = once(small, server, "-p", "failures=9", "-p", f"mark={tmp_path/'mark'}", "--retries", "1")
     sentence = said.strip().splitlines()[-1].removeprefix("gradeclass: ")
     assert code == 1 and sentence.startswith("stage train failed in cell 2: RuntimeError: the disk hiccups (executed notebook: ")
     flow = server.api.runs()[0]
@@ -280,7 +282,7 @@ def test_mistake_of_a_person_is_not_tried_again(small, server):
 @needs_prefect
 def test_cron_schedule_is_found_at_the_server_and_paused_at_the_end(small, server):
     process = command(small, "schedule", "--cron", "0 6 * * 1", "--timezone", "Europe/Oslo", "--name", "mondays", "--data", "sample", "-p", "seed=7",
-                      "--outputs", server.outputs/"quick", PREFECT_API_URL=server.address)
+                      "--outputs", server.outputs, PREFECT_API_URL=server.address)
     find = lambda: server.api.post("deployments/filter", deployments={"name": {"any_": ["mondays"]}})
     try:
         made, = wait_for(find, 120, "deployment")
@@ -290,7 +292,7 @@ def test_cron_schedule_is_found_at_the_server_and_paused_at_the_end(small, serve
     assert told == f"waiting for 0 6 * * 1; pages at {server.address.removesuffix('/api')}; Ctrl-C ends this\n" and process.returncode == 0
     schedule, = made["schedules"]
     assert schedule["active"] and schedule["schedule"] == {"cron": "0 6 * * 1", "timezone": "Europe/Oslo", "day_or": True}
-    assert made["parameters"]["parameters"] == {"seed": 7} and made["parameters"]["outputs"] == str(server.outputs/"quick")
+    assert made["parameters"]["parameters"] == {"seed": 7} and made["parameters"]["outputs"] == str(server.outputs)
     assert not still_running(below)
     assert find()[0]["paused"]
 
@@ -329,8 +331,9 @@ def test_server_keeps_to_itself(server):
     assert settings["server"]["analytics_enabled"] is False
 
 @needs_prefect
-def test_run_without_a_server_starts_one_for_its_time(small, server, tmp_path):
-    (tmp_path/"outputs"/"prefect").mkdir(parents=True)
+def test_run_without_a_server_starts_one_for_its_time(small, server, first, tmp_path):
+    shutil.copytree(server.outputs/"stages", tmp_path/"outputs"/"stages")
+    (tmp_path/"outputs"/"prefect").mkdir()
     with closing(sqlite3.connect(server.outputs/"prefect"/"prefect.db")) as made, closing(sqlite3.connect(tmp_path/"outputs"/"prefect"/"prefect.db")) as copy:
         made.backup(copy)
     process = command(small, "schedule", "--once", "--data", "sample", "--outputs", tmp_path/"outputs", "--json")
