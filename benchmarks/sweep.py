@@ -2,6 +2,7 @@
 import argparse
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -71,6 +72,12 @@ def expanded(words):
     return [{**run, "audit": run["audit"] == "true", "seed": 42} for run in expand([{name: read_values(text) for name, text in pairs.items()}])]
 
 
+def cpu_below():
+    "CPU seconds of all processes below this one that have ended"
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def memory_of(process):
     "Bytes that a process and all below it hold for themselves"
     total = 0
@@ -104,7 +111,7 @@ def swept(words, jobs, outputs, environment):
     process = subprocess.Popen(command(words, jobs, outputs), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=os.environ | environment)
     peak, over = [0], threading.Event()
     def watch():
-        while not over.wait(0.5): peak[0] = max(peak[0], memory_of(psutil.Process(process.pid)))
+        while not over.wait(2): peak[0] = max(peak[0], memory_of(psutil.Process(process.pid)))
     watcher = threading.Thread(target=watch)
     watcher.start()
     for line in process.stderr:
@@ -144,13 +151,17 @@ def main():
         folder = Path(name)
         for kind in chosen.kernels:
             work = bare(expanded(words), chosen.jobs, folder)
+            before = cpu_below()
             wall, memory = swept(words, chosen.jobs, folder/kind, {"GRADECLASS_KERNELS": kind})
+            cpu, before = cpu_below() - before, cpu_below()
             again = bare(expanded(words), chosen.jobs, folder)
+            bare_cpu = (cpu_below() - before)*runs/(runs + chosen.jobs)
             over = (wall - (work + again)/2)/runs
             early, late = max(memory[runs//8:runs//4 + 2]), max(memory[-runs//4:])
-            measured.append({"kernels": kind, "runs": runs, "wall": wall, "bare": (work + again)/2, "over": over, "peak": max(memory)})
+            measured.append({"kernels": kind, "runs": runs, "wall": wall, "bare": (work + again)/2, "over": over, "peak": max(memory),
+                             "cpu": cpu, "bare_cpu": bare_cpu})
             print(f"{kind}: {measured[-1]}, memory {[round(size/1e6) for size in memory]}", file=sys.stderr, flush=True)
-            found = f"{over:.2f} s ({wall:.0f} s; bare {work:.0f}, {again:.0f} s)"
+            found = f"{over:.2f} s ({wall:.0f} s; bare {work:.0f}, {again:.0f} s); CPU {(cpu - bare_cpu)/runs:.1f} s a run over {bare_cpu/runs:.1f} s"
             grown = f"{early/1e6:.0f} MB, then {late/1e6:.0f} MB"
             rows += [{"bar": f"{kind} kernels: at most 1.0 s a run over the bare work", "found": found, "": verdict(over <= 1.0)},
                      {"bar": f"{kind} kernels: memory does not grow from the tenth run (of 40) to the last", "found": grown, "": verdict(late < 1.15*early)}]

@@ -7,15 +7,15 @@ __all__ = ['TRANSIENT', 'QUIET', 'FlowError', 'require_prefect', 'is_transient',
            'stage_table', 'describe_figures', 'describe_flow', 'log_to_prefect', 'run_stages', 'walk_stages',
            'make_flow', 'check_flow', 'server_settings', 'check_port', 'serve_prefect', 'answers', 'has_profile',
            'configure_prefect', 'run_once', 'check_when', 'read_interval', 'local_zone', 'make_schedule', 'check_name',
-           'stop_runner', 'stop_gently', 'serve_flow']
+           'stop_runner', 'stop_gently', 'end_children', 'serve_flow']
 
-# %% ../nbs/10a_flows.ipynb #014558e0
+# %% ../nbs/10a_flows.ipynb #43c86e28
 import asyncio
 import os
 import re
 import signal
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -342,7 +342,19 @@ def stop_gently(
         stopping.append("told")
     return stop
 
-# %% ../nbs/10a_flows.ipynb #d9b2db50
+# %% ../nbs/10a_flows.ipynb #9d54fd33
+def end_children(
+    seconds:float=10, # How long each may take to end by itself
+)->None:
+    "End every process that this one has begun"
+    import psutil
+    below = psutil.Process().children(recursive=True)
+    for process in below:
+        with suppress(psutil.NoSuchProcess): process.terminate()
+    for process in psutil.wait_procs(below, seconds)[1]:
+        with suppress(psutil.NoSuchProcess): process.kill()
+
+# %% ../nbs/10a_flows.ipynb #be33e8ae
 def serve_flow(
     values:dict,          # What `check_flow` returned
     name:str="scheduled", # Name of the deployment
@@ -360,4 +372,5 @@ def serve_flow(
     runner.handle_sigterm = stop_gently(runner)
     for told in (signal.SIGTERM, signal.SIGINT): signal.signal(told, runner.handle_sigterm)
     print(f"waiting for {when.get('cron') or when.get('every')}; pages at {address.removesuffix('/api')}; Ctrl-C ends this", file=sys.stderr, flush=True)
-    asyncio.run(runner.start())
+    try: asyncio.run(runner.start())
+    finally: end_children()

@@ -32,7 +32,7 @@ from .config import GradeclassError, digest_text
 EXPERIMENT = "gradeclass"
 DEFAULTS = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
             "MLFLOW_UV_AUTO_DETECT": "false", "MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK": "true", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-            "GIT_PYTHON_REFRESH": "quiet"}
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "GIT_PYTHON_REFRESH": "quiet"}
 PATIENCE = 30.0  # Seconds to wait for another process that writes to the same outputs
 
 # %% ../nbs/09_registry.ipynb #3f2d0e56

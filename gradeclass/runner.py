@@ -432,7 +432,7 @@ class Worker:
         on_event:Callable, # Called with each event on the way
     )->None:
         "Execute a stage; a failure is raised"
-        with suppress(OSError):
+        with suppress(OSError, ValueError):
             self.process.stdin.write(json.dumps(asdict(job)) + "\n")
             self.process.stdin.flush()
         for line in self.process.stdout:
@@ -689,6 +689,7 @@ class Pipeline:
             pool.shutdown(wait=False, cancel_futures=True)
             self.close()
             pool.shutdown()
+            remove_leftovers(self.outputs)
 
 # %% ../nbs/10_runner.ipynb #842ee7c6
 @dataclass

@@ -68,6 +68,9 @@ class Settings(BaseSettings):
     kernels: Literal["warm", "ordinary"] = about("how the stages' notebooks get their kernels: forked from one that is ready, or each from nothing",
                                                  "warm or ordinary", "`warm`", default="warm")
     fork_server: str = about("the socket of a running fork server, to use that one", "the path of a socket", "each run starts its own", default="")
+    model: str = about("the bundle that the pages show", "a folder", "the champion, else the newest run's", default="")
+    pages_token: str = about("the token that visitors of the pages need", "a text", "a new one for each start, printed", default="")
+    manage_token: str = about("the token of the page that runs and promotes", "a text", "a new one for each start, printed", default="")
     mlflow_tracking_uri: str = about(
         "where MLflow keeps experiments and models", "an address such as sqlite:///mlflow.db or http://localhost:5000",
         "`mlflow.db` in the outputs folder", default_factory=lambda: f"sqlite:///{find_outputs()/'mlflow.db'}")

@@ -37,7 +37,7 @@ def dask_processes(folder, workers=2):
                                    "--no-nanny", "--no-dashboard", "--local-directory", str(folder), "--name", f"worker{number}"))
         from distributed import Client
         with Client(scheduler_file=str(about), set_as_default=False) as client:
-            client.wait_for_workers(workers, timeout=120)
+            client.wait_for_workers(workers, timeout=300)
             yield Cluster(client.scheduler.address, processes[1:])
     finally:
         for process in reversed(processes):
@@ -45,7 +45,7 @@ def dask_processes(folder, workers=2):
             process.wait()
 
 
-def wait_for(ready, seconds=120):
+def wait_for(ready, seconds=400):
     "Look again and again until something is so"
     end = time.monotonic() + seconds
     while not ready():

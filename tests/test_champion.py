@@ -554,3 +554,41 @@ def test_registration_and_log_are_plain_json(bundles, parts, tmp_path):
     found = register_run(tmp_path, bundles["good"], parts.train, parts.test)
     assert json.loads(json.dumps(found.as_dict(), allow_nan=False))["champion"] == {"before": None, "after": 1}
     for line in Path(registry_folder(tmp_path)/"log.jsonl").read_text().splitlines(): json.loads(line, parse_constant=pytest.fail)
+
+
+# The commands
+
+@pytest.fixture
+def ask(served, monkeypatch, capsys):
+    "Call `gradeclass registry` in this process: exit code, standard output, standard error"
+    from gradeclass.cli import main
+    def call(*words):
+        monkeypatch.setattr(sys, "argv", ["gradeclass", "registry", *words, "--outputs", str(served)])
+        with pytest.raises(SystemExit) as ended: main()
+        return ended.value.code or 0, *capsys.readouterr()
+    return call
+
+
+def test_person_promotes_and_goes_back_and_the_log_names_the_person(served, ask):
+    assert ask("promote", "3", "--why", "the year has begun", "--yes")[:2] == (0, "version 3 serves\n")
+    assert ask("rollback", "--why", "odd lists")[:2] == (0, "version 1 serves again\n")
+    told = json.loads(ask("history", "--json")[1])[-2:]
+    assert [(e["event"], e["version"], e["why"], e["decided_by"]) for e in told] == [
+        ("promote", 3, "the year has begun", champion.user_name()), ("rollback", 1, "odd lists", champion.user_name())]
+    assert {entry["version"]: entry["status"] for entry in json.loads(ask("list", "--json")[1])} == {1: "champion", 2: "", 3: "challenger"}
+
+
+def test_promotion_that_nobody_confirms_is_not_made(served, ask, monkeypatch):
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: False, raising=False)
+    code, _, errors = ask("promote", "2")
+    assert code == 1 and "version 2 will serve instead of version 1: add --yes" in errors and champion_of(served).number == 1
+
+
+def test_reason_with_brackets_is_shown_as_it_was_written(served, ask):
+    promote(served, 2, "Anna", "[red]marks[/red] were mistyped")
+    assert "[red]marks[/red] were mistyped" in ask("history")[1]
+
+
+def test_comparison_without_the_run_says_what_to_do(ask):
+    code, _, errors = ask("compare", "2")
+    assert code == 1 and "the test rows of version 2 are gone with the run that made it: run the pipeline again" in errors

@@ -48,11 +48,14 @@ class Server:
         self.log = (outputs.parent/"server.log").open("w+")
         self.process = subprocess.Popen([sys.executable, "-c", code], env=env, stdout=self.log, stderr=self.log)
         self.base = f"http://127.0.0.1:{given['port']}"
-        self.wait()
+        try: self.wait()
+        except BaseException:
+            self.close()
+            raise
 
     def wait(self):
         "Until it answers"
-        for _ in range(300):
+        for _ in range(1200):
             try: return fetch(f"{self.base}/healthz")
             except OSError: time.sleep(0.1)
             assert self.process.poll() is None, Path(self.log.name).read_text()

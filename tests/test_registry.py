@@ -315,7 +315,7 @@ def test_run_that_was_half_shown_is_shown_whole_and_once(outputs, step):
 def test_process_that_was_begun_ahead_ends_when_nothing_is_to_be_shown(outputs):
     process = registry.start_sync(outputs)
     assert process.communicate(timeout=60) == ("", "") and process.returncode == 0
-    assert not (outputs/"mlflow.db").exists()
+    assert not ask(outputs)[1]
 
 
 def test_two_processes_show_the_same_run_once(outputs):

@@ -109,4 +109,5 @@ def test_readme_lists_the_settings_as_the_code_has_them():
 
 def test_every_variable_that_the_package_reads_is_a_setting():
     read = {name for path in (ROOT/"gradeclass").glob("*.py") for name in re.findall(r"GRADECLASS_[A-Z_]+[A-Z]", path.read_text(encoding="utf-8"))}
-    assert read <= set(VARIABLES)
+    between = {"GRADECLASS_THIN", "GRADECLASS_MANAGE"}  # Set by the pages' server for its own kernels
+    assert read <= set(VARIABLES) | between
