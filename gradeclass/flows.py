@@ -7,11 +7,13 @@ __all__ = ['TRANSIENT', 'QUIET', 'FlowError', 'require_prefect', 'is_transient',
            'stage_table', 'describe_figures', 'describe_flow', 'log_to_prefect', 'run_stages', 'walk_stages',
            'make_flow', 'check_flow', 'server_settings', 'check_port', 'serve_prefect', 'answers', 'has_profile',
            'configure_prefect', 'run_once', 'check_when', 'read_interval', 'local_zone', 'make_schedule', 'check_name',
-           'end_children', 'serve_flow']
+           'stop_runner', 'stop_gently', 'end_children', 'serve_flow']
 
-# %% ../nbs/10a_flows.ipynb #eb45b5f2
+# %% ../nbs/10a_flows.ipynb #43c86e28
+import asyncio
 import os
 import re
+import signal
 import sys
 from contextlib import closing, suppress
 from importlib.util import find_spec
@@ -319,11 +321,32 @@ def check_name(
     if not re.fullmatch(r"[\w .-]{1,100}", name): raise FlowError(f"--name is {name!r}; it needs letters, digits, dots and dashes")
     return name
 
-# %% ../nbs/10a_flows.ipynb #324e71d1
+# %% ../nbs/10a_flows.ipynb #ecff4ba6
+async def stop_runner(
+    runner, # A runner of Prefect
+)->None:
+    "End the flow run that is under way, then the runner; Prefect's own handler of signals leaves the run alone"
+    while not runner.started: await asyncio.sleep(0.05)
+    await runner.astop()
+
+# %% ../nbs/10a_flows.ipynb #3f958bdd
+def stop_gently(
+    runner, # A runner of Prefect
+):          # A handler of signals; the first one counts
+    "Let a signal stop a runner"
+    stopping = []
+    def stop(*signal):
+        try: loop = asyncio.get_running_loop()
+        except RuntimeError: sys.exit(0)
+        if not stopping: loop.call_soon_threadsafe(lambda: stopping.append(loop.create_task(stop_runner(runner))))
+        stopping.append("told")
+    return stop
+
+# %% ../nbs/10a_flows.ipynb #9d54fd33
 def end_children(
     seconds:float=10, # How long each may take to end by itself
 )->None:
-    "End the runs that this process has begun, for Prefect leaves them when it is told to end"
+    "End every process that this one has begun"
     import psutil
     below = psutil.Process().children(recursive=True)
     for process in below:
@@ -331,7 +354,7 @@ def end_children(
     for process in psutil.wait_procs(below, seconds)[1]:
         with suppress(psutil.NoSuchProcess): process.kill()
 
-# %% ../nbs/10a_flows.ipynb #7969b252
+# %% ../nbs/10a_flows.ipynb #be33e8ae
 def serve_flow(
     values:dict,          # What `check_flow` returned
     name:str="scheduled", # Name of the deployment
@@ -343,5 +366,11 @@ def serve_flow(
     address = configure_prefect(Path(values["outputs"]))
     schedule = make_schedule(**when)
     if not address: raise FlowError("a schedule needs Prefect's server: start `gradeclass prefect` in another terminal, or set PREFECT_API_URL")
-    try: make_flow(jobs).serve(name=name, schedule=schedule, parameters=values, tags=["gradeclass"], limit=1, print_starting_message=False)
+    from prefect.runner import Runner
+    runner = Runner(name=name, limit=1)
+    runner.add_flow(make_flow(jobs), name=name, schedule=schedule, parameters=values, tags=["gradeclass"])
+    runner.handle_sigterm = stop_gently(runner)
+    for told in (signal.SIGTERM, signal.SIGINT): signal.signal(told, runner.handle_sigterm)
+    print(f"waiting for {when.get('cron') or when.get('every')}; pages at {address.removesuffix('/api')}; Ctrl-C ends this", file=sys.stderr, flush=True)
+    try: asyncio.run(runner.start())
     finally: end_children()

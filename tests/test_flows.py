@@ -1,10 +1,13 @@
 "Prefect around the stages: a real server, real runs, retries, schedules, and nothing left behind"
 import json
 import os
+import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +23,8 @@ needs_prefect = pytest.mark.skipif(find_spec("prefect") is None, reason="Prefect
 # Small stages, the same in every process: each writes its name; `train` fails as often as the parameter says, `evaluate` on request
 
 STAGES = {"prepare": (), "drift": ("prepare",), "train": ("prepare",), "evaluate": ("prepare", "train")}
-PARAMETERS = {"data": "", "schema": "", "seed": 0, "failures": 0, "mistake": False, "pause": 0.0, "mark": "", "out_folder": ""}
+PARAMETERS = {"data": "", "schema": "", "seed": 0, "out_folder": ""}
+OWN = {"train": {"failures": 0, "pause": 0.0, "mark": ""}, "evaluate": {"mistake": False}}
 SOURCE = {
     "prepare": "",
     "drift": "json.dump({'sentence': 'The students are as before.'}, open(out_folder + '/drift.json', 'w'))",
@@ -49,7 +53,7 @@ if os.environ.get("SMALL_STAGES"):
 
 def write_stage(folder, name, needs):
     "A small stage notebook"
-    given = PARAMETERS | {f"{need}_folder": "" for need in needs}
+    given = PARAMETERS | OWN.get(name, {}) | {f"{need}_folder": "" for need in needs}
     first = nbformat.v4.new_code_cell("\n".join(f"{key} = {value!r}" for key, value in given.items()), metadata={"tags": ["parameters"]})
     work = f"import json\nopen(out_folder + '/name.txt', 'w').write('{name} ' + str(seed))\n{SOURCE[name]}"
     notebook = nbformat.v4.new_notebook(cells=[first, nbformat.v4.new_code_cell(work)])
@@ -76,11 +80,12 @@ def wait_for(look, seconds, what):
         time.sleep(0.2)
     raise AssertionError(f"no {what} within {seconds} s")
 
-def end(process, seconds=40):
+def end(process, seconds=60):
     "SIGTERM to a process that we started, and to nothing else; returns what was below it"
-    below = psutil.Process(process.pid).children(recursive=True)
+    below = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
     process.terminate()
-    process.wait(seconds)
+    try: process.wait(seconds)
+    finally: process.kill()
     return below
 
 class Api:
@@ -95,7 +100,7 @@ class Api:
     def settled(self, flow_run, names):
         "Task runs, once the server has heard how each of them ended: it hears that by events, a little later"
         done = lambda found: set(found) == set(names) and all(run["state_type"] in ("COMPLETED", "FAILED", "PENDING") for run in found.values())
-        return wait_for(lambda: (found := self.tasks(flow_run)) and done(found) and found, 20, "end of the task runs")
+        return wait_for(lambda: (found := self.tasks(flow_run)) and done(found) and found, 60, "end of the task runs")
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
@@ -121,17 +126,18 @@ def server(small, tmp_path_factory):
         process = subprocess.Popen([sys.executable, "-c", "from gradeclass.cli import main; main()", "prefect", "--port", str(port), "--outputs", outputs],
                                    env=small, stdout=log, stderr=subprocess.STDOUT)
     address = f"http://127.0.0.1:{port}/api"
-    wait_for(lambda: flows.answers(address) or process.poll() is not None, 90, "server")
-    assert process.poll() is None, (outputs/"server.log").read_text()
-    yield SimpleNamespace(address=address, outputs=outputs, api=Api(address), pid=process.pid, port=port)
-    below = end(process)
+    try:
+        wait_for(lambda: flows.answers(address) or process.poll() is not None, 240, "server")
+        assert process.poll() is None, (outputs/"server.log").read_text()
+        yield SimpleNamespace(address=address, outputs=outputs, api=Api(address), pid=process.pid, port=port)
+    finally: below = end(process)
     assert not still_running(below)
 
-def once(small, server, *words, name="quick", **more):
+def once(small, server, *words, **more):
     "`gradeclass schedule --once` at the server; returns exit code, printed result and what it said"
-    process = command(small, "schedule", "--once", "--data", "sample", "--outputs", server.outputs/name, "--json", "--retry-delay", "0", *words,
+    process = command(small, "schedule", "--once", "--data", "sample", "--outputs", server.outputs, "--json", "--retry-delay", "0", *words,
                       PREFECT_API_URL=server.address, **more)
-    out, err = process.communicate(timeout=90)
+    out, err = process.communicate(timeout=240)
     return process.returncode, json.loads(out) if out.strip() else None, err
 
 def run_directly(small, outputs):
@@ -185,14 +191,14 @@ MISTAKES = {
 def test_mistakes_are_refused_with_one_sentence_before_anything_is_scheduled(small, tmp_path):
     begun = {name: command(small, "schedule", "--data", "sample", "--outputs", tmp_path/"outputs", *words) for name, (words, _) in MISTAKES.items()}
     for name, process in begun.items():
-        said = process.communicate(timeout=60)[1]
+        said = process.communicate(timeout=120)[1]
         assert process.returncode == 1 and said.startswith(f"gradeclass: {MISTAKES[name][1]}") and said.count("\n") == 1, (name, said)
     assert not (tmp_path/"outputs"/"stages").exists()
 
 @needs_prefect
 def test_server_that_does_not_answer_is_one_sentence(small, tmp_path):
     process = command(small, "schedule", "--once", "--data", "sample", "--outputs", tmp_path/"outputs", PREFECT_API_URL="http://127.0.0.1:9/api")
-    said = process.communicate(timeout=60)[1]
+    said = process.communicate(timeout=120)[1]
     assert process.returncode == 1
     assert said == "gradeclass: no Prefect server answers at http://127.0.0.1:9/api: start `gradeclass prefect`, or change PREFECT_API_URL\n"
 
@@ -245,7 +251,7 @@ def test_second_run_finds_every_stage_cached(small, server, first):
 
 @needs_prefect
 def test_stage_that_fails_once_is_tried_again(small, server, tmp_path):
-    code, made, said = once(small, server, "-p", "failures=1", "-p", f"mark={tmp_path/'mark'}", name="again")
+    code, made, said = once(small, server, "-p", "failures=1", "-p", f"mark={tmp_path/'mark'}")
     assert code == 0, said
     flow = server.api.runs()[0]
     tasks = server.api.settled(flow, STAGES)
@@ -254,7 +260,7 @@ def test_stage_that_fails_once_is_tried_again(small, server, tmp_path):
 
 @needs_prefect
 def test_stage_that_keeps_failing_ends_the_run_as_failed_with_its_sentence(small, server, tmp_path):
-    code, made, said = once(small, server, "-p", "failures=9", "-p", f"mark={tmp_path/'mark'}", "--retries", "1", name="again")
+    code, made, said = once(small, server, "-p", "failures=9", "-p", f"mark={tmp_path/'mark'}", "--retries", "1")
     sentence = said.strip().splitlines()[-1].removeprefix("gradeclass: ")
     assert code == 1 and sentence.startswith("stage train failed in cell 2: RuntimeError: the disk hiccups (executed notebook: ")
     flow = server.api.runs()[0]
@@ -276,36 +282,41 @@ def test_mistake_of_a_person_is_not_tried_again(small, server):
 @needs_prefect
 def test_cron_schedule_is_found_at_the_server_and_paused_at_the_end(small, server):
     process = command(small, "schedule", "--cron", "0 6 * * 1", "--timezone", "Europe/Oslo", "--name", "mondays", "--data", "sample", "-p", "seed=7",
-                      "--outputs", server.outputs/"quick", PREFECT_API_URL=server.address)
-    serving = lambda: [found for found in server.api.post("deployments/filter", deployments={"name": {"any_": ["mondays"]}}) if found["status"] == "READY"]
-    try: made, = wait_for(serving, 60, "deployment that is served")
+                      "--outputs", server.outputs, PREFECT_API_URL=server.address)
+    find = lambda: server.api.post("deployments/filter", deployments={"name": {"any_": ["mondays"]}})
+    try:
+        made, = wait_for(find, 120, "deployment")
+        told = next(line for line in process.stderr if "waiting for" in line)
+        time.sleep(1)
     finally: below = end(process)
+    assert told == f"waiting for 0 6 * * 1; pages at {server.address.removesuffix('/api')}; Ctrl-C ends this\n" and process.returncode == 0
     schedule, = made["schedules"]
     assert schedule["active"] and schedule["schedule"] == {"cron": "0 6 * * 1", "timezone": "Europe/Oslo", "day_or": True}
-    assert made["parameters"]["parameters"] == {"seed": 7} and made["parameters"]["outputs"] == str(server.outputs/"quick")
+    assert made["parameters"]["parameters"] == {"seed": 7} and made["parameters"]["outputs"] == str(server.outputs)
     assert not still_running(below)
-    assert wait_for(lambda: [found for found in server.api.post("deployments/filter", deployments={"name": {"any_": ["mondays"]}}) if found["paused"]],
-                    30, "paused deployment")
+    assert find()[0]["paused"]
 
 @needs_prefect
 def test_scheduled_run_is_picked_up_and_ends_with_its_process(small, server, tmp_path):
     process = command(small, "schedule", "--every", "5s", "--name", "often", "--data", "sample", "-p", "pause=120", "-p", f"mark={tmp_path/'mark'}",
-                      "--outputs", server.outputs/"quick", PREFECT_API_URL=server.address)
+                      "--outputs", server.outputs)
     below = []
     try:
-        wait_for((tmp_path/"mark.pid").exists, 120, "scheduled run")
+        wait_for(lambda: (tmp_path/"mark.pid").exists() or process.poll() is not None, 180, "scheduled run")
+        assert process.poll() is None, process.stderr.read()
         below = psutil.Process(process.pid).children(recursive=True)
         kernel = int((tmp_path/"mark.pid").read_text())
         flow = server.api.runs(deployments={"name": {"any_": ["often"]}}, flow_runs={"state": {"type": {"any_": ["RUNNING"]}}})[0]
         assert flow["auto_scheduled"] and kernel in {child.pid for child in below}
-    finally: end(process, 100)
-    assert not still_running(below)
+    finally: end(process)
+    assert not still_running(below) and process.returncode == 0
+    assert server.api.post("flow_runs/filter", flow_runs={"id": {"any_": [flow["id"]]}})[0]["state_type"] == "CANCELLED"
 
 @needs_prefect
 def test_address_of_the_server_is_noted_and_its_port_refused(small, server):
     assert json.loads((server.outputs/"prefect"/"server.json").read_text())["address"] == server.address
     process = command(small, "prefect", "--port", server.port, "--outputs", server.outputs)
-    said = process.communicate(timeout=30)[1]
+    said = process.communicate(timeout=120)[1]
     assert process.returncode == 1 and said == f"gradeclass: port {server.port} is taken or not allowed: choose another with --port\n"
 
 @needs_prefect
@@ -320,8 +331,14 @@ def test_server_keeps_to_itself(server):
     assert settings["server"]["analytics_enabled"] is False
 
 @needs_prefect
-def test_run_without_a_server_starts_one_for_its_time(small, tmp_path):
+def test_run_without_a_server_starts_one_for_its_time(small, server, first, tmp_path):
+    shutil.copytree(server.outputs/"stages", tmp_path/"outputs"/"stages")
+    (tmp_path/"outputs"/"prefect").mkdir()
+    with closing(sqlite3.connect(server.outputs/"prefect"/"prefect.db")) as made, closing(sqlite3.connect(tmp_path/"outputs"/"prefect"/"prefect.db")) as copy:
+        made.backup(copy)
     process = command(small, "schedule", "--once", "--data", "sample", "--outputs", tmp_path/"outputs", "--json")
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=240)
     assert process.returncode == 0, err
-    assert len(json.loads(out)["stages"]) == len(STAGES) and (tmp_path/"outputs"/"prefect"/"prefect.db").is_file()
+    assert len(json.loads(out)["stages"]) == len(STAGES) and "Starting temporary server" in err
+    with closing(sqlite3.connect(tmp_path/"outputs"/"prefect"/"prefect.db")) as made:
+        assert made.execute("select state_type from flow_run order by created desc").fetchone() == ("COMPLETED",)
