@@ -1031,7 +1031,7 @@ def gauges(
             "suspended": ("1 while a person has stopped the service", int(service.suspension is not None)),
             "models": ("Models that answer", len(service.lanes))}
 
-# %% ../nbs/12_service.ipynb #97bca5e0
+# %% ../nbs/12_service.ipynb #f0cdd997
 def describe(
     app:FastAPI,     # The application
     service:Service, # The service
@@ -1040,6 +1040,13 @@ def describe(
     document = get_openapi(title="gradeclass", version=app.version, description=app.description, routes=app.routes)
     shapes = document["components"]["schemas"]
     for name, lane in service.lanes.items(): shapes[f"Student_{name}"] = student_schema(lane.served.schema)
+    ordered = shapes.setdefault("OrderedStudent", OrderedStudent.model_json_schema())["properties"]["features"]
+    widths = sorted({len(lane.served.reader.columns) for lane in service.lanes.values()})
+    if widths: ordered |= {"minItems": widths[0], "maxItems": widths[-1]}
+    for verbs in document["paths"].values():
+        for about in verbs.values():
+            for item in about.get("parameters", []):
+                if item["name"] == "name": item["schema"] = {"type": "string", "enum": list(service.places)}
     for path, verbs in document["paths"].items():
         if not path.endswith(("/predict", "/predict/batch")) or path == "/api/predict" or "post" not in verbs: continue
         names = [service.default] if path.startswith("/predict") else list(service.lanes)
@@ -1051,7 +1058,7 @@ def describe(
         verbs["post"]["requestBody"] = {"required": True, "content": {"application/json": content}}
     return document
 
-# %% ../nbs/12_service.ipynb #1e7c1ce6
+# %% ../nbs/12_service.ipynb #8a2a0ffe
 TABLES_IN = {"text/csv": {"schema": {"type": "string"}}, "application/vnd.apache.parquet": {"schema": {"type": "string", "format": "binary"}}}
 REASONS = {"parameters": [{"name": "reasons", "in": "query", "required": False, "schema": {"type": "string", "enum": ["true", "false"]},
                            "description": "true: say also what counted most"}]}
@@ -1099,7 +1106,7 @@ def add_predicting(
         "As `/predict/file`, for one of several models."
         return await answer_upload(service, request, name)
 
-    ordered = {"requestBody": {"required": True, "content": {"application/json": {"schema": OrderedStudent.model_json_schema()}}}}
+    ordered = {"requestBody": {"required": True, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/OrderedStudent"}}}}}
 
     @app.post("/api/predict", summary="Predict a student whose values come without names", responses={200: {"model": OrderedPrediction}, **refusals()},
               openapi_extra=ordered)
@@ -1183,7 +1190,7 @@ def add_following_up(
         "Predictions, outcomes and overrides."
         return reply_json({"deleted": forget_student(service.log, student)})
 
-# %% ../nbs/12_service.ipynb #2313026f
+# %% ../nbs/12_service.ipynb #77e28fb2
 def add_operating(
     app:FastAPI,     # The application
     service:Service, # The service
@@ -1209,7 +1216,9 @@ def add_operating(
         "Until a person resumes; a restart does not resume."
         return reply_json(order_to_stop(service, order))
 
-    @app.post("/resume", summary="Answer again", responses=refusals())
+    nothing = {"requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object", "maxProperties": 0}, "example": {}}}}}
+
+    @app.post("/resume", summary="Answer again", responses=refusals(), openapi_extra=nothing)
     def post_resume()->dict:
         "Takes an empty object."
         return reply_json(order_to_resume(service))
