@@ -4,15 +4,15 @@
 
 # %% auto #0
 __all__ = ['HTTP_WORDS', 'EDGES', 'SLOW', 'SLOW_MODELS', 'JSON', 'CSV', 'PARQUET', 'REQUEST_ID', 'SAFE', 'PAGE_POLICY',
-           'HOST_PORT', 'OPEN', 'KEPT', 'OPERATE', 'LINGER_BYTES', 'LINGER_SECONDS', 'MEANS', 'FILES', 'MEDIA',
-           'TABLES_IN', 'REASONS', 'FORMAT', 'serve_variable', 'ServeSource', 'ServiceSettings', 'ServiceError',
-           'load_service_settings', 'model_places', 'is_loopback', 'Refusal', 'as_refusal', 'field_problems', 'Counts',
-           'prometheus_text', 'AccessLog', 'Lane', 'Caller', 'Service', 'too_long', 'read_body', 'limited', 'whole',
-           'finish', 'wants_reasons', 'find_reasons', 'with_reasons', 'reply_json', 'refusals', 'answer_one',
-           'answer_many', 'answer_upload', 'keep_upload', 'send_pieces', 'answer_ordered', 'read_grade', 'about_model',
-           'order_to_stop', 'order_to_resume', 'readiness', 'gauges', 'describe', 'add_predicting', 'add_describing',
-           'add_following_up', 'add_operating', 'make_app', 'refuse_politely', 'allow_origins', 'check_exposure',
-           'app_from_environment', 'prepare_process', 'serve']
+           'HOST_PORT', 'OPEN', 'BREATH', 'KEPT', 'OPERATE', 'LINGER_BYTES', 'LINGER_SECONDS', 'MEANS', 'FILES',
+           'MEDIA', 'TABLES_IN', 'REASONS', 'FORMAT', 'serve_variable', 'ServeSource', 'ServiceSettings',
+           'ServiceError', 'load_service_settings', 'model_places', 'is_loopback', 'Refusal', 'as_refusal',
+           'field_problems', 'Counts', 'prometheus_text', 'AccessLog', 'Lane', 'Caller', 'Service', 'too_long',
+           'read_body', 'limited', 'whole', 'finish', 'wants_reasons', 'find_reasons', 'with_reasons', 'reply_json',
+           'refusals', 'answer_one', 'answer_many', 'answer_upload', 'keep_upload', 'send_pieces', 'answer_ordered',
+           'read_grade', 'about_model', 'order_to_stop', 'order_to_resume', 'readiness', 'gauges', 'describe',
+           'add_predicting', 'add_describing', 'add_following_up', 'add_operating', 'make_app', 'refuse_politely',
+           'allow_origins', 'check_exposure', 'app_from_environment', 'prepare_process', 'serve']
 
 # %% ../nbs/12_service.ipynb #b810c3cd
 import asyncio
@@ -76,7 +76,7 @@ class ServeSource(HomeSource):
         "The text that is set, or None"
         return setting(serve_variable(field_name)), field_name, False
 
-# %% ../nbs/12_service.ipynb #60b5c89a
+# %% ../nbs/12_service.ipynb #e80a09cd
 class ServiceSettings(BaseSettings):
     "What can be set about the service; the environment variable has GRADECLASS_SERVE_ in front"
     models: str = Field("", description="Bundles to serve, as [NAME=]FOLDER with blanks between; the first is the default. Empty: outputs/champion")
@@ -86,6 +86,7 @@ class ServiceSettings(BaseSettings):
     log_url: str = Field("", description="Database of the prediction log. Empty: outputs/predictions.db")
     log_capacity: int = Field(50_000, ge=1_000, description="Predictions that may wait to be written; above that, requests are refused")
     log_days: int = Field(365, ge=180, description="Days that the log is kept")
+    log_salt: str = Field("", description="Secret that student numbers are hashed with, for services that share one log. Empty: a file beside the log")
     keys: str = Field("", description="File of keys. Empty: outputs/keys.json")
     rate: float = Field(0, ge=0, description="Requests a second for each key; 0: no limit")
     max_body: int = Field(65_536, ge=1_024, description="Bytes of a request about one student")
@@ -424,13 +425,14 @@ class Caller:
     ):
         self.id, self.key, self.began = request_id, key, time.perf_counter()
 
-# %% ../nbs/12_service.ipynb #660a53cc
+# %% ../nbs/12_service.ipynb #a2b846b2
 JSON, CSV, PARQUET = b"application/json", b"text/csv", b"application/vnd.apache.parquet"
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 SAFE = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"), (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")]
 PAGE_POLICY = b"default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
 HOST_PORT = re.compile(rb":\d+$")
 OPEN = {"/health", "/ready", "/docs", "/openapi.json"}
+BREATH = 0.02 # Seconds that a request waits where the log is behind, before requests have to be refused
 KEPT = 4 # Models that are kept loaded, so that going back to one is quick
 OPERATE = ("/suspend", "/resume", "/metrics", "/predictions/", "/students/")
 
@@ -457,7 +459,7 @@ class Service:
         settings = self.settings
         self.loop = asyncio.get_running_loop()
         chores = self.access.drain, self.counts.share
-        self.log = PredictionLog(settings.log_url or default_log_url(), settings.log_capacity, settings.log_days, chores).start()
+        self.log = PredictionLog(settings.log_url or default_log_url(), settings.log_capacity, settings.log_days, chores, settings.log_salt).start()
         for name, place in self.places.items():
             if (place/"bundle.json").is_file(): self.take(self.load(name, place))
             else: self.refused[name] = "there is no model yet: make one with `gradeclass run`"
@@ -648,6 +650,7 @@ class Service:
             body = await read_body(receive, self.settings.max_body)
             lane = self.lane(name)
             student = lane.served.reader.read(read_object(body))
+            if self.log.is_behind(): await asyncio.sleep(BREATH)
             reply = await lane.ask(student)
             if scope["query_string"] and wants_reasons(scope["query_string"]): reply = await with_reasons(lane.served, student, reply)
         except Exception as error:
