@@ -20,7 +20,7 @@ class Patience(NamedTuple):
     files: str = "/file"       # Ending of the paths that take files
     farewell: float = 0.25     # Seconds in which a connection that is to be closed still answers
 
-# %% ../nbs/11d_guard.ipynb #f423d292
+# %% ../nbs/11d_guard.ipynb #dfa701c2
 class GuardedProtocol(HttpToolsProtocol):
     "A connection with limits"
     patience = Patience()
@@ -34,6 +34,7 @@ class GuardedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self.begun = self.heard = self.loop.time()
         self.in_header, self.header_bytes, self.leaving, self.stuck = True, 0, False, None
+        self.direct = getattr(self.app, "direct", None)
         GuardedProtocol.everyone = self.connections
         if GuardedProtocol.watched is not self.loop:
             GuardedProtocol.watched = self.loop
@@ -58,13 +59,23 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_headers_complete(self)->None:
         "Its header is whole"
         self.in_header, self.header_bytes = False, 0
-        super().on_headers_complete()
+        cycle = self.direct(self) if self.direct is not None and self.is_free() else None
+        if cycle is None: super().on_headers_complete()
+        else: self.cycle = cycle
         if self.leaving: self.cycle.keep_alive = False
 
     def on_message_complete(self)->None:
         "It is whole"
         self.begun, self.in_header = None, self.cycle.response_complete
         super().on_message_complete()
+        ready = getattr(self.cycle, "ready", None)
+        if ready is not None: ready()
+
+    def is_free(self)->bool: # Whether an answer may be written at once
+        "Whether nothing is under way here, and the request is an ordinary one"
+        idle = self.cycle is None or self.cycle.response_complete
+        ordinary = self.parser.get_http_version() == "1.1" and self.parser.should_keep_alive() and not self.expect_100_continue
+        return idle and ordinary and not self.flow.write_paused and len(self.connections) < (self.limit_concurrency or 1e9)
 
     def on_response_complete(self)->None:
         "It is answered"

@@ -4,17 +4,17 @@
 
 # %% auto #0
 __all__ = ['HTTP_WORDS', 'EDGES', 'SLOW', 'SLOW_MODELS', 'JSON', 'CSV', 'PARQUET', 'REQUEST_ID', 'SAFE', 'PAGE_POLICY',
-           'HOST_PORT', 'OPEN', 'BREATH', 'KEPT', 'OPERATE', 'LINGER_BYTES', 'LINGER_SECONDS', 'MEANS', 'FILES',
-           'MEDIA', 'TABLES_IN', 'REASONS', 'FORMAT', 'serve_variable', 'ServeSource', 'ServiceSettings',
+           'HOST_PORT', 'OPEN', 'BREATH', 'KEPT', 'OPERATE', 'QUIET', 'HEAD', 'LINGER_BYTES', 'LINGER_SECONDS', 'MEANS',
+           'FILES', 'MEDIA', 'TABLES_IN', 'REASONS', 'FORMAT', 'serve_variable', 'ServeSource', 'ServiceSettings',
            'ServiceError', 'load_service_settings', 'model_places', 'is_loopback', 'Refusal', 'as_refusal',
-           'field_problems', 'Counts', 'prometheus_text', 'AccessLog', 'Lane', 'Caller', 'Service', 'too_long',
-           'read_body', 'limited', 'whole', 'finish', 'wants_reasons', 'find_reasons', 'with_reasons', 'reply_json',
-           'refusals', 'answer_one', 'answer_many', 'answer_upload', 'keep_upload', 'send_pieces', 'answer_ordered',
-           'read_grade', 'about_model', 'order_to_stop', 'order_to_resume', 'readiness', 'gauges', 'describe',
-           'add_predicting', 'add_describing', 'add_following_up', 'add_operating', 'make_app', 'refuse_politely',
-           'allow_origins', 'check_exposure', 'app_from_environment', 'prepare_process', 'serve']
+           'field_problems', 'Counts', 'prometheus_text', 'AccessLog', 'Lane', 'Caller', 'Service', 'Quiet', 'Direct',
+           'too_long', 'read_body', 'limited', 'whole', 'finish', 'wants_reasons', 'find_reasons', 'with_reasons',
+           'reply_json', 'refusals', 'answer_one', 'answer_many', 'answer_upload', 'keep_upload', 'send_pieces',
+           'answer_ordered', 'read_grade', 'about_model', 'order_to_stop', 'order_to_resume', 'readiness', 'gauges',
+           'describe', 'add_predicting', 'add_describing', 'add_following_up', 'add_operating', 'make_app',
+           'refuse_politely', 'allow_origins', 'check_exposure', 'app_from_environment', 'prepare_process', 'serve']
 
-# %% ../nbs/12_service.ipynb #b810c3cd
+# %% ../nbs/12_service.ipynb #9267ee6f
 import asyncio
 import ipaddress
 import json
@@ -45,6 +45,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from .config import GradeclassError, find_outputs, setting, whole_file
 from .contract import (Deleted, Kept, OrderedPrediction, OrderedStudent, Outcome, Override, Prediction, Predictions, Refused, Suspend,
@@ -321,7 +322,7 @@ class AccessLog:
         self.stream.write(b"\n".join([*lines, b""]).decode())
         self.stream.flush()
 
-# %% ../nbs/12_service.ipynb #96b6507b
+# %% ../nbs/12_service.ipynb #9b758f2c
 SLOW = 0.005 # Seconds for 30 students from which on a model answers in a thread
 SLOW_MODELS = ThreadPoolExecutor(1, "slow model")
 
@@ -345,11 +346,19 @@ class Lane:
     )->asyncio.Future:   # Holds the answer as JSON
         "Ask about one student; the answer comes when the loop comes round"
         future = self.loop.create_future()
-        self.waiting.append((student, future))
+        self.join(student, future)
+        return future
+
+    def join(
+        self,
+        student:Student, # Who
+        waiter,          # Takes the answer or an error: a future, or what behaves like one
+    )->None:
+        "Wait for the next step"
+        self.waiting.append((student, waiter))
         if not self.due:
             self.due = True
             self.loop.call_soon(self.step)
-        return future
 
     def step(self)->None:
         "Answer those who wait"
@@ -425,7 +434,7 @@ class Caller:
     ):
         self.id, self.key, self.began = request_id, key, time.perf_counter()
 
-# %% ../nbs/12_service.ipynb #a2b846b2
+# %% ../nbs/12_service.ipynb #5542d913
 JSON, CSV, PARQUET = b"application/json", b"text/csv", b"application/vnd.apache.parquet"
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 SAFE = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"), (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")]
@@ -453,6 +462,7 @@ class Service:
         self.seen, self.stamps, self.kept, self.files = {}, {}, {}, 0
         self.suspended_file = find_outputs()/"suspended.json"
         self.hot = {"/predict": self.default} | {f"/models/{name}/predict": name for name in self.places}
+        self.urls = {path.encode(): name for path, name in self.hot.items()}
 
     def start(self)->None:
         "Open the log, load the models, begin to look for news"
@@ -636,6 +646,17 @@ class Service:
         if name is not None and scope["method"] == "POST": return await self.predict_hot(scope, receive, send, name)
         await self.other(scope, receive, send)
 
+    def direct(
+        self,
+        connection, # `GuardedProtocol`, the header of a request read
+    ):              # Takes the body and answers; None: the request goes the usual way
+        "Take a request about one student straight from the connection"
+        name = self.urls.get(connection.url)
+        if name is None or connection.parser.get_method() != b"POST": return None
+        length = next((value for header, value in connection.headers if header == b"content-length"), b"")
+        if not length.isdigit() or int(length) > self.settings.max_body: return None
+        return Direct(self, connection, name)
+
     async def predict_hot(
         self,
         scope:dict,       # ASGI
@@ -717,6 +738,79 @@ class Service:
         finally:
             route = getattr(scope.get("route"), "path", "unknown")
             self.note(scope["gradeclass"], scope["method"] if len(scope["method"]) < 10 else "?", route, status)
+
+# %% ../nbs/12_service.ipynb #a2f1f8bc
+class Quiet:
+    "Stands where uvicorn has an event that nobody waits for here"
+    def set(self)->None:
+        "Nothing"
+
+QUIET = Quiet()
+HEAD = b"content-type: application/json\r\n" + b"".join(b"%b: %b\r\n" % pair for pair in SAFE)
+
+class Direct:
+    "A request about one student, answered by the connection itself"
+    __slots__ = ("service", "connection", "scope", "name", "path", "body", "more_body", "message_event", "disconnected", "keep_alive",
+                 "response_started", "response_complete")
+    def __init__(
+        self,
+        service:Service, # The service
+        connection,      # `GuardedProtocol`
+        name:str,        # Name of the model
+    ):
+        self.service, self.connection, self.scope, self.name, self.path = service, connection, connection.scope, name, connection.url.decode()
+        self.body, self.more_body, self.message_event = bytearray(), True, QUIET
+        self.disconnected = self.response_started = self.response_complete = False
+        self.keep_alive = True
+
+    def ready(self)->None:
+        "The body is whole: ask"
+        service = self.service
+        try:
+            service.admit(self.scope, "predict", (JSON,), service.settings.max_body)
+            lane = service.lane(self.name)
+            student = lane.served.reader.read(read_object(bytes(self.body)))
+            if service.log.is_behind(): service.loop.call_later(BREATH, lane.join, student, self)
+            else: lane.join(student, self)
+        except Exception as error: self.set_exception(error)
+
+    def done(self)->bool: # Whether there is an answer
+        "As a future"
+        return self.response_complete
+
+    def set_result(
+        self,
+        reply:bytes, # JSON
+    )->None:
+        "Answer"
+        self.write(200, reply, b"")
+
+    def set_exception(
+        self,
+        error:Exception, # What went wrong
+    )->None:
+        "Refuse"
+        refusal = as_refusal(error)
+        more = b"".join(b"%b: %b\r\n" % (name.encode(), value.encode()) for name, value in refusal.headers.items())
+        self.write(refusal.status, refusal.body(self.scope["gradeclass"].id), more)
+
+    def write(
+        self,
+        status:int,  # HTTP status
+        reply:bytes, # JSON
+        more:bytes,  # More headers
+    )->None:
+        "Send an answer and make room for the next request"
+        connection, caller = self.connection, self.scope["gradeclass"]
+        self.response_started = self.response_complete = True
+        self.service.note(caller, "POST", self.path, status)
+        if self.disconnected: return
+        usual = b"".join(b"%b: %b\r\n" % pair for pair in connection.server_state.default_headers)
+        if not self.keep_alive: more += b"connection: close\r\n"
+        connection.transport.write(b"%b%b%b%bx-request-id: %b\r\ncontent-length: %d\r\n\r\n%b" % (
+            STATUS_LINE[status], usual, HEAD, more, caller.id.encode(), len(reply), reply))
+        if not self.keep_alive: connection.transport.close()
+        connection.on_response_complete()
 
 # %% ../nbs/12_service.ipynb #1567d11c
 def too_long(
@@ -1298,7 +1392,7 @@ def prepare_process()->None:
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
 
-# %% ../nbs/12_service.ipynb #746bedd7
+# %% ../nbs/12_service.ipynb #6d3c8493
 def serve(
     settings:ServiceSettings, # What can be set
 )->None:
@@ -1308,7 +1402,7 @@ def serve(
     check_exposure(settings)
     model_places(settings.models)
     common = {"host": settings.host, "port": settings.port, "http": GuardedProtocol, "ws": "none", "access_log": False, "server_header": False,
-              "log_level": "warning",
+              "proxy_headers": False, "log_level": "warning",
               "timeout_keep_alive": 30, "timeout_graceful_shutdown": 60, "limit_concurrency": settings.connections, "backlog": 2048,
               "loop": "uvloop" if sys.platform != "win32" else "asyncio", "h11_max_incomplete_event_size": 32_768}
     if settings.workers == 1:

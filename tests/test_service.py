@@ -60,7 +60,8 @@ def running_here(outputs, *models, settings=None, ready="/ready"):
         patch.setenv("GRADECLASS_OUTPUTS", str(outputs))
         app = make_app(ServiceSettings(**{"models": " ".join(map(str, models)), "access_log": False, **(settings or {})}))
         listening = socket.create_server(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(app, http=GuardedProtocol, loop="uvloop", ws="none", log_level="error", access_log=False, server_header=False))
+        server = uvicorn.Server(uvicorn.Config(app, http=GuardedProtocol, loop="uvloop", ws="none", log_level="error", access_log=False,
+                                               server_header=False, proxy_headers=False))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         try:
@@ -194,6 +195,35 @@ def test_gathered_answers_equal_lone_ones(client):
         async with httpx.AsyncClient(base_url=client.base_url, timeout=30) as many:
             return await asyncio.gather(*(many.post("/predict", json=one) for one in sent))
     assert [reply.json()["at_risk"] for reply in asyncio.run(together())] == pytest.approx(alone, abs=1e-12)
+
+
+def test_the_short_way_and_the_long_way_say_the_same(client):
+    "A query sends the same request by way of the framework"
+    for content in (json.dumps(OLD_STUDENT).encode(), b'{"Absences": 99}', b"{", b""):
+        headers = {"content-type": "application/json", "x-request-id": "same"}
+        short, long = (client.post(path, content=content, headers=headers) for path in ("/predict", "/predict?reasons=false"))
+        assert short.status_code == long.status_code
+        assert {name: value for name, value in short.headers.items() if name not in ("date", "content-length")} == {
+            name: value for name, value in long.headers.items() if name not in ("date", "content-length")}
+        assert {**short.json(), "prediction_id": 0} == {**long.json(), "prediction_id": 0}
+
+
+def test_requests_on_one_connection_are_answered_in_their_order(client):
+    "Pipelined requests of both kinds, some of them in two pieces"
+    def request(path, body, method=b"POST"):
+        return b"%b %b HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (method, path, len(body), body)
+    sent = [request(b"/predict", b'{"Absences": %d}' % days) for days in (1, 12, 29)]
+    sent = [sent[0], request(b"/health", b"", b"GET"), sent[1], request(b"/predict?reasons=false", b'{"Absences": 12}'), sent[2], request(b"/predict", b"[")]
+    with socket.create_connection((client.base_url.host, client.base_url.port), timeout=20) as connection:
+        whole = b"".join(sent)
+        connection.sendall(whole[:-200])
+        time.sleep(0.2)
+        connection.sendall(whole[-200:])
+        heard = b""
+        while heard.count(b"HTTP/1.1 ") < 6 or not heard.endswith(b"}"): heard += connection.recv(65_536)
+    bodies = [json.loads(part.split(b"\r\n\r\n", 1)[1]) for part in heard.split(b"HTTP/1.1 ")[1:]]
+    alone = [client.post("/predict", json={"Absences": days}).json()["probabilities"] for days in (1, 12, 29)]
+    assert [body.get("probabilities", body.get("alive", body.get("error"))) for body in bodies] == [alone[0], True, alone[1], alone[1], alone[2], "invalid_input"]
 
 
 # ---- refusals
