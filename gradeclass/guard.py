@@ -20,7 +20,7 @@ class Patience(NamedTuple):
     files: str = "/file"       # Ending of the paths that take files
     farewell: float = 0.25     # Seconds in which a connection that is to be closed still answers
 
-# %% ../nbs/11d_guard.ipynb #dfa701c2
+# %% ../nbs/11d_guard.ipynb #d080d6f1
 class GuardedProtocol(HttpToolsProtocol):
     "A connection with limits"
     patience = Patience()
@@ -110,7 +110,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.begun is None or self.transport.is_closing(): return False
         if self.in_header: return now - self.begun > self.patience.header
         if self.flow.read_paused: return False
-        if self.scope["path"].endswith(self.patience.files): return now - self.heard > self.patience.silence
+        if self.scope.get("path", "").endswith(self.patience.files): return now - self.heard > self.patience.silence
         return now - self.begun > self.patience.body
 
     def shutdown(self)->None:
@@ -124,13 +124,13 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.cycle is None or self.cycle.response_complete: self.transport.close()
         else: self.cycle.keep_alive = False
 
-# %% ../nbs/11d_guard.ipynb #c5297f2d
+# %% ../nbs/11d_guard.ipynb #69b98928
 def look_around(
     loop, # The event loop
 )->None:
     "Close the connections that have been too slow, and look again in a second"
+    loop.call_later(1.0, look_around, loop)
     for connection in list(GuardedProtocol.everyone):
         if isinstance(connection, GuardedProtocol) and connection.overdue(loop.time()):
             if connection.stuck is not None: connection.transport.abort()
             else: connection.refuse(b"408 Request Timeout")
-    loop.call_later(1.0, look_around, loop)

@@ -1392,7 +1392,7 @@ def prepare_process()->None:
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
 
-# %% ../nbs/12_service.ipynb #6d3c8493
+# %% ../nbs/12_service.ipynb #fe96f700
 def serve(
     settings:ServiceSettings, # What can be set
 )->None:
@@ -1402,7 +1402,7 @@ def serve(
     check_exposure(settings)
     model_places(settings.models)
     common = {"host": settings.host, "port": settings.port, "http": GuardedProtocol, "ws": "none", "access_log": False, "server_header": False,
-              "proxy_headers": False, "log_level": "warning",
+              "proxy_headers": False, "log_level": "warning", "timeout_worker_healthcheck": 60,
               "timeout_keep_alive": 30, "timeout_graceful_shutdown": 60, "limit_concurrency": settings.connections, "backlog": 2048,
               "loop": "uvloop" if sys.platform != "win32" else "asyncio", "h11_max_incomplete_event_size": 32_768}
     if settings.workers == 1:
