@@ -9,10 +9,11 @@ __all__ = ['HTTP_WORDS', 'EDGES', 'SLOW', 'SLOW_MODELS', 'JSON', 'CSV', 'PARQUET
            'ServiceError', 'load_service_settings', 'model_places', 'is_loopback', 'Refusal', 'as_refusal',
            'field_problems', 'Counts', 'prometheus_text', 'AccessLog', 'Lane', 'Caller', 'Service', 'Quiet', 'Direct',
            'too_long', 'read_body', 'limited', 'whole', 'finish', 'wants_reasons', 'find_reasons', 'with_reasons',
-           'reply_json', 'refusals', 'answer_one', 'answer_many', 'answer_upload', 'keep_upload', 'send_pieces',
-           'answer_ordered', 'read_grade', 'about_model', 'order_to_stop', 'order_to_resume', 'readiness', 'gauges',
-           'describe', 'add_predicting', 'add_describing', 'add_following_up', 'add_operating', 'make_app',
-           'refuse_politely', 'allow_origins', 'check_exposure', 'app_from_environment', 'prepare_process', 'serve']
+           'reply_json', 'refusals', 'answer_one', 'answer_many', 'upload_folder', 'answer_upload', 'keep_upload',
+           'send_pieces', 'answer_ordered', 'read_grade', 'about_model', 'order_to_stop', 'order_to_resume',
+           'readiness', 'gauges', 'describe', 'add_predicting', 'add_describing', 'add_following_up', 'add_operating',
+           'make_app', 'refuse_politely', 'allow_origins', 'check_exposure', 'app_from_environment', 'prepare_process',
+           'serve']
 
 # %% ../nbs/12_service.ipynb #9267ee6f
 import asyncio
@@ -974,7 +975,17 @@ async def answer_many(
     replies = await asyncio.gather(*map(lane.ask, people))
     return Response(b'{"predictions":[' + b",".join(replies) + b"]}", media_type="application/json")
 
-# %% ../nbs/12_service.ipynb #b6323329
+# %% ../nbs/12_service.ipynb #9371cdd1
+def upload_folder()->Path: # `uploads` in the outputs folder
+    "Where files are kept while they are answered: on disk, not in the memory that /tmp often is; what a killed process left goes after a day"
+    folder = find_outputs()/"uploads"
+    folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.iterdir():
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > 86_400: shutil.rmtree(left)
+    return folder
+
+# %% ../nbs/12_service.ipynb #5aa252b1
 FILES = 2 # Files answered at a time, by each process
 
 async def answer_upload(
@@ -991,7 +1002,7 @@ async def answer_upload(
         raise InputError([Problem("format", wanted[:60], "csv or parquet", "the query may hold format=csv or format=parquet and nothing else")])
     if service.files >= FILES: raise Refusal(503, "overloaded", "other files are being answered: try again later", headers={"retry-after": "10"})
     service.files += 1
-    path = Path(tempfile.mkdtemp(prefix="gradeclass-file-"), f"students{kind}")
+    path = Path(tempfile.mkdtemp(dir=upload_folder()), f"students{kind}")
     try:
         await keep_upload(request, path)
         answering = Answering(lane.served, path, f".{wanted}")

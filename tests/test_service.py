@@ -293,7 +293,9 @@ def test_docs_need_no_other_server(client):
     assert {"minimum": 0, "maximum": 30, "type": "integer"} in properties["Absences"]["anyOf"]
 
 
-def test_a_slow_client_is_put_off_and_delays_nobody(client):
+def test_a_slow_client_is_put_off_and_delays_nobody(client, monkeypatch):
+    from gradeclass.guard import GuardedProtocol, Patience
+    monkeypatch.setattr(GuardedProtocol, "patience", Patience(header=2.0, body=3.0))
     address = client.base_url.host, client.base_url.port
     slow = [socket.create_connection(address) for _ in range(50)]
     header = b"POST /predict HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
