@@ -11,9 +11,9 @@ __all__ = ['HTTP_WORDS', 'EDGES', 'SLOW', 'SLOW_MODELS', 'JSON', 'CSV', 'PARQUET
            'too_long', 'read_body', 'limited', 'whole', 'finish', 'wants_reasons', 'find_reasons', 'with_reasons',
            'reply_json', 'refusals', 'answer_one', 'answer_many', 'upload_folder', 'answer_upload', 'keep_upload',
            'send_pieces', 'answer_ordered', 'read_grade', 'about_model', 'order_to_stop', 'order_to_resume',
-           'readiness', 'gauges', 'describe', 'add_predicting', 'add_describing', 'add_following_up', 'add_operating',
-           'make_app', 'refuse_politely', 'allow_origins', 'check_exposure', 'app_from_environment', 'prepare_process',
-           'serve']
+           'readiness', 'gauges', 'describe', 'add_predicting', 'add_files_and_lists', 'add_describing',
+           'add_following_up', 'add_operating', 'make_app', 'refuse_politely', 'allow_origins', 'check_exposure',
+           'app_from_environment', 'prepare_process', 'serve']
 
 # %% ../nbs/12_service.ipynb #9267ee6f
 import asyncio
@@ -204,7 +204,7 @@ def field_problems(
     return [Problem(".".join(str(part) for part in found["loc"][1:]), found["input"] if isinstance(found["input"], (int, float, str)) else None,
                     str(found.get("ctx", {}).get("expected", "")), found["msg"]) for found in error.errors()]
 
-# %% ../nbs/12_service.ipynb #005f9107
+# %% ../nbs/12_service.ipynb #f97cc410
 EDGES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0) # Seconds
 
 class Counts:
@@ -234,7 +234,7 @@ class Counts:
         self,
         counts:dict, # `grades` or `events`
         key:str,     # What is counted
-        number:int=1,
+        number:int=1,# How often
     )->None:
         "Count something else"
         counts[key] = counts.get(key, 0) + number
@@ -1166,7 +1166,7 @@ def describe(
         verbs["post"]["requestBody"] = {"required": True, "content": {"application/json": content}}
     return document
 
-# %% ../nbs/12_service.ipynb #8a2a0ffe
+# %% ../nbs/12_service.ipynb #19e10b26
 TABLES_IN = {"text/csv": {"schema": {"type": "string"}}, "application/vnd.apache.parquet": {"schema": {"type": "string", "format": "binary"}}}
 REASONS = {"parameters": [{"name": "reasons", "in": "query", "required": False, "schema": {"type": "string", "enum": ["true", "false"]},
                            "description": "true: say also what counted most"}]}
@@ -1201,6 +1201,12 @@ def add_predicting(
         "As `/predict/batch`, for one of several models."
         return await answer_many(service, request, name)
 
+# %% ../nbs/12_service.ipynb #0ba8a721
+def add_files_and_lists(
+    app:FastAPI,     # The application
+    service:Service, # The service
+)->None:
+    "The addresses that take files, and values without names"
     tables = {"responses": {200: {"content": {kind: {} for kind in TABLES_IN}, "description": "One row for each row, in their order"}, **refusals()},
               "openapi_extra": {"requestBody": {"required": True, "content": TABLES_IN}, **FORMAT}, "response_class": Response}
 
@@ -1339,7 +1345,7 @@ def add_operating(
     def get_description():
         return JSONResponse(app.openapi())
 
-# %% ../nbs/12_service.ipynb #27dd439d
+# %% ../nbs/12_service.ipynb #d6964019
 def make_app(
     settings:ServiceSettings|None=None, # What can be set; the environment's unless given
 ):                                      # ASGI application
@@ -1355,7 +1361,7 @@ def make_app(
 
     app = FastAPI(title="gradeclass", version=__version__, lifespan=life, docs_url=None, redoc_url=None, openapi_url=None,
                   description="Predicts grade classes of students, so that help comes in time. " + ADVICE)
-    for add in (add_predicting, add_describing, add_following_up, add_operating): add(app, service)
+    for add in (add_predicting, add_files_and_lists, add_describing, add_following_up, add_operating): add(app, service)
     app.openapi = lambda: describe(app, service)
     for kind in (HTTPException, RequestValidationError, Refusal, GradeclassError): app.add_exception_handler(kind, refuse_politely)
     service.app = app

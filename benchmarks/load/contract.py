@@ -18,7 +18,7 @@ def main():
     "Start the service on the sample's model and check it"
     from servers import free_port, service, train_sample
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--cases", type=int, default=250, help="for each operation and phase; 250 make more than 10,000 in all")
+    options.add_argument("--cases", type=int, default=500, help="for each operation and phase; 500 make more than 10,000 in all")
     options.add_argument("--bundle", help="bundle to serve; trained on the sample unless given")
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory() as name:
