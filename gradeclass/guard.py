@@ -20,7 +20,7 @@ class Patience(NamedTuple):
     files: str = "/file"       # Ending of the paths that take files
     farewell: float = 0.25     # Seconds in which a connection that is to be closed still answers
 
-# %% ../nbs/11d_guard.ipynb #d080d6f1
+# %% ../nbs/11d_guard.ipynb #16661071
 class GuardedProtocol(HttpToolsProtocol):
     "A connection with limits"
     patience = Patience()
@@ -33,7 +33,7 @@ class GuardedProtocol(HttpToolsProtocol):
         "Start the clock"
         super().connection_made(transport)
         self.begun = self.heard = self.loop.time()
-        self.in_header, self.header_bytes, self.leaving, self.stuck = True, 0, False, None
+        self.in_header, self.header_bytes, self.ended, self.leaving, self.stuck = True, 0, False, False, None
         self.direct = getattr(self.app, "direct", None)
         GuardedProtocol.everyone = self.connections
         if GuardedProtocol.watched is not self.loop:
@@ -46,8 +46,9 @@ class GuardedProtocol(HttpToolsProtocol):
     )->None:
         "Note when, and how much of it is header"
         self.heard = self.loop.time()
+        self.ended = False
         super().data_received(data)
-        if not self.in_header or self.transport.is_closing(): return
+        if not self.in_header or self.ended or self.transport.is_closing(): return
         self.header_bytes += len(data)
         if self.header_bytes > self.patience.header_bytes: self.refuse(b"431 Request Header Fields Too Large")
 
@@ -66,7 +67,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self)->None:
         "It is whole"
-        self.begun, self.in_header = None, self.cycle.response_complete
+        self.begun, self.in_header, self.ended = None, self.cycle.response_complete, True
         super().on_message_complete()
         ready = getattr(self.cycle, "ready", None)
         if ready is not None: ready()

@@ -208,6 +208,12 @@ def test_the_short_way_and_the_long_way_say_the_same(client):
         assert {**short.json(), "prediction_id": 0} == {**long.json(), "prediction_id": 0}
 
 
+def test_a_long_body_that_is_refused_at_once_does_not_count_as_header(client):
+    for _ in range(30):
+        for path in ("/predict", "/predict?reasons=false"):
+            assert client.post(path, content=b"["*60_000, headers={"content-type": "application/json"}).status_code == 422
+
+
 def test_requests_on_one_connection_are_answered_in_their_order(client):
     "Pipelined requests of both kinds, some of them in two pieces"
     def request(path, body, method=b"POST"):
