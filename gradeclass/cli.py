@@ -11,7 +11,7 @@ __all__ = ['app', 'schema_app', 'data_app', 'registry_app', 'Outputs', 'AsJson',
            'show_table', 'registry_list', 'registry_compare', 'confirm', 'registry_promote', 'registry_rollback',
            'registry_history', 'registry_sync', 'ui_show', 'schema_show', 'schema_infer', 'data_fetch', 'data_validate',
            'data_synthesise', 'describe_added', 'data_add', 'data_versions', 'data_revert', 'logs_command',
-           'drift_history', 'drift_command', 'serve_command', 'key_place', 'key_make', 'key_list', 'key_remove']
+           'drift_history', 'drift_command', 'serve_command', 'key_make', 'key_list', 'key_remove']
 
 # %% ../nbs/13_cli.ipynb #a8b9d978
 import json
@@ -786,54 +786,55 @@ def drift_command(
     found.raise_for_drift()
     if found.verdict["action"] == "retrain": raise typer.Exit(RETRAIN)
 
-# %% ../nbs/13_cli.ipynb #dffcd727
-@app.command("serve")
-def serve_command(
-    model:Annotated[list[str]|None, typer.Option("--model", help="A bundle, as [NAME=]FOLDER; may be repeated. Without it: the champion.")]=None, # Bundles
-    host:Annotated[str|None, typer.Option(help="Address to listen on. Without it: 127.0.0.1, for this computer alone.")]=None, # Address
-    port:Annotated[int|None, typer.Option(min=0, max=65535, help="Port to listen on. Without it: 9696.")]=None, # Port
-    workers:Annotated[int|None, typer.Option(min=1, max=64, help="Processes that answer. Without it: 1.")]=None, # Processes
-)->None:
-    "Answer requests for predictions until Ctrl+C."
-    from gradeclass.api import serve
-    from gradeclass.service import service_settings
-    settings = service_settings(models=" ".join(model) if model else None, host=host, port=port, workers=workers)
-    say(f"http://{settings.host}:{settings.port}/docs says what can be asked")
-    serve(settings)
-
-# %% ../nbs/13_cli.ipynb #f403fc0a
+# %% ../nbs/13_cli.ipynb #4c7644c4
 key_app = typer.Typer(no_args_is_help=True, help="Make, list and remove the keys of the service.")
 app.add_typer(key_app, name="key")
 
-# %% ../nbs/13_cli.ipynb #31279641
-def key_place()->Path: # The file of keys
-    "Where the keys of the service are"
-    from gradeclass.service import service_settings
-    return service_settings().keys_path()
+# %% ../nbs/13_cli.ipynb #b947f40c
+@app.command("serve")
+def serve_command(
+    model:Annotated[list[str], typer.Option(help="Bundle to serve, as [NAME=]FOLDER; the first is the default. Without it: the champion.")]=[], # Bundles  # noqa: B006
+    host:Annotated[str|None, typer.Option(help="Address to listen on. Without it: 127.0.0.1.")]=None, # Address
+    port:Annotated[int|None, typer.Option(min=0, max=65535, help="Port to listen on. Without it: 9696.")]=None, # Port
+    workers:Annotated[int|None, typer.Option(min=1, max=64, help="Processes that answer. Without it: 1.")]=None, # Processes
+)->None:
+    "Answer over HTTP until it is ended; see /docs at its address. More is set by GRADECLASS_SERVE_... variables."
+    from gradeclass.service import load_service_settings, serve
+    given = {"models": " ".join(model), "host": host, "port": port, "workers": workers}
+    settings = load_service_settings(**{name: value for name, value in given.items() if value})
+    say(f"http://{settings.host}:{settings.port}/docs tells what can be asked")
+    serve(settings)
 
-# %% ../nbs/13_cli.ipynb #0f4ff9d6
+# %% ../nbs/13_cli.ipynb #a9dbff38
 @key_app.command("make")
 def key_make(
-    name:Annotated[str, typer.Argument(help="Whose it is, such as 'school office'.")], # Whose it is
-    scope:Annotated[list[str]|None, typer.Option(help="predict or operate; may be repeated. Without it: predict.")]=None, # Scopes
+    name:Annotated[str, typer.Argument(help="Whose key it is, such as 'school office'.")], # Whose it is
+    scope:Annotated[list[str], typer.Option(help="predict, operate; may be repeated. Without it: predict.")]=[], # What it may do  # noqa: B006
+    file:Annotated[Path|None, typer.Option(help="File of keys. Without it: outputs/keys.json.")]=None, # File of keys
 )->None:
-    "Make a key and show it, this once."
+    "Make a key and print it; it cannot be shown again. A running service takes it up by itself."
     from gradeclass.keys import make_key
-    print(make_key(key_place(), name, scope))
-    say("send it in the header X-API-Key; it is not shown again")
+    from gradeclass.service import load_service_settings
+    print(make_key(file or load_service_settings().keys_path(), name, scope))
 
-# %% ../nbs/13_cli.ipynb #20147ff0
+# %% ../nbs/13_cli.ipynb #9da8093b
 @key_app.command("list")
-def key_list()->None:
-    "List the keys: id, name, scopes, and when each was made."
+def key_list(
+    file:Annotated[Path|None, typer.Option(help="File of keys. Without it: outputs/keys.json.")]=None, # File of keys
+)->None:
+    "List keys: id, name, scopes, day."
     from gradeclass.keys import read_keys
-    for key in read_keys(key_place()).values(): print(f"{key.id}  {key.created}  {', '.join(key.scopes):18}  {key.name}")
+    from gradeclass.service import load_service_settings
+    for key in read_keys(file or load_service_settings().keys_path()).values():
+        print(f"{key.id}  {key.name:30} {', '.join(key.scopes):18} {key.created[:10]}")
 
-# %% ../nbs/13_cli.ipynb #a7cf3384
+# %% ../nbs/13_cli.ipynb #9f87dbf4
 @key_app.command("remove")
 def key_remove(
-    key:Annotated[str, typer.Argument(help="Id of a key, as `gradeclass key list` shows it.")], # Id of a key
+    key_id:Annotated[str, typer.Argument(help="Id of the key, as `gradeclass key list` shows it, or the key itself.")], # Which key
+    file:Annotated[Path|None, typer.Option(help="File of keys. Without it: outputs/keys.json.")]=None, # File of keys
 )->None:
-    "Take a key back; the running service notices within a second."
+    "Take a key back. A running service forgets it by itself."
     from gradeclass.keys import remove_key
-    print(f"removed: {remove_key(key_place(), key).name}")
+    from gradeclass.service import load_service_settings
+    print(f"removed the key of {remove_key(file or load_service_settings().keys_path(), key_id).name}")

@@ -20,11 +20,11 @@ class Patience(NamedTuple):
     files: str = "/file"       # Ending of the paths that take files
     farewell: float = 0.25     # Seconds in which a connection that is to be closed still answers
 
-# %% ../nbs/11d_guard.ipynb #2b71a961
+# %% ../nbs/11d_guard.ipynb #16661071
 class GuardedProtocol(HttpToolsProtocol):
     "A connection with limits"
     patience = Patience()
-    everyone, timer = None, None   # All connections of the process, and the timer that looks at them
+    everyone, watched = None, None   # All connections of the process, and the loop whose timer looks at them
 
     def connection_made(
         self,
@@ -33,9 +33,12 @@ class GuardedProtocol(HttpToolsProtocol):
         "Start the clock"
         super().connection_made(transport)
         self.begun = self.heard = self.loop.time()
-        self.in_header, self.header_bytes, self.leaving, self.stuck = True, 0, False, None
+        self.in_header, self.header_bytes, self.ended, self.leaving, self.stuck = True, 0, False, False, None
+        self.direct = getattr(self.app, "direct", None)
         GuardedProtocol.everyone = self.connections
-        if GuardedProtocol.timer is None: GuardedProtocol.timer = self.loop.call_later(1.0, look_around, self.loop)
+        if GuardedProtocol.watched is not self.loop:
+            GuardedProtocol.watched = self.loop
+            self.loop.call_later(1.0, look_around, self.loop)
 
     def data_received(
         self,
@@ -43,12 +46,11 @@ class GuardedProtocol(HttpToolsProtocol):
     )->None:
         "Note when, and how much of it is header"
         self.heard = self.loop.time()
-        if self.in_header:
-            self.header_bytes += len(data) if len(data) < 65_536 else 0
-            if self.header_bytes > self.patience.header_bytes and self.cycle is None: return self.refuse(b"431 Request Header Fields Too Large")
+        self.ended = False
         super().data_received(data)
-        if self.in_header and self.header_bytes > self.patience.header_bytes and not self.transport.is_closing():
-            self.refuse(b"431 Request Header Fields Too Large")
+        if not self.in_header or self.ended or self.transport.is_closing(): return
+        self.header_bytes += len(data)
+        if self.header_bytes > self.patience.header_bytes: self.refuse(b"431 Request Header Fields Too Large")
 
     def on_message_begin(self)->None:
         "A request begins"
@@ -58,17 +60,27 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_headers_complete(self)->None:
         "Its header is whole"
         self.in_header, self.header_bytes = False, 0
-        super().on_headers_complete()
+        cycle = self.direct(self) if self.direct is not None and self.is_free() else None
+        if cycle is None: super().on_headers_complete()
+        else: self.cycle = cycle
         if self.leaving: self.cycle.keep_alive = False
 
     def on_message_complete(self)->None:
         "It is whole"
-        self.begun = None
+        self.begun, self.in_header, self.ended = None, self.cycle.response_complete, True
         super().on_message_complete()
+        ready = getattr(self.cycle, "ready", None)
+        if ready is not None: ready()
+
+    def is_free(self)->bool: # Whether an answer may be written at once
+        "Whether nothing is under way here, and the request is an ordinary one"
+        idle = self.cycle is None or self.cycle.response_complete
+        ordinary = self.parser.get_http_version() == "1.1" and self.parser.should_keep_alive() and not self.expect_100_continue
+        return idle and ordinary and not self.flow.write_paused and len(self.connections) < (self.limit_concurrency or 1e9)
 
     def on_response_complete(self)->None:
         "It is answered"
-        self.in_header, self.header_bytes = True, 0
+        self.in_header, self.header_bytes = self.begun is None, 0
         super().on_response_complete()
 
     def pause_writing(self)->None:
@@ -99,7 +111,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.begun is None or self.transport.is_closing(): return False
         if self.in_header: return now - self.begun > self.patience.header
         if self.flow.read_paused: return False
-        if self.scope["path"].endswith(self.patience.files): return now - self.heard > self.patience.silence
+        if self.scope.get("path", "").endswith(self.patience.files): return now - self.heard > self.patience.silence
         return now - self.begun > self.patience.body
 
     def shutdown(self)->None:
@@ -113,13 +125,13 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.cycle is None or self.cycle.response_complete: self.transport.close()
         else: self.cycle.keep_alive = False
 
-# %% ../nbs/11d_guard.ipynb #b88dd77e
+# %% ../nbs/11d_guard.ipynb #69b98928
 def look_around(
     loop, # The event loop
 )->None:
     "Close the connections that have been too slow, and look again in a second"
+    loop.call_later(1.0, look_around, loop)
     for connection in list(GuardedProtocol.everyone):
         if isinstance(connection, GuardedProtocol) and connection.overdue(loop.time()):
             if connection.stuck is not None: connection.transport.abort()
             else: connection.refuse(b"408 Request Timeout")
-    GuardedProtocol.timer = loop.call_later(1.0, look_around, loop)

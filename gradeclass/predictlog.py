@@ -8,7 +8,7 @@ __all__ = ['TABLES', 'ID', 'PREDICTIONS', 'OUTCOMES', 'OVERRIDES', 'COUNTERS', '
            'Entry', 'insert_rows', 'reserve_ids', 'PredictionLog', 'UnknownPredictionError', 'has_prediction',
            'add_row', 'forget_prediction', 'forget_student']
 
-# %% ../nbs/11a_predictlog.ipynb #08ac6070
+# %% ../nbs/11a_predictlog.ipynb #75eaafc4
 import hashlib
 import os
 import secrets
@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,7 +48,8 @@ class LogError(GradeclassError):
 class LogFullError(LogError):
     "The log cannot take more: the request must be refused, for nothing is served that is not logged"
 
-# %% ../nbs/11a_predictlog.ipynb #cd5e4c20
+# %% ../nbs/11a_predictlog.ipynb #db9415e0
+@lru_cache(maxsize=16)
 def iso_time(
     seconds:float, # Seconds since 1970
 )->str:            # Such as '2026-03-01T08:00:00.123+00:00'
@@ -154,7 +156,7 @@ def reserve_ids(
         if used is not None: connection.execute(moved.values(following=(end := used + 1 + number)))
     return end - number, end
 
-# %% ../nbs/11a_predictlog.ipynb #bcee0743
+# %% ../nbs/11a_predictlog.ipynb #8d8d2745
 PAUSE = 0.05     # Seconds between two looks of the writer
 MOST = 2_000     # Rows of one transaction
 FEW = 2_000      # Ids that are set aside too late
@@ -227,6 +229,7 @@ class PredictionLog:
             while self.waiting:
                 self._write()
                 self._set_ids_aside()
+                self._do_chores()
             self._set_ids_aside()
             if time.time() - self.purged > 6*3600: self.purge()
             self.failing = ""

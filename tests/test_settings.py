@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from gradeclass import config
+from gradeclass.service import ServiceSettings, serve_variable, service_markdown
 from gradeclass.settings import Settings, SettingsError, load_settings, settings_markdown, settings_table, variable
 
 ROOT = Path(__file__).parent.parent
@@ -106,8 +107,11 @@ def test_readme_lists_the_settings_as_the_code_has_them():
     listed = set(re.findall(r"^\| (`[A-Z_]+`) \|", section, flags=re.M))
     assert {row["variable"] for row in settings_table()} <= listed
     assert settings_markdown() in section
+    assert service_markdown() in section
 
 def test_every_variable_that_the_package_reads_is_a_setting():
     read = {name for path in (ROOT/"gradeclass").glob("*.py") for name in re.findall(r"GRADECLASS_[A-Z_]+[A-Z]", path.read_text(encoding="utf-8"))}
-    between = {"GRADECLASS_THIN", "GRADECLASS_MANAGE"}  # Set by the pages' server for its own kernels
-    assert read <= set(VARIABLES) | between
+    between = {"GRADECLASS_THIN", "GRADECLASS_MANAGE",  # Set by the servers for their own processes
+               "GRADECLASS_SERVE_SCRATCH", "GRADECLASS_SERVE"}  # The last is how the names of the service begin
+    served = {serve_variable(name) for name in ServiceSettings.model_fields}
+    assert read <= set(VARIABLES) | served | between

@@ -43,7 +43,7 @@ def service(bundle, port, outputs, log, workers=1):
 def constant(port, log):
     "The measure on a port"
     command = [sys.executable, "-m", "uvicorn", "constant:app", "--app-dir", str(HERE), "--port", str(port), "--loop", "uvloop", "--http", "httptools",
-               "--no-access-log", "--log-level", "warning"]
+               "--no-access-log", "--no-proxy-headers", "--log-level", "warning"]
     return running(command, port, "/docs", {}, log)
 
 def sample_students(name="students", most=500):
