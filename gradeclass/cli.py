@@ -799,7 +799,8 @@ def serve_command(
     workers:Annotated[int|None, typer.Option(min=1, max=64, help="Processes that answer. Without it: 1.")]=None, # Processes
 )->None:
     "Answer over HTTP until it is ended; see /docs at its address. More is set by GRADECLASS_SERVE_... variables."
-    from gradeclass.service import load_service_settings, serve
+    from gradeclass.api import serve
+    from gradeclass.service_settings import load_service_settings
     given = {"models": " ".join(model), "host": host, "port": port, "workers": workers}
     settings = load_service_settings(**{name: value for name, value in given.items() if value})
     say(f"http://{settings.host}:{settings.port}/docs tells what can be asked")
@@ -814,7 +815,7 @@ def key_make(
 )->None:
     "Make a key and print it; it cannot be shown again. A running service takes it up by itself."
     from gradeclass.keys import make_key
-    from gradeclass.service import load_service_settings
+    from gradeclass.service_settings import load_service_settings
     print(make_key(file or load_service_settings().keys_path(), name, scope))
 
 # %% ../nbs/13_cli.ipynb #9da8093b
@@ -824,7 +825,7 @@ def key_list(
 )->None:
     "List keys: id, name, scopes, day."
     from gradeclass.keys import read_keys
-    from gradeclass.service import load_service_settings
+    from gradeclass.service_settings import load_service_settings
     for key in read_keys(file or load_service_settings().keys_path()).values():
         print(f"{key.id}  {key.name:30} {', '.join(key.scopes):18} {key.created[:10]}")
 
@@ -836,5 +837,5 @@ def key_remove(
 )->None:
     "Take a key back. A running service forgets it by itself."
     from gradeclass.keys import remove_key
-    from gradeclass.service import load_service_settings
+    from gradeclass.service_settings import load_service_settings
     print(f"removed the key of {remove_key(file or load_service_settings().keys_path(), key_id).name}")

@@ -72,7 +72,7 @@ def test_compose_opens_ports_to_this_machine_alone_and_gives_no_rights(compose):
 
 
 def test_settings_that_compose_gives_are_settings(compose):
-    from gradeclass.service import ServiceSettings, serve_variable
+    from gradeclass.service_settings import ServiceSettings, serve_variable
     known = {serve_variable(name) for name in ServiceSettings.model_fields}
     given = {name for service in compose["services"].values() for name in service.get("environment", {}) if name.startswith("GRADECLASS_SERVE_")}
     assert given and given <= known

@@ -54,7 +54,8 @@ def running_here(outputs, *models, settings=None, ready="/ready"):
     "The same server in a thread of this process, which starts faster; yields a client"
     import uvicorn
     from gradeclass.guard import GuardedProtocol
-    from gradeclass.service import ServiceSettings, make_app
+    from gradeclass.api import make_app
+    from gradeclass.service_settings import ServiceSettings
     outputs.mkdir(exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADECLASS_OUTPUTS", str(outputs))

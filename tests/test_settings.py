@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gradeclass import config
-from gradeclass.service import ServiceSettings, serve_variable, service_markdown
+from gradeclass.service_settings import ServiceSettings, serve_variable, service_markdown
 from gradeclass.settings import Settings, SettingsError, load_settings, settings_markdown, settings_table, variable
 
 ROOT = Path(__file__).parent.parent
