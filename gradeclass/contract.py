@@ -111,12 +111,12 @@ class OrderedPrediction(BaseModel):
     prediction: str = Field(description="The announced grade")
     prediction_code: int | str = Field(description="Its code in the data set")
     meaning: str = Field(description="What the grade means")
-    prediction_id: int
-    probabilities: dict[str, float]
-    at_risk: float
-    needs_review: bool
-    version: str
-    advice: str
+    prediction_id: int = Field(description="Id in the log")
+    probabilities: dict[str, float] = Field(description="Calibrated probability of each grade; they sum to 1")
+    at_risk: float = Field(description="Probability of a grade that calls for help")
+    needs_review: bool = Field(description="True where a person should look first")
+    version: str = Field(description="Version of the model")
+    advice: str = Field(description="What a prediction is, and what it is not")
 
 # %% ../nbs/12e_contract.ipynb #d4f86eda
 class Wrong(BaseModel):
