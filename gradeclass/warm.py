@@ -7,10 +7,10 @@ __all__ = ['KERNEL', 'MODULES', 'LATER', 'REST', 'CALM', 'INLINE', 'READ_EARLY',
            'SERVERS', 'RETIRED', 'LOCK', 'STANDARD', 'KNOWN', 'PATIENCE', 'KEPT', 'server_key', 'count_threads',
            'watch_questions', 'import_ahead', 'Link', 'peer', 'source_stamp', 'Server', 'die_with_parent',
            'blas_threads', 'set_blas_threads', 'renew_state', 'renew_matplotlib', 'become_kernel', 'run_kernel', 'main',
-           'run_call', 'new_variables', 'load', 'make_folder', 'answers', 'remove_dead', 'ForkServer', 'ForkError',
-           'Stale', 'WarmKernel', 'ask', 'fork_call', 'own_server', 'drop_server', 'close_servers', 'python_of',
-           'why_ordinary', 'standard_files', 'own_umask', 'WarmProvisioner', 'WarmKernelManager', 'warm_options',
-           'fork_server', 'kept_server', 'locked_folder']
+           'end_process', 'run_call', 'new_variables', 'load', 'make_folder', 'answers', 'remove_dead', 'ForkServer',
+           'ForkError', 'Stale', 'WarmKernel', 'ask', 'fork_call', 'own_server', 'drop_server', 'close_servers',
+           'python_of', 'why_ordinary', 'standard_files', 'own_umask', 'WarmProvisioner', 'WarmClient', 'ends',
+           'WarmKernelManager', 'warm_options', 'fork_server', 'kept_server', 'locked_folder']
 
 # %% ../nbs/09d_warm.ipynb #34efc587
 import asyncio
@@ -23,6 +23,7 @@ import importlib
 import json
 import multiprocessing
 import os
+import queue
 import select
 import selectors
 import shutil
@@ -39,7 +40,7 @@ import uuid
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from jupyter_client import AsyncKernelManager
+from jupyter_client import AsyncKernelClient, AsyncKernelManager
 from jupyter_client.localinterfaces import localhost
 from jupyter_client.provisioning import LocalProvisioner
 from traitlets import List, Unicode
@@ -447,6 +448,16 @@ def main(
     become_kernel(request | {"home": plan["folder"], "set": {} if request.get("call") else plan["set"], "matplotlib": plan["matplotlib"]})
     if request.get("call"): run_call(request["call"], request["argv"])
     else: run_kernel(request["argv"])
+    end_process()
+
+# %% ../nbs/09d_warm.ipynb #598151a1
+def end_process()->None:
+    "End in order, but leave it to the system to free the memory: taking apart what is shared with the server would first copy it"
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError): stream.flush()
+    os._exit(0)
 
 # %% ../nbs/09d_warm.ipynb #5b8d9c8c
 def run_call(
@@ -852,6 +863,38 @@ class WarmProvisioner(LocalProvisioner):
         if self.sockets and not restart: shutil.rmtree(self.sockets, ignore_errors=True)
 
 # %% ../nbs/09d_warm.ipynb #6c70f554
+class WarmClient(AsyncKernelClient):
+    "A client that begins as soon as its kernel is idle"
+    async def wait_for_ready(
+        self,
+        timeout:float|None=None, # Seconds; None: for ever
+    )->None:
+        "Ask until the kernel has answered and its messages arrive"
+        until = float("inf") if timeout is None else time.monotonic() + timeout
+        while not await self.answered():
+            if not await self._async_is_alive(): raise RuntimeError("Kernel died before replying to kernel_info")
+            if time.monotonic() > until: raise RuntimeError(f"Kernel didn't respond in {timeout} seconds")
+
+    async def answered(self)->bool: # Whether it has
+        "Ask once: an answer, and the word on the other channel that the question is done with"
+        self.kernel_info()
+        with suppress(queue.Empty):
+            reply = await self.get_shell_msg(timeout=1)
+            if reply["msg_type"] != "kernel_info_reply": return False
+            while not ends(await self.get_iopub_msg(timeout=0.2), reply["parent_header"]["msg_id"]): pass
+            self._handle_kernel_info_reply(reply)
+            return True
+        return False
+
+
+def ends(
+    message:dict, # From the channel on which a kernel tells all
+    request:str,  # Id of a request
+)->bool:          # Whether the request is done with
+    "Whether a message says that a kernel is idle again after a request"
+    return message["parent_header"].get("msg_id") == request and message["content"].get("execution_state") == "idle"
+
+# %% ../nbs/09d_warm.ipynb #db8ce76c
 class WarmKernelManager(AsyncKernelManager):
     "A kernel manager whose kernels are forked"
     async def _async_pre_start_kernel(self, **kw):
@@ -861,6 +904,12 @@ class WarmKernelManager(AsyncKernelManager):
         return await super()._async_pre_start_kernel(**kw)
 
     pre_start_kernel = _async_pre_start_kernel
+
+    async def _async_wait(self, pollinterval=0.01):
+        await super()._async_wait(min(pollinterval, 0.01))
+
+    def _client_factory_default(self):
+        return WarmClient
 
 # %% ../nbs/09d_warm.ipynb #60010770
 def warm_options(
