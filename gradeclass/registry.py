@@ -333,12 +333,14 @@ def model_signature(
 @contextmanager
 def unchecked_versions():
     "Versions that the training process has written down are not held against this process, for which MLflow would read the files of every package"
-    from mlflow.utils import environment
-    check = getattr(environment, "warn_dependency_requirement_mismatches", None)
-    if check: environment.warn_dependency_requirement_mismatches = lambda *versions: None
+    import mlflow.pyfunc
+    import mlflow.utils.environment
+    name = "warn_dependency_requirement_mismatches"
+    checks = {module: getattr(module, name) for module in (mlflow.pyfunc, mlflow.utils.environment) if hasattr(module, name)}
+    for module in checks: setattr(module, name, lambda *versions: None)
     try: yield
     finally:
-        if check: environment.warn_dependency_requirement_mismatches = check
+        for module, check in checks.items(): setattr(module, name, check)
 
 # %% ../nbs/09_registry.ipynb #035514ea
 def log_bundle(
