@@ -6,9 +6,9 @@
 __all__ = ['KERNEL', 'MODULES', 'LATER', 'SOON', 'REST', 'CALM', 'INLINE', 'READ_EARLY', 'FILE', 'BOOT', 'ADDRESS', 'PREFIX',
            'ALIVE', 'SERVERS', 'RETIRED', 'LOCK', 'STANDARD', 'KNOWN', 'PATIENCE', 'KEPT', 'server_key',
            'count_threads', 'watch_questions', 'import_ahead', 'Link', 'peer', 'source_stamp', 'Server',
-           'die_with_parent', 'blas_threads', 'set_blas_threads', 'renew_state', 'renew_matplotlib', 'become_kernel',
-           'run_kernel', 'main', 'end_process', 'run_call', 'new_variables', 'load', 'make_folder', 'answers',
-           'remove_dead', 'ForkServer', 'ForkError', 'Stale', 'WarmKernel', 'ask', 'fork_call', 'own_server',
+           'die_with_parent', 'blas_threads', 'set_blas_threads', 'renew_state', 'renew_pandas', 'renew_matplotlib',
+           'become_kernel', 'run_kernel', 'main', 'end_process', 'run_call', 'new_variables', 'load', 'make_folder',
+           'answers', 'remove_dead', 'ForkServer', 'ForkError', 'Stale', 'WarmKernel', 'ask', 'fork_call', 'own_server',
            'drop_server', 'close_servers', 'python_of', 'why_ordinary', 'standard_files', 'own_umask',
            'WarmProvisioner', 'WarmClient', 'ends', 'WarmKernelManager', 'warm_options', 'fork_server', 'kept_server',
            'locked_folder']
@@ -173,7 +173,7 @@ class Server:
         self,
         plan:dict, # listener, folder, owner, idle, key
     ):
-        self.plan, self.pid, self.links = plan, os.getpid(), set()
+        self.plan, self.pid, self.links, self.resting = plan, os.getpid(), set(), False
         self.selector = selectors.DefaultSelector()
         self.listener = socket.socket(fileno=plan["listener"])
         self.listener.setblocking(False)
@@ -187,6 +187,7 @@ class Server:
         "Serve; returns once in the server, and once in each kernel"
         while self.listener or self.links:
             ready = self.selector.select(self.patience())
+            self.resting = not ready
             if not ready and self.may_learn(): self.learn()
             elif not ready and self.may_end(): break
             for key, _ in ready:
@@ -197,7 +198,7 @@ class Server:
 
     def patience(self)->float|None: # Seconds; None for ever
         "How long to wait for somebody to ask for something"
-        if self.plan["soon"]: return 0
+        if self.plan["soon"] or self.resting and self.may_learn(): return 0
         return None if self.links else REST if self.plan["later"] else self.plan["idle"]
 
     def may_learn(self)->bool: # Whether there is
@@ -391,6 +392,12 @@ def renew_state()->None:
     if numpy := sys.modules.get("numpy"): numpy.random.seed()
     gc.enable()
 
+# %% ../nbs/09d_warm.ipynb #b8aa58b4
+def renew_pandas()->None:
+    "Show twenty columns: pandas looks for a notebook as it is imported, and takes a process without one for a terminal"
+    pandas = sys.modules.get("pandas")
+    if pandas and pandas.get_option("display.max_columns") == 0: pandas.set_option("display.max_columns", 20)
+
 # %% ../nbs/09d_warm.ipynb #d86e6db0
 def renew_matplotlib(
     before:str, # The settings file that was read in the server
@@ -426,6 +433,7 @@ def become_kernel(
     sys.stdout.reconfigure(line_buffering=sys.stdout.isatty())
     renew_state()
     renew_matplotlib(request["matplotlib"])
+    renew_pandas()
     set_blas_threads(request["env"])
 
 # %% ../nbs/09d_warm.ipynb #4dd8d1c6
