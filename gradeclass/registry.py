@@ -359,8 +359,10 @@ def log_bundle(
     versions = json.loads(Path(bundle, "versions.json").read_text(encoding="utf-8"))
     needs = [f"{name}=={version}" for name, version in versions.items() if name != "python"]
     made = store.client.create_logged_model(store.experiment, "model", mlflow_run, {"gradeclass.digest": digest})
-    with unchecked_versions(): mlflow.models.Model.log(None, mlflow.pyfunc, name="model", run_id=mlflow_run, model_id=made.model_id, loader_module="gradeclass.registry",
-                                                       data_path=str(bundle), signature=model_signature(model), input_example=example, pip_requirements=needs)
+    what = {"loader_module": "gradeclass.registry", "data_path": str(bundle), "pip_requirements": needs}
+    with unchecked_versions():
+        mlflow.models.Model.log(None, mlflow.pyfunc, name="model", run_id=mlflow_run, model_id=made.model_id, signature=model_signature(model),
+                                input_example=example, **what)
 
 # %% ../nbs/09_registry.ipynb #b4aa841f
 def expected_studies(

@@ -959,7 +959,7 @@ class Mirror:
         from gradeclass.registry import DEFAULTS
         server = (self.pipeline.environment or {}).get("GRADECLASS_FORK_SERVER", "")
         self.held.push(self.pipeline.held.pop_all())
-        errors = self.held.enter_context(TemporaryFile("w+"))
+        errors = self.held.enter_context(TemporaryFile("w+"))  # noqa: SIM115 - it lives as long as the process
         return start_process("gradeclass.registry:sync_main", [str(self.pipeline.outputs)], DEFAULTS | dict(os.environ), errors, server)
 
     def __enter__(self)->"Mirror":

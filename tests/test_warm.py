@@ -314,7 +314,7 @@ def test_idle_server_has_imported_everything_and_is_still_one_thread():
 
 def test_process_is_forked_from_a_server_and_ends_in_order(tmp_path):
     with warm.fork_server() as address, open(tmp_path/"errors", "w+") as errors:
-        (tmp_path/"calls.py").write_text("import os, sys\ndef main():\n    print(os.getppid(), sys.argv[1:], input(), file=sys.stdout)\n    print('oh', file=sys.stderr)")
+        (tmp_path/"calls.py").write_text("import os, sys\ndef main():\n    print(os.getppid(), sys.argv[1:], input())\n    print('oh', file=sys.stderr)")
         env = dict(os.environ) | {"HERE": "1"}
         here = os.getcwd()
         os.chdir(tmp_path)
