@@ -6,12 +6,12 @@
 __all__ = ['KERNEL', 'MODULES', 'LATER', 'SOON', 'REST', 'CALM', 'INLINE', 'READ_EARLY', 'FILE', 'BOOT', 'ADDRESS', 'PREFIX',
            'ALIVE', 'SERVERS', 'RETIRED', 'LOCK', 'STANDARD', 'KNOWN', 'PATIENCE', 'KEPT', 'server_key',
            'count_threads', 'watch_questions', 'import_ahead', 'Link', 'peer', 'source_stamp', 'Server',
-           'die_with_parent', 'blas_threads', 'set_blas_threads', 'renew_state', 'renew_pandas', 'renew_matplotlib',
-           'become_kernel', 'run_kernel', 'main', 'end_process', 'run_call', 'new_variables', 'load', 'make_folder',
-           'answers', 'remove_dead', 'ForkServer', 'ForkError', 'Stale', 'WarmKernel', 'ask', 'fork_call', 'own_server',
-           'drop_server', 'close_servers', 'python_of', 'why_ordinary', 'standard_files', 'own_umask',
-           'WarmProvisioner', 'WarmClient', 'ends', 'WarmKernelManager', 'warm_options', 'fork_server', 'kept_server',
-           'locked_folder']
+           'die_with_parent', 'blas_threads', 'set_blas_threads', 'renew_state', 'renew_pandas', 'forget_package',
+           'renew_matplotlib', 'become_kernel', 'run_kernel', 'main', 'end_process', 'run_call', 'new_variables',
+           'load', 'make_folder', 'answers', 'remove_dead', 'ForkServer', 'ForkError', 'Stale', 'WarmKernel', 'ask',
+           'fork_call', 'own_server', 'drop_server', 'close_servers', 'python_of', 'why_ordinary', 'standard_files',
+           'own_umask', 'WarmProvisioner', 'WarmClient', 'ends', 'WarmKernelManager', 'warm_options', 'fork_server',
+           'kept_server', 'locked_folder']
 
 # %% ../nbs/09d_warm.ipynb #34efc587
 import asyncio
@@ -58,10 +58,10 @@ MODULES = ("numpy", "pandas", "pandas.io.formats.html", "pandas.io.formats.strin
            "pydantic.main", "pydantic.types", "yaml", "joblib")
 
 # %% ../nbs/09d_warm.ipynb #853e4e28
-LATER = ("pandera.pandas", "mistune", "jinja2", "pandas.io.formats.style", "nbclient", "papermill.execute", "sqlalchemy.orm", "alembic.command",
+LATER = ("pandera.pandas", "pandas.io.formats.style", "nbclient", "papermill.execute", "sqlalchemy.orm", "alembic.command",
          "graphene", "google.protobuf.json_format", "opentelemetry.sdk.trace", "plotly.graph_objs", "evidently", "evidently.metrics")
 SOON = ("sklearn.calibration", "sklearn.ensemble", "sklearn.linear_model", "sklearn.pipeline", "scipy.io", "xgboost", "imblearn", "mapie.classification",
-        "pandas.io.formats.html", "pandas.io.formats.string", "pyarrow.dataset")
+        "pandas.io.formats.html", "pandas.io.formats.string", "pyarrow.dataset", "jinja2", "mistune", "gradeclass.stages", "gradeclass.runner")
 REST = 1.0  # Seconds without a kernel after which the next one of them is imported
 
 # %% ../nbs/09d_warm.ipynb #70c045bd
@@ -398,6 +398,15 @@ def renew_pandas()->None:
     pandas = sys.modules.get("pandas")
     if pandas and pandas.get_option("display.max_columns") == 0: pandas.set_option("display.max_columns", 20)
 
+# %% ../nbs/09d_warm.ipynb #ca560533
+def forget_package(
+    cwd:str, # The kernel's folder
+)->None:
+    "A kernel in a checkout imports the gradeclass that is there, and not the one that was imported ahead"
+    here, known = Path(cwd, "gradeclass", "__init__.py"), sys.modules.get("gradeclass")
+    if known is None or not here.is_file() or here.samefile(known.__file__): return
+    for name in [name for name in sys.modules if name.split(".")[0] == "gradeclass"]: del sys.modules[name]
+
 # %% ../nbs/09d_warm.ipynb #d86e6db0
 def renew_matplotlib(
     before:str, # The settings file that was read in the server
@@ -434,6 +443,7 @@ def become_kernel(
     renew_state()
     renew_matplotlib(request["matplotlib"])
     renew_pandas()
+    forget_package(request["cwd"])
     set_blas_threads(request["env"])
 
 # %% ../nbs/09d_warm.ipynb #4dd8d1c6
