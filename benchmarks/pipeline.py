@@ -1,7 +1,8 @@
-"How long the pipeline takes, stage by stage, and where the time goes: kernel start, imports, work, papermill's own share"
+"How long the pipeline takes on forked and on ordinary kernels, stage by stage, and where the time goes: kernel start, imports, work, papermill's own share"
 import argparse
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -10,15 +11,17 @@ import time
 from datetime import datetime
 from pathlib import Path
 
+import psutil
 from common import BenchmarkError, data_folder, find_table, markdown
 
-BARS = {"first run": 30, "second identical run": 4}
+BARS = {"first run": 12, "first run, server up": 8, "second identical run": 4}
+RATIO = 0.45  # Of a first run on forked kernels to one on ordinary kernels, at the most
 
 
-def run_once(table, outputs, options=()):
+def run_once(table, outputs, options=(), variables=None):
     "Wall seconds of `gradeclass run`, and what it printed as JSON"
     command = [sys.executable, "-c", "from gradeclass.cli import main; main()", "run", "--data", str(table), "--outputs", str(outputs), "--json", *options]
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"} | (variables or {})
     began = time.monotonic()
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode: raise BenchmarkError(f"the run failed: {done.stderr.strip().splitlines()[-1]}")
@@ -41,6 +44,43 @@ def where_time_goes(stage):
     work = sum(seconds) - seconds[opening]
     return {"all": stage["seconds"], "kernel start": start, "imports": seconds[opening], "work": work,
             "papermill": stage["seconds"] - start - sum(seconds)}
+
+
+def cpu_of(server):
+    "CPU seconds of all ended children of this process, and of a server and its ended children"
+    below, there = resource.getrusage(resource.RUSAGE_CHILDREN), server.cpu_times() if server else (0, 0, 0, 0)
+    return below.ru_utime + below.ru_stime + sum(there[:4])
+
+
+def compare_kernels(table, repeat):
+    "First runs in turns: with a fork server of their own, with one that is up, and on ordinary kernels; wall and CPU seconds of each"
+    from gradeclass.warm import fork_server
+    rows = {"first run": [], "first run, server up": [], "first run, ordinary kernels": []}
+    with fork_server() as address:
+        time.sleep(15)
+        server = next(iter(psutil.Process().children()), None)
+        variables = dict(zip(rows, ({}, {"GRADECLASS_FORK_SERVER": address}, {"GRADECLASS_KERNELS": "ordinary"}), strict=True))
+        for _ in range(repeat):
+            for kind, found in rows.items():
+                with tempfile.TemporaryDirectory(prefix="gradeclass-") as outputs:
+                    before = cpu_of(server)
+                    wall, _ = run_once(table, outputs, (), variables[kind])
+                    found.append((wall, cpu_of(server) - before))
+    return rows
+
+
+def kernel_rows(rows):
+    "A table row for each kind of kernel, and the ratio of forked to ordinary"
+    middle = {kind: [statistics.median(row[at] for row in found) for at in (0, 1)] for kind, found in rows.items()}
+    verdict = lambda good: "PASS" if good else "FAIL"
+    table = [{"run": kind, "wall seconds": f"{middle[kind][0]:.1f}", "each": ", ".join(f"{wall:.1f}" for wall, _ in found),
+              "CPU seconds": f"{middle[kind][1]:.1f}",
+              "bar": f"{verdict(middle[kind][0] < BARS[kind])} (under {BARS[kind]} s)" if kind in BARS else "–"} for kind, found in rows.items()]
+    ratios = [one[0]/other[0] for one, other in zip(rows["first run"], rows["first run, ordinary kernels"], strict=True)]
+    return [*table, {"run": "first run / ordinary kernels", "wall seconds": f"{statistics.median(ratios):.2f}",
+                     "each": ", ".join(f"{ratio:.2f}" for ratio in ratios),
+                     "CPU seconds": f"{middle['first run'][1]/middle['first run, ordinary kernels'][1]:.2f}",
+                     "bar": f"{verdict(statistics.median(ratios) <= RATIO)} (at most {RATIO})"}]
 
 
 def stage_rows(runs):
@@ -88,12 +128,16 @@ def main():
     "Print both tables; end with 1 where a bar is missed"
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", help="folder of the published tables")
-    parser.add_argument("--repeat", type=int, default=3, help="how often everything is measured")
+    parser.add_argument("--repeat", type=int, default=3, help="how often each kind of kernel is measured")
+    parser.add_argument("--stages", type=int, default=1, help="how often the second run and the stages are measured; 0: kernels alone")
     chosen = parser.parse_args()
-    runs, rows = measure(find_table("students", data_folder(chosen.data)), chosen.repeat)
-    walls = wall_rows(rows)
-    print(f"{os.cpu_count()} cores, {chosen.repeat} repetitions, medians\n\n{markdown(walls)}\n\n{markdown(median_parts(runs))}")
-    return int(any("FAIL" in row["bar"] for row in walls))
+    table = find_table("students", data_folder(chosen.data))
+    kernels = kernel_rows(compare_kernels(table, chosen.repeat))
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, {chosen.repeat} repetitions in turns, medians\n\n{markdown(kernels)}", flush=True)
+    runs, rows = measure(table, chosen.stages) if chosen.stages else ([], [])
+    walls = wall_rows(rows) if rows else []
+    if rows: print(f"\n{markdown(walls)}\n\n{markdown(median_parts(runs))}")
+    return int(any("FAIL" in row["bar"] for row in kernels + walls))
 
 
 if __name__ == "__main__":

@@ -740,12 +740,11 @@ def evidently_values(
 def save_drift(
     drift:Drift,     # What `find_drift` found
     folder:str|Path, # Where the files go; it is made
-    figure=None,     # What `plot_drift` gave, where it is drawn already
 ):                   # Evidently's run
     "Write evidently.html, figures/drift.png and .svg, and last the verdict drift.json, each whole"
     folder, run = Path(folder), run_evidently(drift)
     with whole_file(folder/"evidently.html") as part: run.save_html(str(part))
-    save_figure(figure or plot_drift(drift), folder/"figures", "drift")
+    save_figure(plot_drift(drift), folder/"figures", "drift")
     with whole_file(folder/"drift.json") as part: part.write_text(json.dumps(drift.verdict, indent=1, allow_nan=False), encoding="utf-8")
     return run
 

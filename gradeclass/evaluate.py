@@ -7,18 +7,20 @@ __all__ = ['METRICS', 'COLOURS', 'MetricError', 'Predictions', 'first_row', 'che
            'check_length', 'check_predictions', 'resample_counts', 'ratio', 'confusion_counts', 'accuracy',
            'GradeRates', 'grade_rates', 'mean_over', 'macro_precision', 'macro_recall', 'macro_f1', 'qwk', 'within_one',
            'mean_grade_distance', 'weighted_auc', 'roc_auc', 'log_loss', 'brier', 'bin_of', 'calibration_error', 'ece',
-           'numbered_scale', 'found_at_risk', 'at_risk_precision', 'at_risk_recall', 'Metric', 'bootstrap', 'interval',
-           'headline', 'in_hundred', 'headline_sentence', 'confusion', 'per_grade', 'reliability',
-           'reliability_by_grade', 'top_k', 'top_k_curve', 'group_names', 'group_row', 'group_table',
-           'paired_difference', 'plain_numbers', 'metrics_dict', 'plot_style', 'new_figure', 'legend_below',
-           'plot_confusion', 'plot_per_grade', 'plot_reliability', 'plot_top_k', 'plot_intervals', 'forest',
-           'plot_grade_shares', 'plot_student', 'save_figure']
+           'numbered_scale', 'risk_ladder', 'found_within', 'found_at_risk', 'at_risk_precision', 'at_risk_recall',
+           'Metric', 'draw_batches', 'kept_batches', 'resamples', 'bootstrap', 'interval', 'headline', 'in_hundred',
+           'headline_sentence', 'confusion', 'per_grade', 'reliability', 'reliability_by_grade', 'top_k', 'top_k_curve',
+           'group_names', 'group_row', 'group_table', 'paired_difference', 'plain_numbers', 'metrics_dict',
+           'plot_style', 'new_figure', 'legend_below', 'plot_confusion', 'plot_per_grade', 'plot_reliability',
+           'plot_top_k', 'plot_intervals', 'forest', 'plot_grade_shares', 'plot_student', 'settle', 'save_figure',
+           'keep_figure']
 
 # %% ../nbs/06_evaluate.ipynb #4eac7d69
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -327,17 +329,35 @@ def numbered_scale(
     return GradeScale(codes={grade: str(grade) for grade in range(np.shape(p)[1])}, at_risk=[str(np.shape(p)[1] - 1)])
 
 # %% ../nbs/06_evaluate.ipynb #1a065d24
+def risk_ladder(
+    case:Predictions,     # Checked arrays
+    weights:np.ndarray,   # Weight of each student, shape (B, n)
+)->tuple:                 # Weight of all students, and of those at risk in fact, down to each step of the risk; both start with 0, shape (B, steps + 1)
+    "Students by falling risk, added up; equal risks are one step"
+    order = np.argsort(-case.risk, kind="stable")
+    last = np.flatnonzero(np.diff(case.risk[order], append=-np.inf))
+    down = weights[:, order].cumsum(axis=1)[:, last], (weights*case.truly_at_risk)[:, order].cumsum(axis=1)[:, last]
+    return tuple(np.pad(sums, ((0, 0), (1, 0))) for sums in down)
+
+# %% ../nbs/06_evaluate.ipynb #d28ab39f
+def found_within(
+    students:np.ndarray, # Students down to each step, shape (B, steps + 1)
+    in_need:np.ndarray,  # Those at risk in fact, shape (B, steps + 1)
+    k:int,               # Places
+)->np.ndarray:           # Shape (B,)
+    "How many at-risk students the first k are; the step that has too few places left gets its share"
+    rows, full = np.arange(len(students)), (students[:, 1:] <= k).sum(axis=1)
+    after = np.minimum(full + 1, students.shape[1] - 1)
+    size, need = (sums[rows, after] - sums[rows, full] for sums in (students, in_need))
+    return in_need[rows, full] + (k - students[rows, full])*ratio(need, size, 0)
+
+# %% ../nbs/06_evaluate.ipynb #ab5761b8
 def found_at_risk(
     case:Predictions,     # Checked arrays
     weights:np.ndarray,   # Weight of each student, shape (B, n)
 )->np.ndarray:            # Weight of the truly at-risk students who get a place, shape (B,)
     "How many of the first k students are at risk in fact"
-    order = np.argsort(-case.risk, kind="stable")
-    ties = np.flatnonzero(np.diff(-case.risk[order], prepend=-np.inf))
-    students = np.add.reduceat(weights[:, order], ties, axis=1)
-    in_need = np.add.reduceat((weights*case.truly_at_risk)[:, order], ties, axis=1)
-    placed = np.clip(case.k - (students.cumsum(axis=1) - students), 0, students)
-    return (placed*ratio(in_need, students, 0)).sum(axis=1)
+    return found_within(*risk_ladder(case, weights), case.k)
 
 # %% ../nbs/06_evaluate.ipynb #1d3611bc
 def at_risk_precision(
@@ -379,6 +399,38 @@ METRICS = {
 }
 
 # %% ../nbs/06_evaluate.ipynb #e42dab86
+def draw_batches(
+    n:int,      # Students
+    n_boot:int, # Resamples
+    seed:int,   # Seed of the resampling
+)->Iterator[np.ndarray]: # Weights, shape (B, n), in batches
+    "Resamples in batches that keep memory small"
+    rng, batch = np.random.default_rng(seed), max(1, 2_000_000//n)
+    for start in range(0, n_boot, batch):
+        weights = resample_counts(n, min(batch, n_boot - start), rng)
+        weights.flags.writeable = False
+        yield weights
+
+# %% ../nbs/06_evaluate.ipynb #f87ecbd0
+@lru_cache(2)
+def kept_batches(
+    n:int,      # Students
+    n_boot:int, # Resamples
+    seed:int,   # Seed of the resampling
+)->tuple:       # What `draw_batches` yields
+    "Resamples of the last two tables"
+    return tuple(draw_batches(n, n_boot, seed))
+
+
+def resamples(
+    n:int,      # Students
+    n_boot:int, # Resamples
+    seed:int,   # Seed of the resampling
+)->Iterable[np.ndarray]: # Weights, shape (B, n), in batches
+    "Resamples, kept for the next time where they take less than 32 MB"
+    return kept_batches(n, n_boot, seed) if n*n_boot <= 4_000_000 else draw_batches(n, n_boot, seed)
+
+# %% ../nbs/06_evaluate.ipynb #410c4e1d
 def bootstrap(
     n:int,              # Students
     measure:Callable,   # Weights, shape (B, n) -> array of shape (B, ...)
@@ -386,9 +438,7 @@ def bootstrap(
     seed:int=SEED,      # Seed of the resampling
 )->np.ndarray:          # What `measure` gives for every resample, shape (n_boot, ...)
     "Measure many resamples, in batches that keep memory small"
-    rng, batch = np.random.default_rng(seed), max(1, 2_000_000//n)
-    sizes = [min(batch, n_boot - start) for start in range(0, n_boot, batch)]
-    return np.concatenate([measure(resample_counts(n, size, rng)) for size in sizes])
+    return np.concatenate([measure(weights) for weights in resamples(n, n_boot, seed)])
 
 # %% ../nbs/06_evaluate.ipynb #1a3f3a8a
 def interval(
@@ -801,6 +851,15 @@ def plot_student(
     return figure
 
 # %% ../nbs/06_evaluate.ipynb #b78ce25b
+def settle(
+    figure:object, # matplotlib Figure
+)->object:         # matplotlib Bbox in inches: what is drawn, and a narrow edge
+    "Lay a figure out for good, and find the part of it that holds something"
+    if engine := figure.get_layout_engine(): engine.execute(figure)
+    figure.set_layout_engine(None)
+    return figure.get_tightbbox().padded(0.1)
+
+# %% ../nbs/06_evaluate.ipynb #1b869155
 def save_figure(
     figure:object,     # matplotlib Figure
     folder:str|Path,   # Folder; it is made
@@ -808,6 +867,18 @@ def save_figure(
 )->list[Path]:         # The PNG and the SVG
     "Write a figure as PNG and SVG, whole, the same bytes each time"
     paths = [Path(folder)/f"{name}.{kind}" for kind in ("png", "svg")]
-    for path, about in zip(paths, ({"Software": None}, {"Date": None, "Creator": None}), strict=True):
-        with plot_style(), whole_file(path) as part: figure.savefig(part, format=path.suffix[1:], metadata={"Title": name, **about})
+    with plot_style():
+        crop = settle(figure)
+        for path, about in zip(paths, ({"Software": None}, {"Date": None, "Creator": None}), strict=True):
+            with whole_file(path) as part: figure.savefig(part, format=path.suffix[1:], bbox_inches=crop, metadata={"Title": name, **about})
     return paths
+
+# %% ../nbs/06_evaluate.ipynb #148ff3eb
+def keep_figure(
+    figure:object,     # matplotlib Figure
+    folder:str|Path,   # Folder; it is made
+    name:str,          # File name without extension
+)->object:             # What a notebook shows: the PNG
+    "Write a figure as PNG and SVG, and show the PNG"
+    from IPython.display import Image
+    return Image(filename=save_figure(figure, folder, name)[0])

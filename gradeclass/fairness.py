@@ -4,14 +4,13 @@
 
 # %% auto #0
 __all__ = ['MIN_SIZE', 'RATES', 'GAP_COLUMNS', 'FairnessError', 'band_numbers', 'name_groups', 'pair_groups', 'audit_groups',
-           'Outcomes', 'judge', 'Rate', 'everyone', 'count_among', 'rate_row', 'group_rates', 'all_rates',
+           'Outcomes', 'judge', 'Rate', 'everyone', 'count_groups', 'rate_row', 'group_rates', 'all_rates',
            'percent_range', 'show_groups', 'without_pairs', 'shown_groups', 'shuffled_gaps', 'difference_interval',
            'gap_row', 'gap_table', 'gap_sentence', 'widest_missed', 'fairness_sentence', 'Fairness', 'check_fairness',
            'draw_rate', 'draw_need', 'plot_groups', 'fold_probabilities', 'compare_audit', 'audit_sentence']
 
 # %% ../nbs/06d_fairness.ipynb #f926e7b3
 from collections.abc import Callable
-from functools import partial
 from itertools import combinations
 from typing import NamedTuple
 
@@ -115,26 +114,26 @@ RATES = {
 }
 
 # %% ../nbs/06d_fairness.ipynb #d650c639
-def count_among(
-    y:np.ndarray,         # True grade of a group's students
-    predicted:np.ndarray, # Announced grade of the same
-    rate:Rate,            # What is measured
-    scale:GradeScale,     # The grades
-    hits:bool=False,      # Count the hits alone
-)->int:                   # Students
-    "How many of a group a rate speaks about, or how many of these are hits"
-    found = judge(y, predicted, scale)
-    return int((rate.among(found) & (rate.hit(found) | (not hits))).sum())
+def count_groups(
+    found:Outcomes,  # What became of each student
+    group:pd.Series, # Ordered categorical, shape (n,)
+)->pd.DataFrame:     # One row for each group that has students: students, and `<rate>` and `<rate>_hits` of each rate
+    "How many of each group a rate speaks about, and how many of these are hits"
+    code, among = group.cat.codes.to_numpy(), {name: rate.among(found) for name, rate in RATES.items()}
+    marks = {"students": np.ones(len(code), bool), **among} | {f"{name}_hits": among[name] & rate.hit(found) for name, rate in RATES.items()}
+    counts = {name: np.bincount(code[mark], minlength=len(group.cat.categories)) for name, mark in marks.items()}
+    table = pd.DataFrame(counts, index=group.cat.categories)
+    return table[table.students > 0]
 
 # %% ../nbs/06d_fairness.ipynb #c6e0f7d5
 def rate_row(
-    count:pd.Series, # students, and `<rate>` and `<rate>_hits` of each rate, of one group
+    count:NamedTuple, # students, and `<rate>` and `<rate>_hits` of each rate, of one group
     name:str,        # A name in `RATES`
     min_size:int,    # Fewer students are suppressed
 )->dict:             # students, rate, among, value, low, high; NaN where suppressed
     "One rate of one group with Wilson's 95 % interval, or nothing where there are too few students"
     row = {"students": count.students if count.students >= min_size else np.nan, "rate": name}
-    among, hits = count[name], count[f"{name}_hits"]
+    among, hits = getattr(count, name), getattr(count, f"{name}_hits")
     if min(among, count.students) < min_size: return row | dict.fromkeys(("among", "value", "low", "high"), np.nan)
     low, high = share_interval(hits, among)
     return row | {"among": among, "value": hits/among, "low": low, "high": high}
@@ -147,16 +146,11 @@ def group_rates(
     group:pd.Series,        # Group of each student, shape (n,)
     min_size:int=MIN_SIZE,  # Smaller groups, and rates among fewer students, are suppressed
 )->pd.DataFrame:            # One row per group and rate: attribute, group, students, rate, among, value, low, high; NaN where suppressed
-    "Each rate of each group, with intervals, by fairlearn's MetricFrame"
-    from fairlearn.metrics import MetricFrame, count
+    "Each rate of each group, with intervals"
     check_length(group, len(y), "groups")
     group = group_names(group)
-    counts = {name: partial(count_among, rate=rate, scale=scale) for name, rate in RATES.items()}
-    hits = {f"{name}_hits": partial(count_among, rate=rate, scale=scale, hits=True) for name, rate in RATES.items()}
-    split = MetricFrame(metrics={"students": count, **counts, **hits}, y_true=y, y_pred=predicted, sensitive_features=group.astype(str).rename("group"))
-    found = split.by_group
-    present = [name for name in group.cat.categories if name in found.index]
-    rows = [{"attribute": group.name or "group", "group": name, **rate_row(found.loc[name], rate, min_size)} for name in present for rate in RATES]
+    counts = count_groups(judge(y, predicted, scale), group)
+    rows = [{"attribute": group.name or "group", "group": row.Index, **rate_row(row, rate, min_size)} for row in counts.itertuples() for rate in RATES]
     return pd.DataFrame(rows)
 
 # %% ../nbs/06d_fairness.ipynb #90088774
@@ -220,9 +214,8 @@ def shuffled_gaps(
     rng:np.random.Generator,   # Source of chance
 )->np.ndarray:                 # Highest minus lowest share, shape (shuffles,)
     "Gaps that appear when hits are dealt to the groups by lot"
-    member = np.eye(group.max() + 1)[group]
-    shuffled = rng.permuted(np.tile(hit.astype(float), (shuffles, 1)), axis=1)
-    return np.ptp(shuffled @ member/member.sum(axis=0), axis=1)
+    members = np.bincount(group)
+    return np.ptp(rng.multivariate_hypergeometric(members, int(hit.sum()), size=shuffles)/members, axis=1)
 
 # %% ../nbs/06d_fairness.ipynb #98995b17
 def difference_interval(

@@ -6,11 +6,11 @@
 __all__ = ['EXPERIMENT', 'DEFAULTS', 'PATIENCE', 'TrackingError', 'tracking_uri', 'hide_password', 'explain', 'quiet', 'alone',
            'Store', 'check_sqlite', 'same_addresses', 'open_store', 'find_experiment', 'prepare_tracking', 'Finished',
            'read_run', 'run_metrics', 'plain_key', 'run_params', 'run_drift', 'bundle_of', 'run_tags', 'column_types',
-           'dataset_input', 'TablePredictor', 'model_signature', 'log_bundle', 'expected_studies', 'find_trials',
-           'studies_in_time', 'log_trials', 'find_runs', 'all_pages', 'remove_run', 'log_files', 'started_at',
-           'log_run', 'show_run', 'track_run', 'model_name', 'logged_model', 'show_version', 'show_model',
-           'set_aliases', 'show_versions', 'Synced', 'show_runs', 'sync', 'sync_main', 'start_sync', 'finish_sync',
-           'sync_process', 'end_group', 'ui_command', 'open_ui']
+           'dataset_input', 'TablePredictor', 'model_signature', 'unchecked_versions', 'log_bundle', 'expected_studies',
+           'find_trials', 'studies_in_time', 'log_trials', 'find_runs', 'all_pages', 'remove_run', 'log_files',
+           'started_at', 'log_run', 'show_run', 'track_run', 'model_name', 'logged_model', 'show_version', 'show_model',
+           'set_aliases', 'show_versions', 'Synced', 'show_runs', 'sync', 'get_ready', 'sync_main', 'start_sync',
+           'finish_sync', 'sync_process', 'end_group', 'ui_command', 'open_ui']
 
 # %% ../nbs/09_registry.ipynb #38140d4e
 import json
@@ -330,6 +330,19 @@ def model_signature(
     return ModelSignature(taken, Schema(given))
 
 # %% ../nbs/09_registry.ipynb #fb32fce1
+@contextmanager
+def unchecked_versions():
+    "Versions that the training process has written down are not held against this process, for which MLflow would read the files of every package"
+    import mlflow.pyfunc
+    import mlflow.utils.environment
+    name = "warn_dependency_requirement_mismatches"
+    checks = {module: getattr(module, name) for module in (mlflow.pyfunc, mlflow.utils.environment) if hasattr(module, name)}
+    for module in checks: setattr(module, name, lambda *versions: None)
+    try: yield
+    finally:
+        for module, check in checks.items(): setattr(module, name, check)
+
+# %% ../nbs/09_registry.ipynb #035514ea
 def log_bundle(
     store:Store,        # The tracking store
     bundle:Path,        # A bundle
@@ -346,8 +359,10 @@ def log_bundle(
     versions = json.loads(Path(bundle, "versions.json").read_text(encoding="utf-8"))
     needs = [f"{name}=={version}" for name, version in versions.items() if name != "python"]
     made = store.client.create_logged_model(store.experiment, "model", mlflow_run, {"gradeclass.digest": digest})
-    mlflow.models.Model.log(None, mlflow.pyfunc, name="model", run_id=mlflow_run, model_id=made.model_id, loader_module="gradeclass.registry",
-                            data_path=str(bundle), signature=model_signature(model), input_example=example, pip_requirements=needs)
+    what = {"loader_module": "gradeclass.registry", "data_path": str(bundle), "pip_requirements": needs}
+    with unchecked_versions():
+        mlflow.models.Model.log(None, mlflow.pyfunc, name="model", run_id=mlflow_run, model_id=made.model_id, signature=model_signature(model),
+                                input_example=example, **what)
 
 # %% ../nbs/09_registry.ipynb #b4aa841f
 def expected_studies(
@@ -630,9 +645,22 @@ def sync(
     except GradeclassError as error: return Synced([], [], [str(error)])
 
 # %% ../nbs/09_registry.ipynb #24242c8b
+def get_ready(
+    outputs:str|Path, # The outputs folder
+)->None:
+    "Do ahead what takes time: imports, and a database where there is none"
+    import gc
+    gc.disable()
+    import mlflow.pyfunc  # noqa: F401
+    import gradeclass.model  # noqa: F401
+    if tracking_uri(outputs).startswith("sqlite"):
+        with open_store(outputs): gc.enable()
+    gc.enable()
+
+# %% ../nbs/09_registry.ipynb #aec27a0d
 def sync_main()->None:
-    "What the other process does: import MLflow, wait for a line, sync the folder that is named, and print what came of it as JSON"
-    with quiet(), suppress(Exception): import mlflow  # noqa: F401
+    "What the other process does: import MLflow, make its database, wait for a line, sync the folder that is named, and print what came of it as JSON"
+    with quiet(), suppress(Exception): get_ready(sys.argv[1])
     if sys.stdin.readline(): print(json.dumps(sync(sys.argv[1])._asdict()))
 
 # %% ../nbs/09_registry.ipynb #2f9f49a3
@@ -656,7 +684,7 @@ def finish_sync(
         return [f"MLflow took longer than {timeout:g} seconds; nothing is lost: `gradeclass registry sync` completes what is missing"]
     try: return json.loads(said.strip().splitlines()[-1])["warnings"]
     except (ValueError, IndexError, KeyError):
-        last = (errors.strip().splitlines() or ["it was killed, or is out of memory"])[-1]
+        last = ((errors or "").strip().splitlines() or ["it was killed, or is out of memory"])[-1]
         return [f"MLflow cannot be used ({last}); nothing is lost: `gradeclass registry sync` shows the runs later"]
 
 # %% ../nbs/09_registry.ipynb #56134b58

@@ -7,11 +7,12 @@ __all__ = ['STAGES', 'LIMITS', 'CHOICES', 'RECORD', 'EXECUTED', 'STAMP', 'Stage'
            'read_cells', 'read_parameters', 'is_folder', 'known_parameters', 'convert_parameter', 'wanted', 'choices',
            'check_limits', 'check_parameters', 'notebook_digest', 'content_digest', 'key_parts', 'stage_key',
            'outputs_digest', 'compare_parts', 'last_parts', 'Job', 'register_engine', 'error_names', 'explain_failure',
-           'private_kernel', 'kernel_options', 'kernels_ready', 'execute_job', 'keep_failed', 'work', 'Worker',
-           'StageResult', 'Run', 'read_json', 'gather_run', 'remove_leftovers', 'is_alive', 'rival_digest',
-           'is_registered', 'stage_inputs', 'Pipeline', 'Planned', 'plan_stage', 'choose_data', 'existing_file',
-           'known_file', 'make_outputs', 'check_names', 'plan_run', 'dry_run', 'finish_run', 'run_pipeline',
-           'choose_schema', 'claim_run', 'record_run', 'tracking_stamp', 'track', 'Mirror', 'open_stage', 'run_needed']
+           'private_kernel', 'kernel_options', 'kernels_ready', 'execute_job', 'keep_failed', 'import_lightly', 'work',
+           'start_process', 'Worker', 'StageResult', 'Run', 'read_json', 'gather_run', 'remove_leftovers', 'is_alive',
+           'rival_digest', 'is_registered', 'stage_inputs', 'Pipeline', 'Planned', 'plan_stage', 'choose_data',
+           'existing_file', 'known_file', 'make_outputs', 'check_names', 'plan_run', 'dry_run', 'finish_run',
+           'run_pipeline', 'choose_schema', 'claim_run', 'record_run', 'tracking_stamp', 'track', 'Mirror',
+           'open_stage', 'run_needed']
 
 # %% ../nbs/10_runner.ipynb #9316f3fa
 import ast
@@ -396,6 +397,19 @@ def keep_failed(
     if executed.is_file(): shutil.copy(executed, target)
 
 # %% ../nbs/10_runner.ipynb #59473083
+@contextmanager
+def import_lightly():
+    "Import without a grammar that nothing asks for, and without collecting garbage"
+    import gc
+    wanted = "rfc3987_syntax" in sys.modules
+    gc.disable()
+    if not wanted: sys.modules["rfc3987_syntax"] = None
+    try: yield
+    finally:
+        if not wanted: del sys.modules["rfc3987_syntax"]
+        gc.enable()
+
+# %% ../nbs/10_runner.ipynb #cb8578cc
 def work()->None:
     "The life of a worker process: jobs in, events out, end of input ends it"
     events = os.fdopen(os.dup(1), "w", buffering=1)
@@ -405,7 +419,7 @@ def work()->None:
         for line in sys.stdin: jobs.put(Job(**json.loads(line)))
         os._exit(0)
     threading.Thread(target=listen, daemon=True).start()
-    import papermill  # noqa: F401
+    with import_lightly(): import papermill  # noqa: F401
     while True:
         job = jobs.get()
         tell = lambda event, job=job, **more: print(json.dumps({"stage": job.stage, "event": event, **more}), file=events, flush=True)
@@ -414,17 +428,32 @@ def work()->None:
         except OSError as error: tell("failed", message=f"stage {job.stage}: cannot write {error.filename or job.folder}: {error.strerror}")
         else: tell("done")
 
-# %% ../nbs/10_runner.ipynb #cb8578cc
+# %% ../nbs/10_runner.ipynb #878cc18c
+def start_process(
+    call:str,     # Module and function, such as 'gradeclass.runner:work'
+    argv:list,    # Arguments of the process
+    env:dict,     # Its environment
+    errors,       # Open file for its standard error
+    server:str="",# Socket of a fork server that is up
+):                # Running, with `stdin` and `stdout`: a `subprocess.Popen`, or what does as one
+    "Fork a process where a server has its libraries, else start one"
+    if server:
+        from gradeclass.warm import ForkError, fork_call
+        with suppress(ForkError, OSError, TimeoutError): return fork_call(server, call, argv, env, errors)
+    module, function = call.split(":")
+    return subprocess.Popen([sys.executable, "-c", f"from {module} import {function}; {function}()", *argv], stdin=subprocess.PIPE,
+                            stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True, env=env)
+
+# %% ../nbs/10_runner.ipynb #b15a0331
 class Worker:
     "A process that executes one stage after another"
     def __init__(
         self,
         environment:dict|None=None, # Variables beside those of this process
+        server:str="",              # Socket of a fork server that is up
     ):
         self.errors = TemporaryFile("w+")  # noqa: SIM115 - it lives as long as the process
-        self.process = subprocess.Popen([sys.executable, "-c", "from gradeclass.runner import work; work()"], stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, stderr=self.errors, text=True, start_new_session=True,
-                                        env=os.environ | (environment or {}))
+        self.process = start_process("gradeclass.runner:work", [], os.environ | (environment or {}), self.errors, server)
 
     def run(
         self,
@@ -656,10 +685,19 @@ class Pipeline:
         with self.lock: self.idle.append(worker)
 
     def new_worker(self)->Worker:
-        "One worker more; the first one brings the fork server with it"
-        if self.environment is None: self.environment = self.held.enter_context(kernels_ready())
-        self.workers.append(Worker(self.environment))
+        "One worker more; the first one brings the fork server with it, and does not wait for it"
+        first, self.environment = self.environment is None, self.environment or self.held.enter_context(kernels_ready())
+        server = self.environment.get("GRADECLASS_FORK_SERVER", "")
+        self.workers.append(Worker(self.environment, "" if first and not self.held_open(server) else server))
         return self.workers[-1]
+
+    def held_open(
+        self,
+        server:str, # Socket of a fork server
+    )->bool:        # Whether it was there before
+        "Whether a fork server was named, and not brought along"
+        from gradeclass.settings import load_settings
+        return bool(server) and load_settings().fork_server == server
 
     def close(self)->None:
         "End all workers, busy or not, and the fork server"
@@ -831,7 +869,7 @@ def run_pipeline(
     pipeline = plan_run(data, schema, parameters, outputs, jobs, on_event, **choice)
     make_outputs(pipeline.outputs)
     run_id = claim_run(pipeline.outputs)
-    with open_log(pipeline.outputs/"runs"/run_id/"log.jsonl", run_id) as log, Mirror(pipeline.outputs) as mirror:
+    with open_log(pipeline.outputs/"runs"/run_id/"log.jsonl", run_id) as log, Mirror(pipeline) as mirror:
         pipeline.on_event = lambda event: (log_event(log, event), mirror.notice(event), on_event(event))
         pipeline.run()
         return finish_run(pipeline, run_id, mirror.process)
@@ -905,25 +943,33 @@ class Mirror:
     "The process that shows a run in MLflow: it gets ready while the model is evaluated"
     def __init__(
         self,
-        outputs:Path, # The outputs folder
+        pipeline, # The `Pipeline` that runs
     ):
-        self.outputs, self.process = outputs, None
+        self.pipeline, self.process, self.held = pipeline, None, ExitStack()
 
     def notice(
         self,
         event:dict, # What has happened
     )->None:
         "Begin as soon as there will be something to show"
-        from gradeclass.registry import start_sync
-        if (event["stage"], event["event"]) == ("evaluate", "started"): self.process = start_sync(self.outputs)
+        if (event["stage"], event["event"]) == ("evaluate", "started"): self.process = self.start()
+
+    def start(self): # A process that waits for `registry.finish_sync`
+        "Fork it where a server is up, which then has to last as long"
+        from gradeclass.registry import DEFAULTS
+        server = (self.pipeline.environment or {}).get("GRADECLASS_FORK_SERVER", "")
+        self.held.push(self.pipeline.held.pop_all())
+        errors = self.held.enter_context(TemporaryFile("w+"))  # noqa: SIM115 - it lives as long as the process
+        return start_process("gradeclass.registry:sync_main", [str(self.pipeline.outputs)], DEFAULTS | dict(os.environ), errors, server)
 
     def __enter__(self)->"Mirror":
         return self
 
     def __exit__(self, *failure)->None:
-        if self.process is None or self.process.poll() is not None: return
-        with suppress(OSError, ValueError): self.process.stdin.close()
-        self.process.wait()
+        with self.held:
+            if self.process is None or self.process.poll() is not None: return
+            with suppress(OSError, ValueError): self.process.stdin.close()
+            self.process.wait()
 
 # %% ../nbs/10_runner.ipynb #e41f3e7b
 def open_stage(

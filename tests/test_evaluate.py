@@ -340,12 +340,13 @@ def test_saved_figures_are_the_same_bytes_each_time(tmp_path):
 def test_a_figure_that_cannot_be_written_leaves_the_old_file(tmp_path):
     (tmp_path/"figure.png").write_text("old")
 
-    class Broken:
-        def savefig(self, path, **about):
-            path.write_text("half")
-            raise OSError("disk full")
+    def savefig(path, **about):
+        path.write_text("half")
+        raise OSError("disk full")
 
-    with pytest.raises(OSError, match="disk full"): save_figure(Broken(), tmp_path, "figure")
+    broken = evaluate.plot_grade_shares([0, 4], [0, 4], SCALE)
+    broken.savefig = savefig
+    with pytest.raises(OSError, match="disk full"): save_figure(broken, tmp_path, "figure")
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"figure.png": "old"}
 
 

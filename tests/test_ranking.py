@@ -17,7 +17,6 @@ from gradeclass.ranking import (
     counsellor_list,
     find_threshold,
     listed_words,
-    places_row,
     places_table,
     rank_students,
     show_places,
@@ -73,9 +72,9 @@ def test_list_is_never_better_than_a_perfect_one(seed, n):
 
 def test_intervals_hold_the_values_and_repeat_with_the_seed():
     y, p = example()
-    row = places_row(y, p, SCALE, 0.2, 200, 5)
-    for name in ("precision", "recall", "lift"): assert row[f"{name}_low"] <= row[name] <= row[f"{name}_high"]
-    assert row == places_row(y, p, SCALE, 0.2, 200, 5)
+    table = places_table(y, p, SCALE, (0.2,), 200, 5)
+    for name in ("precision", "recall", "lift"): assert (table[f"{name}_low"] <= table[name]).all() and (table[name] <= table[f"{name}_high"]).all()
+    pd.testing.assert_frame_equal(table, places_table(y, p, SCALE, (0.2,), 200, 5))
 
 
 def test_table_of_a_class_where_nobody_is_at_risk_can_be_shown():

@@ -365,3 +365,22 @@ def test_two_runs_at_once_in_one_new_folder_make_the_same_bundle(finished_run, t
     assert made >= {result.folder.name for result in finished_run.stages if result.name != "register"} and len(made) == len(STAGES)
     assert [version.digest for version in list_versions(tmp_path/"outputs")] == [*digests]
     assert len(list((tmp_path/"outputs"/"runs").glob("*/report.html"))) == 2 and not parts_in(tmp_path/"outputs")
+
+# Kernels
+
+def shown(folder, outputs):
+    "What an executed notebook says: sources and outputs, without its own paths and times"
+    notebook = nbformat.read(Path(folder, "notebook.ipynb"), 4)
+    text = json.dumps([[cell.source, cell.get("outputs", [])] for cell in notebook.cells])
+    text = re.sub(rf"{re.escape(str(outputs))}/stages/\.?[\w.-]+", "FOLDER", text).replace(str(outputs), "OUTPUTS")
+    return re.sub(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?|T_[0-9a-f]{5}(?=[_ \\])|0x[0-9a-f]{6,}", "VARIES", text)
+
+@pytest.mark.skipif(sys.platform != "linux", reason="kernels are forked on Linux alone")
+def test_notebooks_are_the_same_on_forked_and_on_ordinary_kernels(tmp_path, monkeypatch):
+    said = {}
+    for kind in ("warm", "ordinary"):
+        monkeypatch.setenv("GRADECLASS_KERNELS", kind)
+        run = run_pipeline("sample", parameters=QUICK, outputs=tmp_path/kind)
+        said[kind] = {stage.name: shown(stage.folder, tmp_path/kind) for stage in run.stages}
+    assert said["warm"].keys() == STAGES.keys()
+    for name in STAGES: assert said["warm"][name] == said["ordinary"][name], name

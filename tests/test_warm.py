@@ -1,4 +1,5 @@
 "Forked kernels: as good as ordinary ones, apart from each other, and gone without a trace"
+import ast
 import asyncio
 import json
 import os
@@ -301,8 +302,39 @@ def test_server_is_one_thread_with_all_modules_imported():
         server = psutil.Process(manager.provisioner.pid).parent()
         run(client, "import numpy, xgboost; xgboost.train({}, xgboost.DMatrix(numpy.ones((50, 2)), numpy.ones(50)))")
         assert server.num_threads() == 1
-        assert run(client, f"import sys; print([m for m in {warm.MODULES + warm.KERNEL!r} if m not in sys.modules])") == "[]"
-        assert run(client, "import sys; print([m for m in sys.modules if m.startswith('gradeclass')])") == "[]"
+        assert missing(client, [name for name in warm.MODULES + warm.KERNEL if name not in warm.SOON]) == []
+
+def test_idle_server_has_imported_everything_and_is_still_one_thread():
+    with warm.fork_server() as address:
+        with kernel(address=address) as (manager, _): server = psutil.Process(manager.provisioner.pid).parent()
+        spent = lambda: sum(server.cpu_times()[:2])
+        wait_until(lambda: (before := spent()) and not time.sleep(2.5) and spent() == before, 60)
+        with kernel(address=address) as (_, client):
+            assert missing(client, warm.MODULES + warm.LATER) == [] and server.num_threads() == 1
+
+def test_process_is_forked_from_a_server_and_ends_in_order(tmp_path):
+    with warm.fork_server() as address, open(tmp_path/"errors", "w+") as errors:
+        (tmp_path/"calls.py").write_text("import os, sys\ndef main():\n    print(os.getppid(), sys.argv[1:], input())\n    print('oh', file=sys.stderr)")
+        env = dict(os.environ) | {"HERE": "1"}
+        here = os.getcwd()
+        os.chdir(tmp_path)
+        try: process = warm.fork_call(address, "calls:main", ["a", "b"], env, errors)
+        finally: os.chdir(here)
+        parent = psutil.Process(process.pid).ppid()
+        assert process.communicate("word\n", 30) == (f"{parent} ['a', 'b'] word\n", "oh\n") and process.poll() == 0
+
+def test_kernel_in_another_checkout_has_the_package_that_is_there(tmp_path):
+    (tmp_path/"gradeclass").mkdir()
+    (tmp_path/"gradeclass"/"__init__.py").write_text("own = True")
+    with warm.fork_server() as address:
+        with kernel(address=address) as (_, client): wait_until(lambda: run(client, "import sys; print(1)") == "1" and not time.sleep(4))
+        with kernel(address=address, cwd=str(tmp_path)) as (_, client):
+            assert run(client, "import sys; print([m for m in sys.modules if m.startswith('gradeclass')])") == "[]"
+        with kernel(address=address) as (_, client): assert missing(client, ["gradeclass.stages"]) == []
+
+def missing(client, names):
+    "Modules that a kernel would have to import"
+    return ast.literal_eval(run(client, f"import sys; print([m for m in {tuple(names)!r} if m not in sys.modules])"))
 
 def test_modules_that_a_fork_would_break_are_left_to_the_kernels(tmp_path, monkeypatch):
     (tmp_path/"starts_a_thread.py").write_text("import threading, time; threading.Thread(target=time.sleep, args=(999,), daemon=True).start()")
