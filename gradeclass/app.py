@@ -6,7 +6,7 @@
 __all__ = ['UNKNOWN', 'WATCH', 'ADVICE', 'AppError', 'Served', 'read_paper', 'open_bundle', 'choose_bundle', 'without_paths',
            'Host', 'Field', 'nice_step', 'start_value', 'form_fields', 'by_group', 'as_cell', 'Judged', 'judge',
            'score_range', 'Reason', 'size_words', 'main_reasons', 'Answer', 'flag_words', 'answer_student',
-           'chance_words', 'support_sentence', 'StudentModel', 'log_trace', 'plain_words']
+           'chance_words', 'support_sentence', 'StudentModel', 'give_back', 'log_trace', 'plain_words']
 
 # %% ../nbs/11_app.ipynb #62e431ac
 import os
@@ -401,6 +401,15 @@ class StudentModel(HasTraits):
         "The smallest changes after which the model expects about a grade better"
         found = suggest_changes(self.served.model, self.frame(), gain=0.75, most=2, top=most)
         return [f"{row.change}: {row.grade} most likely" for row in found.itertuples()]
+
+# %% ../nbs/11_app.ipynb #f6e1b0de
+def give_back()->None: # Nothing where the C library is another one
+    "Give memory that is not needed any more back to the system"
+    import ctypes
+    import gc
+    gc.collect()
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError): ctypes.CDLL(None).malloc_trim(0)
 
 # %% ../nbs/11_app.ipynb #31510dcf
 def log_trace(

@@ -11,7 +11,7 @@ from html import escape
 import ipywidgets as widgets
 import pandas as pd
 
-from .app import Served
+from .app import Served, give_back
 from .classroom import KINDS, ClassModel
 from .markup import download, note, percent, table
 from .ranking import LIST_NOTE
@@ -127,6 +127,7 @@ class ClassView(widgets.VBox):
         card = [box([controls, self.worth, self.list, pager, self.links], "gc-card")] if len(model.ranked) else []
         self.result.children = [self.summary, self.problems, *card]
         self.show()
+        give_back()
 
     def show(self)->None:
         "Show the list as it is filtered"

@@ -15,7 +15,7 @@ import ipywidgets as widgets
 import pandas as pd
 from traitlets import HasTraits, Instance, Unicode
 
-from .app import AppError, Served
+from .app import AppError, Served, give_back
 from .classroom import KINDS, read_upload, safe_name
 from .config import GradeclassError, find_home
 from .data import clean, coded_columns, load
@@ -50,7 +50,10 @@ def as_shown(
     from gradeclass.explore import compact_png
     from gradeclass.report import render_markdown
     titles = [ax.get_title(loc=side) for ax in figure.axes for side in ("left", "center") if ax.get_title(loc=side)]
-    return Shown(" ".join((titles or ["A figure"])[0].split()), compact_png(figure), render_markdown(words) if words else "")
+    shown = Shown(" ".join((titles or ["A figure"])[0].split()), compact_png(figure), render_markdown(words) if words else "")
+    figure.clear()
+    give_back()
+    return shown
 
 # %% ../nbs/11ac_plots.ipynb #fa0d363e
 USUAL = ("StudyTimeWeekly", "ParentalEducation", "Absences", "STUDY_HRS", "MOTHER_EDU", "ATTEND")

@@ -7,6 +7,7 @@ __all__ = ['html', 'box', 'guarded', 'label_of', 'make_input', 'make_form', 'Wha
 
 # %% ../nbs/11b_views.ipynb #df7bc9fa
 import asyncio
+import gc
 import math
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from html import escape
 
 import ipywidgets as widgets
 
-from .app import UNKNOWN, Field, Host, Served, StudentModel, by_group, log_trace, plain_words
+from .app import UNKNOWN, Field, Host, Served, StudentModel, by_group, give_back, log_trace, plain_words
 from .explain import CAUTION
 from .markup import comparison, details, headline, note
 
@@ -237,7 +238,10 @@ def show_page(
     make_view:Callable, # Served -> widget
 )->Page:                # The page, which keeps itself fresh
     "What a page's notebook shows"
+    gc.freeze()
     page = Page(make_view)
+    give_back()
+    gc.freeze()
     try: page.task = asyncio.get_running_loop().create_task(page.keep_fresh())
     except RuntimeError: page.task = None
     return page
