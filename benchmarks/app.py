@@ -14,7 +14,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
-from jupyter_core.paths import jupyter_runtime_dir
 from playwright.sync_api import sync_playwright
 
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -68,7 +67,7 @@ def kernels(process):
 def kernel_of(page, process):
     "The process behind a page, by the socket that it listens on"
     name = json.loads(page.text_content("#jupyter-config-data"))["kernelId"]
-    address = json.loads(Path(jupyter_runtime_dir(), f"kernel-{name}.json").read_text())["ip"]
+    address = json.loads(next(Path(tempfile.gettempdir()).glob(f"voila_*/kernel-{name}.json")).read_text())["ip"]
     return next(child for child in kernels(process) if any(str(known.laddr).startswith(address) for known in child.net_connections("unix")))
 
 

@@ -284,6 +284,7 @@ class Answer:
     flagged: bool             # Whether the student would be listed
     flag_words: str           # How often such a flag is right
     reasons: list[Reason]
+    unknown: tuple[str, ...] = () # Titles of what is not known of the student
 
     @property
     def level(self)->str:
@@ -308,11 +309,12 @@ def answer_student(
 )->Answer:              # What the page shows
     "What the model says of one student"
     judged, scale, span = judge(served, frame), served.schema.grades, score_range(served, frame)
-    grade, sets = scale.labels[int(judged.best[0])], served.calibration.sets
+    grade, sets, cells = scale.labels[int(judged.best[0])], served.calibration.sets, frame.iloc[0]
+    unknown = tuple(column.title for column in served.inputs if pd.isna(cells.get(column.name)))
     return Answer(grade, scale.meanings.get(grade, ""), scale.labels, scale.at_risk, judged.probability[0].tolist(), judged.named[0],
                   sets.coverage if sets else 0.0, None if span is None else tuple(span[0].tolist()),
                   served.schema.by_name[served.schema.score].title if served.schema.score else "", float(judged.risk[0]), bool(judged.flagged[0]),
-                  flag_words(served.threshold, bool(judged.flagged[0])), main_reasons(served, frame) if reasons else [])
+                  flag_words(served.threshold, bool(judged.flagged[0])), main_reasons(served, frame) if reasons else [], unknown)
 
 # %% ../nbs/11_app.ipynb #88daa943
 def chance_words(

@@ -82,8 +82,11 @@ HEADERS = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff
 
 # %% ../nbs/11c_pages.ipynb #23446c47
 AHEAD = ("gradeclass.app", "gradeclass.views", "gradeclass.classview", "gradeclass.manageview", "gradeclass.plots", "gradeclass.explore",
-         "gradeclass.manage", "gradeclass.samples", "pandera.pandas", "matplotlib.backends.backend_agg", "matplotlib.pyplot", "seaborn",
-         "PIL.PngImagePlugin", "scipy.optimize", "scipy.stats", "mistune", "ipywidgets")
+         "gradeclass.manage", "gradeclass.samples", "gradeclass.cli", "pandera.pandas", "pandera.backends.pandas.register",
+         "matplotlib.backends.backend_agg", "matplotlib.pyplot", "seaborn",
+         "PIL.PngImagePlugin", "PIL.BmpImagePlugin", "PIL.GifImagePlugin", "PIL.JpegImagePlugin", "PIL.PpmImagePlugin",
+         "pandas.io.formats.csvs", "pandas.core.reshape.reshape", "pandas.core.methods.to_dict", "encodings.utf_8_sig",
+         "scipy.optimize", "scipy.stats", "mistune", "ipywidgets")
 
 # %% ../nbs/11c_pages.ipynb #57117c48
 class PageKernel(WarmKernelManager, ServerKernelManager):
@@ -126,7 +129,8 @@ def kernel_environment(
 )->dict[str, str]:   # Variables that the server and the processes of its visitors see
     "What a visitor's process knows; of the token for Manage it knows a digest"
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    found = {"GRADECLASS_THIN": "1", "MALLOC_ARENA_MAX": "2", "JUPYTER_PREFER_ENV_PATH": "1", "DO_NOT_TRACK": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+    found = {"GRADECLASS_THIN": "1", "MALLOC_ARENA_MAX": "2", "MPLBACKEND": "agg",
+             "JUPYTER_PREFER_ENV_PATH": "1", "DO_NOT_TRACK": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1",
              "GRADECLASS_MANAGE": digest_text(options.manage_token), **threads}
     paths = [str(folder/"look"), *filter(None, os.environ.get("JUPYTER_PATH", "").split(os.pathsep))]
     return {**found, "JUPYTER_PATH": os.pathsep.join(paths), **({"GRADECLASS_MODEL": str(Path(options.model).resolve())} if options.model else {})}

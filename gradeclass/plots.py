@@ -7,6 +7,7 @@ __all__ = ['USUAL', 'PLOTS', 'tables', 'Shown', 'as_shown', 'usual_columns', 'de
            'build_plot', 'draw_plot', 'draw_pairs', 'ExploreModel', 'figure_html', 'ExploreView']
 
 # %% ../nbs/11ac_plots.ipynb #51715e5c
+from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +21,7 @@ from .classroom import KINDS, read_upload, safe_name
 from .config import GradeclassError, find_home
 from .data import clean, coded_columns, load
 from .schema import Column, Schema, schema_names
-from .views import box, guarded, html
+from .views import box, guarded, html, step_by_step
 
 # %% ../nbs/11ac_plots.ipynb #1c91cb6c
 def tables(
@@ -74,18 +75,16 @@ def usual_columns(
 def default_figures(
     frame:pd.DataFrame, # Clean table
     schema:Schema,      # What it holds
-)->list[Shown]:         # Grades, then three columns against the grade
+)->Iterator[Shown]:     # Grades, then three columns against the grade, each drawn when it is asked for
     "What one wants to see of a table first, with the sentence that says what it means"
     from gradeclass.explore import grades_sentence, link_sentence, plot_against_grade, plot_grades
     if schema.target not in frame or frame[schema.target].notna().sum() < 3: raise AppError("this table has no grades, so nothing can be shown against them")
-    shown = [as_shown(plot_grades(frame, schema), grades_sentence(frame, schema))]
+    yield as_shown(plot_grades(frame, schema), grades_sentence(frame, schema))
     for name in usual_columns(frame, schema):
-        if frame[name].notna().any(): shown.append(as_shown(plot_against_grade(frame, schema, name), link_sentence(frame, schema, name)))
-    return shown
+        if frame[name].notna().any(): yield as_shown(plot_against_grade(frame, schema, name), link_sentence(frame, schema, name))
 
 # %% ../nbs/11ac_plots.ipynb #fe084dac
-PLOTS = {"scatter": "Two numbers against each other", "box": "A number by answers", "bar": "How many gave each answer", "histogram": "How one column is spread",
-         "pair": "Several numbers against each other"}
+PLOTS = {"scatter": "two numbers", "box": "a number by answers", "bar": "count of answers", "histogram": "one column", "pair": "several numbers"}
 
 # %% ../nbs/11ac_plots.ipynb #273109dc
 def plot_columns(
@@ -216,7 +215,8 @@ def figure_html(
     "A figure with its words"
     import base64
     source = base64.b64encode(shown.png).decode()
-    return f'<figure class="gc-figure"><img alt="{escape(shown.title)}" src="data:image/png;base64,{source}"><figcaption>{shown.words}</figcaption></figure>'
+    return (f'<figure class="gc-figure"><span><img alt="{escape(shown.title)}" src="data:image/png;base64,{source}"></span>'
+            f"<figcaption>{shown.words}</figcaption></figure>")
 
 # %% ../nbs/11ac_plots.ipynb #717ee1a6
 class ExploreView(widgets.VBox):
@@ -229,8 +229,8 @@ class ExploreView(widgets.VBox):
         self.source = widgets.Dropdown(options=list(self.model.tables) or ["none"], description="Table")
         self.source.add_class("gc-field")
         self.upload = widgets.FileUpload(accept=",".join(KINDS), multiple=False, description="Or choose a file", tooltip="A CSV or Excel file of up to 10 MB")
-        self.figures, self.built = html("", "gc-card", "gc-live"), html("", "gc-live")
-        self.kind = widgets.Dropdown(options=[(f"{name}: {words.lower()}", name) for name, words in PLOTS.items()], description="Figure")
+        self.figures, self.built, self.task = box([], "gc-card", "gc-figures"), html("", "gc-live"), None
+        self.kind = widgets.Dropdown(options=[(f"{name.capitalize()}: {words}", name) for name, words in PLOTS.items()], description="Figure")
         self.x, self.y, self.hue = (widgets.Dropdown(description=words) for words in ("Across", "Upwards", "Colours"))
         for made in (self.kind, self.x, self.y, self.hue): made.add_class("gc-field")
         self.draw = widgets.Button(description="Draw", button_style="primary")
@@ -266,9 +266,22 @@ class ExploreView(widgets.VBox):
         self.message.value = f"<p>{escape(self.model.name)}: {len(self.model.frame):,} rows</p>"
         if numeric: self.x.value, self.y.value = numeric[0][1], numeric[-1][1]
         if self.model.schema.target in columns: self.hue.value = self.model.schema.target
-        try: self.figures.value = f'<div class="gc-figures">{"".join(map(figure_html, default_figures(self.model.frame, self.model.schema)))}</div>'
-        except GradeclassError as error: self.figures.value = f"<p>{escape(str(error))}</p>"
-        self._draw()
+        if self.task: self.task.cancel()
+        self.task = step_by_step(self.steps())
+
+    def steps(self)->Iterator: # A default figure at each step, then one to begin building with
+        "Draw all figures"
+        self.figures.children = [html("<p>Drawing …</p>")]
+        yield
+        with guarded(self.message):
+            drawn = []
+            try:
+                for shown in default_figures(self.model.frame, self.model.schema):
+                    drawn.append(html(figure_html(shown)))
+                    self.figures.children = drawn
+                    yield
+            except GradeclassError as error: self.figures.children = [html(f"<p>{escape(str(error))}</p>")]
+            self._draw()
 
     def _draw(self)->None:
         with guarded(self.message):

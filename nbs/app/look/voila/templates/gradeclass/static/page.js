@@ -50,6 +50,10 @@
         readout.setAttribute("aria-labelledby", name);
       }
     });
+    document.querySelectorAll(".gc-ornot").forEach((pair) => {
+      const name = pair.querySelector(".gc-field > .widget-label")?.firstChild?.textContent, box = pair.querySelector("input[type=checkbox]");
+      if (name && box && !box.hasAttribute("aria-label")) box.setAttribute("aria-label", `Not known: ${name}`);
+    });
     document.querySelectorAll(".widget-toggle-buttons").forEach((widget) => {
       const group = widget.querySelector(":scope > div"), name = nameOf(widget);
       if (group && name && !group.hasAttribute("role")) { group.setAttribute("role", "group"); group.setAttribute("aria-labelledby", name); }
