@@ -54,7 +54,7 @@ def answer_facts(
     named = ("open", "too many are possible") if answer.named == "not sure" else (answer.named, sure)
     middle, low, high = answer.score or (0, 0, 0)
     score = (f"{middle:.2f}", f"{low:.2f} to {high:.2f}") if answer.score else ("", "")
-    return [("Likely grades", *named), ("At risk", percent(answer.risk), f"of {' or '.join(answer.at_risk)}"), (answer.score_name, *score)]
+    return [("Likely grades", *named), ("At risk", percent(answer.risk), f"of ending with {' or '.join(answer.at_risk)}"), (answer.score_name, *score)]
 
 # %% ../nbs/11a_markup.ipynb #a99faaec
 def headline(
@@ -117,7 +117,7 @@ def comparison(
     caution:str,        # What such a comparison does not say
 )->str:                 # HTML
     "The student as is, and with a few things different"
-    if after is None: return '<p class="gc-small">Change something below to compare.</p>'
+    if after is None: return '<p class="gc-small">Change something above to compare.</p>'
     rows = [("Expected grade", before.grade, after.grade), ("Chance that help is needed", percent(before.risk), percent(after.risk))]
     if before.score and after.score: rows.insert(1, (before.score_name, f"{before.score[0]:.2f}", f"{after.score[0]:.2f}"))
     cells = "".join(f'<tr><th scope="row">{escape(name)}</th><td>{escape(one)}</td><td><b>{escape(other)}</b></td></tr>' for name, one, other in rows)
