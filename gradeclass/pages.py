@@ -86,11 +86,17 @@ AHEAD = ("gradeclass.app", "gradeclass.views", "gradeclass.classview", "gradecla
          "matplotlib.backends.backend_agg", "matplotlib.pyplot", "seaborn",
          "PIL.PngImagePlugin", "PIL.BmpImagePlugin", "PIL.GifImagePlugin", "PIL.JpegImagePlugin", "PIL.PpmImagePlugin",
          "pandas.io.formats.csvs", "pandas.core.reshape.reshape", "pandas.core.methods.to_dict", "encodings.utf_8_sig",
-         "scipy.optimize", "scipy.stats", "mistune", "ipywidgets")
+         "scipy.optimize", "scipy.stats", "mistune", "ipywidgets", "gradeclass.process")
 
 # %% ../nbs/11c_pages.ipynb #57117c48
 class PageKernel(WarmKernelManager, ServerKernelManager):
     "The process of a visitor: a copy"
+    def format_kernel_cmd(
+        self,
+        extra_arguments=None, # More arguments
+    )->list[str]:             # The command
+        "Start a kernel that leaves alone what it shares"
+        return super().format_kernel_cmd([*(extra_arguments or []), "--IPKernelApp.kernel_class=gradeclass.process.PageProcess"])
 
 # %% ../nbs/11c_pages.ipynb #2ea6414c
 def kernel_config(
