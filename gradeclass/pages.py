@@ -201,9 +201,18 @@ class HealthHandler(RequestHandler):
 
 # %% ../nbs/11c_pages.ipynb #c0d6deb0
 class LeaveHandler(JupyterHandler):
-    "A visitor has left: the process ends; its name, which nobody else knows, is the permission"
+    "A visitor asks whether the process is still there, or has left and ends it; its name, which nobody else knows, is the permission"
     def check_xsrf_cookie(self)->None:
         "A beacon sends no form"
+
+    @authenticated
+    def get(
+        self,
+        kernel_id:str, # Name of the visitor's process
+    )->None:
+        "Say whether the process is there"
+        self.set_header("Cache-Control", "no-store")
+        self.finish({"there": kernel_id in self.kernel_manager})
 
     @authenticated
     async def post(

@@ -92,6 +92,16 @@
       });
     }
   };
+  async function ask() {
+    const config = JSON.parse(document.getElementById("jupyter-config-data")?.textContent || "{}");
+    if (!config.kernelId || dead || document.hidden) return;
+    try {
+      const answer = await (await fetch(`${config.baseUrl}leave/${config.kernelId}`)).json();
+      if (!answer.there) { dead = true; document.querySelector(".gc-lost")?.removeAttribute("hidden"); }
+    } catch { /* no server: the closed connection says so */ }
+  }
+  setInterval(ask, 10_000);
+  document.addEventListener("visibilitychange", ask);
   // Who leaves gives the process back at once.
   addEventListener("pagehide", () => {
     window.gcLeaving = true;
