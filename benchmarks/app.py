@@ -1,5 +1,6 @@
 "How quick the pages are and how much memory they take, in headless Chromium; each bar with PASS or FAIL, exit code 1 where one fails"
 import argparse
+import json
 import os
 import shutil
 import socket
@@ -17,7 +18,8 @@ from playwright.sync_api import sync_playwright
 
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync"]
-TOKEN = "benchmark"
+TOKEN, SECOND = "benchmark", "second"
+READY = {"predict": ".gc-form .noUi-handle", "class": ".widget-upload", "explore": ".gc-figure img", "about": ".gc-cardtext", "manage": "input[type=password]"}
 
 
 def train(folder):
@@ -29,12 +31,12 @@ def train(folder):
 
 
 @contextmanager
-def serve(bundle, folder, pool, idle):
+def serve(bundle, folder, **given):
     "The pages, in a process of their own: their address and that process"
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
-    options = {"port": port, "token": TOKEN, "manage_token": "second", "pool": pool, "idle": idle, "most": 40, "model": str(bundle)}
+    options = {"port": port, "token": TOKEN, "manage_token": SECOND, "most": 40, "model": str(bundle), **given}
     code = f"from gradeclass.pages import Options, serve_pages; serve_pages(Options(**{options!r}))"
     env = os.environ | {"GRADECLASS_OUTPUTS": str(folder)}
     process = subprocess.Popen([sys.executable, "-c", code], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -49,24 +51,37 @@ def serve(bundle, folder, pool, idle):
         children = psutil.Process(process.pid).children(recursive=True)
         process.terminate()
         process.wait(60)
-        for child in psutil.wait_procs(children, 5)[1]: child.kill()
+        serve.left = psutil.wait_procs(children, 5)[1]
+        for child in serve.left: child.kill()
 
 
 def kernels(process):
-    "The processes of visitors, and those kept ready"
-    found = []
+    "The processes of visitors, and those kept ready: ordinary ones, or copies, which have a fork server as parent"
+    found, forks = [], {child.pid for child in process.children() if "fork_server" in " ".join(child.cmdline())}
     for child in process.children(recursive=True):
         with suppress(psutil.Error):
-            if any("ipykernel" in word for word in child.cmdline()): found.append(child)
+            if child.ppid() in forks or "ipykernel_launcher" in child.cmdline(): found.append(child)
     return found
 
 
-def resident(process):
-    "Resident memory of the visitors' processes, MB"
-    found = []
-    for child in kernels(process):
-        with suppress(psutil.Error): found.append(child.memory_info().rss/1e6)
-    return found
+def kernel_of(page, process):
+    "The process behind a page, by the socket that it listens on"
+    name = json.loads(page.text_content("#jupyter-config-data"))["kernelId"]
+    address = json.loads(next(Path(tempfile.gettempdir()).glob(f"voila_*/kernel-{name}.json")).read_text())["ip"]
+    return next(child for child in kernels(process) if any(str(known.laddr).startswith(address) for known in child.net_connections("unix")))
+
+
+def shared(process):
+    "Memory of one process, what it shares with others counted by its part (PSS), MB"
+    with suppress(OSError):
+        for line in Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"): return int(line.split()[1])*1024/1e6
+    return 0.0
+
+
+def held(process):
+    "Memory of all processes below the server, MB (PSS)"
+    return sum(shared(child) for child in process.children(recursive=True))
 
 
 def cpu_seconds(process):
@@ -86,12 +101,12 @@ def wait_for_pool(process, wanted, seconds=90):
         quiet = quiet + 1 if len(kernels(process)) >= wanted and abs(cpu_seconds(process) - before) < 0.2 else 0
 
 
-def load_page(browser, base):
-    "A new visitor on Predict: the page, seconds to the first paint, seconds until the form answers"
+def open_page(browser, base, name="predict"):
+    "A new visitor: the page, seconds to the first paint, seconds until it can be used"
     page = browser.new_context().new_page()
     started = time.perf_counter()
-    page.goto(f"{base}/predict?token={TOKEN}", wait_until="commit")
-    page.wait_for_selector(".gc-form .noUi-handle", timeout=60_000)
+    page.goto(f"{base}/{name}?token={TOKEN}", wait_until="commit")
+    page.wait_for_selector(READY[name], timeout=60_000)
     usable = time.perf_counter() - started
     return page, page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")/1000, usable
 
@@ -108,24 +123,75 @@ def change(page, key):
     })""", key)
 
 
-def measure(base, process, visits, changes, sessions):
-    "Every figure: name -> value"
-    with sync_playwright() as started:
+def draw(page, number):
+    "Draw another kind of figure and wait for it"
+    before = page.locator(".gc-figure img").last.get_attribute("src")
+    page.get_by_label("Figure").select_option(index=number)
+    page.get_by_role("button", name="Draw").click()
+    page.wait_for_function("before => [...document.querySelectorAll('.gc-figure img')].at(-1).src !== before", arg=before, timeout=60_000)
+
+
+def use(page, name, table):
+    "Do what one does on a page; whether it answered"
+    if name == "predict": return change(page, "ArrowRight") < 5
+    if name == "class":
+        with page.expect_file_chooser() as chooser: page.get_by_role("button", name="Choose a file").click()
+        chooser.value.set_files(table)
+        page.wait_for_selector("text=2,392 students ranked", timeout=60_000)
+    if name == "explore":
+        for number in (3, 4, 0): draw(page, number)
+    if name == "manage":
+        page.get_by_label("Token for this page").fill(SECOND)
+        page.keyboard.press("Enter")
+        page.wait_for_selector("text=Status", timeout=60_000)
+    return True
+
+
+def measure_heated(bundle, folder, visits, changes, sessions, table, **given):
+    "With processes kept ready: speed of Predict, sessions at once, memory of each page, and what is left when visitors have gone"
+    with serve(bundle, folder, pool=2, idle=60, **given) as (base, process), sync_playwright() as started:
         browser = started.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         paints, usables = [], []
         for _ in range(visits):
             wait_for_pool(process, 6)
-            page, paint, usable = load_page(browser, base)
+            page, paint, usable = open_page(browser, base)
             paints.append(paint), usables.append(usable)
             if len(usables) < visits: page.context.close()
         answers = [change(page, "ArrowLeft" if number//10 % 2 else "ArrowRight") for number in range(changes)]
-        pages = [page, *(load_page(browser, base)[0] for _ in range(sessions - 1))]
-        worked = sum(change(one, "ArrowLeft") < 5 for one in pages)
-        memory = resident(process)
-        before = len(memory)
-        for one in pages: one.close(run_before_unload=False)
+        page.context.close()
+        wait_for_pool(process, 6)
+        before, names = held(process), [name for name in READY for _ in range(max(1, sessions//len(READY)))]
+        pages = [(name, open_page(browser, base, name)[0]) for name in names]
+        worked = sum(use(page, name, table) for name, page in pages)
+        memory = {}
+        for name, page in pages: memory[name] = max(memory.get(name, 0), kernel_of(page, process).memory_info().rss/1e6)
+        full = held(process)
+        for _, page in pages: page.close(run_before_unload=False)
         browser.close()
-    return paints, usables, answers, worked, memory, before
+        until = time.time() + 180
+        while len(kernels(process)) > 6 and time.time() < until: time.sleep(1)
+        wait_for_pool(process, 6, 20)
+        left, after = len(kernels(process)), held(process)
+    return {"paints": paints, "usables": usables, "answers": answers, "sessions": len(names), "worked": worked, "memory": memory,
+            "before": before, "full": full, "after": after, "left": left, "orphans": len(serve.left)}
+
+
+def measure_cold(bundle, folder, forked, sessions, table):
+    "Without processes kept ready: seconds until each page can be used, and memory of so many sessions"
+    with serve(bundle, folder, pool=0, idle=600, forked=forked) as (base, process), sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+        open_page(browser, base)[0].context.close()
+        pages, seconds = [], {}
+        for name in READY:
+            for _ in range(max(1, sessions//len(READY))):
+                page, _, usable = open_page(browser, base, name)
+                seconds.setdefault(name, []).append(usable)
+                pages.append((name, page))
+        for name, page in pages: use(page, name, table)
+        time.sleep(2)
+        memory = held(process)
+        browser.close()
+    return {"usables": {name: statistics.median(taken) for name, taken in seconds.items()}, "memory": memory, "orphans": len(serve.left)}
 
 
 def report(name, value, bar, unit):
@@ -135,6 +201,28 @@ def report(name, value, bar, unit):
     return met
 
 
+def judge_heated(found):
+    "The bars of pages with processes kept ready"
+    ordered = sorted(found["answers"])
+    return [report("first paint of Predict, median", statistics.median(found["paints"]), 1.0, "s"),
+            report("Predict answers, median", statistics.median(found["usables"]), 2.5, "s"),
+            report("a change is answered, median", statistics.median(ordered), 0.150, "s"),
+            report("a change is answered, 95 of 100", ordered[int(0.95*len(ordered))], 0.300, "s"),
+            report("sessions at once that do not work", found["sessions"] - found["worked"], 0, f"of {found['sessions']}"),
+            *(report(f"resident memory of a process of {name}, after use", value, 250, "MB") for name, value in found["memory"].items()),
+            report("processes left after visitors have gone", found["left"], 6, ""),
+            report(f"memory then, {found['before']:.0f} MB before and {found['full']:.0f} with all visitors (PSS)", found["after"], 1.15*found["before"], "MB"),
+            report("processes left after the server has ended", found["orphans"], 0, "")]
+
+
+def judge_cold(ordinary, copies):
+    "The bars of copies: quick without a process kept ready, and half the memory"
+    for name, taken in ordinary["usables"].items(): print(f"      {name} answers with an ordinary process, none kept ready: {taken:.3f} s")
+    quick = [report(f"{name} answers with a copy, none kept ready", taken, 3.0, "s") for name, taken in copies["usables"].items()]
+    return [*quick, report(f"memory of ten sessions with copies, ordinary {ordinary['memory']:.0f} MB (PSS)", copies["memory"], ordinary["memory"]/2, "MB"),
+            report("processes left after both servers have ended", ordinary["orphans"] + copies["orphans"], 0, "")]
+
+
 def main():
     "Measure and compare with the bars"
     parser = argparse.ArgumentParser(description=__doc__)
@@ -142,23 +230,18 @@ def main():
     parser.add_argument("--visits", type=int, default=7)
     parser.add_argument("--changes", type=int, default=100)
     parser.add_argument("--sessions", type=int, default=10)
+    parser.add_argument("--only", choices=["heated", "cold"], help="half of it")
+    parser.add_argument("--ordinary", action="store_true", help="heat ordinary processes, no copies")
     given = parser.parse_args()
     if not shutil.which("chromium"): sys.exit("app.py needs chromium: apt-get install chromium")
+    from gradeclass.samples import synthesise_file
+    met, ordinary = [], {"forked": False} if given.ordinary else {}
     with tempfile.TemporaryDirectory() as folder:
-        bundle = given.model or train(Path(folder))
-        with serve(bundle, Path(folder), 2, 120) as (base, process):
-            paints, usables, answers, worked, memory, before = measure(base, process, given.visits, given.changes, given.sessions)
-            until = time.time() + 240
-            while len(kernels(process)) > 6 and time.time() < until: time.sleep(1)
-            after = len(kernels(process))
-    ordered = sorted(answers)
-    met = [report("first paint of Predict, median", statistics.median(paints), 1.0, "s"),
-           report("Predict answers, median", statistics.median(usables), 2.5, "s"),
-           report("a change is answered, median", statistics.median(answers), 0.150, "s"),
-           report("a change is answered, 95 of 100", ordered[int(0.95*len(ordered))], 0.300, "s"),
-           report("sessions at once that do not work", given.sessions - worked, 0, f"of {given.sessions}"),
-           report("resident memory of the largest process", max(memory), 250, "MB"),
-           report(f"processes left after visitors have gone, {before} before", after, 6, "")]
+        bundle, table = given.model or train(Path(folder)), Path(folder)/"class.csv"
+        synthesise_file("students", 2392, table, 5)
+        if given.only != "cold": met += judge_heated(measure_heated(bundle, folder, given.visits, given.changes, given.sessions, table, **ordinary))
+        print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
+        if given.only != "heated": met += judge_cold(*(measure_cold(bundle, folder, forked, given.sessions, table) for forked in (False, True)))
     print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     sys.exit(0 if all(met) else 1)
 

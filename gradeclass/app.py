@@ -6,14 +6,15 @@
 __all__ = ['UNKNOWN', 'WATCH', 'ADVICE', 'AppError', 'Served', 'read_paper', 'open_bundle', 'choose_bundle', 'without_paths',
            'Host', 'Field', 'nice_step', 'start_value', 'form_fields', 'by_group', 'as_cell', 'Judged', 'judge',
            'score_range', 'Reason', 'size_words', 'main_reasons', 'Answer', 'flag_words', 'answer_student',
-           'chance_words', 'support_sentence', 'StudentModel', 'log_trace', 'plain_words']
+           'chance_words', 'support_sentence', 'StudentModel', 'give_back', 'log_trace', 'plain_words']
 
 # %% ../nbs/11_app.ipynb #62e431ac
 import os
 import re
 import sys
 
-if os.environ.get("GRADECLASS_THIN"): sys.modules.setdefault("pyarrow", None)
+if os.environ.get("GRADECLASS_THIN"):
+    for unused in ("pyarrow", "hypothesis"): sys.modules.setdefault(unused, None)
 
 # %% ../nbs/11_app.ipynb #5e97de6e
 import json
@@ -284,6 +285,7 @@ class Answer:
     flagged: bool             # Whether the student would be listed
     flag_words: str           # How often such a flag is right
     reasons: list[Reason]
+    unknown: tuple[str, ...] = () # Titles of what is not known of the student
 
     @property
     def level(self)->str:
@@ -308,11 +310,12 @@ def answer_student(
 )->Answer:              # What the page shows
     "What the model says of one student"
     judged, scale, span = judge(served, frame), served.schema.grades, score_range(served, frame)
-    grade, sets = scale.labels[int(judged.best[0])], served.calibration.sets
+    grade, sets, cells = scale.labels[int(judged.best[0])], served.calibration.sets, frame.iloc[0]
+    unknown = tuple(column.title for column in served.inputs if pd.isna(cells.get(column.name)))
     return Answer(grade, scale.meanings.get(grade, ""), scale.labels, scale.at_risk, judged.probability[0].tolist(), judged.named[0],
                   sets.coverage if sets else 0.0, None if span is None else tuple(span[0].tolist()),
                   served.schema.by_name[served.schema.score].title if served.schema.score else "", float(judged.risk[0]), bool(judged.flagged[0]),
-                  flag_words(served.threshold, bool(judged.flagged[0])), main_reasons(served, frame) if reasons else [])
+                  flag_words(served.threshold, bool(judged.flagged[0])), main_reasons(served, frame) if reasons else [], unknown)
 
 # %% ../nbs/11_app.ipynb #88daa943
 def chance_words(
@@ -401,6 +404,15 @@ class StudentModel(HasTraits):
         "The smallest changes after which the model expects about a grade better"
         found = suggest_changes(self.served.model, self.frame(), gain=0.75, most=2, top=most)
         return [f"{row.change}: {row.grade} most likely" for row in found.itertuples()]
+
+# %% ../nbs/11_app.ipynb #f6e1b0de
+def give_back()->None: # Nothing where the C library is another one
+    "Give memory that is not needed any more back to the system"
+    import ctypes
+    import gc
+    gc.collect()
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError): ctypes.CDLL(None).malloc_trim(0)
 
 # %% ../nbs/11_app.ipynb #31510dcf
 def log_trace(

@@ -11,10 +11,10 @@ from html import escape
 import ipywidgets as widgets
 import pandas as pd
 
-from .app import Served
+from .app import Served, give_back
 from .classroom import KINDS, ClassModel
 from .markup import download, note, percent, table
-from .ranking import LIST_NOTE
+from .ranking import LIST_NOTE, listed_words
 from .validation import count, validate
 from .views import box, guarded, html
 
@@ -58,8 +58,11 @@ def worth_sentence(
     "What a list of this length is worth"
     precision, recall = model.worth()
     if not model.places or precision != precision: return ""
+    threshold = model.served.threshold
+    flags = f" A flag means: {listed_words(threshold)}." if threshold else ""
     return (f"<p><b>{model.places:,} places.</b> Of these students, {percent(precision)} can be expected to need help; of all who may need help, "
-            f'{percent(recall)} are on the list. These are expectations from the probabilities, not promises.</p><p class="gc-small">{escape(LIST_NOTE)}</p>')
+            f'{percent(recall)} are on the list. These are expectations from the probabilities, not promises.{escape(flags)}</p>'
+            f'<p class="gc-small">{escape(LIST_NOTE)}</p>')
 
 # %% ../nbs/11ba_classview.ipynb #91ae11ba
 class ClassView(widgets.VBox):
@@ -127,6 +130,7 @@ class ClassView(widgets.VBox):
         card = [box([controls, self.worth, self.list, pager, self.links], "gc-card")] if len(model.ranked) else []
         self.result.children = [self.summary, self.problems, *card]
         self.show()
+        give_back()
 
     def show(self)->None:
         "Show the list as it is filtered"

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from gradeclass.app import AppError, Host, StudentModel, answer_student, as_cell, form_fields, judge, open_bundle, without_paths
 from gradeclass.classroom import ClassModel, read_upload, safe_name
+from gradeclass.config import find_shipped
 from gradeclass.data import clean, load, make_dataset, write_table
 from gradeclass.infer import infer_schema
 from gradeclass.markup import details, download, headline, note, table
@@ -56,7 +57,7 @@ def test_form_asks_for_the_inputs_of_the_model_and_nothing_else(served):
 def test_every_field_of_the_form_moves_to_every_end_and_the_answer_follows(served):
     view = PredictView(served)
     for name, made in view.inputs.items():
-        for value in getattr(made, "options", None) or (made.min, made.max): made.value = value
+        for value in getattr(made, "options", None) or (made.number.min, made.number.max, None): made.value = value
         assert view.model.student[name] == as_cell(view.model.fields[name], made.value)
         assert view.message.value == ""
     assert sum(view.model.answer.probability) == pytest.approx(1)
@@ -155,6 +156,31 @@ def test_change_of_what_cannot_be_changed_is_refused(trained):
     with pytest.raises(AppError, match="not something that can be changed"): model.change("ParentalEducation", "None")
 
 
+@pytest.mark.parametrize("page", ["predict", "class", "explore", "about", "manage"])
+def test_page_imports_neither_arrow_nor_models_that_it_does_not_serve(page):
+    heavy = ("pyarrow", "hypothesis", "xgboost", "sklearn.ensemble", "evidently", "mlflow", "optuna", "papermill", "mapie")
+    cells = json.loads((find_shipped("nbs/app", "notebooks/app")/f"{page}.ipynb").read_text(encoding="utf-8"))["cells"]
+    imports = "".join("".join(cell["source"]) for cell in cells if "import" in "".join(cell["source"]))
+    code = f"{imports}\nimport sys; print([name for name in sys.argv[1:] if sys.modules.get(name)])"
+    done = subprocess.run([sys.executable, "-c", code, *heavy], env=os.environ | {"GRADECLASS_THIN": "1"}, capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr[-800:]
+
+
+@pytest.mark.parametrize("schema", ["students", "higher_ed"])
+def test_every_answer_may_be_unknown_alone_and_all_together(schema, tmp_path):
+    dataset = load(sample_path(schema), schema)
+    served = fit_bundle(dataset.schema, dataset.raw, tmp_path, family="ordinal")
+    model = StudentModel(served)
+    known = {column.name: column.labels[0] if column.codes else column.min for column in served.inputs}
+    for name, field in model.fields.items():
+        model.student = known
+        assert model.answer.unknown == ()
+        model.put(name, None)
+        assert model.answer.unknown == (field.title,) and "gc-unknown" in headline(model.answer) and not model.problem
+    for name in model.fields: model.put(name, None)
+    assert len(model.answer.unknown) == len(model.fields) and sum(model.answer.probability) == pytest.approx(1)
+
+
 def test_page_of_one_student_imports_nothing_heavy():
     heavy = ("evidently", "mlflow", "optuna", "seaborn", "papermill", "matplotlib", "pyarrow", "mapie", "fairlearn", "voila")
     code = "import sys, gradeclass.views; print([name for name in sys.argv[1:] if sys.modules.get(name)])"
@@ -174,7 +200,6 @@ def test_server_shows_nothing_but_the_pages():
 
 
 def test_page_notebooks_are_a_few_cells():
-    from gradeclass.config import find_shipped
     for path in Path(find_shipped("nbs/app", "notebooks/app")).glob("*.ipynb"):
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
         assert len(cells) <= 4 and all(len(cell["source"]) <= 4 for cell in cells)

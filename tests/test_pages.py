@@ -5,6 +5,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -63,16 +64,20 @@ class Server:
 
     def kernel(self, page):
         "The process behind a page"
-        name = json.loads(page.inner_text("#jupyter-config-data", timeout=1000) or page.text_content("#jupyter-config-data"))["kernelId"]
-        return next(child for child in psutil.Process(self.process.pid).children(recursive=True) if any(name in word for word in child.cmdline()))
+        name = json.loads(page.text_content("#jupyter-config-data"))["kernelId"]
+        address = json.loads(next(Path(tempfile.gettempdir()).glob(f"voila_*/kernel-{name}.json")).read_text())["ip"]
+        children = psutil.Process(self.process.pid).children(recursive=True)
+        return next(child for child in children if any(str(known.laddr).startswith(address) for known in child.net_connections("unix")))
 
     def close(self):
-        "End it, and what it started"
+        "End it, and what it started; what had to be killed"
         children = psutil.Process(self.process.pid).children(recursive=True)
         self.process.terminate()
         try: self.process.wait(30)
         except subprocess.TimeoutExpired: self.process.kill()
-        for child in psutil.wait_procs(children, 5)[1]: child.kill()
+        left = psutil.wait_procs(children, 5)[1]
+        for child in left: child.kill()
+        return left
 
 
 @pytest.fixture(scope="module")
@@ -138,13 +143,17 @@ def test_page_loads_on_a_phone_with_nothing_from_elsewhere_and_no_complaint(name
     assert "Traceback" not in text and "In [" not in text and "show_page(" not in text
 
 
-@pytest.mark.parametrize("name, scheme", [("predict", "light"), ("class", "dark"), ("explore", "light"), ("about", "dark"), ("manage", "light")])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", PAGES)
 def test_page_has_no_serious_accessibility_violation(name, scheme, visit):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
     page = visit(name, scheme=scheme)
     if name == "predict":
+        page.get_by_label("Not known: Absences").check()
+        page.wait_for_selector(".gc-unknown")
         page.get_by_role("button", name="What if").click()
         page.wait_for_selector(".gc-panel table, .gc-panel .gc-small")
+    if name == "explore": page.wait_for_function("document.querySelectorAll('.gc-figure img').length === 5")
     if name == "class":
         page.get_by_role("button", name="Try the sample").click()
         page.wait_for_selector("text=places.")
@@ -152,9 +161,13 @@ def test_page_has_no_serious_accessibility_violation(name, scheme, visit):
     time.sleep(0.3)
     context = page.context.new_cdp_session(page)
     context.send("Page.setBypassCSP", {"enabled": True})
-    found = axe.Axe().run(page).response["violations"]
-    serious = [(v["id"], [node["html"][:160] for node in v["nodes"][:3]]) for v in found if v["impact"] in ("serious", "critical")]
-    assert not serious, serious
+    for width in (1280, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        time.sleep(0.3)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        found = axe.Axe().run(page).response["violations"]
+        serious = [(v["id"], [node["html"][:160] for node in v["nodes"][:3]]) for v in found if v["impact"] in ("serious", "critical")]
+        assert not serious, (width, serious)
 
 
 def test_form_answers_the_keyboard_and_says_why(visit):
@@ -170,6 +183,21 @@ def test_form_answers_the_keyboard_and_says_why(visit):
     assert "Absences" in page.inner_text(".gc-reasons") and "−" in page.inner_text(".gc-reasons")
     assert "A person who knows the student decides" in page.inner_text(".gc-advice")
     assert "Might need support" in page.inner_text(".gc-support")
+
+
+def test_number_can_be_unknown_and_the_answer_says_so(visit):
+    page = visit("predict")
+    unknown = page.get_by_label("Not known: Absences")
+    unknown.focus()
+    page.keyboard.press("Space")
+    page.wait_for_selector("text=Not known: Absences. The answer does without")
+    assert unknown.is_checked() and page.locator(".gc-unset").count() == 1
+    unknown.uncheck()
+    page.wait_for_function("!document.querySelector('.gc-unknown')")
+    page.get_by_label("Not known: Study time").check()
+    page.wait_for_selector("text=Not known: Study time")
+    page.get_by_role("button", name="Start again").click()
+    page.wait_for_function("!document.querySelector('.gc-unknown')")
 
 
 def test_what_if_compares_without_touching_the_form(visit):
@@ -243,11 +271,12 @@ def test_files_that_are_no_tables_get_a_sentence_and_the_page_goes_on(visit, tmp
 
 def test_custom_figure_is_drawn_and_an_impossible_one_explained(visit):
     page = visit("explore")
-    assert page.locator(".gc-figures img").count() == 4
-    page.get_by_label("Figure").select_option("histogram: how one column is spread")
+    page.wait_for_function("document.querySelectorAll('.gc-figures img').length === 4")
+    page.wait_for_function("document.querySelectorAll('.gc-figure img').length === 5")
+    page.get_by_label("Figure").select_option("Histogram: one column")
     page.get_by_role("button", name="Draw").click()
     page.wait_for_function("[...document.querySelectorAll('.gc-figure img')].some(image => image.alt.startsWith('Study time, '))")
-    page.get_by_label("Figure").select_option("bar: how many gave each answer")
+    page.get_by_label("Figure").select_option("Bar: count of answers")
     page.get_by_role("button", name="Draw").click()
     page.wait_for_selector("text=a bar figure needs a column of answers")
 
@@ -328,3 +357,23 @@ def test_damaged_bundle_leaves_the_old_model_and_a_new_one_is_taken_without_a_re
         other.wait_for_selector("text=Train on the built-in sample", timeout=60_000)
         page.close(), other.close()
     finally: server.close()
+
+
+@pytest.mark.parametrize("forked", [True, False])
+def test_page_left_alone_loses_its_process_and_the_end_of_the_server_leaves_none(browser, trained, tmp_path, forked):
+    outputs = tmp_path/"outputs"
+    outputs.mkdir()
+    server = Server(outputs, pool=0, idle=6, model=str(trained), forked=forked)
+    try:
+        page, other = browser.new_page(), browser.new_page()
+        page.goto(f"{server.base}/about?token={TOKEN}")
+        page.wait_for_selector(".gc-facts", timeout=60_000)
+        kernel = server.kernel(page)
+        assert ("fork_server" in " ".join(kernel.cmdline())) == forked
+        assert psutil.wait_procs([kernel], 30)[0]
+        page.wait_for_selector(".gc-lost:not([hidden])", timeout=20_000)
+        other.goto(f"{server.base}/predict?token={TOKEN}")
+        other.wait_for_selector(".gc-grade", timeout=60_000)
+        page.close(), other.close()
+    finally: left = server.close()
+    assert not left

@@ -50,6 +50,10 @@
         readout.setAttribute("aria-labelledby", name);
       }
     });
+    document.querySelectorAll(".gc-ornot").forEach((pair) => {
+      const name = pair.querySelector(".gc-field > .widget-label")?.firstChild?.textContent, box = pair.querySelector("input[type=checkbox]");
+      if (name && box && !box.hasAttribute("aria-label")) box.setAttribute("aria-label", `Not known: ${name}`);
+    });
     document.querySelectorAll(".widget-toggle-buttons").forEach((widget) => {
       const group = widget.querySelector(":scope > div"), name = nameOf(widget);
       if (group && name && !group.hasAttribute("role")) { group.setAttribute("role", "group"); group.setAttribute("aria-labelledby", name); }
@@ -88,6 +92,16 @@
       });
     }
   };
+  async function ask() {
+    const config = JSON.parse(document.getElementById("jupyter-config-data")?.textContent || "{}");
+    if (!config.kernelId || dead || document.hidden) return;
+    try {
+      const answer = await (await fetch(`${config.baseUrl}leave/${config.kernelId}`)).json();
+      if (!answer.there) { dead = true; document.querySelector(".gc-lost")?.removeAttribute("hidden"); }
+    } catch { /* no server: the closed connection says so */ }
+  }
+  setInterval(ask, 10_000);
+  document.addEventListener("visibilitychange", ask);
   // Who leaves gives the process back at once.
   addEventListener("pagehide", () => {
     window.gcLeaving = true;
