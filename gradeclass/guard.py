@@ -6,8 +6,10 @@
 __all__ = ['Patience', 'GuardedProtocol', 'look_around']
 
 # %% ../nbs/12d_guard.ipynb #c43c1c13
+from contextlib import suppress
 from typing import NamedTuple
 
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 # %% ../nbs/12d_guard.ipynb #c7d28f12
@@ -15,7 +17,8 @@ class Patience(NamedTuple):
     "How long a client may take"
     header: float = 10.0       # Seconds for the header of a request
     body: float = 30.0         # Seconds for a body that is no file
-    silence: float = 20.0      # Seconds between two pieces of a file, or without taking any of an answer
+    silence: float = 20.0      # Seconds between two pieces of a file, or between two of an answer that is taken
+    taken: int = 16_384        # Bytes of such a piece of an answer
     header_bytes: int = 32_768 # Length of a header
     files: str = "/file"       # Ending of the paths that take files
     farewell: float = 0.25     # Seconds in which a connection that is to be closed still answers
@@ -33,7 +36,7 @@ class GuardedProtocol(HttpToolsProtocol):
         "Start the clock"
         super().connection_made(transport)
         self.begun = self.heard = self.loop.time()
-        self.in_header, self.header_bytes, self.ended, self.leaving, self.stuck = True, 0, False, False, None
+        self.in_header, self.header_bytes, self.ended, self.leaving, self.stuck, self.untaken = True, 0, False, False, None, 0
         self.direct = getattr(self.app, "direct", None)
         GuardedProtocol.everyone = self.connections
         if GuardedProtocol.watched is not self.loop:
@@ -47,10 +50,27 @@ class GuardedProtocol(HttpToolsProtocol):
         "Note when, and how much of it is header"
         self.heard = self.loop.time()
         self.ended = False
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try: self.parser.feed_data(data)
+        except HttpParserUpgrade as pause: self.stay(data[pause.args[0]:])
+        except HttpParserError: self.send_400_response("Invalid HTTP request received.")
         if not self.in_header or self.ended or self.transport.is_closing(): return
         self.header_bytes += len(data)
         if self.header_bytes > self.patience.header_bytes: self.refuse(b"431 Request Header Fields Too Large")
+
+    def stay(
+        self,
+        rest:bytes, # What came after the header
+    )->None:
+        "Read a request that offers another protocol again without the offer: the parser would take its body for the next request"
+        if self.parser.get_method() == b"CONNECT": return self.send_400_response("Invalid HTTP request received.")
+        hop = b"close" if any(name == b"connection" and b"close" in value.lower() for name, value in self.headers) else b"keep-alive"
+        kept = [pair for pair in self.headers if pair[0] not in (b"connection", b"upgrade", b"http2-settings")]
+        lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode()), b"connection: " + hop,
+                 *(b"%b: %b" % pair for pair in kept), b"", b""]
+        self.parser = HttpRequestParser(self)
+        with suppress(AttributeError): self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self.data_received(b"\r\n".join(lines) + rest)
 
     def on_message_begin(self)->None:
         "A request begins"
@@ -59,6 +79,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self)->None:
         "Its header is whole"
+        if self.parser.should_upgrade(): return
         self.in_header, self.header_bytes = False, 0
         cycle = self.direct(self) if self.direct is not None and self.is_free() else None
         if cycle is None: super().on_headers_complete()
@@ -67,10 +88,17 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self)->None:
         "It is whole"
+        if self.parser.should_upgrade(): return
         self.begun, self.in_header, self.ended = None, self.cycle.response_complete, True
         super().on_message_complete()
         ready = getattr(self.cycle, "ready", None)
         if ready is not None: ready()
+
+    def eof_received(self)->bool: # Whether the connection stays open for an answer that is due
+        "A client that has said all may still listen"
+        if self.begun is not None or self.cycle is None or self.cycle.response_complete: return False
+        self.cycle.keep_alive = False
+        return True
 
     def is_free(self)->bool: # Whether an answer may be written at once
         "Whether nothing is under way here, and the request is an ordinary one"
@@ -85,7 +113,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def pause_writing(self)->None:
         "The client does not take its answer"
-        self.stuck = self.loop.time()
+        self.stuck, self.untaken = self.loop.time(), self.transport.get_write_buffer_size()
         super().pause_writing()
 
     def resume_writing(self)->None:
@@ -107,12 +135,21 @@ class GuardedProtocol(HttpToolsProtocol):
         now:float, # Of the loop's clock
     )->bool:       # Whether patience is over
         "Whether this connection has been too slow"
-        if self.stuck is not None: return now - self.stuck > self.patience.silence
+        if self.stuck is not None: return self.takes_nothing(now)
         if self.begun is None or self.transport.is_closing(): return False
         if self.in_header: return now - self.begun > self.patience.header
         if self.flow.read_paused: return False
         if self.scope.get("path", "").endswith(self.patience.files): return now - self.heard > self.patience.silence
         return now - self.begun > self.patience.body
+
+    def takes_nothing(
+        self,
+        now:float, # Of the loop's clock
+    )->bool:       # Whether patience is over
+        "Whether a client has taken less than `taken` bytes of its answer for too long"
+        left = self.transport.get_write_buffer_size()
+        if left <= self.untaken - self.patience.taken: self.stuck, self.untaken = now, left
+        return now - self.stuck > self.patience.silence
 
     def shutdown(self)->None:
         "Answer what is on its way, then close"
