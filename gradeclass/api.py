@@ -26,6 +26,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from .config import GradeclassError, find_outputs, whole_file
 from .contract import (Deleted, Kept, OrderedPrediction, OrderedStudent, Outcome, Override, Prediction, Predictions, Refused, Suspend,
@@ -499,7 +500,7 @@ def make_app(
                   description="Predicts grade classes of students, so that help comes in time. " + ADVICE)
     for add in (add_predicting, add_files_and_lists, add_describing, add_following_up, add_operating): add(app, service)
     app.openapi = lambda: describe(app, service)
-    for kind in (HTTPException, RequestValidationError, Refusal, GradeclassError): app.add_exception_handler(kind, refuse_politely)
+    for kind in (HTTPException, RequestValidationError, Refusal, GradeclassError, ClientDisconnect, Exception): app.add_exception_handler(kind, refuse_politely)
     service.app = app
     return allow_origins(service, settings or service.settings)
 

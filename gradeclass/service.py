@@ -485,16 +485,17 @@ class Service:
         send:Callable,    # ASGI
     )->None:
         "Check a request, hand it to FastAPI, and add to the answer what every answer has"
-        status, started, method = 500, False, scope["method"]
+        status, started, ended, method = 500, False, False, scope["method"]
         needs = self.rules(method, scope["path"])
         if method == "HEAD": scope = scope | {"method": "GET"}
 
         async def send_more(message):
-            nonlocal status, started
+            nonlocal status, started, ended
             if message["type"] == "http.response.start":
                 status, started = message["status"], True
                 own = {name for name, _ in message["headers"]}
                 message["headers"] = [*message["headers"], (b"x-request-id", scope["gradeclass"].id.encode()), *(pair for pair in SAFE if pair[0] not in own)]
+            ended = message["type"] == "http.response.body" and not message.get("more_body")
             if status == 413 and message["type"] == "http.response.body": await finish(receive, send, message["body"], status)
             else: await send(message)
 
@@ -503,9 +504,11 @@ class Service:
             files = CSV in needs[1]
             await self.app(scope, limited(receive, needs[2]) if files else whole(receive, await read_body(receive, needs[2])), send_more)
         except Exception as error:
+            if ended: return
             if started:
-                self.access.event("broke off", request_id=scope["gradeclass"].id, reason=type(error).__name__)
-                raise ConnectionAbortedError(f"an answer broke off ({type(error).__name__})") from None
+                reason = type(error.__cause__ or error).__name__
+                self.access.event("broke off", request_id=scope["gradeclass"].id, reason=reason)
+                raise ConnectionAbortedError(f"an answer broke off ({reason})") from None
             refusal = as_refusal(error)
             body = refusal.body(scope["gradeclass"].id)
             more = [(key.encode(), value.encode()) for key, value in refusal.headers.items()]
