@@ -103,7 +103,8 @@ class Client:
         students:list[dict], # Students
     )->list[Answer]:         # In their order
         "Ask about several students"
-        return [Answer.of(reply) for reply in self.request("POST", f"{self.prefix}/predict/batch", json=[as_json(student) for student in students])["predictions"]]
+        sent = [as_json(student) for student in students]
+        return [Answer.of(reply) for reply in self.request("POST", f"{self.prefix}/predict/batch", json=sent)["predictions"]]
 
     def predict_file(
         self,

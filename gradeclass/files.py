@@ -170,7 +170,9 @@ def check_groups(
     places = [place for place in range(metadata.num_columns) if metadata.schema.column(place).path in wanted]
     for group in range(metadata.num_row_groups):
         size = sum(metadata.row_group(group).column(place).total_uncompressed_size for place in places)
-        if size > GROUP_BYTES: raise DataError(f"{name}: a row group holds {size/2**20:,.0f} MB once unpacked; allowed: {GROUP_BYTES//2**20} MB: write smaller ones")
+        if size > GROUP_BYTES:
+            allowed = f"{GROUP_BYTES//2**20} MB"
+            raise DataError(f"{name}: a row group holds {size/2**20:,.0f} MB once unpacked; allowed: {allowed}: write smaller ones")
 
 # %% ../nbs/12f_files.ipynb #6a693b66
 def readable(

@@ -54,7 +54,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.flow = OneByOne(transport, self.pipeline)
         self.begun = self.heard = self.loop.time()
         self.in_header, self.header_bytes, self.ended, self.leaving, self.stuck, self.untaken = True, 0, False, False, None, 0
-        self.direct = getattr(self.app, "direct", None)
+        self.direct, self.running = getattr(self.app, "direct", None), None
         GuardedProtocol.everyone = self.connections
         if GuardedProtocol.watched is not self.loop:
             GuardedProtocol.watched = self.loop
@@ -110,6 +110,21 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_message_complete()
         ready = getattr(self.cycle, "ready", None)
         if ready is not None: ready()
+
+    def _start_asgi_task(self, cycle, app)->None:
+        self.running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def connection_lost(
+        self,
+        exc, # What went wrong, or None
+    )->None:
+        "Tell the request under way too, which is not the last one where several were sent at once"
+        if self.running is not None and not self.running.response_complete:
+            self.running.disconnected = True
+            self.running.message_event.set()
+        self.pipeline.clear()
+        super().connection_lost(exc)
 
     def eof_received(self)->bool: # Whether the connection stays open for an answer that is due
         "A client that has said all may still listen"

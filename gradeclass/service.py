@@ -81,14 +81,16 @@ def as_refusal(
     return Refusal(500, "internal", "something went wrong here; it has been noted")
 
 # %% ../nbs/12_service.ipynb #c4890eee
-HTTP_WORDS = {400: ("invalid_input", "the body is not JSON that can be read"), 404: ("not_found", "there is nothing at this address: see /docs"), 405: ("wrong_method", "this address does not take this method: see /docs")}
+HTTP_WORDS = {400: ("invalid_input", "the body is not JSON that can be read"),
+              404: ("not_found", "there is nothing at this address: see /docs"),
+              405: ("wrong_method", "this address does not take this method: see /docs")}
 
 def field_problems(
     error:RequestValidationError, # What pydantic found
 )->list[Problem]:                 # One for each field
     "Pydantic's findings in our words"
-    words = lambda text: show_sent(str(text))
-    return [Problem(words(".".join(str(part) for part in found["loc"][1:])), show_sent(found["input"]) if isinstance(found["input"], (int, float, str)) else None,
+    single = lambda value: show_sent(value) if isinstance(value, (int, float, str)) else None
+    return [Problem(show_sent(".".join(str(part) for part in found["loc"][1:])), single(found["input"]),
                     str(found.get("ctx", {}).get("expected", "")), found["msg"]) for found in error.errors()[:50]]
 
 # %% ../nbs/12_service.ipynb #9b758f2c
@@ -380,7 +382,8 @@ class Service:
         if needs is None: return
         if self.locked:
             key = find_key(self.keys, text.decode("latin-1"))
-            if key is None: raise Refusal(401, "no_key", "send a valid key in the header X-API-Key" if self.keys else LOCKED, headers={"www-authenticate": "Bearer"})
+            reason = "send a valid key in the header X-API-Key" if self.keys else LOCKED
+            if key is None: raise Refusal(401, "no_key", reason, headers={"www-authenticate": "Bearer"})
             caller.key = key.id
             if needs not in key.scopes: raise Refusal(403, "wrong_key", f"this key may not do that: it lacks the scope {needs}")
         else:
@@ -584,7 +587,7 @@ class Direct:
         connection, caller = self.connection, self.scope["gradeclass"]
         self.response_started = self.response_complete = True
         self.service.note(caller, "POST", self.path, status)
-        if self.disconnected: return
+        if self.disconnected or connection.transport.is_closing(): return
         usual = b"".join(b"%b: %b\r\n" % pair for pair in connection.server_state.default_headers)
         if not self.keep_alive: more += b"connection: close\r\n"
         connection.transport.write(b"%b%b%b%bx-request-id: %b\r\ncontent-length: %d\r\n\r\n%b" % (
