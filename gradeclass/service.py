@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['HTTP_WORDS', 'SLOW', 'SLOW_MODELS', 'JSON', 'CSV', 'PARQUET', 'REQUEST_ID', 'SAFE', 'PAGE_POLICY', 'HOST_PORT',
-           'OPEN', 'BREATH', 'KEPT', 'OPERATE', 'QUIET', 'HEAD', 'LINGER_BYTES', 'LINGER_SECONDS', 'Refusal',
+           'OPEN', 'BREATH', 'KEPT', 'LOCKED', 'OPERATE', 'QUIET', 'HEAD', 'LINGER_BYTES', 'LINGER_SECONDS', 'Refusal',
            'as_refusal', 'field_problems', 'Lane', 'Caller', 'Service', 'Quiet', 'Direct', 'too_long', 'read_body',
            'limited', 'whole', 'finish', 'wants_reasons', 'find_reasons', 'with_reasons']
 
@@ -28,11 +28,13 @@ import msgspec
 from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from .config import GradeclassError, find_outputs
 from .counts import AccessLog, Counts
-from .fast import InputError, Problem, Served, Student, open_bundle, read_object
+from .fast import InputError, Problem, Served, Student, open_bundle, read_object, show_sent
 from .keys import Buckets, find_key, read_keys
 from .model import bundle_digest
 from .predictlog import Entry, LogError, PredictionLog, UnknownPredictionError, default_log_url, hash_student
@@ -72,20 +74,24 @@ def as_refusal(
         logging.getLogger("gradeclass.service").error("the prediction log failed: %s", type(error).__name__)
         return Refusal(503, "log_failed", "the prediction log cannot be reached: try again in a moment", headers={"retry-after": "5"})
     if isinstance(error, RequestValidationError): return Refusal(422, "invalid_input", "what was sent cannot be used", field_problems(error))
+    if isinstance(error, ClientDisconnect): return Refusal(400, "gone", "the connection was closed before the body was complete")
     if isinstance(error, HTTPException):
         return Refusal(error.status_code, *HTTP_WORDS.get(error.status_code, ("refused", "this request is refused")), headers=error.headers)
     logging.getLogger("gradeclass.service").error("a request could not be answered", exc_info=error)
     return Refusal(500, "internal", "something went wrong here; it has been noted")
 
 # %% ../nbs/12_service.ipynb #c4890eee
-HTTP_WORDS = {404: ("not_found", "there is nothing at this address: see /docs"), 405: ("wrong_method", "this address does not take this method: see /docs")}
+HTTP_WORDS = {400: ("invalid_input", "the body is not JSON that can be read"),
+              404: ("not_found", "there is nothing at this address: see /docs"),
+              405: ("wrong_method", "this address does not take this method: see /docs")}
 
 def field_problems(
     error:RequestValidationError, # What pydantic found
 )->list[Problem]:                 # One for each field
     "Pydantic's findings in our words"
-    return [Problem(".".join(str(part) for part in found["loc"][1:]), found["input"] if isinstance(found["input"], (int, float, str)) else None,
-                    str(found.get("ctx", {}).get("expected", "")), found["msg"]) for found in error.errors()]
+    single = lambda value: show_sent(value) if isinstance(value, (int, float, str)) else None
+    return [Problem(show_sent(".".join(str(part) for part in found["loc"][1:])), single(found["input"]),
+                    str(found.get("ctx", {}).get("expected", "")), found["msg"]) for found in error.errors()[:50]]
 
 # %% ../nbs/12_service.ipynb #9b758f2c
 SLOW = 0.005 # Seconds for 30 students from which on a model answers in a thread
@@ -167,6 +173,7 @@ class Lane:
         "Log the answers and hand them out"
         try: replies = self.keep([student for student, _ in taken], made) if error is None else None
         except LogError as full: error = Refusal(503, "overloaded", str(full), headers={"retry-after": "1"})
+        except Exception as failed: error = failed
         for i, (_, future) in enumerate(taken):
             if future.done(): continue
             if error is None: future.set_result(replies[i])
@@ -179,8 +186,8 @@ class Lane:
     )->list[bytes]:           # Whole answers
         "Put answers into the log and give them their ids"
         served, log, now, replies, tally = self.served, self.log, time.time(), [], self.counts.grades
-        for student, (grade, core) in zip(people, made, strict=True):
-            number = log.next_id()
+        numbers = [log.next_id() for _ in people]
+        for number, student, (grade, core) in zip(numbers, people, made, strict=True):
             who = None if student.student is None else hash_student(student.student, log.salt)
             log.put(Entry(number, now, served.name, served.digest, who, served.inputs_json, student.values, core))
             replies.append(served.reply(number, grade, core))
@@ -208,6 +215,7 @@ HOST_PORT = re.compile(rb":\d+$")
 OPEN = {"/health", "/ready", "/docs", "/openapi.json"}
 BREATH = 0.02 # Seconds that a request waits where the log is behind, before requests have to be refused
 KEPT = 4 # Models that are kept loaded, so that going back to one is quick
+LOCKED = "no key is left, so nobody may ask: make one with `gradeclass key make`"
 OPERATE = ("/suspend", "/resume", "/metrics", "/predictions/", "/students/")
 
 class Service:
@@ -218,7 +226,7 @@ class Service:
     ):
         self.settings, self.places = settings, model_places(settings.models)
         self.default = next(iter(self.places))
-        self.lanes, self.refused, self.suspension, self.keys = {}, {}, None, {}
+        self.lanes, self.refused, self.suspension, self.keys, self.locked = {}, {}, None, {}, False
         self.counts = Counts(os.environ.get("GRADECLASS_SERVE_SCRATCH", ""))
         self.access = AccessLog(sys.stderr if settings.access_log else None)
         self.buckets, self.log = Buckets(settings.rate/settings.workers), None
@@ -319,14 +327,16 @@ class Service:
         "Whether a person has stopped the service; a file that cannot be read stops it too"
         if not path.is_file(): self.suspension = None
         else:
-            try: self.suspension = json.loads(path.read_text(encoding="utf-8"))
-            except ValueError: self.suspension = {"reason": "stopped"}
+            try: order = json.loads(path.read_text(encoding="utf-8"))
+            except (ValueError, OSError): order = None
+            self.suspension = order if isinstance(order, dict) else {"reason": "stopped"}
 
     def read_keys(
         self,
         path:Path, # The file of keys
     )->None:
-        "Who may ask; once there were keys, an empty file lets nobody in"
+        "Who may ask; where there is or was a file of keys, one without a key lets nobody in"
+        self.locked = self.locked or path.is_file()
         self.keys = read_keys(path)
 
     # ---- one request
@@ -370,9 +380,10 @@ class Service:
     )->None:
         "Check the key; where there are no keys, only this computer may ask"
         if needs is None: return
-        if self.keys:
+        if self.locked:
             key = find_key(self.keys, text.decode("latin-1"))
-            if key is None: raise Refusal(401, "no_key", "send a valid key in the header X-API-Key", headers={"www-authenticate": "Bearer"})
+            reason = "send a valid key in the header X-API-Key" if self.keys else LOCKED
+            if key is None: raise Refusal(401, "no_key", reason, headers={"www-authenticate": "Bearer"})
             caller.key = key.id
             if needs not in key.scopes: raise Refusal(403, "wrong_key", f"this key may not do that: it lacks the scope {needs}")
         else:
@@ -419,7 +430,7 @@ class Service:
         name = self.urls.get(connection.url)
         if name is None or connection.parser.get_method() != b"POST": return None
         length = next((value for header, value in connection.headers if header == b"content-length"), b"")
-        if not length.isdigit() or int(length) > self.settings.max_body: return None
+        if not length.isdigit() or int(length) > min(self.settings.max_body, HIGH_WATER_LIMIT): return None
         return Direct(self, connection, name)
 
     async def predict_hot(
@@ -434,11 +445,11 @@ class Service:
         try:
             caller = self.admit(scope, "predict", (JSON,), self.settings.max_body)
             body = await read_body(receive, self.settings.max_body)
-            lane = self.lane(name)
+            lane, reasons = self.lane(name), bool(scope["query_string"]) and wants_reasons(scope["query_string"])
             student = lane.served.reader.read(read_object(body))
             if self.log.is_behind(): await asyncio.sleep(BREATH)
             reply = await lane.ask(student)
-            if scope["query_string"] and wants_reasons(scope["query_string"]): reply = await with_reasons(lane.served, student, reply)
+            if reasons: reply = await with_reasons(lane.served, student, reply)
         except Exception as error:
             refusal, caller = as_refusal(error), scope["gradeclass"]
             status, more, reply = refusal.status, [(key.encode(), value.encode()) for key, value in refusal.headers.items()], refusal.body(caller.id)
@@ -477,14 +488,17 @@ class Service:
         send:Callable,    # ASGI
     )->None:
         "Check a request, hand it to FastAPI, and add to the answer what every answer has"
-        status, started, needs = 500, False, self.rules(scope["method"], scope["path"])
+        status, started, ended, method = 500, False, False, scope["method"]
+        needs = self.rules(method, scope["path"])
+        if method == "HEAD": scope = scope | {"method": "GET"}
 
         async def send_more(message):
-            nonlocal status, started
+            nonlocal status, started, ended
             if message["type"] == "http.response.start":
                 status, started = message["status"], True
                 own = {name for name, _ in message["headers"]}
                 message["headers"] = [*message["headers"], (b"x-request-id", scope["gradeclass"].id.encode()), *(pair for pair in SAFE if pair[0] not in own)]
+            ended = message["type"] == "http.response.body" and not message.get("more_body")
             if status == 413 and message["type"] == "http.response.body": await finish(receive, send, message["body"], status)
             else: await send(message)
 
@@ -493,7 +507,11 @@ class Service:
             files = CSV in needs[1]
             await self.app(scope, limited(receive, needs[2]) if files else whole(receive, await read_body(receive, needs[2])), send_more)
         except Exception as error:
-            if started: raise
+            if ended: return
+            if started:
+                reason = type(error.__cause__ or error).__name__
+                self.access.event("broke off", request_id=scope["gradeclass"].id, reason=reason)
+                raise ConnectionAbortedError(f"an answer broke off ({reason})") from None
             refusal = as_refusal(error)
             body = refusal.body(scope["gradeclass"].id)
             more = [(key.encode(), value.encode()) for key, value in refusal.headers.items()]
@@ -501,8 +519,8 @@ class Service:
             await send_more({"type": "http.response.start", "status": refusal.status, "headers": headers})
             await send_more({"type": "http.response.body", "body": body})
         finally:
-            route = getattr(scope.get("route"), "path", "unknown")
-            self.note(scope["gradeclass"], scope["method"] if len(scope["method"]) < 10 else "?", route, status)
+            route = getattr(scope.get("route"), "path_format", "unknown")
+            self.note(scope["gradeclass"], method if len(method) < 10 else "?", route, status)
 
 # %% ../nbs/12_service.ipynb #a2f1f8bc
 class Quiet:
@@ -569,7 +587,7 @@ class Direct:
         connection, caller = self.connection, self.scope["gradeclass"]
         self.response_started = self.response_complete = True
         self.service.note(caller, "POST", self.path, status)
-        if self.disconnected: return
+        if self.disconnected or connection.transport.is_closing(): return
         usual = b"".join(b"%b: %b\r\n" % pair for pair in connection.server_state.default_headers)
         if not self.keep_alive: more += b"connection: close\r\n"
         connection.transport.write(b"%b%b%b%bx-request-id: %b\r\ncontent-length: %d\r\n\r\n%b" % (

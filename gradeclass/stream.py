@@ -427,8 +427,11 @@ def cut_point(
 )->int:          # Position behind the last line end outside quotes; 0 for none
     "Where a block of whole rows ends"
     end = block.rfind(b"\n") + 1
-    while end and block.count(b'"', 0, end) % 2: end = block.rfind(b"\n", 0, end - 1) + 1
-    return end
+    if block.count(b'"', 0, end) % 2 == 0: return end
+    signs = np.frombuffer(block, np.uint8, end)
+    inside = np.bitwise_xor.accumulate(signs == ord('"'))
+    ends = np.flatnonzero((signs == ord("\n")) & ~inside)
+    return int(ends[-1]) + 1 if len(ends) else 0
 
 # %% ../nbs/04d_stream.ipynb #b93e4069
 def cut_blocks(

@@ -562,3 +562,229 @@ def test_no_request_of_the_contract_surprises(client, tmp_path):
     from contract import check_contract
     done = check_contract(str(client.base_url), cases=5, folder=tmp_path)
     assert done.returncode == 0, done.stdout[-6000:]
+
+
+# ---- attacks and accidents
+
+def talk(client, *parts, pause=0.05):
+    "Send pieces over one connection, close our half of it, and read the statuses"
+    with socket.create_connection((client.base_url.host, client.base_url.port), timeout=20) as connection:
+        for part in parts:
+            connection.sendall(part)
+            time.sleep(pause)
+        connection.shutdown(socket.SHUT_WR)
+        heard = b""
+        while more := connection.recv(65_536): heard += more
+    return [int(part[:3]) for part in heard.split(b"HTTP/1.1 ")[1:]]
+
+
+ASK = b"POST /predict HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
+WHO = b'{"Absences": 3}'
+OFFER = b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAAP__\r\n"
+
+
+@pytest.mark.parametrize("parts,statuses", [
+    ([ASK + b"content-length: 15\r\ncontent-length: 15\r\n\r\n" + WHO], [400]),
+    ([ASK + b"content-length: 15\r\ntransfer-encoding: chunked\r\n\r\nf\r\n" + WHO + b"\r\n0\r\n\r\n"], [400]),
+    ([ASK + b"transfer-encoding: xchunked\r\n\r\nf\r\n" + WHO + b"\r\n0\r\n\r\n"], [400]),
+    ([ASK + b"transfer-encoding: chunked\r\n\r\nf\r\n" + WHO + b"\r\n0\r\n\r\n"], [200]),
+    ([ASK + b"expect: 100-continue\r\ncontent-length: 15\r\n\r\n", WHO], [100, 200]),
+    ([ASK.replace(b"1.1", b"1.0") + b"content-length: 15\r\n\r\n" + WHO], [200]),
+    ([ASK.replace(b"/predict", b"/predict?reasons=true") + b"content-length: 15\r\n\r\n" + WHO], [200]),
+    ([ASK + OFFER + b"content-length: 15\r\n\r\n" + WHO], [200]),
+    ([ASK + OFFER + b"content-length: 33\r\n\r\n", b"GET /health HTTP/1.1\r\nhost: evil\r\n"[:33]], [422]),
+    ([ASK + OFFER + b"transfer-encoding: chunked\r\n\r\nf\r\n" + WHO + b"\r\n0\r\n\r\n" + ASK + b"content-length: 15\r\n\r\n" + WHO], [200, 200]),
+    ([b"HEAD /health HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"], [200]),
+    ([b"CONNECT 127.0.0.1:1 HTTP/1.1\r\nhost: 127.0.0.1:1\r\n\r\n"], [400])])
+def test_one_message_is_one_request(client, parts, statuses):
+    "Bodies are never read as requests, and a client that has closed its half still gets its answer"
+    assert talk(client, *parts) == statuses
+
+
+def test_a_flood_of_requests_that_nobody_reads_is_not_kept_in_memory(client):
+    from gradeclass.guard import GuardedProtocol
+    flood = (ASK + b"content-length: 15\r\n\r\n" + WHO)*1_000
+    with socket.create_connection((client.base_url.host, client.base_url.port), timeout=1) as connection:
+        with pytest.raises(OSError):
+            while True: connection.sendall(flood)
+        waiting = max(len(connection.pipeline) for connection in list(GuardedProtocol.everyone))
+        assert 0 < waiting < 5_000
+
+
+def test_a_reader_that_is_slow_but_steady_gets_its_whole_answer(client, monkeypatch):
+    from gradeclass.guard import GuardedProtocol, Patience
+    monkeypatch.setattr(GuardedProtocol, "patience", Patience(silence=2.0))
+    content = b"Absences\n" + b"3\n"*100_000
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+        connection.connect((client.base_url.host, client.base_url.port))
+        connection.sendall(b"POST /predict/file HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: text/csv\r\ncontent-length: %d\r\n\r\n" % len(content) + content)
+        heard = b""
+        while not heard.endswith(b"\r\n0\r\n\r\n"):
+            more = connection.recv(65_536)
+            assert more, "cut off"
+            heard += more
+            time.sleep(len(more)/3_000_000)
+    assert heard.count(b"\n") > 100_000
+
+
+def test_a_longer_body_is_taken_where_the_setting_allows_it(bundles, tmp_path):
+    with running_here(tmp_path/"outputs", bundles["students"], settings={"max_body": 300_000}) as client:
+        assert client.post("/predict", content=WHO[:-1] + b" "*200_000 + b"}", headers={"content-type": "application/json"}, timeout=10).status_code == 200
+
+
+@pytest.mark.parametrize("body", [",".join(f'"n{i}": 1' for i in range(200_000)) + ', "z": 1, "z": 2', ",".join(f'"n{i}": 1' for i in range(200_000))],
+                         ids=["one twice", "all unknown"])
+def test_a_body_full_of_wrong_names_keeps_nobody_waiting(client, body):
+    start = time.monotonic()
+    reply = client.post("/predict/batch", content=f"[{{{body}}}]", headers={"content-type": "application/json"})
+    assert reply.status_code == 422 and len(reply.json()["problems"]) <= 50
+    assert time.monotonic() - start < 20
+
+
+def test_one_field_in_two_spellings_is_refused(client):
+    assert "given twice" in client.post("/predict", json={"absences": 1, "ABSENCES": 29}).json()["message"]
+
+
+def test_a_wrong_query_predicts_nothing(client):
+    before = client.post("/predict", json=OLD_STUDENT).json()["prediction_id"]
+    assert client.post("/predict?reasons=perhaps", json=OLD_STUDENT).status_code == 422
+    assert client.post("/predict", json=OLD_STUDENT).json()["prediction_id"] == before + 1
+
+
+@pytest.mark.parametrize("wrong", ['"reason": "\\ud800"', '"reason": "x", "\\ud800": 1', '"reason": "x", "prediction_id": ' + "9"*400,
+                                   '"reason": "' + "x"*5_000 + '"', '"reason": "x", "student": "  "'])
+def test_strange_texts_about_predictions_are_refused_in_json(client, wrong):
+    student = "" if "student" in wrong else '"student": 7, '
+    reply = client.post("/overrides", content=f'{{{student}"grade": "B", "decided_by": "head", {wrong}}}', headers={"content-type": "application/json"})
+    assert reply.status_code == 422 and reply.json()["error"] == "invalid_input" and len(reply.content) < 2_000
+
+
+def test_every_spelling_of_a_student_is_deleted_together(bundles, tmp_path):
+    outputs = tmp_path/"outputs"
+    with running_here(outputs, bundles["students"]) as client:
+        for number in (123, "123", 123.0, " 123.0"): client.post("/predict", json={"Absences": 3, "StudentID": number})
+        client.post("/predict", json={"Absences": 3, "StudentID": "2024/117"})
+        client.post("/predict", json={"Absences": 3, "StudentID": " "})
+        assert client.delete("/students/123").json()["deleted"] == 4
+        assert client.delete("/students/2024%2F117").json()["deleted"] == 1
+        assert 'route="/students/{student}"' in client.get("/metrics").text
+    assert rows_of(outputs).student.tolist() == [None]
+    assert (outputs/"predictions.db").stat().st_mode & 0o077 == 0
+
+
+def test_nothing_is_deleted_while_rows_wait_to_be_written(bundles, tmp_path, monkeypatch):
+    from gradeclass import predictlog
+    monkeypatch.setattr(predictlog.PredictionLog.flush, "__defaults__", (0.5,))
+    outputs = tmp_path/"outputs"
+    with running_here(outputs, bundles["students"]) as client:
+        client.post("/predict", json=OLD_STUDENT)
+        time.sleep(0.3)
+        lock = sqlite3.connect(outputs/"predictions.db", isolation_level=None)
+        lock.execute("BEGIN IMMEDIATE")
+        client.post("/predict", json=OLD_STUDENT)
+        assert client.delete("/students/123").json()["error"] == "log_failed"
+        lock.execute("ROLLBACK")
+        lock.close()
+        time.sleep(1)
+        assert client.delete("/students/123").json()["deleted"] == 2
+
+
+def test_rows_that_were_written_before_a_connection_broke_are_not_written_twice(tmp_path):
+    from gradeclass.predictlog import Entry, PredictionLog, insert_rows
+    log = PredictionLog(f"sqlite:///{tmp_path/'predictions.db'}").start()
+    entries = [Entry(log.next_id(), time.time(), "students", "abc", None, str, [], b"{}") for _ in range(30)]
+    with log.engine.begin() as connection: insert_rows(connection, [entry.row() for entry in entries[:20]])
+    for entry in entries: log.put(entry)
+    assert log.flush(5)
+    log.close()
+    assert len(rows_of(tmp_path)) == 30
+
+
+def test_the_last_key_that_is_removed_opens_nothing(bundles, tmp_path):
+    from gradeclass.keys import make_key, remove_key
+    outputs = tmp_path/"outputs"
+    outputs.mkdir()
+    key = make_key(outputs/"keys.json", "office")
+    with running_here(outputs, bundles["students"], settings={"poll": 0.05}) as client:
+        assert client.post("/predict", json=OLD_STUDENT, headers={"x-api-key": key}).status_code == 200
+        for step in (lambda: remove_key(outputs/"keys.json", key), (outputs/"keys.json").unlink):
+            step()
+            time.sleep(0.5)
+            reply = client.post("/predict", json=OLD_STUDENT)
+            assert reply.status_code == 401 and "no key is left" in reply.json()["message"]
+
+
+@pytest.mark.parametrize("text", ["null", "[]", '"later"', "{", "\udcff"])
+def test_an_order_to_stop_that_cannot_be_read_stops(bundles, tmp_path, text):
+    (tmp_path/"suspended.json").write_bytes(text.encode(errors="surrogateescape"))
+    with running_here(tmp_path, bundles["students"], ready="/health") as client:
+        assert client.post("/predict", json=OLD_STUDENT).json()["error"] == "suspended"
+
+
+def test_an_order_to_stop_that_cannot_be_written_stops_this_process(bundles, tmp_path, monkeypatch):
+    from gradeclass import api
+    def full(path): raise OSError(28, "No space left on device")
+    with running_here(tmp_path, bundles["students"]) as client:
+        monkeypatch.setattr(api, "whole_file", full)
+        assert client.post("/suspend", json={"reason": "odd grades"}).json()["error"] == "not_written"
+        assert client.post("/predict", json=OLD_STUDENT).json()["error"] == "suspended"
+
+
+def test_a_file_under_way_ends_when_a_person_stops_the_service(bundles, tmp_path):
+    with running_here(tmp_path, bundles["students"]) as client:
+        content = b"Absences\n" + b"3\n"*2_000_000
+        with (pytest.raises(httpx.RemoteProtocolError),
+              client.stream("POST", "/predict/file", content=content, headers={"content-type": "text/csv"}) as reply):
+            for place, _ in enumerate(reply.iter_raw()):
+                if place == 0: httpx.post(client.base_url.join("/suspend"), json={"reason": "odd grades"})
+        client.post("/resume", json={})
+        assert [client.post("/predict/file", content=b"Absences\n3\n", headers={"content-type": "text/csv"}).status_code for _ in range(3)] == [200]*3
+
+
+def test_clients_that_leave_keep_no_place_and_no_file(bundles, tmp_path):
+    with running_here(tmp_path, bundles["students"]) as client:
+        content = b"Absences\n" + b"3\n"*100_000
+        for sent in (1_000, None, None):
+            with socket.create_connection((client.base_url.host, client.base_url.port)) as connection:
+                connection.sendall(b"POST /predict/file HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: text/csv\r\ncontent-length: %d\r\n\r\n" % len(content))
+                connection.sendall(content[:sent])
+            time.sleep(1)
+        assert client.post("/predict/file", content=b"Absences\n3\n", headers={"content-type": "text/csv"}).status_code == 200
+        assert 'route="/predict/file",status="500"' not in client.get("/metrics").text
+    assert not list((tmp_path/"uploads").iterdir())
+
+
+def test_a_full_disk_refuses_a_file_and_says_so(client, monkeypatch):
+    from gradeclass import api
+    monkeypatch.setattr(api, "SPARE", 2**62)
+    assert client.post("/predict/file", content=b"Absences\n3\n", headers={"content-type": "text/csv"}).json()["error"] == "no_space"
+
+
+def test_files_that_unfold_are_refused_before_memory_is_spent(client):
+    import io
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    def parquet(**columns):
+        out = io.BytesIO()
+        pq.write_table(pa.table(columns), out, compression="zstd")
+        return out.getvalue()
+    many = pa.DictionaryArray.from_arrays(pa.array(np.zeros(60_000, np.int32)), pa.array(["9"*2_000_000]))
+    for content in (parquet(Absences=many), parquet(Absences=pa.array(np.zeros(60_000)), StudentID=many), parquet(Absences=pa.array([[1]]))):
+        assert client.post("/predict/file", content=content, headers={"content-type": "application/vnd.apache.parquet"}).status_code == 422
+    unused = parquet(Absences=pa.array(np.zeros(60_000)), Remarks=many)
+    assert client.post("/predict/file", content=unused, headers={"content-type": "application/vnd.apache.parquet"}).status_code == 200
+    start = time.monotonic()
+    for content in (b"Absences\n" + b","*3_000_000, b"a,"*500_000 + b"\n", b'Absences\n"' + b"\n"*1_000_000, b"Absences\n" + b"1"*70_000):
+        assert client.post("/predict/file", content=content, headers={"content-type": "text/csv"}).status_code == 422
+    assert time.monotonic() - start < 30
+
+
+def test_a_number_without_end_is_no_number(tmp_path):
+    from gradeclass.fast import InputError, StudentReader, read_object
+    from gradeclass.schema import load_schema
+    schema = load_schema("students").model_copy(deep=True)
+    column = schema.by_name["Absences"]
+    column.min = column.max = None
+    for number in (b"1e999", b"9"*400):
+        with pytest.raises(InputError, match="Absences"): StudentReader(schema, False).read(read_object(b'{"Absences": %b}' % number))
