@@ -14,7 +14,7 @@ from html import escape
 from pathlib import Path
 
 import ipywidgets as widgets
-from .app import Served
+from .app import Served, give_back
 from .config import find_outputs
 from .manage import STATES, ManageModel, may_manage, measures, newest_run, papers_of, read_options, side_by_side
 from .markup import facts, note, percent, table
@@ -122,6 +122,7 @@ class ManageView(widgets.VBox):
         self.note = html("", "gc-live")
         self.inside.children = [self.status, self.make_run(), self.make_decision(), self.past]
         self.show()
+        give_back()
         try: self.task = asyncio.get_running_loop().create_task(self.watch())
         except RuntimeError: self.task = None
 

@@ -95,8 +95,9 @@ class PageKernel(WarmKernelManager, ServerKernelManager):
         self,
         extra_arguments=None, # More arguments
     )->list[str]:             # The command
-        "Start a kernel that leaves alone what it shares"
-        return super().format_kernel_cmd([*(extra_arguments or []), "--IPKernelApp.kernel_class=gradeclass.process.PageProcess"])
+        "Start a kernel that leaves alone what it shares, and keeps no history"
+        ours = ["--IPKernelApp.kernel_class=gradeclass.process.PageProcess", "--HistoryManager.enabled=False"]
+        return super().format_kernel_cmd([*(extra_arguments or []), *ours])
 
 # %% ../nbs/11c_pages.ipynb #2ea6414c
 def kernel_config(
