@@ -233,7 +233,7 @@ class Service:
         self.prefix, self.number, self.stopped = secrets.token_hex(4), 0, threading.Event()
         self.hosts = {b"localhost", b"127.0.0.1", b"[::1]"}
         self.seen, self.stamps, self.kept, self.files = {}, {}, {}, 0
-        self.suspended_file = find_outputs()/"suspended.json"
+        self.suspended_file, self.keys_file = find_outputs()/"suspended.json", settings.keys_path()
         self.hot = {"/predict": self.default} | {f"/models/{name}/predict": name for name in self.places}
         self.urls = {path.encode(): name for path, name in self.hot.items()}
 
@@ -313,7 +313,7 @@ class Service:
 
     def look_at_files(self)->None:
         "Read the order to stop and the keys, where they have changed"
-        for path, read in ((self.suspended_file, self.read_suspension), (self.settings.keys_path(), self.read_keys)):
+        for path, read in ((self.suspended_file, self.read_suspension), (self.keys_file, self.read_keys)):
             try: stamp = path.stat().st_mtime_ns, path.stat().st_size
             except OSError: stamp = None
             if path in self.stamps and self.stamps[path] == stamp: continue

@@ -543,7 +543,7 @@ def test_keys_open_what_their_scopes_say(bundles, tmp_path):
         time.sleep(0.5)
         assert client.get("/features", headers={"host": f"10.0.0.1:{client.base_url.port}"}).status_code in (401, 403)
     log = (outputs/"serve.log").read_text()
-    assert asking not in log and asking.split("_")[2] not in log
+    assert asking not in log and asking[12:] not in log
 
 
 def test_other_computers_need_a_key(bundles, tmp_path):
@@ -775,7 +775,7 @@ def test_files_that_unfold_are_refused_before_memory_is_spent(client):
     unused = parquet(Absences=pa.array(np.zeros(60_000)), Remarks=many)
     assert client.post("/predict/file", content=unused, headers={"content-type": "application/vnd.apache.parquet"}).status_code == 200
     start = time.monotonic()
-    for content in (b"Absences\n" + b","*3_000_000, b"a,"*500_000 + b"\n", b'Absences\n"' + b"\n"*1_000_000, b"Absences\n" + b"1"*70_000):
+    for content in (b"Absences\n" + b","*3_000_000, b"a,"*500_000 + b"\n", b'Absences,Sports\n"' + b"\n"*1_000_000, b"Absences\n" + b"1"*70_000):
         assert client.post("/predict/file", content=content, headers={"content-type": "text/csv"}).status_code == 422
     assert time.monotonic() - start < 30
 
