@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['KERNEL', 'MODULES', 'LATER', 'SOON', 'REST', 'CALM', 'INLINE', 'READ_EARLY', 'FILE', 'BOOT', 'ADDRESS', 'PREFIX',
            'ALIVE', 'SERVERS', 'RETIRED', 'LOCK', 'STANDARD', 'KNOWN', 'PATIENCE', 'KEPT', 'server_key',
-           'count_threads', 'watch_questions', 'import_ahead', 'Link', 'peer', 'source_stamp', 'Server',
+           'count_threads', 'watch_questions', 'import_ahead', 'Link', 'peer', 'source_stamp', 'is_unchanged', 'Server',
            'die_with_parent', 'blas_threads', 'set_blas_threads', 'renew_state', 'renew_pandas', 'forget_package',
            'renew_matplotlib', 'become_kernel', 'run_kernel', 'main', 'end_process', 'run_call', 'new_variables',
            'load', 'make_folder', 'answers', 'remove_dead', 'ForkServer', 'ForkError', 'Stale', 'WarmKernel', 'ask',
@@ -155,7 +155,9 @@ def peer(
     return struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
 
 # %% ../nbs/09d_warm.ipynb #3a78f71e
-def source_stamp()->dict: # File -> time and size
+def source_stamp(
+    known:str="{}", # An earlier stamp, whose files keep the state that they had then
+)->str:             # JSON: file -> time and size
     "The files that the imported modules came from"
     found = {}
     for module in list(sys.modules.values()):
@@ -164,7 +166,18 @@ def source_stamp()->dict: # File -> time and size
         with suppress(OSError):
             state = os.stat(file)
             found[file] = (state.st_mtime_ns, state.st_size)
-    return found
+    return json.dumps(found | json.loads(known))
+
+# %% ../nbs/09d_warm.ipynb #8593b765
+def is_unchanged(
+    stamp:str, # What `source_stamp` gave
+)->bool:       # False where a file has another time or size, or is gone
+    "Whether the files are as they were. It looks at no module: what is looked at is copied, and no longer shared by the kernels"
+    for file, (then, size) in json.loads(stamp).items():
+        try: now = os.stat(file)
+        except OSError: return False
+        if (now.st_mtime_ns, now.st_size) != (then, size): return False
+    return True
 
 # %% ../nbs/09d_warm.ipynb #4748bb26
 class Server:
@@ -212,7 +225,7 @@ class Server:
         if why and not why.startswith("cannot"): self.stop()
         gc.freeze()
         self.plan["set"] = new_variables(self.plan["before"])
-        self.stamp = source_stamp() | self.stamp
+        self.stamp = source_stamp(self.stamp)
 
     def may_end(self)->bool: # Whether nobody is about to connect
         "Lock the folder of an idle server for good, unless somebody is just looking for the server"
@@ -274,7 +287,7 @@ class Server:
     )->dict|None:     # The request, in the new kernel
         "Fork a kernel, or say why not"
         if request["key"] != self.plan["key"]: return link.tell(refused="the fork server was started with another environment")
-        if self.stamp != {file: now for file, now in source_stamp().items() if file in self.stamp}: return self.retire(link)
+        if not is_unchanged(self.stamp): return self.retire(link)
         link.request = request
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         link.pid = os.fork()
