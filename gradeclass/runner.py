@@ -759,12 +759,12 @@ def choose_data(
     home:Path,  # The home folder
 )->str:         # Absolute path, URL, or store with its version
     "The table to run on"
+    if "://" in data: return data
+    if data and data != "sample" and not data.startswith("store:"): return str(existing_file(data))
     from gradeclass.samples import sample_path
     from gradeclass.store import find_store, pin_source
     if data == "sample": return str(sample_path(schema or "students"))
-    if data.startswith("store:"): return pin_source(data)
-    if "://" in data: return data
-    if data: return str(existing_file(data))
+    if data: return pin_source(data)
     if store := find_store(schema, home/"data"/"store"): return store
     tables = sorted(path for path in (home/"data"/"raw").glob("*") if path.suffix.lower() in (".csv", ".tsv", ".txt", ".parquet", ".xlsx"))
     if len(tables) > 1: tables = [path for path in tables if known_file(path, schema or "students")] or tables
