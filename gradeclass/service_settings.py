@@ -16,7 +16,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings
 
-from .config import GradeclassError, find_outputs, setting
+from .config import GradeclassError, find_outputs
 from .keys import keys_file, read_keys
 from .settings import HomeSource
 
@@ -30,13 +30,7 @@ def serve_variable(
 # %% ../nbs/12g_service_settings.ipynb #5710b6f9
 class ServeSource(HomeSource):
     "The environment, then `.env`"
-    def get_field_value(
-        self,
-        field,           # What the class says of the setting
-        field_name:str,  # Name of the setting
-    )->tuple:            # Value, name, and that the value is no JSON
-        "The text that is set, or None"
-        return setting(serve_variable(field_name)), field_name, False
+    variable = staticmethod(serve_variable)
 
 # %% ../nbs/12g_service_settings.ipynb #e80a09cd
 class ServiceSettings(BaseSettings):

@@ -30,13 +30,15 @@ def variable(
 # %% ../nbs/00a_settings.ipynb #42cfb0a8
 class HomeSource(PydanticBaseSettingsSource):
     "The environment, then `.env`, as `gradeclass.config` reads them"
+    variable = staticmethod(variable) # What names the variable of a setting
+
     def get_field_value(
         self,
         field,           # What the class says of the setting
         field_name:str,  # Name of the setting
     )->tuple:            # Value, name, and that the value is no JSON
         "The text that is set, or None"
-        return setting(variable(field_name)), field_name, False
+        return setting(self.variable(field_name)), field_name, False
 
     def __call__(self)->dict: # Setting -> text, of those that are set
         "All settings that someone has set"
