@@ -559,7 +559,7 @@ def serve(
     common = {"host": settings.host, "port": settings.port, "http": GuardedProtocol, "ws": "none", "access_log": False, "server_header": False,
               "proxy_headers": False, "log_level": "warning", "timeout_worker_healthcheck": 60,
               "timeout_keep_alive": 30, "timeout_graceful_shutdown": 60, "limit_concurrency": settings.connections, "backlog": 2048,
-              "loop": "auto", "h11_max_incomplete_event_size": 32_768}
+              "loop": "auto"}
     if settings.workers == 1:
         prepare_process()
         return uvicorn.run(make_app(settings), **common)

@@ -198,16 +198,16 @@ def lone_accuracy(
     seed:int=SEED,     # Seed of the folds
 )->float:              # Balanced accuracy of a small tree on this input alone, 3-fold cross-validated
     "How well one input predicts the grade on its own"
-    from sklearn.model_selection import StratifiedKFold
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from sklearn.metrics import recall_score
     from sklearn.tree import DecisionTreeClassifier
     common = np.isin(grades, [g for g, n in zip(*np.unique(grades, return_counts=True), strict=True) if n >= 3])
     values, grades = values[common], grades[common]
     if len(np.unique(grades)) < 2: return 0.0
     tree = DecisionTreeClassifier(max_leaf_nodes=32, random_state=seed)
-    cells, right = np.ascontiguousarray(values[:, None], np.float32), np.empty(len(grades), bool)
-    for learnt, held in StratifiedKFold(3, shuffle=True, random_state=seed).split(cells, grades):
-        right[held] = tree.fit(cells[learnt], grades[learnt]).predict(cells[held]) == grades[held]
-    return float(np.mean([right[grades == grade].mean() for grade in np.unique(grades)]))
+    folds = StratifiedKFold(3, shuffle=True, random_state=seed)
+    found = cross_val_predict(tree, values[:, None], grades, cv=folds)
+    return float(recall_score(grades, found, average="macro"))
 
 # %% ../nbs/03_features.ipynb #667cdcc2
 def follows_score(

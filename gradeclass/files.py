@@ -224,7 +224,7 @@ def answer_file(
     with open(path, "rb") as file:
         table = open_upload(file, path, served.schema)
         reading = plan_reading(table.header, served.schema)
-        def answer(batch): return answer_rows(served, reading, table.parse(batch)[0])
+        answer = lambda batch: answer_rows(served, reading, table.parse(batch)[0])
         writer, read, refused = TableWriter(out, kind), 0, 0
         for part in in_order(answer, table.batches, threads_of(served.model)):
             numbered = part.table.set_column(0, "row", pc.add(part.table.column("row"), table.first + read))

@@ -651,11 +651,11 @@ def get_ready(
     "Do ahead what takes time: imports, and a database where there is none"
     import gc
     gc.disable()
-    import mlflow.pyfunc  # noqa: F401
-    import gradeclass.model  # noqa: F401
-    if tracking_uri(outputs).startswith("sqlite"):
-        with open_store(outputs): gc.enable()
-    gc.enable()
+    try:
+        import mlflow.pyfunc  # noqa: F401
+        import gradeclass.model  # noqa: F401
+    finally: gc.enable()
+    if tracking_uri(outputs).startswith("sqlite"): prepare_tracking(outputs)
 
 # %% ../nbs/09_registry.ipynb #aec27a0d
 def sync_main()->None:
