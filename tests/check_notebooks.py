@@ -33,11 +33,21 @@ def write_readme():
     return ["README.md was not the front page nbs/index.ipynb; it is now: commit it"]
 
 
+def skipped_cells():
+    "Cells that export and do something else too: nbdev_test passes over the whole cell"
+    import nbformat
+    for path in sorted((ROOT/"nbs").glob("*.ipynb")):
+        for cell in nbformat.read(path, 4).cells:
+            code = [line for line in cell.source.splitlines() if line.strip() and not line.startswith("#|")]
+            if cell.cell_type == "code" and "nbdev_export(" in cell.source and len(code) > 1:
+                yield f"nbs/{path.name}, cell {cell.id}: nothing else in a cell that calls nbdev_export, because nbdev_test does not run it"
+
+
 def main():
     "Run both commands and report"
     advice = {"nbdev_clean": "was not clean; it is now", "nbdev_export": "was out of step with the notebooks; it is not any more"}
     found = [f"{path} {words}: commit it" for command, words in advice.items() for path in changes(command)]
-    found += write_readme()
+    found += [*write_readme(), *skipped_cells()]
     print("\n".join(found) or "notebooks are clean, modules and README are what they export")
     return 1 if found else 0
 
