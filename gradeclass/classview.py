@@ -60,7 +60,8 @@ def worth_sentence(
     if not model.places or precision != precision: return ""
     threshold = model.served.threshold
     flags = f" A flag means: {listed_words(threshold)}." if threshold else ""
-    return (f"<p><b>{model.places:,} places.</b> Of these students, {percent(precision)} can be expected to need help; of all who may need help, "
+    places = "1 place" if model.places == 1 else f"{model.places:,} places"
+    return (f"<p><b>{places}.</b> Of these students, {percent(precision)} can be expected to need help; of all who may need help, "
             f'{percent(recall)} are on the list. These are expectations from the probabilities, not promises.{escape(flags)}</p>'
             f'<p class="gc-small">{escape(LIST_NOTE)}</p>')
 
