@@ -16,7 +16,8 @@ from jupyter_client import AsyncKernelManager
 
 from gradeclass.runner import STAGES, Pipeline, needed_by, private_kernel
 from gradeclass.samples import sample_path
-from gradeclass.warm import ALIVE, MODULES, PREFIX, SERVERS, WarmKernelManager, close_servers, warm_options
+from gradeclass.fork import ALIVE, MODULES, PREFIX, SERVERS, close_servers
+from gradeclass.warm import WarmKernelManager, warm_options
 
 BARS = {"time": 0.45, "memory": 0.5}
 CASES = {"as it is": {}, "small model": {"family": "xgboost", "params": {"rounds": 20, "patience": None}}, "its imports, 20 trees": {}}

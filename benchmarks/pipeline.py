@@ -54,7 +54,7 @@ def cpu_of(server):
 
 def compare_kernels(table, repeat):
     "First runs in turns: with a fork server of their own, with one that is up, and on ordinary kernels; wall and CPU seconds of each"
-    from gradeclass.warm import fork_server
+    from gradeclass.fork import fork_server
     rows = {"first run": [], "first run, server up": [], "first run, ordinary kernels": []}
     with fork_server() as address:
         time.sleep(15)

@@ -356,7 +356,7 @@ def kernels_ready(): # Yields what workers need in their environment
     if chosen.fork_server or chosen.kernels == "ordinary":
         yield {"GRADECLASS_FORK_SERVER": chosen.fork_server}
         return
-    try: from gradeclass.warm import fork_server
+    try: from gradeclass.fork import fork_server
     except ImportError: yield {}
     else:
         with fork_server() as address: yield {"GRADECLASS_FORK_SERVER": address}
@@ -438,7 +438,7 @@ def start_process(
 ):                # Running, with `stdin` and `stdout`: a `subprocess.Popen`, or what does as one
     "Fork a process where a server has its libraries, else start one"
     if server:
-        from gradeclass.warm import ForkError, fork_call
+        from gradeclass.fork import ForkError, fork_call
         with suppress(ForkError, OSError, TimeoutError): return fork_call(server, call, argv, env, errors)
     module, function = call.split(":")
     return subprocess.Popen([sys.executable, "-c", f"from {module} import {function}; {function}()", *argv], stdin=subprocess.PIPE,

@@ -22,7 +22,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import DeadKernelError
 from traitlets.config import Config
 
-from gradeclass import warm
+from gradeclass import fork, warm
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="kernels are forked on Linux alone")
 FEW = ["numpy"]  # A server that starts quickly
@@ -39,10 +39,10 @@ def registered(tmp_path_factory):
         patch.syspath_prepend(str(folder))
         patch.setenv("PYTHONPATH", f"{folder}:{os.environ.get('PYTHONPATH', '')}")
         patch.setenv("JUPYTER_DEFAULT_PROVISIONER_NAME", "gradeclass-warm")
-        patch.delenv(warm.ADDRESS, raising=False)
+        patch.delenv(fork.ADDRESS, raising=False)
         KernelProvisionerFactory.clear_instance()
         yield folder
-        warm.close_servers()
+        fork.close_servers()
     KernelProvisionerFactory.clear_instance()
 
 @contextmanager
@@ -69,7 +69,7 @@ def run(client, code):
     return reply["content"]["ename"] if reply["content"]["status"] == "error" else "".join(shown).strip()
 
 def is_forked(manager):
-    return isinstance(manager.provisioner.process, warm.WarmKernel)
+    return isinstance(manager.provisioner.process, fork.ForkedProcess)
 
 def wait_until(is_so, seconds=10):
     "Whether something comes true"
@@ -81,7 +81,7 @@ def gone(pid):
     return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 def folders():
-    return {path.name for path in Path("/tmp").glob(f"{warm.PREFIX}?{os.getpid()}-*")}
+    return {path.name for path in Path("/tmp").glob(f"{fork.PREFIX}?{os.getpid()}-*")}
 
 # What every kernel does
 
@@ -179,7 +179,7 @@ print(json.dumps(facts))
 @contextmanager
 def ordinary(**options):
     "A client of an ordinary kernel"
-    manager = KernelManager(kernel_name="python3", transport="ipc", ip="/tmp/" + f"{warm.PREFIX}t-{os.getpid()}-{random.random()}")
+    manager = KernelManager(kernel_name="python3", transport="ipc", ip="/tmp/" + f"{fork.PREFIX}t-{os.getpid()}-{random.random()}")
     manager.kernel_spec.metadata["kernel_provisioner"] = {"provisioner_name": "local-provisioner"}
     manager.start_kernel(**options)
     client = manager.client()
@@ -278,7 +278,7 @@ def test_relative_folders_on_the_path_are_those_of_the_kernel(tmp_path, monkeypa
     with kernel(cwd=str(tmp_path)) as (manager, client): assert is_forked(manager) and run(client, "import beside; print(beside.value)") == "5"
 
 def test_only_the_owner_gets_in():
-    with kernel() as (manager, _), warm.fork_server(FEW) as address:
+    with kernel() as (manager, _), fork.fork_server(FEW) as address:
         sockets = Path(manager.provisioner.sockets)
         modes = [path.stat().st_mode & 0o777 for path in (sockets, Path(address).parent, Path(address), Path(manager.connection_file))]
         assert modes == [0o700, 0o700, 0o600, 0o600]
@@ -287,7 +287,7 @@ def test_only_the_owner_gets_in():
 @pytest.mark.skipif(os.name != "posix" or os.getuid() != 0, reason="takes a second user")
 def test_another_user_is_sent_away_even_where_the_folder_is_open():
     code = "import os, socket, sys; s = socket.socket(socket.AF_UNIX); os.setuid(65534); s.connect(sys.argv[1]); s.sendall(b'{}\\n'); print(s.recv(99))"
-    with warm.fork_server(FEW) as address:
+    with fork.fork_server(FEW) as address:
         with kernel(address=address) as (manager, _): assert is_forked(manager)
         Path(address).parent.chmod(0o755)
         Path(address).chmod(0o666)
@@ -298,27 +298,27 @@ def test_another_user_is_sent_away_even_where_the_folder_is_open():
 # The server
 
 def test_server_is_one_thread_with_all_modules_imported():
-    with warm.fork_server() as address, kernel(address=address) as (manager, client):
+    with fork.fork_server() as address, kernel(address=address) as (manager, client):
         server = psutil.Process(manager.provisioner.pid).parent()
         run(client, "import numpy, xgboost; xgboost.train({}, xgboost.DMatrix(numpy.ones((50, 2)), numpy.ones(50)))")
         assert server.num_threads() == 1
-        assert missing(client, [name for name in warm.MODULES + warm.KERNEL if name not in warm.SOON]) == []
+        assert missing(client, [name for name in fork.MODULES + fork.KERNEL if name not in fork.SOON]) == []
 
 def test_idle_server_has_imported_everything_and_is_still_one_thread():
-    with warm.fork_server() as address:
+    with fork.fork_server() as address:
         with kernel(address=address) as (manager, _): server = psutil.Process(manager.provisioner.pid).parent()
         spent = lambda: sum(server.cpu_times()[:2])
         wait_until(lambda: (before := spent()) and not time.sleep(2.5) and spent() == before, 60)
         with kernel(address=address) as (_, client):
-            assert missing(client, warm.MODULES + warm.LATER) == [] and server.num_threads() == 1
+            assert missing(client, fork.MODULES + fork.LATER) == [] and server.num_threads() == 1
 
 def test_process_is_forked_from_a_server_and_ends_in_order(tmp_path):
-    with warm.fork_server() as address, open(tmp_path/"errors", "w+") as errors:
+    with fork.fork_server() as address, open(tmp_path/"errors", "w+") as errors:
         (tmp_path/"calls.py").write_text("import os, sys\ndef main():\n    print(os.getppid(), sys.argv[1:], input())\n    print('oh', file=sys.stderr)")
         env = dict(os.environ) | {"HERE": "1"}
         here = os.getcwd()
         os.chdir(tmp_path)
-        try: process = warm.fork_call(address, "calls:main", ["a", "b"], env, errors)
+        try: process = fork.fork_call(address, "calls:main", ["a", "b"], env, errors)
         finally: os.chdir(here)
         parent = psutil.Process(process.pid).ppid()
         assert process.communicate("word\n", 30) == (f"{parent} ['a', 'b'] word\n", "oh\n") and process.poll() == 0
@@ -326,7 +326,7 @@ def test_process_is_forked_from_a_server_and_ends_in_order(tmp_path):
 def test_kernel_in_another_checkout_has_the_package_that_is_there(tmp_path):
     (tmp_path/"gradeclass").mkdir()
     (tmp_path/"gradeclass"/"__init__.py").write_text("own = True")
-    with warm.fork_server() as address:
+    with fork.fork_server() as address:
         with kernel(address=address) as (_, client): wait_until(lambda: run(client, "import sys; print(1)") == "1" and not time.sleep(4))
         with kernel(address=address, cwd=str(tmp_path)) as (_, client):
             assert run(client, "import sys; print([m for m in sys.modules if m.startswith('gradeclass')])") == "[]"
@@ -370,23 +370,24 @@ def test_one_server_serves_several_processes():
     code = ("import sys\nfrom gradeclass.warm import *\nfrom jupyter_client.manager import run_kernel\nimport nbformat, nbclient\n"
             "nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell('import os; print(os.getppid())')])\n"
             "nbclient.NotebookClient(nb, kernel_name='python3', **warm_options()).execute()\nprint(nb.cells[0].outputs[0].text)")
-    with warm.fork_server(FEW) as address:
-        env = {**os.environ, warm.ADDRESS: address}
+    with fork.fork_server(FEW) as address:
+        env = {**os.environ, fork.ADDRESS: address}
         workers = [subprocess.Popen([sys.executable, "-c", code], env=env, stdout=subprocess.PIPE, text=True) for _ in range(2)]
         parents = {worker.communicate(timeout=60)[0].strip() for worker in workers}
         assert len(parents) == 1 and psutil.Process(int(parents.pop())).cmdline()[1] == "-c"
 
 def test_kept_server_is_found_again_and_ends_when_idle():
-    with warm.fork_server(FEW, idle=1.5) as address, kernel(address=address) as (manager, _): first = psutil.Process(manager.provisioner.pid).ppid()
-    with warm.fork_server(FEW, idle=1.5) as again, kernel(address=again) as (manager, _):
+    with fork.fork_server(FEW, idle=1.5) as address, kernel(address=address) as (manager, _): first = psutil.Process(manager.provisioner.pid).ppid()
+    with fork.fork_server(FEW, idle=1.5) as again, kernel(address=again) as (manager, _):
         assert (again, psutil.Process(manager.provisioner.pid).ppid()) == (address, first)
         time.sleep(2)
         assert manager.is_alive()
     assert wait_until(lambda: gone(first)) and wait_until(lambda: not Path(address).parent.exists())
-    for server in warm.KEPT: server.process.wait(10)
+    for server in fork.KEPT: server.process.wait(10)
 
 PARENT = """
 import sys, time
+from gradeclass.fork import SERVERS
 from gradeclass.warm import *
 from jupyter_client.manager import AsyncKernelManager
 import asyncio
@@ -414,21 +415,21 @@ def test_parent_that_is_killed_leaves_nothing():
 def test_system_without_fork_has_ordinary_kernels(monkeypatch):
     monkeypatch.delattr(os, "fork")
     with kernel() as (manager, client): assert not is_forked(manager) and run(client, "print(1)") == "1"
-    with warm.fork_server() as address: assert address == ""
+    with fork.fork_server() as address: assert address == ""
 
 def test_kernel_that_is_to_outlive_its_parent_is_ordinary():
     with kernel(independent=True) as (manager, _): assert not is_forked(manager)
 
 def test_server_of_another_process_that_has_ended_means_an_ordinary_kernel():
-    with warm.fork_server(FEW) as address: pass
+    with fork.fork_server(FEW) as address: pass
     with kernel(address=address) as (manager, client): assert not is_forked(manager) and run(client, "print(1)") == "1"
 
 def test_server_that_cannot_start_means_an_ordinary_kernel(monkeypatch, caplog):
-    monkeypatch.setattr(warm, "BOOT", "raise SystemExit('no luck')")
+    monkeypatch.setattr(fork, "BOOT", "raise SystemExit('no luck')")
     with kernel([*FEW, "json"]) as (manager, client): assert not is_forked(manager) and run(client, "print(1)") == "1"
 
 def test_server_of_another_environment_means_an_ordinary_kernel(monkeypatch):
-    with warm.fork_server(FEW) as address:
+    with fork.fork_server(FEW) as address:
         monkeypatch.setenv("PYTHONHASHSEED", "3")
         with kernel(address=address) as (manager, _): assert not is_forked(manager)
 
@@ -439,7 +440,7 @@ def test_thirty_kernels_of_which_a_third_are_killed_leave_nothing():
     there_already = own.children(recursive=True)
     with kernel() as (warmed, _):
         server = psutil.Process(warmed.provisioner.pid).parent()
-        counts = lambda: (len(server.children()), server.num_fds(), own.num_fds(), folders(), len(warm.ALIVE))
+        counts = lambda: (len(server.children()), server.num_fds(), own.num_fds(), folders(), len(fork.ALIVE))
         def life(number):
             manager = KernelManager(kernel_name="python3", config=Config({"WarmProvisioner": {"modules": FEW}}))
             manager.start_kernel()
@@ -450,6 +451,6 @@ def test_thirty_kernels_of_which_a_third_are_killed_leave_nothing():
         before = counts()
         for number in range(30): life(number)
         assert wait_until(lambda: counts() == before), (before, counts())
-    warm.close_servers()
+    fork.close_servers()
     others = [child for child in own.children(recursive=True) if child not in there_already and "resource_tracker" not in " ".join(child.cmdline())]
     assert gone(server.pid) and others == []
