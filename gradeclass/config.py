@@ -6,7 +6,7 @@
 __all__ = ['SEED', 'PACKAGE', 'FOLDERS', 'GradeclassError', 'is_checkout', 'find_base', 'parse_env_file', 'read_env_file',
            'setting', 'hand_on', 'find_home', 'find_outputs', 'find_shipped', 'stage_notebooks', 'sample_folder',
            'resolve_path', 'whole_file', 'take_place', 'whole_folder', 'move_aside', 'digest_text', 'digest_file',
-           'digest_folder', 'source_digest']
+           'digest_folder', 'source_digest', 'usable_cores']
 
 # %% ../nbs/00_config.ipynb #c4eab627
 import hashlib
@@ -208,3 +208,8 @@ def digest_folder(
 def source_digest()->str: # SHA-256 over the package's modules and schemas
     "What the package itself is: a change of code makes earlier results stale"
     return digest_text(digest_folder(PACKAGE, "*.py") + digest_folder(PACKAGE/"schemas") + digest_folder(PACKAGE/"templates"))
+
+# %% ../nbs/00_config.ipynb #0407081a
+def usable_cores()->int: # Cores
+    "How many cores this process may use"
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

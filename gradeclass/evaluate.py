@@ -12,8 +12,8 @@ __all__ = ['METRICS', 'COLOURS', 'MetricError', 'Predictions', 'first_row', 'che
            'headline_sentence', 'confusion', 'per_grade', 'reliability', 'reliability_by_grade', 'top_k', 'top_k_curve',
            'group_names', 'group_row', 'group_table', 'paired_difference', 'plain_numbers', 'metrics_dict',
            'plot_style', 'new_figure', 'legend_below', 'plot_confusion', 'plot_per_grade', 'plot_reliability',
-           'plot_top_k', 'plot_intervals', 'forest', 'plot_grade_shares', 'plot_student', 'settle', 'save_figure',
-           'keep_figure']
+           'plot_top_k', 'plot_intervals', 'forest', 'plot_grade_shares', 'plot_student', 'sticks_out', 'settle',
+           'save_figure', 'keep_figure']
 
 # %% ../nbs/06_evaluate.ipynb #4eac7d69
 import math
@@ -676,8 +676,9 @@ def plot_style(): # Yields nothing; the style holds inside the block
     import seaborn as sns
     from matplotlib import rc_context
     style = sns.axes_style("whitegrid") | sns.plotting_context("paper", font_scale=1.15)
-    look = {"axes.titleweight": "bold", "axes.titlesize": 11, "axes.titlelocation": "left", "axes.spines.top": False,
-            "axes.spines.right": False, "svg.hashsalt": "gradeclass", "svg.fonttype": "none", "savefig.bbox": "tight"}
+    look = {"axes.titleweight": "bold", "axes.titlesize": 11, "axes.titlelocation": "left", "axes.titley": 1.0, "axes.spines.top": False,
+            "axes.spines.right": False, "svg.hashsalt": "gradeclass", "svg.fonttype": "none", "savefig.bbox": "tight",
+            "figure.constrained_layout.w_pad": 0.08, "figure.constrained_layout.h_pad": 0.08}
     with rc_context(style | look): yield
 
 # %% ../nbs/06_evaluate.ipynb #46c236b4
@@ -851,13 +852,29 @@ def plot_student(
     return figure
 
 # %% ../nbs/06_evaluate.ipynb #b78ce25b
+def sticks_out(
+    figure:object, # matplotlib Figure, laid out
+)->bool:           # Whether some of it is beyond the edge
+    "Whether a title, a text or the label of an axis is too long for the figure: the layout makes room for everything else"
+    from matplotlib.text import Text
+    def beyond(text, low, high):
+        box = text.get_window_extent()
+        return getattr(box, low) < 0 or getattr(box, high) > getattr(figure.bbox, high)
+    for ax in figure.axes:
+        texts = [part for part in ax.get_children() if isinstance(part, Text) and part.get_text()]
+        if any(beyond(text, "x0", "x1") for text in (*texts, ax.xaxis.label)) or any(beyond(text, "y0", "y1") for text in (*texts, ax.yaxis.label)):
+            return True
+    return False
+
+# %% ../nbs/06_evaluate.ipynb #15f7c9ec
 def settle(
     figure:object, # matplotlib Figure
-)->object:         # matplotlib Bbox in inches: what is drawn, and a narrow edge
-    "Lay a figure out for good, and find the part of it that holds something"
-    if engine := figure.get_layout_engine(): engine.execute(figure)
+)->object:         # matplotlib Bbox in inches: the figure, or what is drawn where that is more
+    "Lay a figure out for good, and find the part of the plane that it takes"
+    laid_out = figure.get_layout_engine()
+    if laid_out: laid_out.execute(figure)
     figure.set_layout_engine(None)
-    return figure.get_tightbbox().padded(0.1)
+    return figure.get_tightbbox().padded(0.1) if not laid_out or sticks_out(figure) else figure.bbox_inches
 
 # %% ../nbs/06_evaluate.ipynb #1b869155
 def save_figure(

@@ -4,10 +4,12 @@
 
 # %% auto #0
 __all__ = ['XGBOOST_DEFAULTS', 'write_json', 'ModelError', 'GradeFamily', 'MajorityGrades', 'holdout_rows', 'threads_for',
-           'XGBoostGrades', 'column_statistics', 'standardise', 'add_absent_grades', 'softmax', 'LogisticGrades']
+           'spare_threads', 'XGBoostGrades', 'column_statistics', 'standardise', 'add_absent_grades', 'softmax',
+           'LogisticGrades']
 
 # %% ../nbs/03b_family.ipynb #50e97dcb
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from .config import SEED, GradeclassError
+from .config import SEED, GradeclassError, usable_cores
 
 # %% ../nbs/03b_family.ipynb #3361b207
 def write_json(
@@ -138,6 +140,12 @@ def threads_for(
 )->int:         # XGBoost's nthread; 0 is all cores
     "One thread for a small table, all cores for a large one"
     return 1 if n_rows < 50_000 else 0
+
+# %% ../nbs/03b_family.ipynb #a3c896b0
+def spare_threads()->int: # At least 1
+    "Threads that this process may keep busy: as many as it has cores, or fewer where OMP_NUM_THREADS says so"
+    asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return min(usable_cores(), int(asked)) if asked.isdecimal() and int(asked) else usable_cores()
 
 # %% ../nbs/03b_family.ipynb #9b62ad28
 class XGBoostGrades(GradeFamily):

@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 
 from .calibration import calibrate
-from .config import SEED
+from .config import SEED, usable_cores
 from .data import DataError, coded_columns
 from .decide import RULES, macro_f1_gains
 from .evaluate import headline, metrics_dict
@@ -36,7 +36,7 @@ from .model import FittedSteps, GradeModel, make_family, save_model
 from .ordinal import INNER_ROWS, OrdinalGrades
 from .schema import Schema, load_schema, match_schema
 from .stream import (Piece, ending, in_order, is_address, join_chunks, list_pieces, open_source, open_table, plan_reading, read_ids,
-                               sort_rows, usable_cores)
+                               sort_rows)
 from .validation import count
 
 # %% ../nbs/10c_large.ipynb #9b2597a3

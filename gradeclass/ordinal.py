@@ -10,6 +10,7 @@ __all__ = ['BOOST_DEFAULTS', 'FOREST_DEFAULTS', 'INNER_ROWS', 'PREDICT_ROWS', 'B
 
 # %% ../nbs/03c_ordinal.ipynb #ef8c9c2f
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +21,7 @@ from scipy.stats import norm
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
 from .config import SEED
-from .family import GradeFamily, ModelError, write_json
+from .family import GradeFamily, ModelError, spare_threads, write_json
 from .latent import Line, Rows, Task, TINY, band_of, curvature, fit_line, noise_matrix, some_rows
 
 # %% ../nbs/03c_ordinal.ipynb #f906c43e
@@ -262,7 +263,7 @@ class OrdinalGrades(GradeFamily):
 
     def _weigh(self, rows, task, members):
         fold = strata_folds(rows.y, self.folds, self.seed)
-        fits = [self._fit_fold(rows, task, fold == number, members) for number in range(self.folds)]
+        fits = self._fit_folds(rows, task, [fold == number for number in range(self.folds)], members)
         scored = self.line_.link == "normal"
         blur = {name: blur_of(fits, name, rows) if scored else 1.0 for name in fits[0].latent}
         said = {name: self._held_out(fits, name, rows, blur) for name in members}
@@ -274,13 +275,21 @@ class OrdinalGrades(GradeFamily):
         if scored: self.line_ = replace(self.line_, sd=blur["boost" if "boost" in shares else "linear"])
         return shares
 
-    def _fit_fold(self, rows, task, held, members):
+    def _fit_folds(self, rows, task, folds, members):
+        with ThreadPoolExecutor(min(spare_threads(), 2*len(folds))) as pool:
+            forests = [pool.submit(self._fold_forest, rows, task, held) for held in folds] if "forest" in members else [None]*len(folds)
+            lines = [pool.submit(self._fold_line, rows, task, held, members) for held in folds]
+            return [FoldFit(held, *line.result(), forest and forest.result()) for held, line, forest in zip(folds, lines, forests, strict=True)]
+
+    def _fold_line(self, rows, task, held, members):
         inside, outside = rows.take(~held), rows.take(held)
         line = fit_line(inside, task)
         latent = {"linear": line.latent(outside.X)}
         if "boost" in members: latent["boost"] = boosted_latent(line, self._grow_boost(line, inside), outside.X)
-        forest = forest_probability(self._grow_forest(inside, task, thinner=2), outside.X) if "forest" in members else None
-        return FoldFit(held, line, line.widening(outside.X), latent, forest)
+        return line, line.widening(outside.X), latent
+
+    def _fold_forest(self, rows, task, held):
+        return forest_probability(self._grow_forest(rows.take(~held), task, thinner=2), rows.take(held).X)
 
     def _held_out(self, fits, name, rows, blur):
         said = np.empty((len(rows.y), len(self.classes_)))

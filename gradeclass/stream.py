@@ -7,12 +7,12 @@ __all__ = ['DOUBT', 'PLAIN', 'COMMA', 'BATCH', 'BUFFER', 'BLOCK', 'LONGEST', 'PI
            'open_store', 'open_source', 'whole_target', 'remove_target', 'ending', 'rejected_target', 'Reading',
            'plan_reading', 'read_codes', 'parse_numbers', 'is_text', 'as_floats', 'read_numbers', 'clean_ids',
            'read_ids', 'join_chunks', 'read_columns', 'judge_rows', 'Rows', 'sort_rows', 'arrange_inputs', 'grade_rows',
-           'Part', 'grade_batch', 'in_order', 'usable_cores', 'one_thread_each', 'threads_of', 'Table', 'open_parquet',
-           'cut_point', 'cut_blocks', 'Layout', 'parse_block', 'parse_block_slowly', 'restore_cells', 'open_csv',
-           'line_ends', 'make_harmless', 'TableWriter', 'RefusedWriter', 'Summary', 'open_table', 'stream_table',
-           'nothing_graded', 'Piece', 'list_files', 'cut_groups', 'list_pieces', 'Order', 'stamp', 'read_text',
-           'made_of', 'find_done', 'load_once', 'grade_piece', 'each_here', 'remove_halves', 'gather', 'stream_folder',
-           'is_small', 'check_large_target', 'score', 'is_folder']
+           'Part', 'grade_batch', 'in_order', 'one_thread_each', 'threads_of', 'Table', 'open_parquet', 'cut_point',
+           'cut_blocks', 'Layout', 'parse_block', 'parse_block_slowly', 'restore_cells', 'open_csv', 'line_ends',
+           'make_harmless', 'TableWriter', 'RefusedWriter', 'Summary', 'open_table', 'stream_table', 'nothing_graded',
+           'Piece', 'list_files', 'cut_groups', 'list_pieces', 'Order', 'stamp', 'read_text', 'made_of', 'find_done',
+           'load_once', 'grade_piece', 'each_here', 'remove_halves', 'gather', 'stream_folder', 'is_small',
+           'check_large_target', 'score', 'is_folder']
 
 # %% ../nbs/04d_stream.ipynb #619c1bc4
 import csv
@@ -38,7 +38,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
-from .config import digest_text, resolve_path, whole_file
+from .config import digest_text, resolve_path, whole_file, usable_cores
 from .data import (FORMULA, MISSING, NEUTRALISED, DataError, coded_columns, conform, decode_text, find_separator, hide_password,
                              make_dataset, match_columns, name_columns, neutralise, neutralise_table, number_rows, parse_csv, read_code, read_id, restore)
 from .features import encode_column, find_columns
@@ -363,11 +363,6 @@ def in_order(
             while waiting: yield waiting.popleft().result()
         finally:
             for future in waiting: future.cancel()
-
-# %% ../nbs/04d_stream.ipynb #0407081a
-def usable_cores()->int: # Cores
-    "How many cores this process may use"
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 # %% ../nbs/04d_stream.ipynb #e9ca0d6d
 def one_thread_each(

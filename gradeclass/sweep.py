@@ -467,7 +467,7 @@ def choose_walk(
             yield run_on_cluster(sweep.once(), client)
     else:
         import psutil
-        from gradeclass.stream import usable_cores
+        from gradeclass.config import usable_cores
         yield run_here(sweep.once(), Gate(jobs or usable_cores(), memory or 0.8*psutil.virtual_memory().available))
 
 # %% ../nbs/10b_sweep.ipynb #0fd853aa
