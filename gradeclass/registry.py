@@ -9,8 +9,8 @@ __all__ = ['EXPERIMENT', 'DEFAULTS', 'PATIENCE', 'TrackingError', 'tracking_uri'
            'dataset_input', 'TablePredictor', 'model_signature', 'unchecked_versions', 'log_bundle', 'expected_studies',
            'find_trials', 'studies_in_time', 'log_trials', 'find_runs', 'all_pages', 'remove_run', 'log_files',
            'started_at', 'log_run', 'show_run', 'track_run', 'model_name', 'logged_model', 'show_version', 'show_model',
-           'set_aliases', 'show_versions', 'Synced', 'show_runs', 'sync', 'get_ready', 'sync_main', 'start_sync',
-           'finish_sync', 'sync_process', 'end_group', 'ui_command', 'open_ui']
+           'set_aliases', 'show_versions', 'Synced', 'show_runs', 'sync', 'get_ready', 'stand_back', 'sync_main',
+           'start_sync', 'finish_sync', 'sync_process', 'end_group', 'ui_command', 'open_ui']
 
 # %% ../nbs/09_registry.ipynb #38140d4e
 import json
@@ -657,9 +657,17 @@ def get_ready(
     finally: gc.enable()
     if tracking_uri(outputs).startswith("sqlite"): prepare_tracking(outputs)
 
+# %% ../nbs/09_registry.ipynb #b599c122
+def stand_back()->None:
+    "Let other processes go first: Linux shares a core among sessions, then among the processes of each"
+    with suppress(AttributeError, OSError):
+        os.nice(10)
+        Path("/proc/self/autogroup").write_text("10")
+
 # %% ../nbs/09_registry.ipynb #aec27a0d
 def sync_main()->None:
     "What the other process does: import MLflow, make its database, wait for a line, sync the folder that is named, and print what came of it as JSON"
+    stand_back()
     with quiet(), suppress(Exception): get_ready(sys.argv[1])
     if sys.stdin.readline(): print(json.dumps(sync(sys.argv[1])._asdict()))
 
