@@ -458,7 +458,7 @@ def do_job(
 )->None:
     "Execute a stage, and tell what comes of it"
     def on_cell(done, cells):
-        have_ahead(pool, job.ahead)
+        if 2*done >= cells: have_ahead(pool, job.ahead)
         tell("cell", done=done, cells=cells)
     try: execute_job(job, on_cell, pool)
     except GradeclassError as error: tell("failed", message=str(error))
