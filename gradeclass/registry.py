@@ -348,7 +348,7 @@ def log_bundle(
     bundle:Path,        # A bundle
     digest:str,         # Its digest
     mlflow_run:str,     # MLflow's id of the run that it belongs to
-)->None:
+)->str:                 # MLflow's id of the model
     "Log a bundle as an MLflow model, with signature and example"
     import mlflow
     import pandas as pd
@@ -363,6 +363,7 @@ def log_bundle(
     with unchecked_versions():
         mlflow.models.Model.log(None, mlflow.pyfunc, name="model", run_id=mlflow_run, model_id=made.model_id, signature=model_signature(model),
                                 input_example=example, **what)
+    return made.model_id
 
 # %% ../nbs/09_registry.ipynb #b4aa841f
 def expected_studies(
@@ -492,11 +493,11 @@ def log_run(
     number = store.client.create_run(store.experiment, begun, run_tags(run, digest), run.run_id).info.run_id
     metrics = run_metrics(run.record.get("metrics", {})) | run_drift(run)[0]
     metrics |= {f"seconds_{stage['name']}": float(stage["seconds"]) for stage in run.record["stages"]}
-    store.client.log_batch(number, [Metric(name, value, ended, 0) for name, value in metrics.items()],
+    model = log_bundle(store, bundle, digest, number) if bundle else None  # Before the metrics, which MLflow would read back one by one
+    store.client.log_batch(number, [Metric(name, value, ended, 0, model_id=model, run_id=number) for name, value in metrics.items()],
                            [Param(name, value) for name, value in run_params(run).items()])
     if data := dataset_input(run): store.client.log_inputs(number, [data])
     log_files(store, number, run)
-    if bundle: log_bundle(store, bundle, digest, number)
     log_trials(store, number, find_trials(run))
     store.client.log_batch(number, tags=[RunTag("gradeclass.state", "whole")])
     store.client.set_terminated(number, "FINISHED", ended)
