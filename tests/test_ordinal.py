@@ -346,3 +346,11 @@ def test_published_university_table_reaches_what_was_measured(real_data):
     picked = decide(said, "distance")
     assert cohen_kappa_score(y, picked, weights="quadratic") > 0.66 and (np.abs(picked - y) <= 1).mean() > 0.66
     assert (said.argmax(axis=1) == y).mean() > 0.3
+
+def test_same_model_whatever_the_number_of_threads(monkeypatch):
+    def said(threads):
+        monkeypatch.setenv("OMP_NUM_THREADS", str(threads))
+        return OrdinalGrades(5, GROUPS, CUTS, **QUICK).fit(X, Y, score=SCORE).predict_proba(NEW)
+    alone = said(1)
+    monkeypatch.setattr("gradeclass.family.usable_cores", lambda: 8)
+    assert (said(8) == alone).all() and (said(3) == alone).all()

@@ -19,7 +19,7 @@ from jupyter_client import AsyncKernelManager, KernelManager
 from jupyter_client.multikernelmanager import MultiKernelManager
 from jupyter_client.provisioning import KernelProvisionerFactory
 from nbclient import NotebookClient
-from nbclient.exceptions import DeadKernelError
+from nbclient.exceptions import CellExecutionError, DeadKernelError
 from traitlets.config import Config
 
 from gradeclass import fork, warm
@@ -432,6 +432,74 @@ def test_server_of_another_environment_means_an_ordinary_kernel(monkeypatch):
     with fork.fork_server(FEW) as address:
         monkeypatch.setenv("PYTHONHASHSEED", "3")
         with kernel(address=address) as (manager, _): assert not is_forked(manager)
+
+# One kernel ahead
+
+PID = "import os; print(os.getpid())"
+
+@contextmanager
+def pool():
+    "A pool of kernels, on a loop of its own"
+    made = warm.KernelPool(FEW)
+    try: yield made
+    finally: made.close()
+
+def execute(manager, code):
+    "What a notebook of one cell prints"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    NotebookClient(notebook, km=manager).execute()
+    return notebook.cells[0].outputs[0].text.strip()
+
+def test_kernel_that_was_started_ahead_is_used_and_the_last_one_has_ended(tmp_path):
+    wanted = warm.Wanted("python3", str(tmp_path), "sources 1")
+    with pool() as kernels:
+        with kernels.kernel(wanted) as first:
+            kernels.begin(wanted)
+            assert execute(first, PID) == str(first.provisioner.pid)
+        ahead = kernels.ahead[1]
+        assert ahead.has_kernel, "it was started while the first notebook ran"
+        with kernels.kernel(wanted) as second:
+            assert second is ahead and execute(second, "import os, time; time.sleep(0.5); print(os.getcwd())") == str(tmp_path)
+            assert gone(first.provisioner.pid), "it ended while the second notebook ran"
+    assert gone(second.provisioner.pid) and not Path(second.connection_file).exists() and not Path(second.provisioner.sockets).exists()
+
+@pytest.mark.parametrize("other", [{"key": "sources 2"}, {"cwd": "/"}])
+def test_kernel_that_was_started_for_something_else_is_not_used(tmp_path, other):
+    wanted = warm.Wanted("python3", str(tmp_path), "sources 1")
+    with pool() as kernels:
+        with kernels.kernel(wanted) as first:
+            kernels.begin(wanted)
+            execute(first, PID)
+        ahead = kernels.ahead[1]
+        with kernels.kernel(wanted._replace(**other)) as second:
+            assert second is not ahead and execute(second, PID) == str(second.provisioner.pid)
+        kernels.close()
+        assert gone(ahead.provisioner.pid) and gone(second.provisioner.pid)
+
+def test_kernel_that_died_ahead_is_replaced(tmp_path):
+    wanted = warm.Wanted("python3", str(tmp_path))
+    with pool() as kernels:
+        with kernels.kernel(wanted) as first:
+            kernels.begin(wanted)
+            execute(first, PID)
+        os.kill(kernels.ahead[1].provisioner.pid, signal.SIGKILL)
+        assert wait_until(lambda: kernels.ahead[1].provisioner.process.poll() is not None)
+        with kernels.kernel(wanted) as second: assert execute(second, "print(6*7)") == "42"
+
+def test_failed_cell_ends_its_kernel_too(tmp_path):
+    with pool() as kernels:
+        with pytest.raises(CellExecutionError, match="ZeroDivisionError"), kernels.kernel(warm.Wanted("python3", str(tmp_path))) as manager:
+            execute(manager, "1/0")
+        kernels.close()
+        assert gone(manager.provisioner.pid)
+
+# What a kernel does not touch
+
+def test_kernel_knows_the_files_of_its_modules_without_having_looked_at_them():
+    with kernel() as (_, client):
+        assert run(client, "print(type(get_ipython().kernel._kernel_modules).__name__)") == "ImportedFiles"
+        assert run(client, "import numpy; print(numpy.__file__ in list(get_ipython().kernel.debugger.kernel_modules))") == "True"
+        assert run(client, "import sys, ipykernel.ipkernel as there; print(there.sys is sys)") == "True"
 
 # Nothing is left
 
