@@ -677,8 +677,7 @@ def plot_style(): # Yields nothing; the style holds inside the block
     from matplotlib import rc_context
     style = sns.axes_style("whitegrid") | sns.plotting_context("paper", font_scale=1.15)
     look = {"axes.titleweight": "bold", "axes.titlesize": 11, "axes.titlelocation": "left", "axes.titley": 1.0, "axes.spines.top": False,
-            "axes.spines.right": False, "svg.hashsalt": "gradeclass", "svg.fonttype": "none", "savefig.bbox": "tight",
-            "figure.constrained_layout.w_pad": 0.08, "figure.constrained_layout.h_pad": 0.08}
+            "axes.spines.right": False, "svg.hashsalt": "gradeclass", "svg.fonttype": "none", "savefig.bbox": "tight"}
     with rc_context(style | look): yield
 
 # %% ../nbs/06_evaluate.ipynb #46c236b4
@@ -869,12 +868,12 @@ def sticks_out(
 # %% ../nbs/06_evaluate.ipynb #15f7c9ec
 def settle(
     figure:object, # matplotlib Figure
-)->object:         # matplotlib Bbox in inches: the figure, or what is drawn where that is more
+)->object:         # matplotlib Bbox in inches: the figure, or what is drawn where that is more, and a narrow edge
     "Lay a figure out for good, and find the part of the plane that it takes"
     laid_out = figure.get_layout_engine()
     if laid_out: laid_out.execute(figure)
     figure.set_layout_engine(None)
-    return figure.get_tightbbox().padded(0.1) if not laid_out or sticks_out(figure) else figure.bbox_inches
+    return figure.get_tightbbox().padded(0.1) if not laid_out or sticks_out(figure) else figure.bbox_inches.padded(0.06)
 
 # %% ../nbs/06_evaluate.ipynb #1b869155
 def save_figure(
