@@ -34,16 +34,15 @@ def seconds_between(earlier, later):
 
 
 def where_time_goes(stage):
-    "Seconds of one stage: kernel start, imports and opening (the cell after the parameters), work, and papermill's own share"
+    "Seconds of one stage: kernel start (a forked one begins before papermill), imports and opening (the cell after the parameters), work, papermill's share"
     notebook = json.loads(Path(stage["folder"], "notebook.ipynb").read_text(encoding="utf-8"))
     own, cells = notebook["metadata"]["papermill"], notebook["cells"]
     timed = [cell for cell in cells if cell["cell_type"] == "code" and cell["metadata"].get("papermill", {}).get("duration") is not None]
     seconds = [cell["metadata"]["papermill"]["duration"] for cell in timed]
     opening = next(i for i, cell in enumerate(timed) if "import" in "".join(cell["source"]))
-    start = seconds_between(own["start_time"], timed[0]["metadata"]["papermill"]["start_time"])
-    work = sum(seconds) - seconds[opening]
-    return {"all": stage["seconds"], "kernel start": start, "imports": seconds[opening], "work": work,
-            "papermill": stage["seconds"] - start - sum(seconds)}
+    before, inside = stage["seconds"] - own["duration"], seconds_between(own["start_time"], timed[0]["metadata"]["papermill"]["start_time"])
+    return {"all": stage["seconds"], "kernel start": before + inside, "imports": seconds[opening], "work": sum(seconds) - seconds[opening],
+            "papermill": own["duration"] - inside - sum(seconds)}
 
 
 def cpu_of(server):

@@ -8,11 +8,11 @@ __all__ = ['STAGES', 'LIMITS', 'CHOICES', 'RECORD', 'EXECUTED', 'SAVE_EVERY', 'S
            'choices', 'check_limits', 'check_parameters', 'notebook_digest', 'content_digest', 'key_parts', 'stage_key',
            'outputs_digest', 'compare_parts', 'last_parts', 'Job', 'register_engine', 'error_names', 'explain_failure',
            'private_kernel', 'wanted_kernel', 'kernel_options', 'kernels_ready', 'execute_job', 'keep_failed',
-           'import_lightly', 'worker_pool', 'have_ahead', 'do_job', 'listen', 'work', 'start_process', 'Worker',
-           'StageResult', 'Run', 'read_json', 'gather_run', 'remove_leftovers', 'is_alive', 'rival_digest',
-           'is_registered', 'stage_inputs', 'Pipeline', 'Planned', 'plan_stage', 'choose_data', 'existing_file',
-           'known_file', 'make_outputs', 'check_names', 'plan_run', 'dry_run', 'finish_run', 'run_pipeline',
-           'choose_schema', 'claim_run', 'record_run', 'tracking_stamp', 'track', 'Mirror', 'open_stage', 'run_needed']
+           'import_lightly', 'worker_pool', 'do_job', 'listen', 'work', 'start_process', 'Worker', 'StageResult', 'Run',
+           'read_json', 'gather_run', 'remove_leftovers', 'is_alive', 'rival_digest', 'is_registered', 'stage_inputs',
+           'Pipeline', 'Planned', 'plan_stage', 'choose_data', 'existing_file', 'known_file', 'make_outputs',
+           'check_names', 'plan_run', 'dry_run', 'finish_run', 'run_pipeline', 'choose_schema', 'claim_run',
+           'record_run', 'tracking_stamp', 'track', 'Mirror', 'open_stage', 'run_needed']
 
 # %% ../nbs/10_runner.ipynb #9316f3fa
 import ast
@@ -279,7 +279,7 @@ class Job:
     parameters: dict = field(default_factory=dict)
     parts: dict = field(default_factory=dict)     # What the key was made of
     anew: bool = False                            # Whether a result of the same key is replaced
-    ahead: list | None = None                     # The kernel that a next stage will want, as in `warm.Wanted`
+    ahead: list | None = None                     # The kernel that a next stage will want: name and folder
 
 # %% ../nbs/10_runner.ipynb #cb53ce58
 SAVE_EVERY = 5  # Seconds
@@ -347,11 +347,10 @@ def private_kernel(): # Yields options for papermill's engine
 def wanted_kernel(
     notebook:Path, # A notebook file
     home:str,      # Working directory of its kernel
-    package:str,   # Digest of the package
-)->list[str]:      # What `warm.Wanted` is made of
+)->list[str]:      # Name and working directory of the kernel
     "What kind of kernel a notebook wants"
     about = json.loads(Path(notebook).read_text(encoding="utf-8"))["metadata"]
-    return [about.get("kernelspec", {}).get("name", "python3"), home, package]
+    return [about.get("kernelspec", {}).get("name", "python3"), home]
 
 # %% ../nbs/10_runner.ipynb #55388c38
 @contextmanager
@@ -359,13 +358,9 @@ def kernel_options(
     job:Job,   # What it is for
     pool=None, # The worker's `warm.KernelPool`, if it has one
 ):             # Yields options for papermill's engine
-    "A kernel that is forked where a fork server was named, else one of its own"
+    "A kernel of the pool, which forks them, else one that is started from nothing"
     if pool:
-        from gradeclass.warm import Wanted
-        with pool.kernel(Wanted(*wanted_kernel(Path(job.notebook), job.home, job.parts.get("package", "")))) as manager: yield {"km": manager}
-    elif address := os.environ.get("GRADECLASS_FORK_SERVER"):
-        from gradeclass.warm import warm_options
-        yield warm_options(address=address)
+        with pool.kernel(*wanted_kernel(Path(job.notebook), job.home)) as manager: yield {"km": manager}
     else:
         with private_kernel() as options: yield options
 
@@ -440,16 +435,6 @@ def worker_pool(): # A `warm.KernelPool`, or None
     from gradeclass.warm import KernelPool
     return KernelPool(address=address)
 
-# %% ../nbs/10_runner.ipynb #36da57f6
-def have_ahead(
-    pool,             # What `worker_pool` gave
-    wanted:list|None, # What `warm.Wanted` is made of
-)->None:
-    "Have a kernel started for the notebook that comes next"
-    if not pool or not wanted: return
-    from gradeclass.warm import Wanted
-    pool.begin(Wanted(*wanted))
-
 # %% ../nbs/10_runner.ipynb #f59bf738
 def do_job(
     job:Job,       # What to execute
@@ -458,7 +443,7 @@ def do_job(
 )->None:
     "Execute a stage, and tell what comes of it"
     def on_cell(done, cells):
-        if 2*done >= cells: have_ahead(pool, job.ahead)
+        if pool and job.ahead and 2*done >= cells: pool.begin(*job.ahead)
         tell("cell", done=done, cells=cells)
     try: execute_job(job, on_cell, pool)
     except GradeclassError as error: tell("failed", message=str(error))
@@ -488,7 +473,7 @@ def work()->None:
     while True:
         message = loop.run_until_complete(asked.get())
         if "stage" not in message:
-            have_ahead(pool, message["ahead"])
+            if pool: pool.begin(*message["ahead"])
             continue
         tell = lambda event, stage=message["stage"], **more: print(json.dumps({"stage": stage, "event": event, **more}), file=events, flush=True)
         do_job(Job(**message), pool, tell)
@@ -758,8 +743,8 @@ class Pipeline:
         "Have a kernel ready for the stage that follows, and a second worker where two follow"
         following = [other for other in self.stages if other.name not in self.begun and stage.name in other.needs and self.begun >= set(other.needs)]
         if not following: return
-        job.ahead = wanted_kernel(following[0].path, job.home, job.parts["package"])
-        if len(following) > 1 and self.pool and self.jobs > 1: self.pool.submit(self.make_ready, wanted_kernel(following[1].path, *job.ahead[1:]))
+        job.ahead = wanted_kernel(following[0].path, job.home)
+        if len(following) > 1 and self.pool and self.jobs > 1: self.pool.submit(self.make_ready, wanted_kernel(following[1].path, job.home))
 
     def make_ready(
         self,

@@ -451,44 +451,42 @@ def execute(manager, code):
     return notebook.cells[0].outputs[0].text.strip()
 
 def test_kernel_that_was_started_ahead_is_used_and_the_last_one_has_ended(tmp_path):
-    wanted = warm.Wanted("python3", str(tmp_path), "sources 1")
+    wanted = ("python3", str(tmp_path))
     with pool() as kernels:
-        with kernels.kernel(wanted) as first:
-            kernels.begin(wanted)
+        with kernels.kernel(*wanted) as first:
+            kernels.begin(*wanted)
             assert execute(first, PID) == str(first.provisioner.pid)
         ahead = kernels.ahead[1]
         assert ahead.has_kernel, "it was started while the first notebook ran"
-        with kernels.kernel(wanted) as second:
+        with kernels.kernel(*wanted) as second:
             assert second is ahead and execute(second, "import os, time; time.sleep(0.5); print(os.getcwd())") == str(tmp_path)
             assert gone(first.provisioner.pid), "it ended while the second notebook ran"
     assert gone(second.provisioner.pid) and not Path(second.connection_file).exists() and not Path(second.provisioner.sockets).exists()
 
-@pytest.mark.parametrize("other", [{"key": "sources 2"}, {"cwd": "/"}])
-def test_kernel_that_was_started_for_something_else_is_not_used(tmp_path, other):
-    wanted = warm.Wanted("python3", str(tmp_path), "sources 1")
+def test_kernel_that_was_started_for_another_folder_is_not_used(tmp_path):
+    wanted = ("python3", str(tmp_path))
     with pool() as kernels:
-        with kernels.kernel(wanted) as first:
-            kernels.begin(wanted)
+        with kernels.kernel(*wanted) as first:
+            kernels.begin(*wanted)
             execute(first, PID)
         ahead = kernels.ahead[1]
-        with kernels.kernel(wanted._replace(**other)) as second:
-            assert second is not ahead and execute(second, PID) == str(second.provisioner.pid)
+        with kernels.kernel("python3", "/") as second: assert second is not ahead and execute(second, "import os; print(os.getcwd())") == "/"
         kernels.close()
         assert gone(ahead.provisioner.pid) and gone(second.provisioner.pid)
 
 def test_kernel_that_died_ahead_is_replaced(tmp_path):
-    wanted = warm.Wanted("python3", str(tmp_path))
+    wanted = ("python3", str(tmp_path))
     with pool() as kernels:
-        with kernels.kernel(wanted) as first:
-            kernels.begin(wanted)
+        with kernels.kernel(*wanted) as first:
+            kernels.begin(*wanted)
             execute(first, PID)
         os.kill(kernels.ahead[1].provisioner.pid, signal.SIGKILL)
         assert wait_until(lambda: kernels.ahead[1].provisioner.process.poll() is not None)
-        with kernels.kernel(wanted) as second: assert execute(second, "print(6*7)") == "42"
+        with kernels.kernel(*wanted) as second: assert execute(second, "print(6*7)") == "42"
 
 def test_failed_cell_ends_its_kernel_too(tmp_path):
     with pool() as kernels:
-        with pytest.raises(CellExecutionError, match="ZeroDivisionError"), kernels.kernel(warm.Wanted("python3", str(tmp_path))) as manager:
+        with pytest.raises(CellExecutionError, match="ZeroDivisionError"), kernels.kernel("python3", str(tmp_path)) as manager:
             execute(manager, "1/0")
         kernels.close()
         assert gone(manager.provisioner.pid)
