@@ -397,7 +397,7 @@ def execute_job(
             missing = [name for name in job.outputs if not (part/name).exists()]
             if missing: raise StageError(f"the notebook ended without writing {', '.join(missing)}")
         except Exception as error:
-            keep_failed(executed, Path(job.failed))
+            keep_failed(executed if executed.is_file() else Path(job.notebook), Path(job.failed))
             raise StageError(explain_failure(error, job)) from None
         executed.write_text(executed.read_text(encoding="utf-8").replace(str(part), job.folder), encoding="utf-8")
         record = {"stage": job.stage, "key": job.key, "seconds": round(time.time() - started, 2),
@@ -407,12 +407,12 @@ def execute_job(
 
 # %% ../nbs/10_runner.ipynb #3751fb79
 def keep_failed(
-    executed:Path, # The notebook as far as it ran
+    executed:Path, # The notebook as far as it ran, or as it is where no kernel was found
     target:Path,   # Where a person finds it
 )->None:
     "Keep the executed notebook of a failed stage"
     target.parent.mkdir(parents=True, exist_ok=True)
-    if executed.is_file(): shutil.copy(executed, target)
+    shutil.copy(executed, target)
 
 # %% ../nbs/10_runner.ipynb #59473083
 @contextmanager
@@ -439,25 +439,30 @@ def worker_pool(): # A `warm.KernelPool`, or None
 def do_job(
     job:Job,       # What to execute
     pool,          # What `worker_pool` gave
-    tell:Callable, # Called with each event and what belongs to it
-)->None:
-    "Execute a stage, and tell what comes of it"
+    tell:Callable, # Called with the fields of each event on the way
+)->dict:           # The last event
+    "Execute a stage, and say what became of it"
     def on_cell(done, cells):
         if pool and job.ahead and 2*done >= cells: pool.begin(*job.ahead)
-        tell("cell", done=done, cells=cells)
+        tell(event="cell", done=done, cells=cells)
     try: execute_job(job, on_cell, pool)
-    except GradeclassError as error: tell("failed", message=str(error))
-    except OSError as error: tell("failed", message=f"stage {job.stage}: cannot write {error.filename or job.folder}: {error.strerror}")
-    else: tell("done")
+    except GradeclassError as error: return {"event": "failed", "message": str(error)}
+    except OSError as error: return {"event": "failed", "message": f"stage {job.stage}: cannot write {error.filename or job.folder}: {error.strerror}"}
+    return {"event": "done"}
 
 # %% ../nbs/10_runner.ipynb #7ca774a9
 def listen(
-    loop, # The worker's event loop
-    asked,# Its `asyncio.Queue`
+    loop,  # The worker's event loop
+    asked, # Its `asyncio.Queue`
+    idle,  # A `threading.Event`: set while it has no job
 )->None:
-    "Hand on what a worker is asked for; end it when nobody can ask any more"
-    for line in sys.stdin: loop.call_soon_threadsafe(asked.put_nowait, json.loads(line))
-    os._exit(0)
+    "Hand on what a worker is asked for; when nobody can ask any more, end it at once in the middle of a job, else in order"
+    for line in sys.stdin:
+        message = json.loads(line)
+        if "stage" in message: idle.clear()
+        loop.call_soon_threadsafe(asked.put_nowait, message)
+    if not idle.is_set(): os._exit(0)
+    loop.call_soon_threadsafe(asked.put_nowait, None)
 
 # %% ../nbs/10_runner.ipynb #cb8578cc
 def work()->None:
@@ -466,17 +471,21 @@ def work()->None:
     from jupyter_core.utils import ensure_event_loop
     events = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
-    loop, asked = ensure_event_loop(), asyncio.Queue()
-    threading.Thread(target=listen, args=[loop, asked], daemon=True).start()
+    loop, asked, idle = ensure_event_loop(), asyncio.Queue(), threading.Event()
+    idle.set()
+    threading.Thread(target=listen, args=[loop, asked, idle], daemon=True).start()
     with import_lightly(): import papermill  # noqa: F401
     pool = worker_pool()
-    while True:
-        message = loop.run_until_complete(asked.get())
+    while message := loop.run_until_complete(asked.get()):
         if "stage" not in message:
             if pool: pool.begin(*message["ahead"])
             continue
-        tell = lambda event, stage=message["stage"], **more: print(json.dumps({"stage": stage, "event": event, **more}), file=events, flush=True)
-        do_job(Job(**message), pool, tell)
+        tell = lambda stage=message["stage"], **event: print(json.dumps({"stage": stage, **event}), file=events, flush=True)
+        last = do_job(Job(**message), pool, tell)
+        idle.set()
+        tell(**last)
+    if pool: pool.close()
+    os._exit(0)
 
 # %% ../nbs/10_runner.ipynb #878cc18c
 def start_process(

@@ -295,6 +295,26 @@ def test_independent_stages_run_at_the_same_time(tmp_path):
     (began, ended), (began_too, ended_too) = [[*map(float, (done[name].folder/"times.txt").read_text().split())] for name in ("one", "two")]
     assert max(began, began_too) < min(ended, ended_too)
 
+@pytest.mark.skipif(sys.platform != "linux", reason="kernels are forked on Linux alone")
+@pytest.mark.parametrize("source, kernel, said", [("open(out_folder + '/b.txt', 'w').close()", "python3", ""), ("1/0", "python3", "ZeroDivisionError"),
+                                                  ("import os; os._exit(3)", "python3", "DeadKernelError"), ("1", "no_such", "No such kernel named no_such")])
+def test_forked_kernels_leave_no_folder_of_sockets_however_a_stage_ends(source, kernel, said, tmp_path):
+    (tmp_path/"data.csv").touch()
+    first = small_notebook(tmp_path/"a.ipynb", "open(out_folder + '/a.txt', 'w').close()", "name = 'a'")
+    second = small_notebook(tmp_path/"b.ipynb", source, "name = 'b'\na_folder = ''")
+    notebook = json.loads(Path(second).read_text())
+    notebook["metadata"]["kernelspec"] = {"name": kernel, "display_name": kernel, "language": "python"}
+    Path(second).write_text(json.dumps(notebook))
+    pipeline = Pipeline({"data": str(tmp_path/"data.csv")}, tmp_path/"outputs", [Stage("a", first, (), ("a.txt",)), Stage("b", second, ("a",), ("b.txt",))])
+    asked = []
+    pipeline.on_event = lambda event: asked.append([worker.process.pid for worker in pipeline.workers])
+    if said:
+        with pytest.raises(StageError, match=said): pipeline.run()
+        assert len(list((tmp_path/"outputs"/"failed").glob("b-*.ipynb"))) == 1
+    else: pipeline.run()
+    workers = {pid for pids in asked for pid in pids}
+    assert workers and not [path for pid in workers for path in Path("/tmp").glob(f"gradeclass-warm-k{pid}-*")]
+
 # Runs that are killed, and runs side by side
 
 def start_run(outputs, cwd):
