@@ -8,10 +8,10 @@ __all__ = ['KERNEL', 'MODULES', 'SOON', 'LATER', 'REST', 'CALM', 'INLINE', 'READ
            'count_threads', 'watch_questions', 'import_ahead', 'Link', 'peer', 'source_stamp', 'is_unchanged', 'Server',
            'die_with_parent', 'blas_threads', 'set_blas_threads', 'renew_state', 'renew_pandas', 'forget_package',
            'renew_matplotlib', 'become_kernel', 'ImportedFiles', 'NoModules', 'unseen_modules', 'run_kernel', 'main',
-           'end_process', 'run_call', 'imported_settings', 'load', 'make_folder', 'answers', 'remove_dead',
-           'ForkServer', 'ForkError', 'Stale', 'ForkedProcess', 'ask', 'fork_call', 'own_server', 'drop_server',
-           'close_servers', 'python_of', 'why_ordinary', 'standard_files', 'own_umask', 'fork_server', 'kept_server',
-           'locked_folder']
+           'end_process', 'run_call', 'imported_settings', 'load', 'sockets_base', 'make_folder', 'remove_folders',
+           'answers', 'remove_dead', 'ForkServer', 'ForkError', 'Stale', 'ForkedProcess', 'ask', 'fork_call',
+           'own_server', 'drop_server', 'close_servers', 'python_of', 'why_ordinary', 'standard_files', 'own_umask',
+           'fork_server', 'kept_server', 'locked_folder']
 
 # %% ../nbs/09c_fork.ipynb #5b0d9c31
 import asyncio
@@ -140,6 +140,7 @@ class Link:
         "Remove what a kernel leaves behind whose owner can no longer do so"
         if folder := self.request.get("sockets"): shutil.rmtree(folder, ignore_errors=True)
         if file := self.request.get("connection_file"): Path(file).unlink(missing_ok=True)
+        if self.pid: remove_folders(self.pid)
 
 # %% ../nbs/09c_fork.ipynb #fd0a0268
 def peer(
@@ -506,7 +507,8 @@ def main(
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     load(plan)
-    server = Server(plan)
+    try: server = Server(plan)
+    except ProcessLookupError: return shutil.rmtree(plan["folder"], ignore_errors=True)  # Its owner has ended while it was importing
     try: request = server.loop()
     finally:
         if os.getpid() == server.pid: server.close()
@@ -568,13 +570,25 @@ BOOT = ("import sys; getattr(sys.flags, 'safe_path', False) or sys.path.pop(0); 
 ADDRESS = "GRADECLASS_FORK_SERVER"
 PREFIX = "gradeclass-warm-"
 
+# %% ../nbs/09c_fork.ipynb #fddf6377
+def sockets_base()->str: # Path
+    "Where folders of sockets are made: a path of a socket has 107 characters at the most"
+    base = tempfile.gettempdir()
+    return base if len(base) < 60 else "/tmp"
+
 # %% ../nbs/09c_fork.ipynb #b5e2b357
 def make_folder(
     kind:str, # Such as 'k' for a kernel's sockets
 )->str:       # Path
     "A new folder that this user alone can open, with a path short enough for sockets"
-    base = tempfile.gettempdir()
-    return tempfile.mkdtemp(prefix=f"{PREFIX}{kind}{os.getpid()}-", dir=base if len(base) < 60 else "/tmp")
+    return tempfile.mkdtemp(prefix=f"{PREFIX}{kind}{os.getpid()}-", dir=sockets_base())
+
+# %% ../nbs/09c_fork.ipynb #fd57e26c
+def remove_folders(
+    pid:int, # Process id
+)->None:
+    "Remove the folders of sockets that a process has made for kernels, when it ends in the middle of things"
+    for folder in Path(sockets_base()).glob(f"{PREFIX}k{pid}-*"): shutil.rmtree(folder, ignore_errors=True)
 
 # %% ../nbs/09c_fork.ipynb #63606789
 def answers(
@@ -610,7 +624,7 @@ class ForkServer:
         idle:float|None=None, # Seconds without a kernel after which it ends; None: it ends with this process
         folder:str="",   # Where its socket goes; a new folder unless given
     ):
-        for left in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"): remove_dead(left)
+        for left in Path(sockets_base()).glob(f"{PREFIX}*"): remove_dead(left)
         self.owner, self.folder, self.errors = os.getpid(), folder or make_folder("s"), tempfile.TemporaryFile("w+")  # noqa: SIM115 - lives with it
         self.address, self.answered = f"{self.folder}/control", False
         soon, later = (SOON, LATER) if tuple(modules) == MODULES else ((), ())

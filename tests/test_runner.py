@@ -296,6 +296,18 @@ def test_independent_stages_run_at_the_same_time(tmp_path):
     assert max(began, began_too) < min(ended, ended_too)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="kernels are forked on Linux alone")
+@pytest.mark.parametrize("seconds", [0, 0.8, 1.6, 2.4])
+def test_run_that_is_killed_soon_leaves_no_folder_of_sockets(seconds, tmp_path):
+    process, below = start_run(tmp_path/"outputs", tmp_path), []
+    while len(below) < 2 and process.poll() is None: below = psutil.Process(process.pid).children(recursive=True)
+    time.sleep(seconds)
+    below = psutil.Process(process.pid).children(recursive=True)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert len(below) >= 2 and not still_running(below, 10)
+    assert not [path for pid in (process.pid, *(child.pid for child in below)) for path in Path("/tmp").glob(f"gradeclass-warm-?{pid}-*")]
+
+@pytest.mark.skipif(sys.platform != "linux", reason="kernels are forked on Linux alone")
 @pytest.mark.parametrize("source, kernel, said", [("open(out_folder + '/b.txt', 'w').close()", "python3", ""), ("1/0", "python3", "ZeroDivisionError"),
                                                   ("import os; os._exit(3)", "python3", "DeadKernelError"), ("1", "no_such", "No such kernel named no_such")])
 def test_forked_kernels_leave_no_folder_of_sockets_however_a_stage_ends(source, kernel, said, tmp_path):
