@@ -90,11 +90,13 @@ def memory_of(process):
 
 
 def bare(runs, jobs, folder):
-    "Wall seconds of the stages' code in warm processes, without papermill or kernels"
+    "Wall seconds of the stages' code in warm processes, without papermill or kernels; OpenBLAS's threads rest as they do in forked kernels"
+    from gradeclass.fork import CALM
+    calm = os.environ | {"OPENBLAS_THREAD_TIMEOUT": CALM["OPENBLAS_THREAD_TIMEOUT"]}
     script = folder/"bare.py"
     script.write_text(BARE)
     (folder/"prepared").mkdir(exist_ok=True)
-    done = subprocess.run([sys.executable, script, json.dumps(runs), str(jobs), folder/"prepared"], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, script, json.dumps(runs), str(jobs), folder/"prepared"], capture_output=True, text=True, env=calm)
     if done.returncode: sys.exit(f"sweep: {done.stderr.strip().splitlines()[-1]}")
     return json.loads(done.stdout)
 
