@@ -436,6 +436,12 @@ def test_server_of_another_environment_means_an_ordinary_kernel(monkeypatch):
 # One kernel ahead
 
 PID = "import os; print(os.getpid())"
+AWAIT = """
+import os, time
+until = time.monotonic() + 20
+while os.path.exists({path!r}) != {there} and time.monotonic() < until: time.sleep(0.02)
+print(os.path.exists({path!r}), os.getcwd())
+"""
 
 @contextmanager
 def pool():
@@ -455,12 +461,14 @@ def test_kernel_that_was_started_ahead_is_used_and_the_last_one_has_ended(tmp_pa
     with pool() as kernels:
         with kernels.kernel(*wanted) as first:
             kernels.begin(*wanted)
-            assert execute(first, PID) == str(first.provisioner.pid)
-        ahead = kernels.ahead[1]
-        assert ahead.has_kernel, "it was started while the first notebook ran"
+            _, ahead, start = kernels.ahead
+            start.add_done_callback(lambda _: (tmp_path/"started").touch())
+            told = execute(first, AWAIT.format(path=str(tmp_path/"started"), there=True))
+            assert told == f"True {tmp_path}" and ahead.has_kernel, "it starts while the first notebook runs"
         with kernels.kernel(*wanted) as second:
-            assert second is ahead and execute(second, "import os, time; time.sleep(0.5); print(os.getcwd())") == str(tmp_path)
-            assert gone(first.provisioner.pid), "it ended while the second notebook ran"
+            assert second is ahead
+            told = execute(second, AWAIT.format(path=f"/proc/{first.provisioner.pid}", there=False))
+            assert told == f"False {tmp_path}", "the first ends while the second notebook runs"
     assert gone(second.provisioner.pid) and not Path(second.connection_file).exists() and not Path(second.provisioner.sockets).exists()
 
 def test_kernel_that_was_started_for_another_folder_is_not_used(tmp_path):
@@ -480,6 +488,7 @@ def test_kernel_that_died_ahead_is_replaced(tmp_path):
         with kernels.kernel(*wanted) as first:
             kernels.begin(*wanted)
             execute(first, PID)
+        kernels.loop.run_until_complete(kernels.ahead[2])
         os.kill(kernels.ahead[1].provisioner.pid, signal.SIGKILL)
         assert wait_until(lambda: kernels.ahead[1].provisioner.process.poll() is not None)
         with kernels.kernel(*wanted) as second: assert execute(second, "print(6*7)") == "42"
