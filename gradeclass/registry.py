@@ -9,8 +9,8 @@ __all__ = ['EXPERIMENT', 'DEFAULTS', 'PATIENCE', 'TrackingError', 'tracking_uri'
            'dataset_input', 'TablePredictor', 'model_signature', 'unchecked_versions', 'log_bundle', 'expected_studies',
            'find_trials', 'studies_in_time', 'log_trials', 'find_runs', 'all_pages', 'remove_run', 'log_files',
            'started_at', 'log_run', 'show_run', 'track_run', 'model_name', 'logged_model', 'show_version', 'show_model',
-           'set_aliases', 'show_versions', 'Synced', 'show_runs', 'sync', 'get_ready', 'stand_back', 'sync_main',
-           'start_sync', 'finish_sync', 'sync_process', 'end_group', 'ui_command', 'open_ui']
+           'set_aliases', 'show_versions', 'Synced', 'show_runs', 'sync', 'get_ready', 'stand_back', 'hear',
+           'sync_main', 'start_sync', 'finish_sync', 'sync_process', 'end_group', 'ui_command', 'open_ui']
 
 # %% ../nbs/09_registry.ipynb #38140d4e
 import json
@@ -19,6 +19,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import warnings
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime, timedelta
@@ -665,12 +666,23 @@ def stand_back()->None:
         os.nice(10)
         Path("/proc/self/autogroup").write_text("10")
 
+# %% ../nbs/09_registry.ipynb #3d54ca4b
+def hear(
+    asked:threading.Event, # Set when there is something to do
+)->None:
+    "Wait for a line on standard input; end the process at once when nobody is left to write one"
+    if not sys.stdin.readline(): os._exit(0)
+    asked.set()
+
 # %% ../nbs/09_registry.ipynb #aec27a0d
 def sync_main()->None:
     "What the other process does: import MLflow, make its database, wait for a line, sync the folder that is named, and print what came of it as JSON"
+    asked = threading.Event()
+    threading.Thread(target=hear, args=[asked], daemon=True).start()
     stand_back()
     with quiet(), suppress(Exception): get_ready(sys.argv[1])
-    if sys.stdin.readline(): print(json.dumps(sync(sys.argv[1])._asdict()))
+    asked.wait()
+    print(json.dumps(sync(sys.argv[1])._asdict()))
 
 # %% ../nbs/09_registry.ipynb #2f9f49a3
 def start_sync(
