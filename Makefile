@@ -41,9 +41,10 @@ lab: $(STAMP) ## Open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab nbs
 
 notebooks: $(STAMP) ## Run the library notebooks top to bottom and keep their outputs
-	@$(BIN)/python -c "import keras" 2>/dev/null || echo "03d_neural keeps its outputs: make neural, to run it too"
-	@cd nbs && for nb in *.ipynb; do \
-	  [ $$nb = 03d_neural.ipynb ] && ! ../$(BIN)/python -c "import keras" 2>/dev/null && continue; ../$(BIN)/jupyter nbconvert --log-level=ERROR --to notebook --execute --inplace $$nb || exit 1; done
+	@$(BIN)/python -c "import keras" 2>/dev/null || echo "The neural notebook keeps its outputs: make neural, to run it too"
+	@for nb in $$(find nbs/lib nbs/studies nbs/index.ipynb -name '*.ipynb' | sort); do \
+	  case $$nb in *_neural.ipynb) $(BIN)/python -c "import keras" 2>/dev/null || continue;; esac; \
+	  $(BIN)/jupyter nbconvert --log-level=ERROR --to notebook --execute --inplace $$nb || exit 1; done
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/nbdev_clean
 
 neural: $(STAMP) ## Add TensorFlow for the model family `neural`, from requirements-neural.lock

@@ -60,7 +60,7 @@ setup(
     install_requires=cfg["requirements"].split(),
     extras_require=extras(cfg),
     entry_points={"console_scripts": cfg["console_scripts"].split(), "nbdev": [f"{cfg['lib_name']}={cfg['lib_name']}._modidx:d"],
-                  "jupyter_client.kernel_provisioners": ["gradeclass-warm=gradeclass.warm:WarmProvisioner"]},
+                  "jupyter_client.kernel_provisioners": ["gradeclass-warm=gradeclass.kernels.provisioner:WarmProvisioner"]},
     cmdclass={"build_py": BuildWithNotebooks},
     zip_safe=False,
 )

@@ -25,7 +25,9 @@ READY = {"predict": ".gc-form .noUi-handle", "class": ".widget-upload", "explore
 def train(folder):
     "A bundle of the built-in sample, by the stages that make one"
     from gradeclass.config import find_home
-    from gradeclass.runner import Pipeline, choose_data, make_outputs, needed_by
+    from gradeclass.data.sources import choose_data
+    from gradeclass.pipeline.runner import Pipeline, make_outputs
+    from gradeclass.pipeline.stages import needed_by
     make_outputs(folder)
     return Pipeline({"data": choose_data("sample", "", find_home())}, folder, needed_by(["evaluate"])).run()["evaluate"].folder/"bundle"
 
@@ -37,7 +39,7 @@ def serve(bundle, folder, **given):
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
     options = {"port": port, "token": TOKEN, "manage_token": SECOND, "most": 40, "model": str(bundle), **given}
-    code = f"from gradeclass.pages import Options, serve_pages; serve_pages(Options(**{options!r}))"
+    code = f"from gradeclass.pages.server import Options, serve_pages; serve_pages(Options(**{options!r}))"
     env = os.environ | {"GRADECLASS_OUTPUTS": str(folder)}
     process = subprocess.Popen([sys.executable, "-c", code], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
@@ -234,7 +236,7 @@ def main():
     parser.add_argument("--ordinary", action="store_true", help="heat ordinary processes, no copies")
     given = parser.parse_args()
     if not shutil.which("chromium"): sys.exit("app.py needs chromium: apt-get install chromium")
-    from gradeclass.samples import synthesise_file
+    from gradeclass.data.synthetic import synthesise_file
     met, ordinary = [], {"forked": False} if given.ordinary else {}
     with tempfile.TemporaryDirectory() as folder:
         bundle, table = given.model or train(Path(folder)), Path(folder)/"class.csv"

@@ -2,7 +2,8 @@
 from pathlib import Path
 
 from gradeclass.config import GradeclassError, find_home, setting
-from gradeclass.data import clean, load
+from gradeclass.data.dataset import clean
+from gradeclass.data.sources import load
 
 FILES = {"students": "students_performance.csv", "higher_ed": "student_prediction.csv"}
 

@@ -18,7 +18,8 @@ import pandas as pd
 from common import data_folder, find_table, markdown, read_students
 
 from gradeclass.config import GradeclassError
-from gradeclass.drift import Limits, Profile, compare, make_profile, take_profile
+from gradeclass.drift.compare import Limits, compare
+from gradeclass.drift.profile import Profile, make_profile, take_profile
 
 SHARE_FOUND, FALSE_ALARMS = 1.0, 0.05    # The bar: every change is found each time, an unchanged month is flagged in less than 5 %
 SEEDS = 100

@@ -14,10 +14,13 @@ import psutil
 from common import markdown
 from jupyter_client import AsyncKernelManager
 
-from gradeclass.runner import STAGES, Pipeline, needed_by, private_kernel
-from gradeclass.samples import sample_path
-from gradeclass.fork import ALIVE, MODULES, PREFIX, SERVERS, close_servers
-from gradeclass.warm import WarmKernelManager, warm_options
+from gradeclass.pipeline.runner import Pipeline
+from gradeclass.pipeline.stages import STAGES, needed_by
+from gradeclass.pipeline.worker import private_kernel
+from gradeclass.data.synthetic import sample_path
+from gradeclass.kernels.client import ALIVE, SERVERS, close_servers
+from gradeclass.kernels.server import MODULES, PREFIX
+from gradeclass.kernels.provisioner import WarmKernelManager, warm_options
 
 BARS = {"time": 0.45, "memory": 0.5}
 CASES = {"as it is": {}, "small model": {"family": "xgboost", "params": {"rounds": 20, "patience": None}}, "its imports, 20 trees": {}}

@@ -20,7 +20,7 @@ RATIO = 0.45  # Of a first run on forked kernels to one on ordinary kernels, at 
 
 def run_once(table, outputs, options=(), variables=None):
     "Wall seconds of `gradeclass run`, and what it printed as JSON"
-    command = [sys.executable, "-c", "from gradeclass.cli import main; main()", "run", "--data", str(table), "--outputs", str(outputs), "--json", *options]
+    command = [sys.executable, "-c", "from gradeclass.cli.main import main; main()", "run", "--data", str(table), "--outputs", str(outputs), "--json", *options]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"} | (variables or {})
     began = time.monotonic()
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
@@ -53,7 +53,7 @@ def cpu_of(server):
 
 def compare_kernels(table, repeat):
     "First runs in turns: with a fork server of their own, with one that is up, and on ordinary kernels; wall and CPU seconds of each"
-    from gradeclass.fork import fork_server
+    from gradeclass.kernels.client import fork_server
     rows = {"first run": [], "first run, server up": [], "first run, ordinary kernels": []}
     with fork_server() as address:
         time.sleep(15)

@@ -25,15 +25,17 @@ from common import FILES, BenchmarkError, data_folder, find_table, markdown, rea
 from rivals import AutoGluon, Blend, GridSearch, SmoteNet
 from sklearn.base import clone
 
-from gradeclass.compare import compare_ways, ways_sentence, ways_table
+from gradeclass.training.rare_grades import compare_ways, ways_sentence, ways_table
 from gradeclass.config import SEED, GradeclassError
-from gradeclass.data import split
-from gradeclass.evaluate import METRICS, bootstrap, interval
-from gradeclass.features import grade_index
-from gradeclass.folds import deal_folds
-from gradeclass.model import FAMILIES, GradeModel
+from gradeclass.data.split import split
+from gradeclass.evaluation.metrics import METRICS
+from gradeclass.evaluation.resampling import bootstrap, interval
+from gradeclass.models.features import grade_index
+from gradeclass.models.folds import deal_folds
+from gradeclass.models.grade_model import FAMILIES, GradeModel
 from gradeclass.schema import Schema
-from gradeclass.tune import Comparison, TunedModel, resample_metric
+from gradeclass.training.search import TunedModel
+from gradeclass.training.side_by_side import Comparison, resample_metric
 
 BOOT = 500                                         # Resamples behind each interval
 FOLDS = {"students": 4, "higher_ed": 5}
@@ -215,7 +217,7 @@ def keep_result(row, kind, deal, held, said, seconds, believed):
 
 
 def as_comparison(row, said, rows=None):
-    "A row's probabilities as `gradeclass.tune` compares them"
+    "A row's probabilities as `gradeclass.training.search` compares them"
     grades, schema = grade_index(row.frame, row.model.schema), row.model.schema
     return Comparison(grades if rows is None else grades[rows], {"it": said}, {}, schema.grades)
 

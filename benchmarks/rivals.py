@@ -9,8 +9,8 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from gradeclass.config import SEED
-from gradeclass.features import SchemaEncoder, encode_frame, grade_index
-from gradeclass.tune import PRESETS
+from gradeclass.models.features import SchemaEncoder, encode_frame, grade_index
+from gradeclass.training.search import PRESETS
 
 
 class Rival(ClassifierMixin, BaseEstimator):

@@ -24,15 +24,15 @@ def timed(call):
 """
 
 STREAM = TIMED + """
-from gradeclass.model import load_model
-from gradeclass.stream import stream_table
+from gradeclass.models.bundle import load_model
+from gradeclass.scoring.batches import stream_table
 model = load_model(sys.argv[1])
 print(json.dumps(timed(lambda: stream_table(model, sys.argv[2], sys.argv[3], sys.argv[3] + ".rejected.csv"))))
 """
 
 PREDICT = TIMED + """
 import numpy as np
-from gradeclass.model import load_model
+from gradeclass.models.bundle import load_model
 booster, rows = load_model(sys.argv[1]).pipeline_["family"].booster_, np.load(sys.argv[2])
 booster.set_param({"nthread": len(os.sched_getaffinity(0))})
 booster.inplace_predict(rows[:1000])
@@ -40,7 +40,7 @@ print(json.dumps(timed(lambda: booster.inplace_predict(rows))))
 """
 
 TRAIN = TIMED + """
-from gradeclass.large import train_large
+from gradeclass.training.large import train_large
 print(json.dumps(timed(lambda: train_large(sys.argv[1], sys.argv[2], "students", sys.argv[3], json.loads(sys.argv[4])))))
 """
 
@@ -48,7 +48,7 @@ MAKE = """
 import sys
 import numpy as np, pyarrow as pa, pyarrow.parquet as pq
 from pathlib import Path
-from gradeclass.samples import synthesise_folder
+from gradeclass.data.synthetic import synthesise_folder
 from gradeclass.schema import load_schema
 folder, n = Path(sys.argv[1]), int(sys.argv[2])
 synthesise_folder("students", n, folder/"parts")
@@ -65,8 +65,8 @@ writer.close()
 
 MODEL = """
 import sys
-from gradeclass.model import GradeModel, save_model
-from gradeclass.samples import synthesise
+from gradeclass.models.bundle import save_model; from gradeclass.models.grade_model import GradeModel
+from gradeclass.data.synthetic import synthesise
 from gradeclass.schema import load_schema
 save_model(GradeModel(load_schema("students"), sys.argv[2]).fit(synthesise("students", 20_000)), sys.argv[1])
 """

@@ -25,7 +25,7 @@ def prepare(folder):
     run("prepare", {"data": DATA}, folder, {})
 
 def run(stage, parameters, out, needs):
-    from gradeclass.runner import STAGES, read_cells
+    from gradeclass.pipeline.stages import STAGES, read_cells
     cells = [cell["source"] for cell in read_cells(STAGES[stage].path) if cell["type"] == "code"]
     names = {"display": lambda *things: None}
     given = parameters | {"out_folder": str(out)} | {f"{need}_folder": str(folder) for need, folder in needs.items()}
@@ -52,7 +52,7 @@ def main():
         list(pool.map(work, runs))
         print(json.dumps(time.monotonic() - began))
 
-from gradeclass.samples import sample_path
+from gradeclass.data.synthetic import sample_path
 DATA, PREPARED = str(sample_path("students")), Path(sys.argv[3])
 if __name__ == "__main__":
     if not any(PREPARED.iterdir()): prepare(PREPARED)
@@ -67,7 +67,7 @@ def grid(families):
 
 def expanded(words):
     "The same runs for the bare work"
-    from gradeclass.sweep import expand, read_values
+    from gradeclass.pipeline.sweep_plan import expand, read_values
     pairs = dict(word.split("=", 1) for word in words if word != "-p")
     return [{**run, "audit": run["audit"] == "true", "seed": 42} for run in expand([{name: read_values(text) for name, text in pairs.items()}])]
 
@@ -91,7 +91,7 @@ def memory_of(process):
 
 def bare(runs, jobs, folder):
     "Wall seconds of the stages' code in warm processes, without papermill or kernels; OpenBLAS's threads rest as they do in forked kernels"
-    from gradeclass.fork import CALM
+    from gradeclass.kernels.server import CALM
     calm = os.environ | {"OPENBLAS_THREAD_TIMEOUT": CALM["OPENBLAS_THREAD_TIMEOUT"]}
     script = folder/"bare.py"
     script.write_text(BARE)
@@ -104,7 +104,7 @@ def bare(runs, jobs, folder):
 def command(words, jobs, outputs):
     "The sweep as a person runs it"
     options = ["--data", "sample", "--jobs", str(jobs), "--outputs", str(outputs)]
-    return [sys.executable, "-c", "from gradeclass.cli import main; main()", "sweep", *words, *options]
+    return [sys.executable, "-c", "from gradeclass.cli.main import main; main()", "sweep", *words, *options]
 
 
 def swept(words, jobs, outputs, environment):

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-WATCHED = ("nbs/**/*.ipynb", "gradeclass/*.py")
+WATCHED = ("nbs/**/*.ipynb", "gradeclass/**/*.py")
 
 
 def contents():
@@ -36,11 +36,11 @@ def write_readme():
 def skipped_cells():
     "Cells that export and do something else too: nbdev_test passes over the whole cell"
     import nbformat
-    for path in sorted((ROOT/"nbs").glob("*.ipynb")):
+    for path in sorted((ROOT/"nbs").rglob("*.ipynb")):
         for cell in nbformat.read(path, 4).cells:
             code = [line for line in cell.source.splitlines() if line.strip() and not line.startswith("#|")]
             if cell.cell_type == "code" and "nbdev_export(" in cell.source and len(code) > 1:
-                yield f"nbs/{path.name}, cell {cell.id}: nothing else in a cell that calls nbdev_export, because nbdev_test does not run it"
+                yield f"{path.relative_to(ROOT)}, cell {cell.id}: nothing else in a cell that calls nbdev_export, because nbdev_test does not run it"
 
 
 def main():

@@ -28,10 +28,12 @@ def real_data():
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
     "Bundle of a small model of the students sample, trained once for each test process"
-    from gradeclass.data import load, split
-    from gradeclass.model import GradeModel, save_model
-    from gradeclass.samples import sample_path
-    from gradeclass.validation import validate
+    from gradeclass.data.sources import load
+    from gradeclass.data.split import split
+    from gradeclass.models.bundle import save_model
+    from gradeclass.models.grade_model import GradeModel
+    from gradeclass.data.synthetic import sample_path
+    from gradeclass.data.validation import validate
     dataset = load(sample_path("students"), "students")
     train = split(validate(dataset).accepted, dataset.schema).train
     bundle = tmp_path_factory.mktemp("trained")/"bundle"
@@ -54,5 +56,5 @@ def make_once(tmp_path_factory):
 @pytest.fixture(scope="session")
 def finished_run(make_once):
     "One quick run over the built-in sample; other runs may add to its folder"
-    from gradeclass.runner import run_pipeline
+    from gradeclass.pipeline.runner import run_pipeline
     return make_once("finished_run", lambda folder: run_pipeline("sample", parameters=QUICK, outputs=folder))

@@ -119,7 +119,7 @@ def test_newest_run_is_found_and_an_unknown_one_refused(path):
 
 def test_command_prints_lines_or_json(path):
     write(path)
-    program = ["-c", "import sys; from gradeclass.cli import main; sys.argv[0] = 'gradeclass'; main()"]
+    program = ["-c", "import sys; from gradeclass.cli.main import main; sys.argv[0] = 'gradeclass'; main()"]
     ask = lambda *words: subprocess.run([sys.executable, *program, "logs", *words], capture_output=True, text=True, env=os.environ)
     assert "prepare   done seconds=1.5" in ask().stdout
     assert json.loads(ask("r1", "--json").stdout) == read_log(path)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gradeclass import config
-from gradeclass.service_settings import ServiceSettings, serve_variable, service_markdown
+from gradeclass.service.settings import ServiceSettings, serve_variable, service_markdown
 from gradeclass.settings import Settings, SettingsError, load_settings, settings_markdown, settings_table, variable
 
 ROOT = Path(__file__).parent.parent
@@ -110,7 +110,7 @@ def test_readme_lists_the_settings_as_the_code_has_them():
     assert service_markdown() in section
 
 def test_every_variable_that_the_package_reads_is_a_setting():
-    read = {name for path in (ROOT/"gradeclass").glob("*.py") for name in re.findall(r"GRADECLASS_[A-Z_]+[A-Z]", path.read_text(encoding="utf-8"))}
+    read = {name for path in (ROOT/"gradeclass").rglob("*.py") for name in re.findall(r"GRADECLASS_[A-Z_]+[A-Z]", path.read_text(encoding="utf-8"))}
     between = {"GRADECLASS_THIN", "GRADECLASS_MANAGE",  # Set by the servers for their own processes
                "GRADECLASS_SERVE_SCRATCH", "GRADECLASS_SERVE"}  # The last is how the names of the service begin
     served = {serve_variable(name) for name in ServiceSettings.model_fields}

@@ -41,8 +41,8 @@ def count_rows(path):
 
 def make_rows(rows, folder, kind):
     "A table of synthetic students, and the matrix that XGBoost takes"
-    from gradeclass.features import encode_frame
-    from gradeclass.samples import synthesise
+    from gradeclass.models.features import encode_frame
+    from gradeclass.data.synthetic import synthesise
     from gradeclass.schema import load_schema
     schema = load_schema("students")
     frame = synthesise(schema, rows, seed=1)

@@ -37,7 +37,7 @@ def running(command, port, path, environment, log):
 
 def service(bundle, port, outputs, log, workers=1):
     "The service on a port, with its log and its access log"
-    command = [sys.executable, "-c", "from gradeclass.cli import main; main()", "serve", "--model", bundle, "--port", str(port), "--workers", str(workers)]
+    command = [sys.executable, "-c", "from gradeclass.cli.main import main; main()", "serve", "--model", bundle, "--port", str(port), "--workers", str(workers)]
     return running(command, port, "/health", {"GRADECLASS_OUTPUTS": str(outputs), "OMP_NUM_THREADS": "1"}, log)
 
 def constant(port, log):
@@ -49,7 +49,7 @@ def constant(port, log):
 def sample_students(name="students", most=500):
     "JSON lines of students of the built-in sample"
     import pandas as pd
-    from gradeclass.samples import sample_path
+    from gradeclass.data.synthetic import sample_path
     from gradeclass.schema import load_schema
     names = [column.name for column in load_schema(name).inputs(audit=True)]
     rows = pd.read_csv(sample_path(name)).head(most)[names].to_dict("records")
@@ -57,9 +57,11 @@ def sample_students(name="students", most=500):
 
 def train_sample(folder, family="ordinal", name="students"):
     "A bundle of the built-in sample"
-    from gradeclass.data import clean, load
-    from gradeclass.model import GradeModel, save_model
-    from gradeclass.samples import sample_path
+    from gradeclass.data.dataset import clean
+    from gradeclass.data.sources import load
+    from gradeclass.models.bundle import save_model
+    from gradeclass.models.grade_model import GradeModel
+    from gradeclass.data.synthetic import sample_path
     dataset = load(sample_path(name), name)
     save_model(GradeModel(dataset.schema, family).fit(clean(dataset.frame, dataset.schema)), folder)
     return folder

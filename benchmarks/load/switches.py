@@ -30,7 +30,7 @@ def put_champion(outputs, bundle, name):
 
 def check_log(outputs, bundles):
     "Rows and models of the log, and the largest difference from what the named model says"
-    from gradeclass.model import bundle_digest, load_model
+    from gradeclass.models.bundle import bundle_digest, load_model
     models = {bundle_digest(bundle): load_model(bundle) for bundle in bundles}
     with sqlite3.connect(outputs/"predictions.db") as connection: rows = connection.execute("SELECT digest, inputs, outputs FROM predictions").fetchall()
     worst = 0.0

@@ -1,0 +1,303 @@
+"Drafts of schemas for tables that nobody has described"
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gradeclass.data.dataset import clean
+from gradeclass.data.sources import load, read_table
+from gradeclass.data.infer import find_bands, guess_column, infer_schema, name_words, order_grades, read_texts
+from gradeclass.data.synthetic import sample_path, synthesise
+from gradeclass.schema import SchemaError, load_schema, parse_schema, schema_yaml
+
+RNG = np.random.default_rng(7)
+
+
+def column_of(*values, repeat=1):
+    "A raw column"
+    return pd.Series([str(value) for value in values]*repeat)
+
+
+def round_trip(schema):
+    "Write a schema as YAML and read it back"
+    return parse_schema(schema_yaml(schema), "draft.yaml")
+
+
+def graded(**columns):
+    "A table of 40 rows with a grade that nothing explains"
+    rows = {name: (list(values)*40)[:40] for name, values in columns.items()}
+    return pd.DataFrame({"Hours": [str(number*7 % 40) for number in range(40)], "Grade": ["A", "B", "C", "F"]*10, **rows})
+
+
+@pytest.fixture
+def labelled_file(tmp_path):
+    "A semicolon CSV with words, decimal commas, ids, dates and free text"
+    lines = ["Matric No;Geschlecht;Sex;Reads;Tutor;Average mark;Way;Enrolled on;Remarks;Result"]
+    for i in range(60):
+        mark = 40 + i
+        result = "Excellent" if mark >= 80 else "Good" if mark >= 60 else "Fail"
+        lines.append(f"M{i:03};x;{'MF'[i % 2]};{['never', 'often', 'sometimes'][i % 3]};{['no', 'Yes', 'yes'][i % 3]};{mark},5;"
+                     f"{['bus', 'on foot'][i % 2]};{1 + i % 28}/09/2024;she said thing no {i};{result}")
+    path = tmp_path/"school.csv"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
+def test_labelled_table_is_described(labelled_file):
+    schema = infer_schema(read_table(labelled_file)[0], "Result", "school")
+    found = {column.name: (column.role, column.kind) for column in schema.columns}
+    assert found == {
+        "Matric No": ("id", None), "Geschlecht": ("ignored", None), "Sex": ("audit", "category"), "Reads": ("feature", "ordinal"),
+        "Tutor": ("feature", "flag"), "Average mark": ("score", "numeric"), "Way": ("feature", "category"),
+        "Enrolled on": ("ignored", None), "Remarks": ("ignored", None), "Result": ("target", None)}
+    assert schema.by_name["Reads"].labels == ["never", "sometimes", "often"]
+    assert schema.by_name["Tutor"].codes == {"no": "no", "Yes": "Yes"} or schema.by_name["Tutor"].codes == {"no": "no", "yes": "yes"}
+    assert (schema.by_name["Average mark"].min, schema.by_name["Average mark"].max) == (40.5, 99.5)
+    assert schema.grades.labels == ["Excellent", "Good", "Fail"] and schema.grades.at_risk == ["Fail"]
+    assert schema.grades.cuts == pytest.approx([80, 60], abs=1)
+    assert round_trip(schema) == schema
+
+
+def test_draft_reads_the_table_that_it_was_drafted_from(labelled_file):
+    schema = infer_schema(read_table(labelled_file)[0], "Result")
+    frame = clean(load(labelled_file, schema).frame, schema)
+    described = [column.name for column in schema.columns if column.kind or column.role in ("target", "id")]
+    assert not frame[described].isna().any().any()
+
+
+@pytest.mark.parametrize("typed", [False, True])
+def test_students_without_their_schema(typed):
+    frame = pd.read_csv(sample_path("students"), dtype=None if typed else str)
+    schema = infer_schema(frame, "GradeClass")
+    assert (schema.id, schema.score) == ("StudentID", "GPA")
+    assert schema.grades.cuts == [3.5, 3.0, 2.5, 2.0] and list(schema.grades.codes) == [0, 1, 2, 3, 4] and schema.grades.at_risk == ["4"]
+    assert schema.names("audit") == ["Age", "Gender", "Ethnicity"]
+    assert schema.by_name["Absences"].whole and not schema.by_name["StudyTimeWeekly"].whole
+    assert schema.by_name["Tutoring"].codes == {0: "no", 1: "yes"}
+    assert round_trip(schema) == schema
+
+
+def test_typed_and_raw_tables_get_the_same_draft():
+    raw, typed = (pd.read_csv(sample_path("higher_ed"), dtype=dtype) for dtype in (str, None))
+    assert infer_schema(raw, "GRADE") == infer_schema(typed, "GRADE") == infer_schema(typed.astype({"GRADE": float}), "GRADE")
+
+
+def test_labelled_students_keep_letters_and_score():
+    schema = infer_schema(synthesise("students", 2000), "GradeClass")
+    assert schema.grades.labels == list("ABCDF") and schema.score == "GPA"
+    assert schema.by_name["ParentalSupport"].labels == ["None", "Low", "Moderate", "High", "Very High"]
+
+
+def test_wide_coded_table():
+    schema = infer_schema(pd.read_csv(sample_path("higher_ed"), dtype=str), "grade", "survey")
+    kinds = {column.kind for column in schema.inputs()}
+    assert schema.id == "STUDENTID" and schema.score is None and kinds == {"ordinal", "flag", "category"}
+    assert schema.by_name["COURSE ID"].kind == "category" and schema.names("audit") == ["AGE", "GENDER"]
+    assert schema.grades.labels == ["7", "6", "5", "4", "3", "2", "1", "0"] and schema.grades.at_risk == ["1", "0"]
+    assert all(column.confirm for column in schema.inputs(audit=True)) and schema.grades.confirm
+
+
+def test_measurements_without_a_known_order():
+    kind = RNG.choice(["setosa", "versicolor", "virginica"], 150)
+    base = pd.Series(kind).map({"setosa": 1.5, "versicolor": 4.2, "virginica": 5.5})
+    frame = pd.DataFrame({"petal length (cm)": (base + RNG.normal(0, 0.5, 150)).round(1),
+                          "sepal width (cm)": RNG.normal(3, 0.4, 150).round(1), "species": kind})
+    schema = infer_schema(frame, "species")
+    assert [(column.kind, column.role) for column in schema.columns[:2]] == [("numeric", "feature")]*2
+    assert schema.grades.labels == ["setosa", "versicolor", "virginica"] and "alphabet" in schema.grades.confirm
+
+
+def test_real_students_without_their_schema(real_data):
+    schema = infer_schema(read_table(real_data("students_performance.csv"))[0], "GradeClass")
+    published = load_schema("students")
+    assert (schema.id, schema.score, schema.grades.cuts) == ("StudentID", "GPA", published.grades.cuts)
+    assert list(schema.grades.codes) == list(published.grades.codes)
+    assert schema.names("audit") == published.names("audit")
+
+
+def test_real_questionnaire_without_its_schema(real_data):
+    schema = infer_schema(read_table(real_data("student_prediction.csv"))[0], "GRADE")
+    assert schema.id == "STUDENTID" and schema.score is None
+    assert list(schema.grades.codes) == list(load_schema("higher_ed").grades.codes)
+    assert round_trip(schema) == schema
+
+
+@pytest.mark.parametrize("cells, role, kind", [
+    (column_of(*range(0, 60, 3)), "feature", "numeric"),
+    (column_of("1,5", "2,25", "3", repeat=9), "feature", "numeric"),
+    (column_of(0, 1, repeat=9), "feature", "flag"),
+    (column_of("True", "False", repeat=9), "feature", "flag"),
+    (column_of("Y", "N", repeat=9), "feature", "flag"),
+    (column_of(1, 2, 3, repeat=9), "feature", "ordinal"),
+    (column_of("1.0", "2.0", "3.0", repeat=9), "feature", "ordinal"),
+    (column_of("LOW", "Medium", "high", repeat=9), "feature", "ordinal"),
+    (column_of("red", "green", "blue", repeat=9), "feature", "category"),
+    (column_of("a", "b", repeat=9), "feature", "category"),
+    (column_of("1", "2", "none", repeat=9), "feature", "category"),
+    (column_of(*[f"{word} tells a long story" for word in range(80)]), "ignored", None),
+    (column_of(*[f"2024-01-{day:02}" for day in range(1, 29)]), "ignored", None),
+    (pd.Series(pd.date_range("2024-01-01", periods=30)), "ignored", None),
+    (column_of("same", repeat=9), "ignored", None),
+    (column_of("", "n/a", repeat=9), "ignored", None),
+    (column_of(*range(501, 540)), "id", None),
+    (column_of(*[f"S-{number}" for number in range(40)]), "id", None),
+])
+def test_kind_is_guessed_from_the_cells(cells, role, kind):
+    column = guess_column("Something", cells)
+    assert (column.role, column.kind) == (role, kind)
+
+
+@pytest.mark.parametrize("name, audit", [
+    ("Gender", True), ("student_sex", True), ("Date of Birth", True), ("ETHNICITY", True), ("ageAtEntry", True),
+    ("Average", False), ("Language", False), ("Percentage", False), ("Sussex campus", False)])
+def test_protected_attributes_are_told_by_whole_words(name, audit):
+    assert (guess_column(name, column_of(1, 2, 3, repeat=9)).role == "audit") == audit
+
+
+def test_truth_values_read_back_through_the_draft():
+    frame = graded().assign(Tutor=[True, False]*20)
+    schema = infer_schema(frame, "Grade")
+    assert clean(frame, schema)["Tutor"].tolist()[:2] == ["yes", "no"]
+
+
+def test_number_column_with_a_few_words_is_numeric_and_says_so():
+    column = guess_column("Hours", column_of(*range(0, 120, 2), "absent"))
+    assert column.kind == "numeric" and "1 cells such as 'absent' are no numbers" in column.confirm
+
+
+def test_range_holds_every_number_of_the_table():
+    values = pd.Series(RNG.normal(size=200)*10)
+    column = guess_column("x", values)
+    assert column.min <= values.min() and column.max >= values.max() and column.max - values.max() < 0.02
+
+
+def test_many_codes_under_a_course_name_are_a_category():
+    assert guess_column("course_code", column_of(*range(100, 130), repeat=5)).kind == "category"
+    assert guess_column("minutes", column_of(*range(100, 130), repeat=5)).kind == "numeric"
+
+
+def test_names_of_people_are_no_input():
+    assert guess_column("Last name", column_of("Borg", "Vella", repeat=9)).role == "ignored"
+
+
+def test_one_id_is_kept_and_others_are_ignored():
+    schema = infer_schema(graded().assign(row=range(1, 41), student_id=[f"S{i}" for i in range(40)]), "Grade")
+    assert schema.id == "student_id" and schema.by_name["row"].role == "ignored"
+
+
+def test_repeated_student_numbers_are_still_ids():
+    schema = infer_schema(graded().assign(StudentID=[*range(30), *range(10)]), "Grade")
+    assert schema.id == "StudentID"
+
+
+@pytest.mark.parametrize("labels, order", [
+    (["B-", "A", "B+", "B", "F", "A+"], ["A+", "A", "B+", "B", "B-", "F"]),
+    (["A", "A*", "B", "U"], ["A*", "A", "B", "U"]),
+    (["Fail", "Pass", "Distinction", "Merit"], ["Distinction", "Merit", "Pass", "Fail"]),
+    (["1", "2", "10"], ["10", "2", "1"]),
+    (["1,3", "1,0", "2,0"], ["2,0", "1,3", "1,0"]),
+    (["Dropout", "Graduate", "Enrolled"], ["Graduate", "Enrolled", "Dropout"]),
+    (["C6", "A1", "B2", "F9"], ["A1", "B2", "C6", "F9"]),
+    (["zeta", "alpha"], ["alpha", "zeta"]),
+])
+def test_grades_are_ordered_best_to_worst(labels, order):
+    assert order_grades(labels)[0] == order
+
+
+def test_many_absences_do_not_make_a_good_student():
+    absences = pd.Series(RNG.permutation(200))
+    frame = pd.DataFrame({"Absences": absences, "Hours": RNG.uniform(0, 9, 200).round(1)})
+    frame["Result"] = np.where(absences > 100, "fail", "pass")
+    assert infer_schema(frame, "Result").score is None
+
+
+def test_a_second_column_that_gives_the_grade_away_is_ignored():
+    marks = pd.Series(RNG.uniform(0, 100, 300).round(1))
+    frame = pd.DataFrame({"Percentage": marks, "Final score": marks/5, "Hours": RNG.uniform(0, 9, 300).round(2),
+                          "Grade": pd.cut(marks, [-1, 50, 75, 101], labels=["C", "B", "A"], right=False).astype(str)})
+    schema = infer_schema(frame, "Grade")
+    assert schema.score and len(schema.inputs()) == 1 and schema.names("ignored")
+    assert "gives the grade away" in schema.by_name[schema.names("ignored")[0]].confirm
+
+
+def test_common_grade_alone_makes_no_score():
+    frame = pd.DataFrame({"Score of mood": RNG.normal(size=400).round(2), "Grade": ["pass"]*380 + ["fail"]*20})
+    assert infer_schema(frame, "Grade").score is None
+
+
+def test_score_with_few_values_is_found():
+    marks = pd.Series(RNG.integers(0, 11, 200))
+    frame = pd.DataFrame({"Mark": marks, "Hours": RNG.normal(size=200), "Grade": np.select([marks >= 8, marks >= 5], ["A", "B"], "C")})
+    schema = infer_schema(frame, "Grade")
+    assert schema.score == "Mark" and schema.grades.cuts == [8, 5]
+
+
+def test_bands_of_the_wrong_direction_are_none():
+    scores = np.arange(100.0)
+    assert find_bands("x", scores, np.where(scores < 50, "A", "B"), ["A", "B"]) is None
+
+
+AWKWARD = ["yes", "No", "on", "null", "~", "1", "1.5", "a: b", "#1", "- x", "{a}", "[b", "'q'", '"', "näïve ☂", "=", "&a", "*b", "!c", "%d",
+           "12:30", "0x1F", "1e3", "?x", "|", ">", "@h", "`t", "\\n", ", ,"]
+
+
+def test_awkward_labels_and_names_round_trip():
+    frame = pd.DataFrame({"yes": AWKWARD*4, "a: #b": AWKWARD[::-1]*4, "x"*200: ["off", "ON", "Off", "maybe"]*30, "1": range(120),
+                          "Grade?": (["No", "yes: maybe", "#3"]*40)})
+    schema = infer_schema(frame, "Grade?", "odd: name #1")
+    assert round_trip(schema) == schema
+    assert schema.by_name["yes"].kind == "category" and len(schema.grades.codes) == 3
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.text(min_size=1, max_size=8), min_size=2, max_size=8), st.lists(st.text(max_size=6), min_size=1, max_size=6))
+def test_any_words_give_a_schema_that_round_trips_or_a_sentence(grades, words):
+    size = 24
+    frame = pd.DataFrame({"Grade": (grades*size)[:size], "Word": (words*size)[:size], "Hours": range(0, 2*size, 2)})
+    try:
+        schema = infer_schema(frame, "Grade")
+    except SchemaError as error:
+        assert str(error) and "\n" not in str(error).strip()
+        return
+    assert round_trip(schema) == schema
+    assert clean(frame, schema)["Grade"].notna().sum() == len(read_texts(frame["Grade"]))
+
+
+@pytest.mark.parametrize("frame, target, message", [
+    (pd.DataFrame(), "Grade", "the table is empty"),
+    (pd.DataFrame({"Grade": []}), "Grade", "the table is empty"),
+    (graded(), "Grad", "the table has no column Grad: did you mean Grade?"),
+    (graded(), "zzz", "the table has no column zzz: the columns are Hours, Grade"),
+    (graded(Class=["A"]), "Class", "column Class holds one value, A"),
+    (graded(Class=["", None]), "Class", "column Class is empty"),
+    (graded(Total=range(40)), "Total", "column Total has 40 different values, more than 30: cut the number into grades first"),
+    (graded(Word=[f"w{i}" for i in range(40)]), "Word", "more than 30: choose the column that holds the grades"),
+    (graded()[["Grade"]], "Grade", "no column can be an input"),
+    (pd.DataFrame([[1, 2, "A"], [3, 4, "B"]], columns=["x", "x", "Grade"]), "Grade", "two columns are called x"),
+    (graded(hours=["1", "2"]), "Grade", "columns Hours and hours differ only in case or signs"),
+])
+def test_refusals_are_one_sentence(frame, target, message):
+    with pytest.raises(SchemaError) as caught: infer_schema(frame, target)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_target_is_found_despite_case_and_spaces():
+    assert infer_schema(graded(), "grade").target == "Grade"
+
+
+def test_rows_without_a_grade_are_left_out():
+    frame = graded()
+    frame.loc[:9, "Grade"] = None
+    assert infer_schema(frame, "Grade").grades.labels == ["A", "B", "C", "F"]
+
+
+def test_name_words_of_other_scripts():
+    assert name_words("Età_alunno") == {"età", "alunno"} and name_words("年齢") == {"年齢"}
+
+
+def test_frame_is_left_as_it_was():
+    frame = graded()
+    before = frame.copy()
+    infer_schema(frame, "Grade")
+    pd.testing.assert_frame_equal(frame, before)

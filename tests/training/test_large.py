@@ -1,0 +1,176 @@
+"Training at size agrees with training in memory, holds students out honestly, stays in bounded memory and survives a lost worker"
+import json
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from dask_processes import dask_processes, wait_for
+
+from gradeclass.training import large, survey as training_survey
+from gradeclass.data.dataset import clean, make_dataset
+from gradeclass.data.files import DataError
+from gradeclass.data.sources import load
+from gradeclass.models.family import ModelError
+from gradeclass.models.features import encode_frame, grade_index
+from gradeclass.training.large import train_large
+from gradeclass.training.survey import Want
+from gradeclass.models.latent import Rows, fit_line
+from gradeclass.models.bundle import load_model
+from gradeclass.models.grade_model import GradeModel
+from gradeclass.data.synthetic import synthesise_folder
+from gradeclass.schema import load_schema
+from gradeclass.scoring.folders import list_pieces
+from gradeclass.data.validation import validate
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    "30,000 students in six files; some cells are blank, some impossible"
+    folder = synthesise_folder("students", 30_000, tmp_path_factory.mktemp("large")/"students", size=5_000)
+    for number, path in enumerate(sorted(folder.iterdir())):
+        frame, rng = pd.read_parquet(path), np.random.default_rng(number)
+        for name in ("Absences", "Tutoring", "GPA"): frame.loc[rng.random(len(frame)) < 0.05, name] = None
+        frame.loc[frame.index[3], "Absences"] = 99
+        frame.to_parquet(path, index=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def frame(folder):
+    "The rows that can be used, in one clean table"
+    table = pd.concat([pd.read_parquet(path) for path in sorted(folder.iterdir())], ignore_index=True)
+    return validate(make_dataset(table, "students")).accepted
+
+
+@pytest.fixture(scope="module")
+def want():
+    return Want(load_schema("students"))
+
+
+@pytest.fixture(scope="module")
+def survey(folder, want):
+    return large.take_survey(want, list_pieces(str(folder)), None, 0.05, lambda done, pieces: None)
+
+
+def held_out(frame, want):
+    "True for the rows that the stream holds out, from a clean table"
+    keys = training_survey.row_keys(pa.array(frame.StudentID, pa.string()), np.zeros((len(frame), 1)), want.seed)
+    return training_survey.is_held_out(keys, want.held_share)
+
+
+def test_line_from_sums_is_the_line_from_rows(frame, want, survey):
+    train = frame[~held_out(frame, want)]
+    assert len(train) == survey.rows - survey.held_rows and survey.refused == 6
+    X = want.encoder.arrange(encode_frame(train, want.schema.inputs()))
+    task = training_survey.make_task(want, survey)
+    whole = fit_line(Rows(X, grade_index(train, want.schema), np.ones(len(X)), train.GPA.to_numpy()), task)
+    line = training_survey.line_from_sums(survey, training_survey.centre_of(want), task)
+    for name in ("cuts", "noise"): assert np.allclose(getattr(line, name), getattr(whole, name), rtol=1e-9), name
+    for name in ("beta", "shift", "sd"): assert np.allclose(getattr(line, name), getattr(whole, name), rtol=1e-2, atol=1e-3), name
+    share = line.probability(line.latent(X), line.widening(X)) - whole.probability(whole.latent(X), whole.widening(X))
+    assert np.abs(share).max() < 0.002
+
+
+def test_ordinal_bundle_agrees_with_the_fit_in_memory(folder, frame, want, tmp_path):
+    train_large(folder, tmp_path/"bundle", params={"members": ["linear"]})
+    held = held_out(frame, want)
+    whole = GradeModel(want.schema, "ordinal", params={"members": ["linear"]}).fit(frame[~held])
+    assert np.abs(load_model(tmp_path/"bundle").predict_proba(frame[held]) - whole.predict_proba(frame[held])).max() < 0.002
+
+
+def test_trees_from_pages_agree_with_trees_in_memory(folder, frame, want, tmp_path, monkeypatch):
+    monkeypatch.setattr(large, "PAGE", 4_000)
+    params = {"rounds": 20, "params": {"subsample": 1.0, "colsample_bytree": 1.0}}
+    made = train_large(folder, tmp_path/"bundle", family="xgboost", params=params)
+    held = held_out(frame, want)
+    whole = GradeModel(want.schema, "xgboost", params=params | {"patience": None}).fit(frame[~held])
+    ours, theirs = (model.predict_proba(frame[held]) for model in (load_model(tmp_path/"bundle"), whole))
+    assert np.abs(ours - theirs).mean() < 0.003
+    loss = lambda said: -np.log(said[np.arange(held.sum()), grade_index(frame[held], want.schema)]).mean()
+    assert abs(loss(ours) - loss(theirs)) < 0.002
+    assert made.metrics["log_loss"]["value"] == pytest.approx(loss(ours), abs=1e-6)
+
+
+def model_files(bundle):
+    "Digests of a bundle's files that predictions rest on"
+    files = json.loads((bundle/"bundle.json").read_text())["files"]
+    return {name: digest for name, digest in files.items() if name.split(".")[0] in ("ordinal", "boost", "forest", "model")}
+
+
+@pytest.mark.parametrize("family, params", [("ordinal", {}), ("xgboost", {"rounds": 5})])
+def test_held_out_students_teach_nothing(folder, want, tmp_path, family, params):
+    changed = tmp_path/"changed"
+    changed.mkdir()
+    for path in folder.iterdir():
+        table = pd.read_parquet(path)
+        held = held_out(table, want)
+        table.loc[held, "GradeClass"], table.loc[held, "Absences"] = 4 - table.GradeClass[held], 1
+        table.to_parquet(changed/path.name, index=False)
+    made = [train_large(source, tmp_path/f"bundle{number}", family=family, params=params) for number, source in enumerate((folder, changed))]
+    assert model_files(made[0].bundle) and model_files(made[0].bundle) == model_files(made[1].bundle)
+    assert made[0].metrics["accuracy"] != made[1].metrics["accuracy"]
+
+
+def test_rows_of_one_student_stay_together(folder, want, tmp_path):
+    table = pd.read_parquet(folder/"part-00000.parquet")
+    pd.concat([table, table.assign(Absences=1)]).sample(frac=1, random_state=1).to_parquet(tmp_path/"twice.parquet", index=False)
+    found = training_survey.survey_piece(want, list_pieces(str(tmp_path/"twice.parquet"))[0])
+    assert len(found.held[0]) > 1_000 and not set(found.sample[0].tolist()) & set(found.held[0].tolist())
+
+
+def test_files_and_order_do_not_change_the_model(folder, want, tmp_path):
+    tables = [pd.read_parquet(path) for path in sorted(folder.iterdir())]
+    pd.concat(tables[::-1]).to_parquet(tmp_path/"one.parquet", index=False, row_group_size=7_000)
+    one, many = train_large(tmp_path/"one.parquet", tmp_path/"one"), train_large(folder, tmp_path/"many")
+    frame = clean(load(folder/"part-00000.parquet", "students").frame, want.schema)
+    assert np.allclose(load_model(one.bundle).predict_proba(frame), load_model(many.bundle).predict_proba(frame), atol=1e-9)
+
+
+def test_schema_without_cuts_learns_from_grades(tmp_path):
+    synthesise_folder("higher_ed", 3_000, tmp_path/"data", size=1_000)
+    made = train_large(tmp_path/"data", tmp_path/"bundle", rule="macro_f1", params={"members": ["linear", "forest"]})
+    assert made.metrics["qwk"]["low"] > 0.2
+
+
+@pytest.mark.parametrize("change, options, said", [
+    (lambda table: table.assign(Absences=99), {}, "no rows|refused"),
+    (lambda table: table.assign(GradeClass=1), {}, "all training rows have the same grade"),
+    (lambda table: table.drop(columns="GradeClass"), {}, "missing column: GradeClass"),
+    (lambda table: table, {"family": "stack"}, "use ordinal or xgboost"),
+    (lambda table: table, {"family": "xgboost", "params": {"patience": 3}}, "give rounds"),
+    (lambda table: table, {"held_share": 1.0}, "a share above 0 and below 1"),
+])
+def test_mistakes_leave_no_bundle(folder, tmp_path, change, options, said):
+    (tmp_path/"data").mkdir()
+    change(pd.read_parquet(folder/"part-00000.parquet")).to_parquet(tmp_path/"data"/"a.parquet", index=False)
+    with pytest.raises((DataError, ModelError), match=said): train_large(tmp_path/"data", tmp_path/"bundle", **options)
+    assert not (tmp_path/"bundle").exists()
+
+
+def test_command_line_synthesises_and_trains(tmp_path):
+    call = [sys.executable, "-c", "from gradeclass.cli.main import main; main()"]
+    subprocess.run([*call, "data", "synthesise", "-n", "3000", "-o", tmp_path/"many"], check=True, capture_output=True)
+    done = subprocess.run([*call, "train-large", tmp_path/"many", "-o", tmp_path/"bundle"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "held-out students" in done.stdout and load_model(tmp_path/"bundle").family == "ordinal"
+
+
+@pytest.mark.parametrize("family", ["ordinal", "xgboost"])
+def test_cluster_survives_the_death_of_a_worker(folder, frame, tmp_path, family):
+    params = {"rounds": 60} if family == "xgboost" else {}
+    here = train_large(folder, tmp_path/"here", family=family, params=params)
+    with dask_processes(tmp_path) as cluster:
+        steps = []
+        training = lambda: "got rank" in (tmp_path/"worker0.log").read_text()
+        killer = threading.Thread(target=lambda: (wait_for(training if family == "xgboost" else lambda: len(steps) >= 2), cluster.kill_worker()))
+        killer.start()
+        there = train_large(folder, tmp_path/"there", family=family, params=params, scheduler=cluster.address, on_step=lambda *step: steps.append(step))
+        killer.join()
+        assert cluster.workers[0].returncode == -9
+    assert there.about == here.about
+    ours, theirs = (load_model(made.bundle).predict_proba(frame.head(2_000)) for made in (there, here))
+    assert np.abs(ours - theirs).mean() < (1e-9 if family == "ordinal" else 0.02)
