@@ -17,7 +17,7 @@ from ..config import GradeclassError
 
 # %% ../../nbs/lib/cli/10_main.ipynb #c0111a2d
 # Importing a group of commands adds them to `app`.
-from . import run, predict, data, schema, registry, drift, serve  # noqa: F401, I001
+from . import run, predict, data, schema, registry, drift, serve  # noqa: F401
 
 # %% ../../nbs/lib/cli/10_main.ipynb #51f9a719
 def explain_os_error(

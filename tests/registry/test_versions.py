@@ -162,7 +162,7 @@ def test_reader_never_sees_a_torn_bundle_while_200_promotions_go_on(tmp_path, pa
 
 def test_model_loaded_through_the_link_comes_from_one_bundle(served, bundles, monkeypatch):
     "The link is switched after the manifest was read: the rest is read from where it pointed"
-    from gradeclass.models import bundle as models_bundle, grade_model
+    from gradeclass.models import bundle as models_bundle
     register_bundle(served, bundles["weak"])
     read = models_bundle.read_manifest
     def switch(folder):
@@ -474,8 +474,8 @@ def test_drift_stops_a_promotion_unless_it_is_allowed(bundles, parts):
 @pytest.fixture(scope="module")
 def said(bundles, parts):
     model = load_model(bundles["good"])
-    p = grade_model.predict_proba(parts.test)
-    return grade_model.schema, Judged(grade_index(parts.test, grade_model.schema), p, grade_model.decide(p))
+    p = model.predict_proba(parts.test)
+    return model.schema, Judged(grade_index(parts.test, model.schema), p, model.decide(p))
 
 
 def test_probabilities_that_are_too_bold_fail_though_the_grades_are_the_same(said):

@@ -725,7 +725,7 @@ def test_an_order_to_stop_that_cannot_be_read_stops(bundles, tmp_path, text):
 
 
 def test_an_order_to_stop_that_cannot_be_written_stops_this_process(bundles, tmp_path, monkeypatch):
-    from gradeclass import api
+    from gradeclass.service import routes
     def full(path): raise OSError(28, "No space left on device")
     with running_here(tmp_path, bundles["students"]) as client:
         monkeypatch.setattr(routes, "whole_file", full)
@@ -758,7 +758,7 @@ def test_clients_that_leave_keep_no_place_and_no_file(bundles, tmp_path):
 
 
 def test_a_full_disk_refuses_a_file_and_says_so(client, monkeypatch):
-    from gradeclass.service.engine import routes
+    from gradeclass.service import routes
     monkeypatch.setattr(routes, "SPARE", 2**62)
     assert client.post("/predict/file", content=b"Absences\n3\n", headers={"content-type": "text/csv"}).json()["error"] == "no_space"
 
