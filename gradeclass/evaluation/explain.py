@@ -110,7 +110,7 @@ def expected_place(
     encoded:np.ndarray,  # Encoded inputs before one-hot, shape (n, p)
 )->np.ndarray:           # Shape (n,); one grade better is 1 more
     "Expected position on the scale, counted so that better is more; the best grade is 0"
-    said = model.pipeline_["family"].predict_proba(model.pipeline_["encode"].arrange(encoded))
+    said = model.predict_encoded(encoded)
     return -(said @ np.arange(said.shape[1]))
 
 # %% ../../nbs/lib/evaluation/10_explain.ipynb #4bc606a7

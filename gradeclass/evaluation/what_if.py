@@ -61,11 +61,12 @@ def what_if(
 )->pd.DataFrame:      # Index: a probability for each grade, 'at risk'; columns before, after, change; attrs: grades before and after, caution
     "What the model says of a student like this one but for the changes"
     encoded, scale = changed(row, changes, model), model.schema.grades
-    said = model.pipeline_["family"].predict_proba(model.pipeline_["encode"].arrange(encoded))
+    said = model.predict_encoded(encoded)
     table = pd.DataFrame(said.T, index=pd.Index(scale.labels, name="grade"), columns=["before", "after"])
     table.loc["at risk"] = said[:, scale.at_risk_index].sum(axis=1)
     table = table.assign(change=table.after - table.before)
-    table.attrs = {"before": scale.labels[said[0].argmax()], "after": scale.labels[said[1].argmax()], "caution": CAUTION}
+    before, after = model.decide(said)
+    table.attrs = {"before": scale.labels[before], "after": scale.labels[after], "caution": CAUTION}
     return table
 
 # %% ../../nbs/lib/evaluation/11_what_if.ipynb #b52b2b11
@@ -132,15 +133,16 @@ def suggest_changes(
     columns, scale = model.schema.inputs(model.audit), model.schema.grades
     encoded = encode_frame(one_student(row), columns)[0]
     moves = possible_changes(columns, encoded, most)
-    said = model.pipeline_["family"].predict_proba(model.pipeline_["encode"].arrange(np.vstack([encoded, apply_moves(encoded, moves)])))
+    said = model.predict_encoded(np.vstack([encoded, apply_moves(encoded, moves)]))
     rise, risk = -(said - said[0]) @ np.arange(said.shape[1]), said[:, scale.at_risk_index].sum(axis=1)
+    best = model.decide(said)
     reached = rise >= gain - 1e-9 if max_risk is None else (risk <= max_risk) & (risk[0] > max_risk)
     enough = drop_needless([change for change, _ in moves], reached[1:])
     rows = [{"change": describe_move(change, encoded, columns), "changes": plain_changes(change, columns), "distance": distance,
-             "gain": rise[i], "risk": risk[i], "grade": scale.labels[said[i].argmax()]}
+             "gain": rise[i], "risk": risk[i], "grade": scale.labels[best[i]]}
             for i, (change, distance) in enumerate(moves, 1) if enough[i - 1]]
     table = smallest_of_each(pd.DataFrame(rows, columns=["change", "changes", "distance", "gain", "risk", "grade"])).head(top)
-    table.attrs = {"caution": CAUTION, "risk": float(risk[0]), "grade": scale.labels[said[0].argmax()]}
+    table.attrs = {"caution": CAUTION, "risk": float(risk[0]), "grade": scale.labels[best[0]]}
     return table
 
 # %% ../../nbs/lib/evaluation/11_what_if.ipynb #8783c4bc

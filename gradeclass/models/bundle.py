@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['BUNDLE_FORMAT', 'MANIFEST', 'MANIFEST_KEYS', 'BundleError', 'seal_bundle', 'write_extra', 'save_model',
            'check_manifest', 'read_manifest', 'bundle_digest', 'load_model', 'FittedSteps', 'extend_bundle',
-           'read_paper']
+           'read_extra']
 
 # %% ../../nbs/lib/models/11_bundle.ipynb #899aa855
 import json
@@ -18,6 +18,8 @@ import pandas as pd
 
 from ..config import GradeclassError
 from ..disk import digest_file, whole_folder, write_json
+from .calibrator import FILE as CALIBRATION
+from .calibrator import read_calibration, stored_calibrator
 from .features import SchemaEncoder
 from .grade_model import FAMILIES, GradeModel
 from ..schema import parse_schema, schema_yaml
@@ -59,12 +61,14 @@ def save_model(
     if Path(folder).exists(): raise BundleError(f"{folder} exists already: choose a new folder for the bundle")
     versions = {"python": platform.python_version(), **{name: version(name) for name in ("gradeclass", "xgboost", "numpy", "scikit-learn")}}
     about = {"family": model.family, "balance": model.balance, "audit": model.audit, "seed": model.seed, "params": model.params or {},
-             "rule": model.rule, "gains": None if model.gains_ is None else [gain.tolist() for gain in model.gains_],
+             "rule": model.rule, "decides_on": "raw" if model.decides_on_raw_ else "calibrated", "gains": None if model.gains_ is None else [gain.tolist() for gain in model.gains_],
              "schema": model.schema.name, "grades": model.schema.grades.labels, "inputs": [c.name for c in model.schema.inputs(model.audit)]}
     with whole_folder(folder) as part:
         model.pipeline_["family"].write(part)
         (part/"schema.yaml").write_text(schema_yaml(model.schema), encoding="utf-8")
         write_json(part/"versions.json", versions)
+        if model.calibrator_.kind != "none":
+            write_json(part/CALIBRATION, {"calibrator": model.calibrator_.to_dict(), "sets": None})
         for name, value in (extras or {}).items(): write_extra(part/name, value)
         return seal_bundle(part, about)
 
@@ -120,6 +124,9 @@ def load_model(
     model.pipeline_ = FittedSteps(SchemaEncoder(schema, model.audit, family.one_hot).fit(None), family)
     model.classes_ = np.array(schema.grades.labels)
     model.gains_ = np.array(manifest["gains"]) if manifest.get("gains") else None
+    model.calibrator_ = stored_calibrator(read_calibration(folder))
+    # Bundles made before calibrated probabilities decided do not say what they decide on.
+    model.decides_on_raw_ = manifest.get("decides_on", "raw") == "raw"
     return model
 
 # %% ../../nbs/lib/models/11_bundle.ipynb #7aef7e9d
@@ -160,7 +167,7 @@ def extend_bundle(
         return seal_bundle(part, {key: value for key, value in manifest.items() if key not in ("format", "files")})
 
 # %% ../../nbs/lib/models/11_bundle.ipynb #61f2fb03
-def read_paper(
+def read_extra(
     folder:Path, # A bundle whose digests were checked
     name:str,    # A JSON file in it
 )->dict|None:    # What it holds; None where there is no such file

@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from ..config import SEED
+from .calibrator import Calibrator
 from .decide import RULES, decide, macro_f1_gains
 from .family import ModelError
 from .features import SchemaEncoder, check_leaks, encode_column, grade_index
@@ -72,7 +73,19 @@ class GradeModel(ClassifierMixin, BaseEstimator):
             reason = str(error).strip().splitlines()[-1]
             raise ModelError(f"family {self.family} cannot be fitted with params {self.params}: {reason}") from error
         self.classes_ = np.array(self.schema.grades.labels)
+        self.calibrator_, self.decides_on_raw_ = Calibrator(), False
         self.gains_ = self._learn_gains(frame) if self.rule == "macro_f1" else None
+        return self
+
+    def calibrate(
+        self,
+        calibrator:Calibrator,   # Fitted on out-of-fold probabilities
+        out_of_fold:np.ndarray,  # Those probabilities, before calibration, shape (n, grades)
+    )->"GradeModel":             # The model, calibrated from now on
+        "Keep a calibration; gains of the rule `macro_f1` are learnt again, from calibrated probabilities"
+        self.calibrator_ = calibrator
+        if self.rule == "macro_f1" and calibrator.kind != "none":
+            self.gains_ = macro_f1_gains(calibrator.apply(out_of_fold))
         return self
 
     def _learn_gains(self, frame)->tuple:
@@ -107,9 +120,17 @@ class GradeModel(ClassifierMixin, BaseEstimator):
         self,
         frame:pd.DataFrame, # Students, n of them
     )->np.ndarray:          # Shape (n, grades)
-        "Probability of each grade, best to worst"
+        "Probability of each grade, best to worst; calibrated where the model keeps a calibration"
         check_is_fitted(self, "pipeline_")
-        return self.pipeline_.predict_proba(frame)
+        return self.calibrator_.apply(self.pipeline_.predict_proba(frame))
+
+    def predict_encoded(
+        self,
+        encoded:np.ndarray, # What `encode_frame` gives for the model's inputs, shape (n, inputs)
+    )->np.ndarray:          # Shape (n, grades)
+        "The same for students who are encoded already"
+        rows = self.pipeline_["encode"].arrange(encoded)
+        return self.calibrator_.apply(self.pipeline_["family"].predict_proba(rows))
 
     def predict_index(
         self,
@@ -120,12 +141,13 @@ class GradeModel(ClassifierMixin, BaseEstimator):
 
     def decide(
         self,
-        probability:np.ndarray, # Probability of each grade, shape (n, grades)
+        probability:np.ndarray, # Calibrated probability of each grade, shape (n, grades)
     )->np.ndarray:              # Position on the scale, 0 is best, shape (n,)
         "The grade to announce, by the model's decision rule"
         if self.rule != "macro_f1": return decide(probability, self.rule)
         gain, offset = self.gains_
-        return (gain*(probability - offset)).argmax(axis=1)
+        known = self.calibrator_.undo(probability) if self.decides_on_raw_ else probability
+        return (gain*(known - offset)).argmax(axis=1)
 
     def predict(
         self,

@@ -19,7 +19,7 @@ from .html import facts, percent
 from .manage_model import measures, newest_run
 from .widgets import html
 from ..pipeline.report import render_markdown
-from ..scoring.judged import Served
+from ..scoring.answer import Bundle
 
 # %% ../../nbs/lib/pages/13_about_view.ipynb #61ef9e4c
 def folded(
@@ -34,7 +34,7 @@ def folded(
 
 # %% ../../nbs/lib/pages/13_about_view.ipynb #41edd54f
 def about(
-    served:Served, # The bundle
+    served:Bundle, # The bundle
     outputs:Path,  # The outputs folder, for the newest verdict on drift
 )->str:            # HTML
     "What the model is, what it was made from, how good it is, and its card"
@@ -58,6 +58,6 @@ class AboutView(widgets.VBox):
     "The model in plain words"
     def __init__(
         self,
-        served:Served, # The bundle
+        served:Bundle, # The bundle
     ):
         super().__init__([html(about(served, find_outputs()))])

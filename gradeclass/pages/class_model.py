@@ -16,7 +16,7 @@ import pandas as pd
 from traitlets import HasTraits, Instance, Int, List, Unicode, observe
 
 from .host import AppError
-from ..scoring.judged import Served, judge, score_range
+from ..scoring.answer import Bundle
 from ..data.dataset import Dataset
 from ..data.files import DataError
 from ..data.sources import load
@@ -41,7 +41,7 @@ def safe_name(
 def read_upload(
     name:str,       # File name
     content:bytes,  # What the file holds
-    served:Served,  # The bundle, for its schema
+    served:Bundle,  # The bundle, for its schema
 )->Dataset:         # The table through the schema
     "Read an uploaded file and leave nothing behind"
     name = safe_name(name)
@@ -63,7 +63,7 @@ def rounded(
 
 # %% ../../nbs/lib/pages/06_class_model.ipynb #41a511eb
 def reasons_of(
-    served:Served,      # The bundle
+    served:Bundle,      # The bundle
     frame:pd.DataFrame, # Students, n of them
     most:int=3,         # Reasons for each
 )->list[str]:           # Such as 'Absences 25 days (−1.00); Tutoring No (−0.07)'
@@ -77,7 +77,7 @@ def reasons_of(
 
 # %% ../../nbs/lib/pages/06_class_model.ipynb #d3aae758
 def can_explain_all(
-    served:Served, # The bundle
+    served:Bundle, # The bundle
 )->bool:           # Whether the reasons of a whole class take no time
     "Whether the model is a sum"
     from gradeclass.evaluation.explain import exact_terms
@@ -100,7 +100,7 @@ class ClassModel(HasTraits):
 
     def __init__(
         self,
-        served:Served, # The bundle
+        served:Bundle, # The bundle
     ):
         super().__init__()
         self.served, self.explains_all = served, can_explain_all(served)
@@ -200,15 +200,15 @@ class ClassModel(HasTraits):
 
 # %% ../../nbs/lib/pages/06_class_model.ipynb #f1328e4e
 def rank_class(
-    served:Served,          # The bundle
+    served:Bundle,          # The bundle
     students:pd.DataFrame,  # Clean rows, index `row`, n of them
 )->pd.DataFrame:            # Same index: rank, risk, grade, likely, flagged; highest risk first, then the lowest expected score, then the order of the file
     "Judge everybody and put those first who might need help most"
     if students.empty: return pd.DataFrame({"rank": [], "risk": [], "grade": [], "likely": [], "flagged": []}, index=students.index)
-    judged, span = judge(served, students), score_range(served, students)
-    table = pd.DataFrame({"risk": judged.risk, "grade": np.array(served.schema.grades.labels)[judged.best], "likely": judged.named, "flagged": judged.flagged},
-                         index=students.index)
-    score = np.zeros(len(table)) if span is None else span[:, 0]
-    table = table.iloc[np.lexsort([np.arange(len(table)), score, -judged.risk.round(4)])]
+    answers, labels = served.answer(students), np.array(served.schema.grades.labels)
+    columns = {"risk": answers.risk, "grade": labels[answers.grade], "likely": served.name_sets(answers), "flagged": answers.listed}
+    table = pd.DataFrame(columns, index=students.index)
+    score = np.zeros(len(table)) if answers.score is None else answers.score[:, 0]
+    table = table.iloc[np.lexsort([np.arange(len(table)), score, -answers.risk.round(4)])]
     table.insert(0, "rank", np.arange(1, len(table) + 1))
     return table

@@ -12,7 +12,7 @@ import ipywidgets as widgets
 import pandas as pd
 
 from .host import give_back
-from ..scoring.judged import Served
+from ..scoring.answer import Bundle
 from .class_model import KINDS, ClassModel
 from .html import download, note, percent, table
 from ..evaluation.ranking import LIST_NOTE, listed_words
@@ -72,7 +72,7 @@ class ClassView(widgets.VBox):
     "Upload a file, see what is wrong with it, and the list"
     def __init__(
         self,
-        served:Served, # The bundle
+        served:Bundle, # The bundle
     ):
         self.model, self.quiet = ClassModel(served), False
         self.message = html("", "gc-message")
@@ -147,7 +147,7 @@ class ClassView(widgets.VBox):
 
 # %% ../../nbs/lib/pages/07_class_view.ipynb #69c5be2a
 def warm_up(
-    served:Served, # The bundle
+    served:Bundle, # The bundle
 )->None:
     "Check one invented row, so that the first file does not wait for libraries"
     from gradeclass.data.dataset import make_dataset

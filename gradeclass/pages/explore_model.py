@@ -21,7 +21,7 @@ from ..data.sources import load
 from .class_model import KINDS, read_upload, safe_name
 from .host import AppError, give_back
 from ..schema import Column, Schema, schema_names
-from ..scoring.judged import Served
+from ..scoring.answer import Bundle
 
 # %% ../../nbs/lib/pages/08_explore_model.ipynb #1c91cb6c
 def tables(
@@ -196,7 +196,7 @@ class ExploreModel(HasTraits):
 
     def __init__(
         self,
-        served:Served, # The bundle
+        served:Bundle, # The bundle
     ):
         super().__init__()
         self.served, self.schema, self.tables = served, served.schema, tables(served.schema)

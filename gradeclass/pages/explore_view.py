@@ -16,7 +16,7 @@ from .class_model import KINDS
 from .explore_model import PLOTS, ExploreModel, Shown, build_plot, default_figures, plot_columns
 from .page import step_by_step
 from .widgets import box, guarded, html
-from ..scoring.judged import Served
+from ..scoring.answer import Bundle
 
 # %% ../../nbs/lib/pages/11_explore_view.ipynb #fec226c1
 def figure_html(
@@ -33,7 +33,7 @@ class ExploreView(widgets.VBox):
     "Default figures, then figures to build"
     def __init__(
         self,
-        served:Served, # The bundle
+        served:Bundle, # The bundle
     ):
         self.model, self.message = ExploreModel(served), html("", "gc-message")
         self.source = widgets.Dropdown(options=list(self.model.tables) or ["none"], description="Table")

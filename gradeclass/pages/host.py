@@ -18,7 +18,7 @@ from traitlets import HasTraits, Instance, Unicode
 
 from ..config import GradeclassError, find_outputs
 from ..models.bundle import MANIFEST
-from ..scoring.judged import Served, open_bundle
+from ..scoring.answer import Bundle, open_bundle
 
 # %% ../../nbs/lib/pages/01_host.ipynb #6f7506ff
 class AppError(GradeclassError):
@@ -41,7 +41,7 @@ def without_paths(
 # %% ../../nbs/lib/pages/01_host.ipynb #43a36980
 class Host(HasTraits):
     "The bundle that the pages serve, as it changes"
-    served = Instance(Served, allow_none=True)
+    served = Instance(Bundle, allow_none=True)
     problem = Unicode()  # Why there is none, or why the newest cannot be read
 
     def __init__(

@@ -13,7 +13,8 @@ from html import escape
 
 import pandas as pd
 
-from .predict_model import ADVICE, Answer, Reason, chance_words, support_sentence
+from ..scoring.answer import ADVICE
+from .predict_model import Answer, Reason, chance_words, support_sentence
 from ..data.files import write_csv
 
 # %% ../../nbs/lib/pages/03_html.ipynb #3c21c36c

@@ -19,7 +19,7 @@ from .manage_model import STATES, ManageModel, may_manage, papers_of, read_optio
 from .widgets import box, guarded, html
 from ..pipeline.report import render_markdown
 from ..pipeline.stages import choices
-from ..scoring.judged import Served
+from ..scoring.answer import Bundle
 
 # %% ../../nbs/lib/pages/12_manage_view.ipynb #919f2e58
 SIGNS = {"waiting": "○", "started": "◐", "cell": "◐", "done": "●", "cached": "●", "failed": "✕"}
@@ -92,7 +92,7 @@ class ManageView(widgets.VBox):
     "A door, then what can be run and decided"
     def __init__(
         self,
-        served:Served|None=None, # The bundle; the page works without one
+        served:Bundle|None=None, # The bundle; the page works without one
     ):
         self.message = html("", "gc-message")
         self.token = widgets.Password(description="Token for this page", tooltip="Printed when the server started")

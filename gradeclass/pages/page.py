@@ -22,7 +22,7 @@ class Page(widgets.VBox):
     "The view of a page, for as long as there is a model; else an offer to make one"
     def __init__(
         self,
-        make_view:Callable,         # Served -> widget
+        make_view:Callable,         # Bundle -> widget
         host:Host|None=None,        # Where the model comes from
     ):
         self.make_view, self.host, self.news = make_view, host or Host(), ""
@@ -91,7 +91,7 @@ def step_by_step(
 
 # %% ../../nbs/lib/pages/10_page.ipynb #506920f9
 def show_page(
-    make_view:Callable, # Served -> widget
+    make_view:Callable, # Bundle -> widget
 )->Page:                # The page, which keeps itself fresh
     "What a page's notebook shows"
     gc.freeze()

@@ -14,7 +14,7 @@ from ..evaluation.what_if import CAUTION
 from .html import comparison, details, headline, note
 from .predict_model import StudentModel
 from .widgets import box, guarded, html, make_form
-from ..scoring.judged import Served
+from ..scoring.answer import Bundle
 
 # %% ../../nbs/lib/pages/05_predict_view.ipynb #975604f1
 class WhatIf(widgets.VBox):
@@ -68,7 +68,7 @@ class PredictView(widgets.VBox):
     "The form, the answer at once, the reasons, and what if"
     def __init__(
         self,
-        served:Served, # The bundle
+        served:Bundle, # The bundle
     ):
         self.model = StudentModel(served)
         self.message = html("", "gc-message")

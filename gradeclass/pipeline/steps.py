@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['Prepared', 'store_state', 'describe_data', 'save_prepared', 'load_prepared', 'plot_parts', 'fit_and_look',
-           'learnt_rows', 'fit_final', 'possible_folds', 'own_opinion', 'opinion_papers', 'save_opinion',
-           'load_opinion', 'describe_labels', 'shuffled_losses', 'input_importance', 'plot_importance', 'Evaluation',
-           'evaluate_model', 'list_students', 'Judged', 'judge_all', 'Closer', 'look_closer', 'all_metrics',
-           'bundle_papers', 'describe_sets', 'load_typical', 'explain_first', 'save_evaluation']
+           'learnt_rows', 'fit_final', 'possible_folds', 'predict_out_of_fold', 'calibrate_model', 'out_of_fold_files',
+           'save_out_of_fold', 'load_out_of_fold', 'describe_labels', 'shuffled_losses', 'input_importance',
+           'plot_importance', 'Evaluation', 'evaluate_model', 'list_students', 'Judged', 'judge_all', 'Closer',
+           'look_closer', 'all_metrics', 'extra_files', 'describe_sets', 'load_typical', 'explain_first',
+           'save_evaluation']
 
 # %% ../../nbs/lib/pipeline/04_steps.ipynb #30433478
 import json
@@ -17,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from ..evaluation.calibration import calibrate, load_calibration
+from ..evaluation.calibration import Calibration, calibrate, calibrate_out_of_fold, load_calibration
 from ..evaluation.sets import coverage_table
 from ..evaluation.card import card_files
 from ..config import SEED, GradeclassError
@@ -37,6 +38,7 @@ from ..evaluation.labels import audit_labels, describe_audit, estimate_noise, pl
 from ..disk import write_json
 from ..models.bundle import bundle_digest, extend_bundle, read_manifest
 from ..models.grade_model import GradeModel
+from ..scoring.answer import Predictor
 from ..scoring.table import predict_table
 from ..evaluation.ranking import Threshold, find_threshold, places_table
 from ..schema import GradeScale, Schema, parse_schema, schema_yaml
@@ -153,7 +155,7 @@ def possible_folds(
     return 0 if min(folds, *counts) < 2 else min(folds, *counts)
 
 # %% ../../nbs/lib/pipeline/04_steps.ipynb #41e336b9
-def own_opinion(
+def predict_out_of_fold(
     model:GradeModel,   # Fitted on the rows
     frame:pd.DataFrame, # The rows it was fitted on, n of them
     folds:int=5,        # Folds
@@ -165,33 +167,48 @@ def own_opinion(
     folds = possible_folds(grade_index(frame, model.schema), folds)
     return out_of_fold(model, frame, folds, seed) if folds else None
 
+# %% ../../nbs/lib/pipeline/04_steps.ipynb #0d1fa225
+def calibrate_model(
+    model:GradeModel,     # Final model; it keeps the calibration
+    frame:pd.DataFrame,   # The rows it was fitted on, n of them
+    said:np.ndarray|None, # What `predict_out_of_fold` gave
+    seed:int=SEED,        # Seed of the folds that judge a calibration
+)->tuple:                 # Calibration, and the out-of-fold probabilities, each row calibrated by others; None where there are too few rows
+    "Calibrate the model where that helps for sure"
+    if said is None: return None, None
+    grades = grade_index(frame, model.schema)
+    calibration = calibrate(said, grades, seed=seed)
+    model.calibrate(calibration.calibrator, said)
+    return calibration, calibrate_out_of_fold(calibration.calibrator.kind, said, grades, seed)
+
 # %% ../../nbs/lib/pipeline/04_steps.ipynb #fcc34940
-def opinion_papers(
-    model:GradeModel,       # Final model
-    frame:pd.DataFrame,     # The rows it was fitted on, n of them
-    said:np.ndarray|None,   # What `own_opinion` gave
-    seed:int=SEED,          # Seed of the folds that judge a calibration, and of resampling
-)->dict:                    # File name -> value: typical.json, reference.json, and calibration.json where there are rows enough
-    "What goes into the bundle besides the model: how to calibrate, how wide sets are, whom a student and later students are compared with"
+def out_of_fold_files(
+    model:GradeModel,             # Final model, calibrated
+    frame:pd.DataFrame,           # The rows it was fitted on, n of them
+    said:np.ndarray|None,         # Calibrated out-of-fold probabilities, as `calibrate_model` gives them
+    calibration:Calibration|None, # As `calibrate_model` gives it
+    seed:int=SEED,                # Seed of resampling
+)->dict:                          # File name -> value: typical.json, reference.json, calibration.json where there are rows enough
+    "What goes into the bundle besides the model: calibration and sets, and whom students are compared with"
     typical = typical_student(frame, model.schema, model.audit).iloc[0]
-    papers = {"typical.json": {name: value.item() if hasattr(value, "item") else value for name, value in typical.items()}}
-    papers[PROFILE] = make_profile(frame, model.schema, said, None if said is None else model.decide(said), seed)
-    if said is None: return papers
-    return papers | {"calibration.json": calibrate(said, grade_index(frame, model.schema), seed=seed).to_dict()}
+    files = {"typical.json": {name: value.item() if hasattr(value, "item") else value for name, value in typical.items()}}
+    files[PROFILE] = make_profile(frame, model.schema, said, None if said is None else model.decide(said), seed)
+    if calibration is not None: files["calibration.json"] = calibration.to_dict()
+    return files
 
 # %% ../../nbs/lib/pipeline/04_steps.ipynb #ac975fa6
-def save_opinion(
+def save_out_of_fold(
     folder:Path,          # The train stage's folder
-    said:np.ndarray|None, # What `own_opinion` gave
+    said:np.ndarray|None, # What `calibrate_model` gave
 )->None:
     "Keep the out-of-fold probabilities for the stages that follow"
     if said is not None: pd.DataFrame(said).rename(columns=str).to_parquet(Path(folder, "out_of_fold.parquet"))
 
 # %% ../../nbs/lib/pipeline/04_steps.ipynb #0a40ec32
-def load_opinion(
+def load_out_of_fold(
     folder:Path,        # The train stage's folder
 )->np.ndarray|None:     # Probabilities, shape (n, grades), or None
-    "Read what `save_opinion` wrote"
+    "Read what `save_out_of_fold` wrote"
     path = Path(folder, "out_of_fold.parquet")
     return pd.read_parquet(path).to_numpy() if path.is_file() else None
 
@@ -199,7 +216,7 @@ def load_opinion(
 def describe_labels(
     frame:pd.DataFrame,   # The rows that the model was fitted on
     schema:Schema,        # What they are
-    said:np.ndarray|None, # What `own_opinion` gave
+    said:np.ndarray|None, # What `calibrate_model` gave
 )->tuple:                 # Sentences, and a matplotlib Figure or None
     "Recorded grades that are hard to believe: how many, and where in the file"
     if said is None: return "There are too few rows to judge recorded grades.", None
@@ -217,7 +234,7 @@ def shuffled_losses(
     "Log loss with one input shuffled, all repeats in one prediction"
     rows = np.tile(encoded, (len(order), 1))
     rows[:, column] = encoded[order.ravel(), column]
-    said = model.pipeline_["family"].predict_proba(model.pipeline_["encode"].arrange(rows))
+    said = model.predict_encoded(rows)
     true = said[np.arange(len(said)), np.tile(grades, len(order))]
     return -np.log(true.clip(1e-15)).reshape(len(order), -1).mean(axis=1)
 
@@ -270,10 +287,12 @@ def evaluate_model(
     seed:int=SEED,      # Seed of the resampling
 )->Evaluation:          # Grades, probabilities and every metric
     "Measure a model on rows that it has not seen"
-    scale, grades, probability = model.schema.grades, grade_index(frame, model.schema), model.predict_proba(frame)
-    predicted = model.decide(probability)
-    return Evaluation(grades, probability, predicted, headline(grades, probability, scale, predicted, n_boot, seed, places),
-                      per_grade(grades, probability, scale, predicted), top_k(grades, probability, scale, places))
+    scale, grades = model.schema.grades, grade_index(frame, model.schema)
+    answers = Predictor(model).frame(frame)
+    said, predicted = answers.probability, answers.grade
+    table = headline(grades, said, scale, predicted, n_boot, seed, places)
+    by_grade = per_grade(grades, said, scale, predicted)
+    return Evaluation(grades, said, predicted, table, by_grade, top_k(grades, said, scale, places))
 
 # %% ../../nbs/lib/pipeline/04_steps.ipynb #1949c11a
 def list_students(
@@ -303,7 +322,7 @@ def judge_all(
     prepared:Prepared,     # Prepared data, all parts
     model:GradeModel,      # The final model, for its decision rule
     evaluation:Evaluation, # What was measured on the test part
-    said:np.ndarray|None,  # What `own_opinion` gave for training and validation part; None: the test part alone
+    said:np.ndarray|None,  # What `calibrate_model` gave for training and validation part; None: the test part alone
 )->Judged:                 # Every student, the test part last
     "Judge each student by a model that has not seen the student"
     test, learnt = prepared.parts["test"], learnt_rows(prepared)
@@ -344,7 +363,7 @@ def all_metrics(
     return metrics_dict(evaluation.table, evaluation.by_grade) | {"at_risk": evaluation.at_risk, "students": len(evaluation.grades)}
 
 # %% ../../nbs/lib/pipeline/04_steps.ipynb #a72d9612
-def bundle_papers(
+def extra_files(
     bundle:str|Path,       # The train stage's bundle
     prepared:Prepared,     # Prepared data
     evaluation:Evaluation, # What was measured
@@ -366,7 +385,7 @@ def describe_sets(
     "How often the true grade is in the set that is named"
     found = load_calibration(bundle)
     if found.sets is None: return "There were too few training rows to name sets of grades with a stated coverage.", None
-    table = coverage_table(found.sets.sets(found.probabilities(evaluation.probability)), evaluation.grades, scale)
+    table = coverage_table(found.sets.sets(evaluation.probability), evaluation.grades, scale)
     every, shown = table.loc[("all", "all")], table.loc["grade"]
     shown = pd.DataFrame({"Students": shown.students.astype(int), "Grade is in the set": [f"{100*c:.0f} %" if n else "–" for c, n in zip(
         shown.coverage, shown.students, strict=True)], "Grades per set": shown.mean_size.round(1)}).rename_axis(columns="True grade", index=None)
@@ -400,11 +419,11 @@ def save_evaluation(
     bundle:str|Path,          # The train stage's bundle
     evaluation:Evaluation,    # What was measured
     predictions:pd.DataFrame, # What `predict_table` gives for the test part
-    papers:dict|None=None,    # What `bundle_papers` returned
+    extras:dict|None=None,    # What `extra_files` returned
 )->dict:                      # The metrics, as in metrics.json
-    "Write metrics and predictions, and the final bundle with the metrics and papers in it"
+    "Write metrics and predictions, and the final bundle with the metrics and the other files in it"
     metrics = all_metrics(evaluation)
     write_json(Path(folder, "metrics.json"), metrics)
     write_table(predictions, Path(folder, "predictions.csv"))
-    extend_bundle(bundle, Path(folder, "bundle"), {"metrics.json": metrics, **(papers or {})})
+    extend_bundle(bundle, Path(folder, "bundle"), {"metrics.json": metrics, **(extras or {})})
     return metrics

@@ -36,6 +36,7 @@ from gradeclass.data.files import (
 from ..data.validation import PHRASES, Finding
 from ..disk import usable_cores
 from ..models.grade_model import GradeModel
+from .answer import Predictor
 from .columns import Reading, Rows, join_chunks, plan_reading, read_ids, sort_rows
 from .objects import ending, open_source, remove_target, whole_target
 from ..words import count, show
@@ -45,13 +46,13 @@ def arrange_inputs(
     model:GradeModel,  # A fitted model
     rows:Rows,         # What `sort_rows` gave
     reading:Reading,   # How they were read
-)->np.ndarray:         # What the model's family takes, shape (used, encoded columns)
+)->np.ndarray:         # Encoded inputs of the model, shape (used, inputs)
     "The model's inputs in its order; a column that the table lacks is missing throughout"
     there = {column.name: place for place, column in enumerate(reading.columns)}
     inputs = np.full((len(rows.values), len(model.schema.inputs(model.audit))), np.nan)
     for place, column in enumerate(model.schema.inputs(model.audit)):
         if column.name in there: inputs[:, place] = rows.values[:, there[column.name]]
-    return model.pipeline_["encode"].arrange(inputs)
+    return inputs
 
 # %% ../../nbs/lib/scoring/06_batches.ipynb #46d5f5f0
 def grade_rows(
@@ -63,14 +64,15 @@ def grade_rows(
     "Grade a batch"
     scale = model.schema.grades
     if len(rows.values):
-        probability = model.pipeline_["family"].predict_proba(arrange_inputs(model, rows, reading))
-        best = model.decide(probability)
-    else: probability, best = np.empty((0, len(scale.codes))), np.empty(0, np.int64)
+        answers = Predictor(model)(arrange_inputs(model, rows, reading))
+        probability, best, risk = answers.probability, answers.grade, answers.risk
+    else:
+        probability, best, risk = np.empty((0, len(scale.codes))), np.empty(0, np.int64), np.empty(0)
     taken = model.schema.id in ("grade", "grade_index", "at_risk")
     columns = {} if ids is None else {"id" if taken else model.schema.id: ids.take(pa.array(rows.places))}
     columns |= {"grade": pa.array(scale.labels).take(pa.array(best)), "grade_index": pa.array(best)}
     columns |= {f"p_{grade}": pa.array(np.ascontiguousarray(probability[:, place])) for place, grade in enumerate(scale.labels)}
-    return pa.table(columns | {"at_risk": pa.array(probability[:, scale.at_risk_index].sum(axis=1))})
+    return pa.table(columns | {"at_risk": pa.array(risk)})
 
 # %% ../../nbs/lib/scoring/06_batches.ipynb #db760692
 class Part(NamedTuple):

@@ -19,6 +19,7 @@ from ..data.files import WRITERS, DataError, write_table
 from ..data.sources import read_table
 from ..data.validation import Finding, validate
 from ..models.grade_model import GradeModel
+from .answer import Predictor
 
 # %% ../../nbs/lib/scoring/03_table.ipynb #1a2901bd
 def predict_table(
@@ -26,13 +27,12 @@ def predict_table(
     frame:pd.DataFrame, # Students, n of them
 )->pd.DataFrame:        # id (where there is one), grade, grade_index, p_<grade> for each grade, at_risk (probability of an at-risk grade)
     "One row of predictions for each student, in the order of the rows"
-    probability = model.predict_proba(frame)
-    scale, best = model.schema.grades, model.decide(probability)
+    scale, answers = model.schema.grades, Predictor(model).frame(frame)
     taken = model.schema.id in ("grade", "grade_index", "at_risk")
     columns = {"id" if taken else model.schema.id: frame[model.schema.id]} if model.schema.id in frame else {}
-    columns |= {"grade": np.array(scale.labels)[best], "grade_index": best}
-    columns |= {f"p_{grade}": probability[:, i] for i, grade in enumerate(scale.labels)}
-    return pd.DataFrame(columns | {"at_risk": probability[:, scale.at_risk_index].sum(axis=1)}, index=frame.index)
+    columns |= {"grade": np.array(scale.labels)[answers.grade], "grade_index": answers.grade}
+    columns |= {f"p_{grade}": answers.probability[:, i] for i, grade in enumerate(scale.labels)}
+    return pd.DataFrame(columns | {"at_risk": answers.risk}, index=frame.index)
 
 # %% ../../nbs/lib/scoring/03_table.ipynb #bb2ea8d3
 class Scored(NamedTuple):

@@ -24,7 +24,7 @@ from .refusals import Refusal, as_refusal
 from gradeclass.service.routes import (
     add_describing, add_files_and_lists, add_following_up, add_operating, add_predicting, describe,
 )
-from .served import ADVICE
+from ..scoring.answer import ADVICE
 from .settings import ServiceSettings, check_exposure, model_places, serve_variable
 
 # %% ../../nbs/lib/service/14_app.ipynb #d6964019

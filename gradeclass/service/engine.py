@@ -34,7 +34,7 @@ from .metrics import AccessLog, Counts
 from .prediction_log import Entry, LogError, PredictionLog, default_log_url, hash_student
 from .reader import InputError, Problem, Student, read_object
 from .refusals import Refusal, as_refusal, too_long
-from .served import Served, open_bundle
+from .served import Served, serve_bundle
 from .settings import ServiceSettings, is_loopback, model_places
 
 # %% ../../nbs/lib/service/10_engine.ipynb #9b758f2c
@@ -208,7 +208,7 @@ class Service:
         "Load a bundle and remember from where"
         self.seen[name] = os.path.realpath(place)
         kept = self.kept.get((name, self.seen[name]))
-        if kept is None or bundle_digest(kept.folder) != kept.digest: kept = open_bundle(self.seen[name], name)
+        if kept is None or bundle_digest(kept.folder) != kept.digest: kept = serve_bundle(self.seen[name], name)
         self.kept = dict([*self.kept.items(), ((name, self.seen[name]), kept)][-KEPT:])
         return kept
 

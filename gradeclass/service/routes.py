@@ -35,7 +35,8 @@ from gradeclass.service.openapi import (
 from .prediction_log import OUTCOMES, OVERRIDES, add_row, forget_prediction, forget_student
 from .reader import PROBLEMS, InputError, Problem, read_json, read_list, read_object, read_value
 from .refusals import Refusal
-from .served import ADVICE, Served
+from ..scoring.answer import ADVICE
+from .served import Served
 
 # %% ../../nbs/lib/service/13_routes.ipynb #1da9b379
 def reply_json(

@@ -78,12 +78,12 @@ def answer_rows(
     for place, column in enumerate(reading.columns): values[:, served.names.index(column.name)] = sorted_rows.values[:, place]
     used, number = sorted_rows.places, rows.num_rows
     put = lambda cells: spread_rows(cells, used, number)
-    said = served.compiled(values)
+    said = served.answer_values(values)
     columns = {"row": pa.array(np.arange(number))}
     if reading.id_name: columns[id_column(served.schema)] = read_ids(join_chunks(rows.column(reading.id_name)), served.schema.by_name[served.schema.id])
     columns |= {"grade": put(pa.array(served.labels).take(pa.array(said.grade))), "grade_index": put(said.grade)}
     columns |= {f"p_{grade}": put(np.ascontiguousarray(said.probability[:, i])) for i, grade in enumerate(served.labels)}
-    if said.score is not None: columns["expected_score"] = put(said.score.clip(*served.limits))
+    if said.score is not None: columns["expected_score"] = put(np.ascontiguousarray(said.score[:, 0]))
     if said.sets is not None: columns["prediction_set"] = put(set_words(said.sets, served.labels))
     columns |= {"at_risk": put(said.risk), "needs_review": put(said.unsure)}
     reasons = np.full(number, None, object)

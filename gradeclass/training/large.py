@@ -22,9 +22,10 @@ import pandas as pd
 
 from ..config import SEED
 from ..data.files import DataError
-from ..evaluation.calibration import calibrate
+from ..evaluation.calibration import calibrate, calibrate_out_of_fold
 from ..evaluation.explain import typical_student
 from ..evaluation.resampling import headline, metrics_dict
+from ..models.calibrator import Calibrator
 from ..models.bundle import FittedSteps, save_model
 from ..models.decide import RULES, macro_f1_gains
 from ..models.family import ModelError, XGBoostGrades
@@ -273,6 +274,7 @@ def finish_model(
     model = GradeModel(want.schema, name, audit=want.audit, seed=want.seed, params=params, rule=rule)
     model.pipeline_ = FittedSteps(SchemaEncoder(want.schema, want.audit, family.one_hot).fit(None), family)
     model.classes_ = np.array(want.schema.grades.labels)
+    model.calibrator_, model.decides_on_raw_ = Calibrator(), False
     model.gains_ = macro_f1_gains(model.predict_proba(as_frame(want, survey.sample[1]))) if rule == "macro_f1" else None
     return model
 
@@ -285,11 +287,14 @@ def judge_model(
     "What goes into the bundle besides the model, measured on students that it has not seen"
     frame, grades = as_frame(want, survey.held[1]), want.column(survey.held[1], want.schema.target).astype(int)
     said = model.predict_proba(frame)
+    calibration = calibrate(said, grades, seed=want.seed)
+    model.calibrate(calibration.calibrator, said)
+    said = calibrate_out_of_fold(calibration.calibrator.kind, said, grades, want.seed)
     typical = typical_student(as_frame(want, survey.sample[1]), want.schema, want.audit).iloc[0]
     about = {"rows": survey.rows, "trained_on": survey.rows - survey.held_rows, "held_out": survey.held_rows, "measured_on": len(grades),
              "refused": survey.refused, "held_out_by": "hash of the student's id" if want.schema.id else "hash of the row"}
     figures = headline(grades, said, want.schema.grades, model.decide(said), n_boot=200, seed=want.seed)
-    return {"validation.json": metrics_dict(figures), "calibration.json": calibrate(said, grades, seed=want.seed).to_dict(), "training.json": about,
+    return {"validation.json": metrics_dict(figures), "calibration.json": calibration.to_dict(), "training.json": about,
             "typical.json": {name: value.item() if hasattr(value, "item") else value for name, value in typical.items()}}
 
 # %% ../../nbs/lib/training/06_large.ipynb #c7c094af

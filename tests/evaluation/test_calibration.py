@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from gradeclass.evaluation.calibration import (
-    Calibration, Calibrator, calibrate, calibrate_out_of_fold, choose_calibration, fit_calibration, fit_temperature,
+    Calibration, Calibrator, calibrate, calibrate_out_of_fold, choose_calibration, fit_temperature,
     load_calibration, rescale, true_log_loss,
 )
 from gradeclass.evaluation.sets import (
@@ -20,6 +20,8 @@ from gradeclass.evaluation.sets import (
 from gradeclass.config import SEED
 from gradeclass.evaluation.metrics import ece
 from gradeclass.models.bundle import load_model, save_model
+from gradeclass.models.features import grade_index
+from gradeclass.models.folds import out_of_fold
 from gradeclass.models.grade_model import GradeModel
 from gradeclass.models.ordinal import strata_folds
 from gradeclass.schema import load_schema
@@ -144,7 +146,8 @@ def test_published_students_are_covered_as_stated(real_data):
     from gradeclass.data.sources import load
     dataset = load(real_data("students_performance.csv"), "students")
     frame = clean(dataset.frame, dataset.schema)
-    found = fit_calibration(GradeModel(dataset.schema, "ordinal", params={"members": ["linear"]}), frame, 5)
+    model = GradeModel(dataset.schema, "ordinal", params={"members": ["linear"]})
+    found = calibrate(out_of_fold(model, frame, 5), grade_index(frame, dataset.schema))
     assert found.measured["coverage"] == pytest.approx(0.9, abs=0.02)
     assert found.measured["mean_size"] < 1.6
     assert found.calibrator.kind == "none"
@@ -174,14 +177,13 @@ def test_empty_set_is_refused():
 def test_wide_sets_are_not_sure():
     p = np.array([[0.2]*5, [0.9, 0.1, 0, 0, 0]])
     calibration = Calibration(sets=PredictionSets(threshold=0.85, most=3))
-    assert calibration.describe(p, SCALE) == ["not sure", "A"]
+    assert calibration.describe(calibration.sets.sets(p), SCALE) == ["not sure", "A"]
 
 
 def test_few_students_get_no_promise():
     p, y = draw(30)
     found = calibrate(p, y)
     assert found.sets is None
-    assert found.describe(p[:2], SCALE) == ["", ""]
     with pytest.raises(CalibrationError, match="too few for a coverage of 0.99"): fit_sets(p, y, 0.99)
 
 
@@ -212,7 +214,7 @@ def test_state_survives_json():
     found = calibrate(normalised(p**3), y)
     again = Calibration.from_dict(json.loads(json.dumps(found.to_dict())))
     assert again == found
-    assert (again.sets.sets(again.probabilities(p)) == found.sets.sets(found.probabilities(p))).all()
+    assert (again.sets.sets(again.calibrator.apply(p)) == found.sets.sets(found.calibrator.apply(p))).all()
 
 
 @pytest.mark.parametrize("state", [{}, {"calibrator": {}}, {"calibrator": {"kind": "none", "temperature": "x", "offsets": []}, "sets": None},
@@ -226,17 +228,26 @@ def test_impossible_calibrators_are_refused(state):
     with pytest.raises(CalibrationError, match="temperature above 0"): Calibrator(**{"kind": "temperature", **state})
 
 
-def test_bundle_carries_it_and_predicts_as_before(trained, tmp_path):
+def test_bundle_carries_it_and_its_model_applies_it(trained, tmp_path):
     from gradeclass.data.dataset import clean
     from gradeclass.data.sources import load
     from gradeclass.data.synthetic import sample_path
     model, dataset = load_model(trained), load(sample_path("students"), "students")
     frame = clean(dataset.frame, dataset.schema)
     found = calibrate(*draw(300))
-    save_model(GradeModel(model.schema, "majority").fit(frame), tmp_path/"bundle", {"calibration.json": found.to_dict()})
+    raw = GradeModel(model.schema, "majority").fit(frame)
+    save_model(raw, tmp_path/"bundle", {"calibration.json": found.to_dict()})
     assert load_calibration(tmp_path/"bundle") == found
     assert load_calibration(trained) == Calibration()
-    assert load_model(tmp_path/"bundle").predict_proba(frame).shape == (len(frame), 5)
+    said = load_model(tmp_path/"bundle").predict_proba(frame)
+    assert np.allclose(said, found.calibrator.apply(raw.predict_proba(frame)), atol=1e-12)
+
+
+def test_a_calibrated_model_keeps_its_calibration_without_the_files_of_a_pipeline(trained, tmp_path):
+    model, calibrator = load_model(trained), Calibrator("temperature", 2.0)
+    save_model(model.calibrate(calibrator, np.full((1, 5), 0.2)), tmp_path/"bundle")
+    assert load_calibration(tmp_path/"bundle") == Calibration(calibrator)
+    assert load_model(tmp_path/"bundle").calibrator_ == calibrator
 
 
 def test_unreadable_file_is_named(tmp_path):
@@ -249,7 +260,7 @@ def test_reading_sets_needs_neither_mapie_nor_seaborn():
             "from gradeclass.evaluation.calibration import Calibration, Calibrator; from gradeclass.evaluation.sets import PredictionSets\n"
             "from gradeclass.schema import load_schema\n"
             "made = Calibration(Calibrator('temperature', 1.2), PredictionSets(0.8))\n"
-            "made.describe(np.array([[0.2]*5]), load_schema('students').grades)\n"
+            "made.describe(made.sets.sets(np.array([[0.2]*5])), load_schema('students').grades)\n"
             "print([name for name in ('mapie', 'seaborn', 'optuna', 'matplotlib') if name in sys.modules])")
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 

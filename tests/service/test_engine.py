@@ -143,7 +143,7 @@ def test_answers_are_those_of_the_model(client, bundles):
         columns = [column.name for column in model.schema.inputs(audit=True)]
         sent = [as_sent(row) for row in students[columns].astype(object).to_dict("records")]
         found = client.post(f"/models/{name}/predict/batch", json=sent).json()["predictions"]
-        want = load_calibration(bundles[name]).probabilities(model.predict_proba(students))
+        want = model.predict_proba(students)
         assert np.abs(np.array([list(one["probabilities"].values()) for one in found]) - want).max() < 1e-9
         assert [one["grade"] for one in found] == list(model.predict(students))
         alone = client.post(f"/models/{name}/predict", json=sent[0]).json()
@@ -153,7 +153,7 @@ def test_answers_are_those_of_the_model(client, bundles):
 @pytest.mark.parametrize("name,file", [("students", "students_performance.csv"), ("higher_ed", "student_prediction.csv")])
 @pytest.mark.parametrize("family", ["ordinal", "xgboost", "logistic", "majority", "stack"])
 def test_compiled_model_equals_the_model_on_every_row(real_data, tmp_path, name, file, family):
-    from gradeclass.service.served import open_bundle
+    from gradeclass.service.served import serve_bundle
     dataset = load(real_data(file), name)
     students = clean(dataset.frame, dataset.schema)
     params = {"xgboost": {"rounds": 20, "patience": None}, "ordinal": {"folds": 2, "forest": {"trees": 20}, "boost": {"rounds": 10}}}.get(family, {})
@@ -162,15 +162,16 @@ def test_compiled_model_equals_the_model_on_every_row(real_data, tmp_path, name,
     calibration = {"calibrator": {"kind": "offsets", "temperature": 1.3, "offsets": [0.1]*(grades - 1) + [-0.2]},
                    "sets": {"threshold": 0.8, "coverage": 0.9, "method": "lac", "most": 3, "students": 100}, "measured": {}}
     save_model(model, tmp_path/"bundle", {"calibration.json": calibration})
-    served, known = open_bundle(tmp_path/"bundle", name), load_calibration(tmp_path/"bundle")
+    served, sets = serve_bundle(tmp_path/"bundle", name), load_calibration(tmp_path/"bundle").sets
+    model = load_model(tmp_path/"bundle")
     holes = students.copy()
     holes.loc[holes.index[::3], [column.name for column in dataset.schema.inputs()][2]] = np.nan
     for frame in (students, holes):
-        found = served.compiled(encode_frame(frame, served.reader.columns))
-        want = known.probabilities(model.predict_proba(frame))
+        found = served.answer_values(encode_frame(frame, served.reader.columns))
+        want = model.predict_proba(frame)
         assert np.abs(found.probability - want).max() < 1e-9
         assert (found.grade == model.predict_index(frame)).all()
-        assert (found.sets == known.sets.sets(want)).all()
+        assert (found.sets == sets.sets(want)).all()
 
 
 def test_codes_labels_and_texts_mean_the_same(client):

@@ -1,0 +1,201 @@
+"One student, one answer: every door gives the same grade, probabilities and risk, whatever the calibration, rule and family"
+import copy
+import json
+import subprocess
+import sys
+from importlib.util import find_spec
+from io import BytesIO
+from itertools import product
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gradeclass.data.dataset import clean
+from gradeclass.data.sources import load
+from gradeclass.data.synthetic import sample_path
+from gradeclass.evaluation.calibration import Calibration, Calibrator
+from gradeclass.evaluation.ranking import find_threshold
+from gradeclass.evaluation.sets import fit_sets
+from gradeclass.models.bundle import load_model, save_model
+from gradeclass.models.calibrator import KINDS
+from gradeclass.models.decide import RULES
+from gradeclass.models.features import grade_index
+from gradeclass.models.grade_model import FAMILIES, GradeModel
+from gradeclass.scoring.answer import open_bundle
+
+DATASET = load(sample_path("students"), "students")
+SCHEMA, LABELS = DATASET.schema, DATASET.schema.grades.labels
+STUDENTS = clean(DATASET.frame, SCHEMA)
+ASKED = STUDENTS.tail(500).drop(columns=[SCHEMA.target, SCHEMA.score])
+QUICK = {
+    "ordinal": {"folds": 2, "forest": {"trees": 20}, "boost": {"rounds": 10}}, "xgboost": {"rounds": 20, "patience": None},
+    "neural": {"members": 1, "epochs": 3}, "stack": {"weights": {"ordinal": 1, "xgboost": 2}},
+}
+CALIBRATORS = {
+    "none": Calibrator(), "temperature": Calibrator("temperature", 1.6),
+    "offsets": Calibrator("offsets", 1.3, (0.7, -0.5, 0.4, -0.8, 0.2)),
+}
+needs_keras = pytest.mark.skipif(find_spec("keras") is None, reason="needs the extra `neural`")
+FAMILY_PARAMS = [pytest.param(name, marks=needs_keras) if name == "neural" else name for name in FAMILIES]
+
+
+def test_every_kind_of_calibration_is_tried():
+    assert tuple(CALIBRATORS) == KINDS
+
+
+def make_bundle(fitted, rule, kind, folder):
+    "A bundle of a model with a rule and a kept calibration, sets and a threshold"
+    model, calibrator = copy.copy(fitted), CALIBRATORS[kind]
+    model.rule = rule
+    raw, y = fitted.pipeline_.predict_proba(STUDENTS), grade_index(STUDENTS, SCHEMA)
+    model.calibrate(calibrator, raw)
+    said = calibrator.apply(raw)
+    files = {"calibration.json": Calibration(calibrator, fit_sets(said, y)).to_dict(),
+             "threshold.json": find_threshold(y, said, SCHEMA.grades, n_boot=5).as_dict()}
+    save_model(model, folder, files)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    "A model of each family, fitted when it is first asked for"
+    made = {}
+    def fit(family):
+        if family not in made:
+            params = QUICK.get(family)
+            made[family] = GradeModel(SCHEMA, family, params=params, rule="macro_f1").fit(STUDENTS.head(500))
+        return made[family]
+    return fit
+
+
+def from_table(table):
+    "Grades, probabilities and risks of a table of predictions"
+    return table.grade.tolist(), table[[f"p_{grade}" for grade in LABELS]].to_numpy(float), table.at_risk.to_numpy(float)
+
+
+def as_records(frame):
+    "Students as a program sends them"
+    rows = frame.astype(object).where(frame.notna(), None)
+    return json.loads(rows.to_json(orient="records", double_precision=15))
+
+
+def ask_python(bundle, source):
+    model = load_model(bundle)
+    return model.predict(ASKED).tolist(), model.predict_proba(ASKED), model.predict_at_risk(ASKED)
+
+
+def ask_command(bundle, source):
+    from gradeclass.scoring.score import score
+    out = source.with_name(f"{bundle.name}.csv")
+    score(bundle, source, out)
+    return from_table(pd.read_csv(out, float_precision="round_trip"))
+
+
+def ask_stream(bundle, source):
+    from gradeclass.scoring.batches import stream_table
+    out = source.with_name(f"{bundle.name}.parquet")
+    stream_table(load_model(bundle), source, out, source.with_name(f"{bundle.name}.rejected.csv"))
+    return from_table(pd.read_parquet(out))
+
+
+def ask_upload(bundle, source):
+    from gradeclass.service.served import serve_bundle
+    from gradeclass.service.uploads import answer_file
+    out = BytesIO()
+    answer_file(serve_bundle(bundle, "students"), source, out, ".csv")
+    return from_table(pd.read_csv(BytesIO(out.getvalue()), float_precision="round_trip"))
+
+
+def ask_service(bundle, source):
+    from gradeclass.service.served import serve_bundle
+    served = serve_bundle(bundle, "students")
+    students = [served.reader.read(record) for record in as_records(ASKED)]
+    answers = [json.loads(core) for _, core in served.answer(students)]
+    probability = np.array([[answer["probabilities"][grade] for grade in LABELS] for answer in answers])
+    return [answer["grade"] for answer in answers], probability, np.array([answer["at_risk"] for answer in answers])
+
+
+def ask_mlflow(bundle, source):
+    from gradeclass.pipeline.mlflow_models import _load_pyfunc
+    return from_table(_load_pyfunc(bundle).predict(ASKED))
+
+
+def ask_evaluation(bundle, source):
+    from gradeclass.pipeline.steps import evaluate_model
+    measured = evaluate_model(load_model(bundle), STUDENTS.tail(500), n_boot=2)
+    risk = measured.probability[:, SCHEMA.grades.at_risk_index].sum(axis=1)
+    return [LABELS[grade] for grade in measured.predicted], measured.probability, risk
+
+
+def ask_gate(bundle, source):
+    from gradeclass.registry.rails import judge_by
+    judged = judge_by(load_model(bundle), STUDENTS.tail(500))
+    risk = judged.p[:, SCHEMA.grades.at_risk_index].sum(axis=1)
+    return [LABELS[grade] for grade in judged.predicted], judged.p, risk
+
+
+DOORS = {door.__name__: door for door in (ask_python, ask_command, ask_stream, ask_upload, ask_service, ask_mlflow, ask_evaluation, ask_gate)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILY_PARAMS)
+def test_all_doors_give_one_answer(fitted, tmp_path, family):
+    source = tmp_path/"asked.csv"
+    ASKED.to_csv(source, index=False)
+    for rule, kind in product(RULES, KINDS):
+        bundle = make_bundle(fitted(family), rule, kind, tmp_path/f"{rule}-{kind}")
+        answers = open_bundle(bundle).answer(ASKED)
+        grades = [LABELS[grade] for grade in answers.grade]
+        for name, door in DOORS.items():
+            found, probability, risk = door(bundle, source)
+            where = f"{name}, {rule}, {kind}"
+            assert found == grades, where
+            assert np.abs(probability - answers.probability).max() < 1e-9, where
+            assert np.abs(risk - answers.risk).max() < 1e-9, where
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rule,kind", product(RULES, KINDS))
+def test_pages_and_service_name_the_same_sets_scores_and_flags(fitted, tmp_path, rule, kind):
+    from gradeclass.pages.class_model import rank_class
+    from gradeclass.pages.predict_model import answer_student
+    from gradeclass.service.served import serve_bundle
+    folder = make_bundle(fitted("ordinal"), rule, kind, tmp_path/"bundle")
+    bundle, served = open_bundle(folder), serve_bundle(folder, "students")
+    answers = bundle.answer(ASKED)
+    ranked = rank_class(bundle, ASKED).loc[ASKED.index]
+    assert ranked.grade.tolist() == [LABELS[grade] for grade in answers.grade]
+    assert np.abs(ranked.risk - answers.risk).max() < 1e-9
+    assert ranked.flagged.tolist() == answers.listed.tolist() and ranked.likely.tolist() == bundle.name_sets(answers)
+    sample = ASKED.iloc[::25]
+    students = [served.reader.read(record) for record in as_records(sample)]
+    for place, (_, core) in enumerate(served.answer(students)):
+        said, page = json.loads(core), answer_student(bundle, sample.iloc[[place]], reasons=False)
+        assert (page.grade, page.probability) == (said["grade"], pytest.approx(list(said["probabilities"].values()), abs=1e-9))
+        assert page.risk == pytest.approx(said["at_risk"], abs=1e-9)
+        assert page.score == pytest.approx((said["expected_score"], *said["score_interval"]), abs=1e-9)
+        inside = answers.sets[place*25]
+        assert said["prediction_set"] == [grade for grade, there in zip(LABELS, inside, strict=True) if there]
+        assert page.flagged == answers.listed[place*25]
+
+
+def test_a_calibration_moves_grades_and_risks(fitted, tmp_path):
+    "Otherwise the tests above would prove nothing"
+    plain = open_bundle(make_bundle(fitted("ordinal"), "mode", "none", tmp_path/"plain")).answer(ASKED)
+    moved = open_bundle(make_bundle(fitted("ordinal"), "mode", "offsets", tmp_path/"moved")).answer(ASKED)
+    assert (plain.grade != moved.grade).sum() > 20 and np.abs(plain.risk - moved.risk).max() > 0.05
+
+
+def test_bundles_that_decided_on_raw_probabilities_still_do(fitted, tmp_path):
+    "Gains and threshold of such a bundle were learnt before calibration, and are compared with what they were learnt from"
+    folder = make_bundle(fitted("ordinal"), "macro_f1", "none", tmp_path/"old")
+    plain = open_bundle(folder).answer(ASKED)
+    old = load_model(folder)
+    old.decides_on_raw_ = True
+    files = {name: json.loads((folder/name).read_text()) for name in ("threshold.json", "calibration.json")}
+    files["calibration.json"]["calibrator"] = CALIBRATORS["offsets"].to_dict()
+    save_model(old, tmp_path/"calibrated", files)
+    answers = open_bundle(tmp_path/"calibrated").answer(ASKED)
+    assert (answers.grade == plain.grade).all() and (answers.listed == plain.listed).all()
+    assert np.abs(answers.probability - CALIBRATORS["offsets"].apply(plain.probability)).max() < 1e-12
