@@ -93,7 +93,8 @@ def test_trees_from_pages_agree_with_trees_in_memory(folder, frame, want, tmp_pa
     assert np.abs(ours - theirs).mean() < 0.003
     loss = lambda said: -np.log(said[np.arange(held.sum()), grade_index(frame[held], want.schema)]).mean()
     assert abs(loss(ours) - loss(theirs)) < 0.002
-    assert made.metrics["log_loss"]["value"] == pytest.approx(loss(ours), abs=1e-6)
+    calibrated = load_model(tmp_path/"bundle").predict_proba(frame[held])
+    assert made.metrics["log_loss"]["value"] == pytest.approx(loss(calibrated), abs=0.005)  # Each row by others' calibration
 
 
 def model_files(bundle):
