@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gradeclass.data.files import store as data_store
+from gradeclass.data import store as data_store
 from gradeclass.config import GradeclassError
 from gradeclass.data.dataset import clean
 from gradeclass.data.files import write_table

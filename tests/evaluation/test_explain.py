@@ -267,7 +267,7 @@ def test_majority_has_no_exact_sum(models):
 
 
 def test_explaining_needs_no_plotting_library(trained):
-    code = (f"import sys\nfrom gradeclass.models.bundle import load_model\nfrom gradeclass.evaluation.explain import *\nmodel = load_model({str(trained)!r})\n"
+    code = (f"import sys\nfrom gradeclass.models.bundle import load_model\nfrom gradeclass.evaluation.explain import explain_student, in_words\nfrom gradeclass.evaluation.what_if import suggest_changes\nmodel = load_model({str(trained)!r})\n"
             "row = {'Absences': 25, 'Tutoring': 'No'}\nin_words(explain_student(model, row), model.schema)\nsuggest_changes(model, row)\n"
             "print([name for name in ('mapie', 'seaborn', 'optuna', 'matplotlib', 'shap') if name in sys.modules])")
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

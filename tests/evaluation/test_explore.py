@@ -202,9 +202,9 @@ def test_published_course_explains_half_of_the_grade(real_data):
     assert 0.6 < found.low < found.strength < found.high < 0.8
 
 
-@pytest.mark.parametrize("name", ["eda_students", "eda_higher_ed"])
+@pytest.mark.parametrize("name", ["01_students", "02_higher_ed"])
 def test_notebook_is_parameterised_short_and_small(name):
-    path = NOTEBOOKS/f"{name}.ipynb"
+    path = NOTEBOOKS/"studies"/f"{name}.ipynb"
     cells = [cell for cell in json.loads(path.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
     tagged = ["".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
     assert len(tagged) == 1 and tagged[0].startswith('data = "sample"  # ')

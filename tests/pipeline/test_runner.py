@@ -17,6 +17,7 @@ import pytest
 from conftest import QUICK
 
 from gradeclass.cli.main import main
+from gradeclass.pipeline import runner
 from gradeclass.pipeline import stages as pipeline_stages
 from gradeclass.registry.versions import list_versions
 from gradeclass.config import stage_notebooks
@@ -122,7 +123,7 @@ def test_texts_that_look_like_numbers_stay_texts():
 def test_missing_data_or_schema_ends_with_one_sentence(alone, data, capsys, monkeypatch):
     options = ["--data", data] if data else ["--schema", "nowhere.yaml"]
     monkeypatch.setattr(sys, "argv", ["gradeclass", "run", *options])
-    with pytest.raises(SystemExit) as caught: main.main()
+    with pytest.raises(SystemExit) as caught: main()
     said = capsys.readouterr().err
     assert caught.value.code == 1 and said.startswith("gradeclass: ") and said.count("\n") == 1 and "nowhere" in said
 
@@ -203,9 +204,13 @@ def test_register_meets_the_champion_that_was_there_before(finished_run, tmp_pat
     pipeline.outputs = tmp_path
     assert known is not None and not pipeline.is_current(pipeline.job(STAGES["register"])), "a new outputs folder knows no model"
 
+def use_stages(monkeypatch, stages):
+    "Let the pipeline consist of other stages"
+    for module in (pipeline_stages, runner): monkeypatch.setattr(module, "STAGES", {stage.name: stage for stage in stages})
+
 def test_log_of_a_run_tells_each_stage_and_failures_too(tmp_path, monkeypatch):
     path = small_notebook(tmp_path/"small.ipynb", "1/0")
-    monkeypatch.setattr(pipeline_stages, "STAGES", {"prepare": Stage("prepare", path)})
+    use_stages(monkeypatch, [Stage("prepare", path)])
     with pytest.raises(StageError): run_pipeline("sample", outputs=tmp_path/"outputs")
     log = next((tmp_path/"outputs"/"runs").glob("*/log.jsonl"))
     records = [json.loads(line) for line in log.read_text().splitlines()]
@@ -224,9 +229,9 @@ def small_notebook(path, *cells):
 
 def run_command(monkeypatch, stages, outputs):
     "`gradeclass run` with other stages; returns its exit code"
-    monkeypatch.setattr(pipeline_stages, "STAGES", {stage.name: stage for stage in stages})
+    use_stages(monkeypatch, stages)
     monkeypatch.setattr(sys, "argv", ["gradeclass", "run", "--data", "sample", "--outputs", str(outputs)])
-    with pytest.raises(SystemExit) as caught: main.main()
+    with pytest.raises(SystemExit) as caught: main()
     return caught.value.code
 
 def still_running(processes, seconds=10):

@@ -44,9 +44,11 @@ json.dump({'students': 305, 'accuracy': figure, 'within_one': figure, 'macro_f1'
 SITE = """
 import os
 if os.environ.get("SMALL_STAGES"):
-    from gradeclass import runner
+    from gradeclass.pipeline import runner, stages
     folder, names = os.environ["SMALL_STAGES"], __STAGES__
-    runner.STAGES = {name: runner.Stage(name, f"{folder}/{name}.ipynb", needs, ("name.txt",)) for name, needs in names.items()}
+    small = {name: stages.Stage(name, f"{folder}/{name}.ipynb", needs, ("name.txt",)) for name, needs in names.items()}
+    stages.STAGES.clear()
+    stages.STAGES.update(small)
     runner.record_run = lambda outputs, parameters, run: setattr(run, "report", outputs/"runs"/run.run_id/"report.html")
     runner.track = lambda outputs, process=None: []
 """.replace("__STAGES__", repr(STAGES))
@@ -109,7 +111,7 @@ def small(tmp_path_factory):
     for name, needs in STAGES.items(): write_stage(folder, name, needs)
     (folder/"site").mkdir()
     (folder/"site"/"sitecustomize.py").write_text(SITE)
-    path = os.pathsep.join(filter(None, [str(folder/"site"), str(Path(pipeline_schedule.__file__).parents[1]), os.environ.get("PYTHONPATH")]))
+    path = os.pathsep.join(filter(None, [str(folder/"site"), str(Path(pipeline_schedule.__file__).parents[2]), os.environ.get("PYTHONPATH")]))
     own = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
     return own | {"SMALL_STAGES": str(folder), "PYTHONPATH": path, "PREFECT_RUNNER_POLL_FREQUENCY": "1", "HOME": str(folder), "DO_NOT_TRACK": "1"}
 
@@ -153,8 +155,8 @@ def test_module_is_imported_without_prefect_and_says_how_to_get_it(tmp_path):
         "import sys\nclass Hide:\n    def find_spec(self, name, path=None, target=None):\n"
         "        if name.partition('.')[0] == 'prefect': raise ModuleNotFoundError(name)\nsys.meta_path.insert(0, Hide())")
     code = ("import sys, gradeclass.pipeline.schedule as flows\nassert 'prefect' not in sys.modules and 'papermill' not in sys.modules\n"
-            "flows.find_spec = lambda name: None\nfrom gradeclass import cli\nsys.argv = ['gradeclass', 'prefect']\ncli.main()")
-    path = os.pathsep.join([str(tmp_path), str(Path(pipeline_schedule.__file__).parents[1])])
+            "flows.find_spec = lambda name: None\nfrom gradeclass.cli.main import main\nsys.argv = ['gradeclass', 'prefect']\nmain()")
+    path = os.pathsep.join([str(tmp_path), str(Path(pipeline_schedule.__file__).parents[2])])
     done = subprocess.run([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr == "gradeclass: Prefect is not installed: add it with `make prefect`, or pip install gradeclass[prefect]\n"

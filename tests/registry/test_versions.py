@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gradeclass.pipeline.mlflow import versions
+from gradeclass.registry import versions
 from gradeclass.registry.promotions import ChampionError, registry_folder
 from gradeclass.registry.versions import (
     challenger_of, champion_of, check_registered, history, linked, list_versions, load_rows, promote, read_state,

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from dask_processes import dask_processes, wait_for
 
-from gradeclass.scoring.table import batches, folders
+from gradeclass.scoring import batches, folders
 from gradeclass.data.files import DataError
 from gradeclass.data.sources import read_table
 from gradeclass.models.bundle import load_model, save_model

@@ -677,7 +677,7 @@ def test_every_spelling_of_a_student_is_deleted_together(bundles, tmp_path):
 
 
 def test_nothing_is_deleted_while_rows_wait_to_be_written(bundles, tmp_path, monkeypatch):
-    from gradeclass.service.engine import prediction_log
+    from gradeclass.service import prediction_log
     monkeypatch.setattr(prediction_log.PredictionLog.flush, "__defaults__", (0.5,))
     outputs = tmp_path/"outputs"
     with running_here(outputs, bundles["students"]) as client:

@@ -295,7 +295,7 @@ def test_chosen_stack_can_be_fitted(monkeypatch):
     json.dumps(chosen.model.params)
 
 def test_auto_is_tuned_where_the_choice_can_be(monkeypatch):
-    monkeypatch.setattr(training_search, "SINGLE_FAMILIES", {name: FAMILIES[name] for name in ("majority", "xgboost")})
+    monkeypatch.setattr(choose, "SINGLE_FAMILIES", {name: FAMILIES[name] for name in ("majority", "xgboost")})
     made = make_model(FRAME, STUDENTS, "auto", tune_trials=1)
     assert made.model.family == "xgboost" and len(made.tables) == 2 and "1 trials" in made.text
     with pytest.raises(GradeclassError, match="params belong to one family"): make_model(FRAME, STUDENTS, "auto", params=SMALL)
