@@ -360,7 +360,7 @@ def test_two_processes_that_add_at_once_both_end_well(home):
 
 KILLED = """
 import os, signal, sys
-import gradeclass.data.store as store
+import gradeclass.data.add as store
 import gradeclass.data.validation, pandera.pandas, filelock
 left = int(sys.argv[2])
 def before_each_step(event, args):

@@ -224,7 +224,7 @@ def test_system_without_links_serves_a_copy(served, monkeypatch):
 
 KILL = """
 import os, signal, sys
-from gradeclass import champion
+from gradeclass.registry import versions as champion
 outputs, bundle, deed, fatal = sys.argv[1:5]
 steps = 0
 def watched(real, after):

@@ -165,8 +165,8 @@ def test_batches_ahead_are_few():
 
 MEASURE = """
 import resource, sys
-from gradeclass import stream
-summary = stream.score(*sys.argv[1:4])
+from gradeclass.scoring.score import score
+summary = score(*sys.argv[1:4])
 print(summary.graded, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss//1024)
 """
 
@@ -206,7 +206,7 @@ def test_folder_goes_on_where_it_was_killed(trained, year, tmp_path, monkeypatch
         calls.append(args)
         if len(calls) == 3: raise KeyboardInterrupt
         return real(*args, **more)
-    monkeypatch.setattr(batches, "stream_table", dies)
+    monkeypatch.setattr(folders, "stream_table", dies)
     with pytest.raises(KeyboardInterrupt): folders.stream_folder(trained, year, tmp_path/"some")
     assert len(graded(tmp_path/"some")) == 2
     assert folders.stream_folder(trained, year, tmp_path/"some").graded == whole == 18_000
