@@ -3,7 +3,7 @@ from importlib import import_module
 
 __version__ = "0.1.0"
 
-# Name -> module that defines it. A module is imported when one of its names is first asked for, so that importing the package is quick.
+# Name -> module that defines it; a module is imported when one of its names is first asked for.
 _PLACES = {
     "GradeclassError": "config",
     "Schema": "schema", "load_schema": "schema",

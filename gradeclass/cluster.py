@@ -28,11 +28,14 @@ def connect(
     try: from distributed import Client
     except ImportError: raise ClusterError("a cluster needs Dask: pip install 'gradeclass[cluster]'") from None
     try: client = Client(address, timeout=min(wait, 10), set_as_default=False)
-    except (OSError, ValueError, TypeError): raise ClusterError(f"no Dask scheduler answers at {address}: start one with `dask scheduler`, "
-                                                                "and give the address that it prints, such as tcp://10.0.0.5:8786") from None
+    except (OSError, ValueError, TypeError):
+        raise ClusterError(f"no Dask scheduler answers at {address}: start one with `dask scheduler`, "
+                                                                "and give the address that it prints, such as "
+                                                                "tcp://10.0.0.5:8786") from None
     try:
         try: client.wait_for_workers(1, timeout=wait)
-        except TimeoutError: raise ClusterError(f"the cluster at {address} has no worker: start some with `dask worker {address}`") from None
+        except TimeoutError:
+            raise ClusterError(f"the cluster at {address} has no worker: start some with `dask worker {address}`") from None
         check_code(client)
         yield client
     finally: client.close()
@@ -45,9 +48,12 @@ def check_code(
     ours = source_digest()
     try: found = client.run(source_digest)
     except ImportError: found = {"a worker": None}
-    except Exception as error: raise ClusterError(f"the workers do not answer: {type(error).__name__}: {error}") from None
+    except Exception as error:
+        raise ClusterError(f"the workers do not answer: {type(error).__name__}: {error}") from None
     other = next((worker for worker, digest in found.items() if digest != ours), None)
-    if other: raise ClusterError(f"{other} runs another version of gradeclass than this machine: install the same one on both")
+    if other:
+        raise ClusterError(f"{other} runs another version of gradeclass than this machine: install the same one on "
+                           f"both")
 
 # %% ../nbs/lib/07_cluster.ipynb #9442ac3b
 def sees(
@@ -71,7 +77,9 @@ def check_folder(
     try: found = client.run(sees, str(token.absolute()), text)
     finally: token.unlink()
     blind = next((worker for worker, seen in found.items() if not seen), None)
-    if blind: raise ClusterError(f"worker {blind} does not see {folder}: use a folder on a file system that all machines share, under one path")
+    if blind:
+        raise ClusterError(f"worker {blind} does not see {folder}: use a folder on a file system that all machines "
+                           f"share, under one path")
 
 # %% ../nbs/lib/07_cluster.ipynb #3ce3fbda
 def guarded(
@@ -103,5 +111,6 @@ def explain_loss(
 )->str:     # One sentence
     "Why the cluster gave up on a task"
     error = future.exception()
-    if type(error).__name__ == "KilledWorker": return "the workers that tried it died, each time: is there memory enough for it?"
+    if type(error).__name__ == "KilledWorker":
+        return "the workers that tried it died, each time: is there memory enough for it?"
     return f"{type(error).__name__}: {error}" if error else "it was cancelled"

@@ -50,8 +50,10 @@ def parse_env_file(
     from dotenv import dotenv_values
     try: values = {name: value for name, value in dotenv_values(path, encoding="utf-8-sig").items() if value}
     except (OSError, UnicodeDecodeError) as error:
-        raise GradeclassError(f"{path} cannot be read ({getattr(error, 'strerror', None) or 'it is no text'}): write lines NAME=value in UTF-8") from None
-    return values | {name: str((path.parent/Path(values[name]).expanduser()).resolve()) for name in FOLDERS if name in values}
+        raise GradeclassError(f"{path} cannot be read ({getattr(error, 'strerror', None) or 'it is no text'}): write "
+                              f"lines NAME=value in UTF-8") from None
+    return values | {name: str((path.parent/Path(values[name]).expanduser()).resolve()) for name in FOLDERS
+                     if name in values}
 
 # %% ../nbs/lib/01_config.ipynb #3d3b311c
 def read_env_file(
@@ -75,7 +77,8 @@ def hand_on(
     prefix:str="MLFLOW_", # How the variables begin
 )->list[str]:             # Those that were not set yet
     "Put variables of `.env` into the environment, for a library that reads only that"
-    new = {name: value for name, value in read_env_file().items() if name.startswith(prefix) and not os.environ.get(name)}
+    new = {name: value for name,
+           value in read_env_file().items() if name.startswith(prefix) and not os.environ.get(name)}
     os.environ.update(new)
     return sorted(new)
 
@@ -119,7 +122,8 @@ def resolve_path(
 )->Path:           # The same file, absolute
     "Read a relative path from the current folder, else from the home folder"
     path = Path(path).expanduser()
-    return path if path.is_absolute() or path.exists() else (find_home()/path if (find_home()/path).exists() else path.absolute())
+    return path if path.is_absolute() or path.exists() else (find_home()/path if (find_home()/path).exists()
+                                                             else path.absolute())
 
 # %% ../nbs/lib/01_config.ipynb #b5d627b0
 def hide_password(

@@ -100,7 +100,8 @@ def digest_folder(
 @lru_cache
 def source_digest()->str: # SHA-256 over the package's modules and schemas
     "What the package itself is: a change of code makes earlier results stale"
-    return digest_text(digest_folder(PACKAGE, "*.py") + digest_folder(PACKAGE/"schemas") + digest_folder(PACKAGE/"templates"))
+    return digest_text(digest_folder(PACKAGE, "*.py") + digest_folder(PACKAGE/"schemas")
+                       + digest_folder(PACKAGE/"templates"))
 
 # %% ../nbs/lib/03_disk.ipynb #0407081a
 def usable_cores()->int: # Cores

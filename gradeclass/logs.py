@@ -19,14 +19,16 @@ from pathlib import Path
 from .config import GradeclassError, find_outputs
 
 # %% ../nbs/lib/06_logs.ipynb #1dd4e0a4
-FIELDS = ("seconds", "done", "cells", "key", "cached", "stages", "jobs", "attempt", "message", "notebook", "version")  # What a record may hold
+# What a record may hold
+FIELDS = ("seconds", "done", "cells", "key", "cached", "stages", "jobs", "attempt", "message", "notebook", "version")
 
 # %% ../nbs/lib/06_logs.ipynb #ed3a49be
 def safe_message(
     text:str, # Why something failed
 )->str:       # The same without cells of the table, and without what an error of unknown origin says
     "Cut a message before it quotes a student's data"
-    text = re.sub(r"(failed(?: in cell \d+)?: \w+): .*?( \(executed notebook: [^)]*\))?$", r"\1\2", " ".join(text.split()))
+    text = re.sub(r"(failed(?: in cell \d+)?: \w+): .*?( \(executed notebook: [^)]*\))?$", r"\1\2",
+                  " ".join(text.split()))
     return re.sub(r"; the first is row \d+.*?( \(executed notebook: [^)]*\))?$", r"\1", text)
 
 # %% ../nbs/lib/06_logs.ipynb #92a0c125
@@ -34,7 +36,8 @@ def safe_fields(
     event:dict, # What the runner tells: stage, event, and more
 )->dict:        # The fields that may be written
     "Keep what is listed, in safe words"
-    kept = {name: event[name] for name in FIELDS if name in event and isinstance(event[name], str | int | float | bool | None)}
+    kept = {name: event[name] for name in FIELDS if name in event
+            and isinstance(event[name], str | int | float | bool | None)}
     return kept | ({"message": safe_message(kept["message"])} if isinstance(kept.get("message"), str) else {})
 
 # %% ../nbs/lib/06_logs.ipynb #d2052434
@@ -43,7 +46,8 @@ def as_dict(
 )->dict:                      # time (UTC), level, event, run_id, stage, fields
     "A record as the file holds it"
     time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return {"time": time, "level": record.levelname.lower(), "event": record.getMessage(), "run_id": getattr(record, "run_id", ""),
+    return {"time": time, "level": record.levelname.lower(), "event": record.getMessage(),
+            "run_id": getattr(record, "run_id", ""),
             "stage": getattr(record, "stage", ""), "fields": getattr(record, "fields", {})}
 
 # %% ../nbs/lib/06_logs.ipynb #f7312353
@@ -54,7 +58,8 @@ def as_line(
     fields = dict(record["fields"])
     message = fields.pop("message", "")
     words = [*(f"{name}={value}" for name, value in fields.items()), message]
-    return " ".join([record["time"][:19].replace("T", " ") + "Z", f"{record['level']:7}", f"{record['stage'] or '-':9}", record["event"],
+    return " ".join([record["time"][:19].replace("T", " ") + "Z", f"{record['level']:7}",
+                     f"{record['stage'] or '-':9}", record["event"],
                      *filter(None, words)])
 
 # %% ../nbs/lib/06_logs.ipynb #cc15d5cc
@@ -96,7 +101,8 @@ class LogFile(logging.FileHandler):
         record:logging.LogRecord, # The record that could not be written
     )->None:
         "Say once that the log is not complete"
-        if not self.told: print(f"gradeclass: the log {self.baseFilename} cannot be written: {sys.exc_info()[1]}", file=sys.stderr)
+        if not self.told:
+            print(f"gradeclass: the log {self.baseFilename} cannot be written: {sys.exc_info()[1]}", file=sys.stderr)
         self.told = True
 
     def close(self)->None:
@@ -157,7 +163,8 @@ def parse_line(
     "Read one line"
     try: record = json.loads(line)
     except ValueError: return None
-    return record if isinstance(record, dict) and {"time", "level", "event", "stage", "fields"} <= record.keys() else None
+    return record if isinstance(record, dict) and {"time", "level", "event", "stage",
+                                                   "fields"} <= record.keys() else None
 
 # %% ../nbs/lib/06_logs.ipynb #daf23c6d
 def read_log(
@@ -176,5 +183,6 @@ def find_log(
     "The log of a run"
     logs = {path.parent.name: path for path in sorted(((outputs or find_outputs())/"runs").glob("*/log.jsonl"))}
     if not logs: raise GradeclassError("there is no log of a run yet: make one with `gradeclass run`")
-    if run_id and run_id not in logs: raise GradeclassError(f"there is no log of a run {run_id}: the newest is {list(logs)[-1]}")
+    if run_id and run_id not in logs:
+        raise GradeclassError(f"there is no log of a run {run_id}: the newest is {list(logs)[-1]}")
     return logs[run_id or list(logs)[-1]]

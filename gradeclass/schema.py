@@ -77,9 +77,11 @@ class Column(BaseModel):
     @property
     def expected(self)->str:
         "What a cell may hold, in words"
-        if self.codes: return ", ".join(f"{code} ({label})" if str(code) != label else label for code, label in self.codes.items())
+        if self.codes:
+            return ", ".join(f"{code} ({label})" if str(code) != label else label for code, label in self.codes.items())
         number = "a whole number" if self.whole else "a number"
-        bounds = [f"from {self.min:g}" if self.min is not None else "", f"to {self.max:g}" if self.max is not None else ""]
+        bounds = [f"from {self.min:g}" if self.min is not None else "",
+                  f"to {self.max:g}" if self.max is not None else ""]
         return " ".join(filter(None, [number, *bounds, self.unit]))
 
     @model_validator(mode="after")
@@ -101,7 +103,8 @@ def column_problem(
     if column.kind == "numeric" and column.codes: return "a numeric column has no codes"
     if column.kind == "flag" and len(column.codes) != 2: return "a flag has exactly two codes"
     if len({spelling(label) for label in column.labels}) < len(column.codes): return "two codes share one label"
-    if None not in (column.min, column.max) and column.min > column.max: return f"min {column.min:g} is above max {column.max:g}"
+    if None not in (column.min, column.max) and column.min > column.max:
+        return f"min {column.min:g} is above max {column.max:g}"
     codes = {spelling(code): label for code, label in column.codes.items()}
     clash = [label for label in column.labels if codes.get(spelling(label), label) != label]
     return f"{clash[0]!r} is the label of one code and the name of another" if clash else ""
@@ -145,9 +148,11 @@ def scale_problem(
     if clash: return f"{clash[0]!r} is the name of one grade and the code of another"
     unknown = [grade for grade in [*scale.at_risk, *scale.meanings] if grade not in scale.labels]
     if unknown: return f"{unknown[0]!r} is not one of {', '.join(scale.labels)}"
-    if not scale.at_risk or len(set(scale.at_risk)) == len(scale.labels): return "at_risk names some of the grades, not none and not all"
+    if not scale.at_risk or len(set(scale.at_risk)) == len(scale.labels):
+        return "at_risk names some of the grades, not none and not all"
     if scale.cuts is None: return ""
-    if len(scale.cuts) != len(scale.codes) - 1: return f"{len(scale.codes)} grades need {len(scale.codes) - 1} cuts, found {len(scale.cuts)}"
+    if len(scale.cuts) != len(scale.codes) - 1:
+        return f"{len(scale.codes)} grades need {len(scale.codes) - 1} cuts, found {len(scale.cuts)}"
     return "" if scale.cuts == sorted(set(scale.cuts), reverse=True) else "cuts fall from the best grade to the worst"
 
 # %% ../nbs/lib/05_schema.ipynb #c7349e7c
@@ -263,7 +268,8 @@ def synthesis_problem(
     for name, effect in schema.synthesis.columns.items():
         if name not in schema.by_name: return f"synthesis: no column {name}"
         codes = len(schema.by_name[name].codes)
-        if effect.shares and len(effect.shares) != codes: return f"synthesis: {name} has {codes} codes and {len(effect.shares)} shares"
+        if effect.shares and len(effect.shares) != codes:
+            return f"synthesis: {name} has {codes} codes and {len(effect.shares)} shares"
     return ""
 
 # %% ../nbs/lib/05_schema.ipynb #00b17997
@@ -283,7 +289,8 @@ def parse_schema(
     try: raw = yaml.load(text, WordLoader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        raise SchemaError(f"{origin} is not valid YAML{f' (line {mark.line + 1})' if mark else ''}: {getattr(error, 'problem', None) or error}") from None
+        raise SchemaError(f"{origin} is not valid YAML{f' (line {mark.line + 1})' if mark else ''}: "
+                          f"{getattr(error, 'problem', None) or error}") from None
     if not isinstance(raw, dict) or not isinstance(raw.get("columns"), dict):
         raise SchemaError(f"{origin} is not a schema: it needs name, columns and grades")
     columns = [{"name": str(name), **(spec if isinstance(spec, dict) else {})} for name, spec in raw["columns"].items()]
@@ -326,7 +333,8 @@ def load_schema(
     if isinstance(name, Schema): return name
     shipped = PACKAGE/"schemas"/f"{name}.yaml"
     path = shipped if str(name) in schema_names() else Path(name).expanduser()
-    if not path.is_file(): raise SchemaError(f"no schema {name}: give a YAML file or one of {', '.join(schema_names())}")
+    if not path.is_file():
+        raise SchemaError(f"no schema {name}: give a YAML file or one of {', '.join(schema_names())}")
     try: return parse_schema(path.read_text(encoding="utf-8-sig"), path.name)
     except UnicodeDecodeError: raise SchemaError(f"{path.name} is not a text file") from None
 

@@ -53,26 +53,36 @@ def about(
     **default,      # `default` or `default_factory`
 ):                  # pydantic field
     "Declare a setting with everything that a person wants to know"
-    return Field(description=meaning, json_schema_extra={"right": right, "otherwise": otherwise}, validate_default=False, **default)
+    return Field(description=meaning, json_schema_extra={"right": right, "otherwise": otherwise},
+                 validate_default=False, **default)
 
 # %% ../nbs/lib/04_settings.ipynb #f8c97bc2
 class Settings(BaseSettings):
     "What can be set"
-    home: Path = about("the folder that `data/` and `outputs/` belong to", "a folder", "the checkout, else the current folder",
+    home: Path = about("the folder that `data/` and `outputs/` belong to", "a folder",
+                       "the checkout, else the current folder",
                        default_factory=find_home)
     outputs: Path = about("where results go", "a folder", "`outputs/` in the home folder", default_factory=find_outputs)
-    real_data: Path = about("where tests and benchmarks find the published tables", "a folder", "`data/raw/` in the home folder",
+    real_data: Path = about("where tests and benchmarks find the published tables", "a folder",
+                            "`data/raw/` in the home folder",
                             default_factory=lambda: find_home()/"data"/"raw")
     log_level: Literal["debug", "info", "warning", "error"] = about(
-        "from which level on a run's log is shown on the terminal; its file holds every level", "debug, info, warning or error",
+        "from which level on a run's log is shown on the terminal; its file holds every level",
+        "debug, info, warning or error",
         "`warning`", default="warning")
-    log_format: Literal["text", "json"] = about("how the log is shown on the terminal", "text or json", "`text`", default="text")
-    kernels: Literal["warm", "ordinary"] = about("how the stages' notebooks get their kernels: forked from one that is ready, or each from nothing",
+    log_format: Literal["text", "json"] = about("how the log is shown on the terminal", "text or json", "`text`",
+                                                default="text")
+    kernels: Literal["warm",
+                     "ordinary"] = about("how the stages' notebooks get their kernels: forked from one that is ready, "
+                                         "or each from nothing",
                                                  "warm or ordinary", "`warm`", default="warm")
-    fork_server: str = about("the socket of a running fork server, to use that one", "the path of a socket", "each run starts its own", default="")
+    fork_server: str = about("the socket of a running fork server, to use that one", "the path of a socket",
+                             "each run starts its own", default="")
     model: str = about("the bundle that the pages show", "a folder", "the champion, else the newest run's", default="")
-    pages_token: str = about("the token that visitors of the pages need", "a text", "a new one for each start, printed", default="")
-    manage_token: str = about("the token of the page that runs and promotes", "a text", "a new one for each start, printed", default="")
+    pages_token: str = about("the token that visitors of the pages need", "a text",
+                             "a new one for each start, printed", default="")
+    manage_token: str = about("the token of the page that runs and promotes", "a text",
+                              "a new one for each start, printed", default="")
     mlflow_tracking_uri: str = about(
         "where MLflow keeps experiments and models", "an address such as sqlite:///mlflow.db or http://localhost:5000",
         "`mlflow.db` in the outputs folder", default_factory=lambda: f"sqlite:///{find_outputs()/'mlflow.db'}")
@@ -138,7 +148,8 @@ def load_settings(
 # %% ../nbs/lib/04_settings.ipynb #67712f15
 def settings_table()->list[dict]: # One row a setting: variable, meaning, default
     "Every setting, as the README lists it"
-    return [{"variable": f"`{variable(name)}`", "meaning": field.description, "default": field.json_schema_extra["otherwise"]}
+    return [{"variable": f"`{variable(name)}`", "meaning": field.description,
+             "default": field.json_schema_extra["otherwise"]}
             for name, field in Settings.model_fields.items()]
 
 # %% ../nbs/lib/04_settings.ipynb #8763f55e

@@ -41,7 +41,8 @@ def data_validate(
     dataset = load(file, schema or None)
     checked = validate(dataset)
     if out: write_table(checked.table(), out)
-    print(checked.table().to_json(orient="records", indent=1) if as_json else "\n".join([*dataset.notes, checked.summary()]))
+    print(checked.table().to_json(orient="records", indent=1) if as_json
+          else "\n".join([*dataset.notes, checked.summary()]))
     if not checked.ok: raise typer.Exit(1)
 
 # %% ../../nbs/lib/cli/05_data.ipynb #ef5d3e31
@@ -80,7 +81,8 @@ def data_add(
     "Add new students to the store. Known ones are skipped, contradictions refused with their reason."
     from gradeclass.data.add import add_file
     added = add_file(file, schema or None, store)
-    for note in [*added.notes, *(finding.message for finding in added.findings if finding.severity == "warning")]: say(f"note: {note}")
+    for note in [*added.notes, *(finding.message for finding in added.findings if finding.severity == "warning")]:
+        say(f"note: {note}")
     if added.refused: say(f"refused: {added.refused:,} rows, with reasons in {added.rejected}")
     print(describe_added(added, file))
     if added.refused and not added.rows and not added.known: raise typer.Exit(1)
@@ -96,7 +98,8 @@ def data_versions(
     from gradeclass.data.store import choose_store, versions_table
     table = versions_table(choose_store(schema, store))
     if as_json: return print(table.to_json(orient="records", indent=1))
-    shown = table.assign(current=table["current"].map({True: "*", False: ""}), parent=table["parent"].astype(object).where(table["parent"].notna(), ""))
+    shown = table.assign(current=table["current"].map({True: "*", False: ""}),
+                         parent=table["parent"].astype(object).where(table["parent"].notna(), ""))
     print(shown.to_string(index=False))
 
 # %% ../../nbs/lib/cli/05_data.ipynb #e15bcf93

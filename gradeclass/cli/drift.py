@@ -26,9 +26,11 @@ def drift_history(
     "Print all verdicts and write them beside each other"
     from gradeclass.drift.history import drift_folder, save_history
     history = save_history()
-    if as_json: return print(history.reset_index().to_json(orient="records", date_format="iso", date_unit="s", indent=1))
+    if as_json:
+        return print(history.reset_index().to_json(orient="records", date_format="iso", date_unit="s", indent=1))
     for time, row in history.iterrows():
-        print(f"{time:%Y-%m-%d %H:%M}  {row.verdict:8} {row.rows:>7,} students  {row.flagged:>2} columns  {row.current}  {row.folder}")
+        print(f"{time:%Y-%m-%d %H:%M}  {row.verdict:8} {row.rows:>7,} students  {row.flagged:>2} columns  "
+              f"{row.current}  {row.folder}")
     say(f"figure and table: {drift_folder()/'history.png'}, history.csv")
 
 # %% ../../nbs/lib/cli/08_drift.ipynb #40c8ef6b

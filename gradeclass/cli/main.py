@@ -24,10 +24,13 @@ def explain_os_error(
     error:OSError, # What the operating system refused
 )->str:            # One sentence
     "Name the file and say what is the matter with it"
-    reasons = {IsADirectoryError: "is a folder: name a file", NotADirectoryError: "lies in a file, not in a folder: choose another place",
-               FileExistsError: "is a file where a folder is needed: choose another place", FileNotFoundError: "does not exist",
+    reasons = {IsADirectoryError: "is a folder: name a file",
+               NotADirectoryError: "lies in a file, not in a folder: choose another place",
+               FileExistsError: "is a file where a folder is needed: choose another place",
+               FileNotFoundError: "does not exist",
                PermissionError: "cannot be read or written: permission denied"}
-    return f"{error.filename2 or error.filename or 'a file'} {reasons.get(type(error), f'cannot be used: {error.strerror or error}')}"
+    return (f"{error.filename2 or error.filename or 'a file'} "
+            f"{reasons.get(type(error), f'cannot be used: {error.strerror or error}')}")
 
 # %% ../../nbs/lib/cli/10_main.ipynb #61f8b4ca
 def log_unexpected(

@@ -28,7 +28,9 @@ def predict_command(
     from gradeclass.scoring.score import score
     with RowBar() as bar: summary = score(model or find_bundle(), file, out, scheduler, bar.show_rows, bar.show_pieces)
     for note in summary.messages(): say(f"note: {note}")
-    if summary.refused: say(f"refused: {summary.refused:,} of {summary.graded + summary.refused:,} rows, with reasons in {summary.rejected}")
+    if summary.refused:
+        say(f"refused: {summary.refused:,} of {summary.graded + summary.refused:,} rows, with reasons in "
+            f"{summary.rejected}")
     print(f"{summary.graded:,} students graded in {out if '://' in out else Path(out)}")
 
 # %% ../../nbs/lib/cli/04_predict.ipynb #5b3e72e0
@@ -43,4 +45,5 @@ def check_out(
     blocked = next((folder for folder in out.parents if folder.is_file()), None)
     if blocked: raise GradeclassError(f"{blocked} is a file, not a folder: choose another place for {out.name}")
     read = resolve_path(source) if source and "://" not in source else None
-    if read and read.is_file() and out.is_file() and out.samefile(read): raise GradeclassError(f"{out} is the file that is read: choose another name")
+    if read and read.is_file() and out.is_file() and out.samefile(read):
+        raise GradeclassError(f"{out} is the file that is read: choose another name")

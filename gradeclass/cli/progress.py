@@ -15,7 +15,8 @@ class StageBars:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
         self.console = Console(stderr=True)
-        columns = TextColumn("{task.description:9}"), BarColumn(24), TextColumn("{task.fields[state]:8}"), TimeElapsedColumn()
+        columns = (TextColumn("{task.description:9}"), BarColumn(24), TextColumn("{task.fields[state]:8}"),
+                   TimeElapsedColumn())
         self.progress = Progress(*columns, console=self.console, disable=not self.console.is_terminal)
         self.bars = {name: self.progress.add_task(name, start=False, total=1, state="waiting") for name in stages}
 
@@ -48,7 +49,8 @@ class StageBars:
         self.progress.start_task(self.bars[stage])
         self.progress.update(self.bars[stage], completed=1, total=1, state=state)
         self.progress.stop_task(self.bars[stage])
-        if not self.console.is_terminal: self.console.print(f"{stage:9} {state}" + (f" in {seconds:.1f} s" if state == "done" else ""))
+        if not self.console.is_terminal:
+            self.console.print(f"{stage:9} {state}" + (f" in {seconds:.1f} s" if state == "done" else ""))
 
 # %% ../../nbs/lib/cli/02_progress.ipynb #4bf653b8
 class RowBar:
@@ -93,7 +95,8 @@ class RunBar:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
         self.console = Console(stderr=True)
-        columns = TextColumn("{task.completed} of {task.total} runs"), BarColumn(24), TextColumn("{task.fields[failed]}"), TimeElapsedColumn()
+        columns = (TextColumn("{task.completed} of {task.total} runs"), BarColumn(24),
+                   TextColumn("{task.fields[failed]}"), TimeElapsedColumn())
         self.progress, self.failed = Progress(*columns, console=self.console, disable=not self.console.is_terminal), 0
         self.bar = self.progress.add_task("runs", total=None, failed="")
 

@@ -24,7 +24,8 @@ def registry_list(
     outputs = outputs_folder(outputs)
     serving, waiting = champion_of(outputs), challenger_of(outputs)
     status = lambda version: "champion" if version == serving else "challenger" if version == waiting else ""
-    rows = [{"version": version.number, "status": status(version), "registered (UTC)": version.time, "digest": version.digest[:16], "made by": version.run_id}
+    rows = [{"version": version.number, "status": status(version), "registered (UTC)": version.time,
+             "digest": version.digest[:16], "made by": version.run_id}
             for version in list_versions(outputs)]
     show_table(rows, as_json, "nothing is registered yet: `gradeclass run` does it")
 
@@ -80,8 +81,10 @@ def registry_history(
     "Say who was champion when, why, and who decided."
     from gradeclass.registry.versions import history
     entries = history(outputs_folder(outputs))
-    short = [{name: entry.get(key) for name, key in (("time (UTC)", "time"), ("event", "event"), ("version", "version"), ("before", "from_version"),
-                                                     ("decided by", "decided_by"), ("why", "why"))} for entry in entries]
+    short = [{name: entry.get(key) for name,
+              key in (("time (UTC)", "time"), ("event", "event"), ("version", "version"), ("before", "from_version"),
+                                                     ("decided by", "decided_by"), ("why", "why"))}
+             for entry in entries]
     show_table(entries if as_json else short, as_json, "nothing is registered yet: `gradeclass run` does it")
 
 # %% ../../nbs/lib/cli/07_registry.ipynb #1ff687ad

@@ -26,9 +26,13 @@ def describe_run(
     if not run.bundle: return "\n".join(f"{result.name:14} {result.folder}" for result in run.stages)
     percent = lambda figure: f"{100*figure['value']:.0f} % ({100*figure['low']:.0f}-{100*figure['high']:.0f} %)"
     macro = run.metrics["macro_f1"]
-    return "\n".join([f"right grade    {percent(run.metrics['accuracy'])}   right or one grade off {percent(run.metrics['within_one'])}",
-                      f"macro-F1       {macro['value']:.3f} ({macro['low']:.3f}-{macro['high']:.3f})   on {run.metrics['students']} test students",
-                      *(f"{name:14} {text}" for name, text in (("change", run.drift.get("sentence")), ("serving", run.registration.get("sentence"))) if text),
+    return "\n".join([f"right grade    {percent(run.metrics['accuracy'])}   right or one grade off "
+                      f"{percent(run.metrics['within_one'])}",
+                      f"macro-F1       {macro['value']:.3f} ({macro['low']:.3f}-{macro['high']:.3f})   on "
+                      f"{run.metrics['students']} test students",
+                      *(f"{name:14} {text}" for name,
+                        text in (("change", run.drift.get("sentence")), ("serving", run.registration.get("sentence")))
+                        if text),
                       f"bundle         {run.bundle}", f"report         {run.report}"])
 
 # %% ../../nbs/lib/cli/03_run.ipynb #0ff0e821
@@ -71,7 +75,8 @@ def run_command(
     choice = {"only": read_names(only), "start": start, "force": force}
     pipeline = plan_run(data, schema, given, outputs, jobs, **choice)
     if dry: return print(show_plan(dry_run(pipeline)))
-    with StageBars([stage.name for stage in pipeline.stages]) as bars: run = run_pipeline(data, schema, given, outputs, jobs, bars.show, **choice)
+    with StageBars([stage.name for stage in pipeline.stages]) as bars:
+        run = run_pipeline(data, schema, given, outputs, jobs, bars.show, **choice)
     for warning in run.warnings: say(f"warning: {warning}")
     print(json.dumps(run.summary(), indent=1) if as_json else describe_run(run))
     waiting = run.registration.get("version") != run.registration.get("after")
@@ -122,7 +127,9 @@ def read_parts(
     "The grid that a person has asked for; what `-p` says holds in every part of the file"
     from gradeclass.pipeline.sweep_plan import SweepError, read_grid, read_values
     given = {name: read_values(text) for name, text in read_assignments(words).items()}
-    if not given and not grid: raise SweepError("a sweep needs a grid: write -p name=value,value, such as -p family=ordinal,xgboost, or --grid FILE")
+    if not given and not grid:
+        raise SweepError("a sweep needs a grid: write -p name=value,value, such as -p family=ordinal,xgboost, or "
+                         "--grid FILE")
     return [part | given for part in (read_grid(grid) if grid else [{}])]
 
 # %% ../../nbs/lib/cli/03_run.ipynb #3ac7d2d6
@@ -136,7 +143,8 @@ def describe_sweep(
     if len(good):
         best = good.iloc[0]
         chosen = ", ".join(f"{name}={best[name]}" for name in good.columns[2:list(good.columns).index("accuracy")])
-        lines.append(f"best       {metric} {best[metric]:.3f} ({best[metric + '_low']:.3f}-{best[metric + '_high']:.3f}): run {best.run}, {chosen}")
+        lines.append(f"best       {metric} {best[metric]:.3f} "
+                     f"({best[metric + '_low']:.3f}-{best[metric + '_high']:.3f}): run {best.run}, {chosen}")
     return "\n".join([*lines, f"table      {swept.folder/'runs.csv'}", f"page       {swept.page}"])
 
 # %% ../../nbs/lib/cli/03_run.ipynb #ad759a4c
@@ -155,7 +163,8 @@ def sweep_command(
     "Run prepare, train and evaluate over a grid of parameters and compare the runs. What is done is kept."
     from gradeclass.pipeline.sweep import run_sweep
     with RunBar() as bar:
-        swept = run_sweep(read_parts(parameter, grid), data, schema, outputs, jobs, memory*1e9, scheduler, metric, bar.show)
+        swept = run_sweep(read_parts(parameter, grid), data, schema, outputs, jobs, memory*1e9, scheduler, metric,
+                          bar.show)
     for failure in swept.failures(): say(f"failed: {failure}")
     print(describe_sweep(swept, metric))
     if swept.failures(): raise typer.Exit(1)
@@ -179,12 +188,15 @@ def train_large_command(
     from gradeclass.pipeline.stages import convert_parameter
     chosen = convert_parameter("params", params, {})
     with StepBar() as bar:
-        made = train_large(source, out, schema, family, chosen, seed, audit, rule, held, scheduler=scheduler, on_step=bar.show)
+        made = train_large(source, out, schema, family, chosen, seed, audit, rule, held, scheduler=scheduler,
+                           on_step=bar.show)
     figures, about = made.metrics, made.about
-    percent = lambda name: f"{100*figures[name]['value']:.1f} % ({100*figures[name]['low']:.1f}-{100*figures[name]['high']:.1f} %)"
+    percent = (lambda name: f"{100*figures[name]['value']:.1f} % "
+                            f"({100*figures[name]['low']:.1f}-{100*figures[name]['high']:.1f} %)")
     if about["refused"]: say(f"refused: {about['refused']:,} of {about['rows'] + about['refused']:,} rows")
     print(f"right grade    {percent('accuracy')}   right or one grade off {percent('within_one')}\n"
-          f"macro-F1       {figures['macro_f1']['value']:.3f}   on {about['measured_on']:,} of {about['held_out']:,} held-out students\n"
+          f"macro-F1       {figures['macro_f1']['value']:.3f}   on {about['measured_on']:,} of {about['held_out']:,} "
+          f"held-out students\n"
           f"trained on     {about['trained_on']:,} students\nbundle         {made.bundle}")
 
 # %% ../../nbs/lib/cli/03_run.ipynb #bbbc3a5b

@@ -40,4 +40,5 @@ def schema_infer(
     if out is None: return print(schema_yaml(schema), end="")
     with whole_file(out) as part: part.write_text(schema_yaml(schema), encoding="utf-8")
     guesses = sum(bool(column.confirm) for column in schema.columns) + bool(schema.grades.confirm)
-    print(f"{out}: {len(schema.columns)} columns, grades {', '.join(schema.grades.labels)}; {guesses} guesses to confirm: search for 'confirm'")
+    print(f"{out}: {len(schema.columns)} columns, grades {', '.join(schema.grades.labels)}; {guesses} guesses to "
+          f"confirm: search for 'confirm'")

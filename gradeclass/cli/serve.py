@@ -26,7 +26,8 @@ def app_command(
 )->None:
     "Serve the pages: predict one student or a class, explore, manage, about the model."
     try: from gradeclass.pages.server import Options, serve_pages
-    except ImportError as error: raise GradeclassError(f"the pages need {error.name}, which is not installed: pip install voila") from None
+    except ImportError as error:
+        raise GradeclassError(f"the pages need {error.name}, which is not installed: pip install voila") from None
     serve_pages(Options(port, ip, None if token else "", pool=pool, most=most, model=str(model or "")))
 
 # %% ../../nbs/lib/cli/09_serve.ipynb #4c7644c4

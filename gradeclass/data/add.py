@@ -27,7 +27,8 @@ from ..schema import Schema, schema_names, schema_yaml
 from ..words import count
 
 # %% ../../nbs/lib/data/10_add.ipynb #1906be21
-TABLE_CHECKS = ("single grade", "rare grade", "constant column", "missing values", "altered copy")  # Make sense for a whole table alone
+# Make sense for a whole table alone
+TABLE_CHECKS = ("single grade", "rare grade", "constant column", "missing values", "altered copy")
 
 # %% ../../nbs/lib/data/10_add.ipynb #ce5a8382
 def check_new(
@@ -58,7 +59,8 @@ def refused_path(
     "Beside the file; in the store's folder for a database, and for `data/raw/`, where every table counts as data"
     if is_store(source) or "://" in str(source): return folder/"added.rejected.csv"
     path = resolve_path(source)
-    return (folder/path.name if path.resolve().parent == (find_home()/"data"/"raw").resolve() else path).with_suffix(".rejected.csv")
+    return (folder/path.name if path.resolve().parent == (find_home()/"data"/"raw").resolve()
+            else path).with_suffix(".rejected.csv")
 
 # %% ../../nbs/lib/data/10_add.ipynb #c03cdd09
 def fits(
@@ -76,10 +78,12 @@ def first_table(
     "The table in `data/raw/` that the schema knows, or the only one that fits"
     raw = sorted((find_home()/"data"/"raw").glob("*"))
     tables = [path for path in raw if path.suffix.lower() in READERS and not path.name.endswith(".rejected.csv")]
-    found = [path for path in [path for path in tables if path.name in schema.source.files] or tables if fits(path, schema)]
+    found = [path for path in [path for path in tables if path.name in schema.source.files] or tables
+             if fits(path, schema)]
     if len(found) < 2: return next(iter(found), None), []
     names = ", ".join(path.name for path in found)
-    return None, [f"data/raw/ holds {len(found)} tables that fit ({names}): none was taken; add the one that belongs here with `gradeclass data add`"]
+    return None, [f"data/raw/ holds {len(found)} tables that fit ({names}): none was taken; add the one that belongs "
+                  f"here with `gradeclass data add`"]
 
 # %% ../../nbs/lib/data/10_add.ipynb #2ff190db
 @dataclass
@@ -108,7 +112,8 @@ def take_rows(
     if len(refused): write_table(refused, rejected)
     else: rejected.unlink(missing_ok=True)
     if fresh.any(): put_batch(store, new[fresh][list(checked.accepted)], Path(dataset.source).name)
-    added = Added(store, int(fresh.sum()), int(known.sum()), len(refused), rejected if len(refused) else None, dataset.notes, checked.findings)
+    added = Added(store, int(fresh.sum()), int(known.sum()), len(refused), rejected if len(refused) else None,
+                  dataset.notes, checked.findings)
     return added, pd.concat([held, new[fresh]], ignore_index=True)
 
 # %% ../../nbs/lib/data/10_add.ipynb #aee7e3bc
@@ -120,11 +125,14 @@ def begin(
     "Write the schema, and the table in `data/raw/` as version 1 where there is one"
     with whole_file(store.folder/"schema.yaml") as part: part.write_text(schema_yaml(schema), encoding="utf-8")
     table, notes = first_table(schema)
-    if table is None or (not is_store(source) and "://" not in str(source) and table.samefile(resolve_path(source))): return notes
+    if table is None or (not is_store(source) and "://" not in str(source) and table.samefile(resolve_path(source))):
+        return notes
     dataset = load(table, schema)
-    added, _ = take_rows(store, canonical(pd.DataFrame(), schema), dataset, check_new(dataset), refused_path(table, store.folder))
+    added, _ = take_rows(store, canonical(pd.DataFrame(), schema), dataset, check_new(dataset),
+                         refused_path(table, store.folder))
     refused = f", {added.refused} refused with reasons in {added.rejected}" if added.refused else ""
-    return [*notes, f"the store begins with data/raw/{table.name} as version 1: {count(added.rows, 'student')}{refused}"]
+    return [*notes,
+            f"the store begins with data/raw/{table.name} as version 1: {count(added.rows, 'student')}{refused}"]
 
 # %% ../../nbs/lib/data/10_add.ipynb #731ea4ba
 def find_schema(
@@ -133,7 +141,8 @@ def find_schema(
 )->str|Path|Schema|None:         # The same; for the name of a store with a schema of its own, that schema
     "A store may be named in place of its schema"
     own = root/str(schema)/"schema.yaml"
-    return own if isinstance(schema, str) and schema and schema not in schema_names() and own.is_file() else (schema or None)
+    return own if isinstance(schema,
+                             str) and schema and schema not in schema_names() and own.is_file() else (schema or None)
 
 # %% ../../nbs/lib/data/10_add.ipynb #962b0b7b
 def add_file(
@@ -145,15 +154,19 @@ def add_file(
     root = store_root(root)
     dataset = load(source, find_schema(schema, root))
     name = dataset.schema.name
-    if not re.fullmatch(r"\w[\w.-]*", name): raise StoreError(f"{name!r} cannot be the name of a folder: give the schema a name of letters and digits")
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise StoreError(f"{name!r} cannot be the name of a folder: give the schema a name of letters and digits")
     checked = check_new(dataset)
     with locked(root/name) as store:
         change = schema_change(store_schema(store), dataset.schema) if store.versions else ""
-        if change: raise StoreError(f"the store {name} was begun with another schema ({change} differs): give the new schema a name of its own")
+        if change:
+            raise StoreError(f"the store {name} was begun with another schema ({change} differs): give the new schema "
+                             f"a name of its own")
         before = len(store.versions)
         notes = [] if before else begin(store, dataset.schema, source)
         held = read_students(store, None, dataset.schema)[0]
-        added, _ = take_rows(store, canonical(held, dataset.schema), dataset, checked, refused_path(source, store.folder))
+        added, _ = take_rows(store, canonical(held, dataset.schema), dataset, checked,
+                             refused_path(source, store.folder))
         if len(store.versions) > before: save_manifest(store)
     added.notes = [*added.notes, *notes]
     return added

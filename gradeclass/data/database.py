@@ -26,7 +26,8 @@ def open_database(
         return create_engine(url)
     except (SQLAlchemyError, ValueError):
         raise DataError(f"{hide_password(address)} is not a database address such as sqlite:///students.db#students") from None
-    except ImportError as error: raise DataError(f"this kind of database needs a driver that is not installed: {error.name}") from None
+    except ImportError as error:
+        raise DataError(f"this kind of database needs a driver that is not installed: {error.name}") from None
 
 # %% ../../nbs/lib/data/02_database.ipynb #7dda8bf8
 def choose_table(
@@ -55,7 +56,8 @@ def read_database(
     try:
         with engine.connect() as connection:
             inspector = inspect(connection)
-            name = choose_table(inspector.get_table_names() + inspector.get_view_names(), table or fragment or None, source)
+            name = choose_table(inspector.get_table_names() + inspector.get_view_names(), table or fragment or None,
+                                source)
             frame = pd.read_sql_table(name, connection)
     except (SQLAlchemyError, ValueError, OSError) as error:
         reason = str(getattr(error, "orig", None) or error).splitlines()[0]

@@ -32,7 +32,8 @@ class LimitedBuffer(io.BytesIO):
         chunk:bytes, # The next bytes
     )->int:          # How many were written
         "Add bytes, unless they are too many"
-        if self.tell() + len(chunk) > LIMIT: raise FetchError(f"the download is larger than {LIMIT//1_000_000} MB, so it is not the table")
+        if self.tell() + len(chunk) > LIMIT:
+            raise FetchError(f"the download is larger than {LIMIT//1_000_000} MB, so it is not the table")
         return super().write(chunk)
 
 # %% ../../nbs/lib/data/11_fetch.ipynb #914b1fd5
@@ -73,10 +74,12 @@ def table_in_zip(
     "The table in a zip file: the one with a known name, else the only CSV; nothing is unpacked to disk"
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            tables = [info for info in archive.infolist() if info.filename.lower().endswith(".csv") and "__MACOSX" not in info.filename]
+            tables = [info for info in archive.infolist() if info.filename.lower().endswith(".csv")
+                      and "__MACOSX" not in info.filename]
             known = [info for info in tables if Path(info.filename).name in names] or tables
             if len(known) != 1: raise FetchError(f"the download holds {len(known)} CSV files where one was expected")
-            if known[0].file_size > LIMIT: raise FetchError(f"the table in the download is larger than {LIMIT//1_000_000} MB")
+            if known[0].file_size > LIMIT:
+                raise FetchError(f"the table in the download is larger than {LIMIT//1_000_000} MB")
             return archive.read(known[0])
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError):
         raise FetchError("the download is not a whole zip file") from None
@@ -97,7 +100,8 @@ def values_digest(
 )->str:                   # SHA-256
     "Digest of what a table says, whatever its header and its ids are called"
     left_out = [column.name for column in schema.columns].index(schema.id) if schema.id else len(schema.columns)
-    return digest_text("\n".join(",".join(spelling(cell) for i, cell in enumerate(row) if i != left_out) for row in rows))
+    return digest_text("\n".join(",".join(spelling(cell) for i, cell in enumerate(row) if i != left_out)
+                                 for row in rows))
 
 # %% ../../nbs/lib/data/11_fetch.ipynb #139be3f8
 def published_table(
@@ -108,7 +112,8 @@ def published_table(
     if digest_text(content) == schema.source.sha256: return content
     rows = read_cells(content)
     if values_digest(rows[1:], schema) != schema.source.values_sha256:
-        raise FetchError(f"a table of {max(len(rows) - 1, 0)} rows is not the published one: its SHA-256 is {digest_text(content)[:12]}… "
+        raise FetchError(f"a table of {max(len(rows) - 1, 0)} rows is not the published one: its SHA-256 is "
+                         f"{digest_text(content)[:12]}… "
                          f"where {schema.source.sha256[:12]}… is right")
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([[column.name for column in schema.columns], *rows[1:]])
@@ -136,7 +141,8 @@ def fetch(
     schema, folder = load_schema(name), Path(folder or find_home()/"data"/"raw")
     source = schema.source
     if not (source.url and source.sha256 and source.files):
-        raise SchemaError(f"schema {schema.name} needs a source with url, sha256 and files before its table can be fetched")
+        raise SchemaError(f"schema {schema.name} needs a source with url, sha256 and files before its table can be "
+                          f"fetched")
     there = next((folder/file for file in source.files if (folder/file).is_file()), None)
     if there: return check_table(there, schema)
     url = f"{base_url.rstrip('/')}/{source.url.rsplit('/', 1)[-1]}" if base_url else source.url

@@ -99,7 +99,8 @@ def explain_failure(
     if quote: return f"a quote that opens in line {int(quote[1]) + 1} is never closed"
     (_, expected), *rows = scan_fields(text, separator)
     long = next(((line, fields) for line, fields in rows if fields > expected), None)
-    return f"line {long[0]} has {long[1]} fields where the header has {expected}" if long else f"it cannot be read as CSV ({reason})"
+    return (f"line {long[0]} has {long[1]} fields where the header has {expected}" if long
+            else f"it cannot be read as CSV ({reason})")
 
 # %% ../../nbs/lib/data/01_files.ipynb #8bf28873
 def parse_csv(
@@ -146,7 +147,8 @@ def number_rows(
 )->pd.DataFrame:        # The same without blank rows and unnamed blank columns, index named `row`
     "Number the rows as the file shows them and drop what is blank"
     frame = frame.set_axis(pd.RangeIndex(first, first + len(frame), name="row"), axis=0)
-    unnamed = [name for name in frame if re.fullmatch(r"column \d+", name) and len(frame) and frame[name].isin(["", None]).all()]
+    unnamed = [name for name in frame if re.fullmatch(r"column \d+", name) and len(frame)
+               and frame[name].isin(["", None]).all()]
     frame = frame.drop(columns=unnamed) if len(unnamed) < frame.shape[1] else frame
     if frame.shape[1] == 0: return frame
     maybe = frame.index[frame.iloc[:, 0].isin(["", None])]
@@ -164,7 +166,8 @@ def note_short_rows(
     (_, expected), *rows = scan_fields(text, find_separator(text))
     short = [line for line, fields in rows if fields < expected]
     if not short: return []
-    return [f"{name}: rows with fewer fields than the header are read with blanks at the end ({len(short)}, first in line {short[0]})"]
+    return [f"{name}: rows with fewer fields than the header are read with blanks at the end ({len(short)}, first in "
+            f"line {short[0]})"]
 
 # %% ../../nbs/lib/data/01_files.ipynb #38932fe9
 def read_csv_file(
@@ -204,7 +207,8 @@ def read_parquet_file(
     return number_rows(frame.set_axis(name_columns(list(frame.columns), path.name), axis=1), first=1), []
 
 # %% ../../nbs/lib/data/01_files.ipynb #09ba8e47
-READERS = {".csv": read_csv_file, ".tsv": read_csv_file, ".txt": read_csv_file, ".xlsx": read_excel_file, ".xlsm": read_excel_file,
+READERS = {".csv": read_csv_file, ".tsv": read_csv_file, ".txt": read_csv_file, ".xlsx": read_excel_file,
+           ".xlsm": read_excel_file,
            ".parquet": read_parquet_file, ".pq": read_parquet_file}
 
 # %% ../../nbs/lib/data/01_files.ipynb #5f1d8744
@@ -214,7 +218,8 @@ def neutralise_table(
     "Make a whole table harmless in a spreadsheet"
     text_types = pd.CategoricalDtype | pd.StringDtype | np.dtypes.ObjectDType
     texts = [name for name in frame if isinstance(frame[name].dtype, text_types)]
-    return frame.assign(**{name: frame[name].astype(object).map(neutralise) for name in texts}).rename(columns=neutralise)
+    return frame.assign(**{name: frame[name].astype(object).map(neutralise)
+                           for name in texts}).rename(columns=neutralise)
 
 # %% ../../nbs/lib/data/01_files.ipynb #e1e94a9d
 def write_csv(
@@ -223,7 +228,8 @@ def write_csv(
 )->None:                # Nothing
     "Write CSV; all texts are quoted where one holds a carriage return, which is not quoted otherwise"
     safe = neutralise_table(frame)
-    returns = any("\r" in str(cell) for name in safe.select_dtypes(object) for cell in [name, *safe[name].dropna().unique()])
+    returns = any("\r" in str(cell) for name in safe.select_dtypes(object)
+                  for cell in [name, *safe[name].dropna().unique()])
     safe.to_csv(file, index=False, quoting=csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL)
 
 # %% ../../nbs/lib/data/01_files.ipynb #175315fe
@@ -244,5 +250,6 @@ def write_table(
     if not writer: raise DataError(f"{path.name} is of an unknown kind: write .csv, .xlsx or .parquet")
     try:
         with whole_file(path) as part, open(part, "wb") as file: writer(frame, file)
-    except (OSError, ValueError) as error: raise DataError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}") from None
     return path

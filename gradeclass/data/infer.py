@@ -65,17 +65,24 @@ LOW_TO_HIGH = [vocabulary.split("|") for vocabulary in (
     "none|no|very low|low|below average|medium|moderate|middle|average|normal|above average|high|very high",
     "very bad|very poor|bad|poor|weak|fair|sufficient|average|satisfactory|good|very good|excellent|outstanding",
     "strongly disagree|disagree|neutral|undecided|agree|strongly agree",
-    "none|primary|primary school|middle school|lower secondary|secondary|secondary school|some high school|high school|some college|"
-    "college|associate's degree|bachelor|bachelor's|bachelor's degree|university|graduate|master|master's|master's degree|msc|phd",
-    "yearly|monthly|weekly|daily", "very small|small|medium|large|very large", "near|moderate|far", "freshman|sophomore|junior|senior",
+    "none|primary|primary school|middle school|lower secondary|secondary|secondary school|some high school|high "
+    "school|some college|"
+    "college|associate's degree|bachelor|bachelor's|bachelor's degree|university|graduate|master|master's|master's "
+    "degree|msc|phd",
+    "yearly|monthly|weekly|daily", "very small|small|medium|large|very large", "near|moderate|far",
+    "freshman|sophomore|junior|senior",
     "first|second|third|fourth|fifth|sixth")]
 BEST_TO_WORST = [
-    "summa cum laude", "magna cum laude", "cum laude", "outstanding", "excellent", "distinction", "very high", "very good", "high", "h",
-    "merit", "good", "above average", "credit", "satisfactory", "graduate", "medium", "moderate", "average", "middle", "m", "sufficient",
-    "enrolled", "pass", "passed", "yes", "true", "fair", "low", "l", "below average", "poor", "weak", "bad", "insufficient",
+    "summa cum laude", "magna cum laude", "cum laude", "outstanding", "excellent", "distinction", "very high",
+    "very good", "high", "h",
+    "merit", "good", "above average", "credit", "satisfactory", "graduate", "medium", "moderate", "average", "middle",
+    "m", "sufficient",
+    "enrolled", "pass", "passed", "yes", "true", "fair", "low", "l", "below average", "poor", "weak", "bad",
+    "insufficient",
     "unsatisfactory", "very poor", "very low", "very bad", "no", "false", "fail", "failed", "f", "dropout", "withdrawn"]
 LETTER_GRADE = re.compile(r"[A-Z]{1,2}\d?(\+\+|[+*-])?", re.IGNORECASE)
-NO_AND_YES = [("no", "yes"), ("n", "y"), ("false", "true"), ("f", "t"), ("nein", "ja"), ("non", "oui"), ("absent", "present")]
+NO_AND_YES = [("no", "yes"), ("n", "y"), ("false", "true"), ("f", "t"), ("nein", "ja"), ("non", "oui"),
+              ("absent", "present")]
 
 # %% ../../nbs/lib/data/07_infer.ipynb #88634495
 def order_words(
@@ -91,9 +98,11 @@ def order_words(
 NOMINAL = {"gender", "sex", "race", "ethnic", "ethnicity", "nationality", "religion"}
 AUDIT_WORDS = NOMINAL | {"disability", "disabled", "birth", "birthday", "age"}
 ID_WORDS = {"id", "ids", "matric", "matriculation", "uuid", "roll", "enrollment", "enrolment"}
-CODE_WORDS = NOMINAL | {"id", "code", "course", "school", "group", "region", "district", "zip", "postcode", "class", "section", "major",
+CODE_WORDS = NOMINAL | {"id", "code", "course", "school", "group", "region", "district", "zip", "postcode", "class",
+                        "section", "major",
                         "subject", "type", "job", "transport"}
-PERSONAL = {"name", "studentname", "fullname", "firstname", "lastname", "surname", "forename", "email", "mail", "phone", "address"}
+PERSONAL = {"name", "studentname", "fullname", "firstname", "lastname", "surname", "forename", "email", "mail",
+            "phone", "address"}
 DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([T ].*)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{4}([T ].*)?")
 FEW_NUMBERS, MANY_WORDS, MOSTLY = 10, 50, 0.95
 
@@ -153,7 +162,8 @@ def guess_codes(
         kind, confirm = "flag", f"say what the codes {' and '.join(codes.values())} mean"
     else:
         kind = "ordinal"
-        confirm = f"guessed ordinal from the codes {listed}: set kind to category if they have no order, to numeric if they count something"
+        confirm = (f"guessed ordinal from the codes {listed}: set kind to category if they have no order, to numeric "
+                   f"if they count something")
     return Column(name=name, kind=kind, codes=codes, confirm=confirm)
 
 # %% ../../nbs/lib/data/07_infer.ipynb #d8efc220
@@ -174,8 +184,10 @@ def guess_words(
                       confirm=f"guessed the order {', '.join(ordered)}: change it if it runs otherwise")
     if len(labels) <= MANY_WORDS and len(labels) <= max(len(texts)/2, 5) and texts.str.len().max() <= 100:
         return Column(name=name, kind="category", codes={label: label for label in labels},
-                      confirm=f"guessed category from {len(labels)} words: set kind to ordinal and sort the codes if they have an order")
-    return Column(name=name, role="ignored", confirm=f"ignored: {len(labels)} different texts are too many for a category")
+                      confirm=f"guessed category from {len(labels)} words: set kind to ordinal and sort the codes if "
+                              f"they have an order")
+    return Column(name=name, role="ignored",
+                  confirm=f"ignored: {len(labels)} different texts are too many for a category")
 
 # %% ../../nbs/lib/data/07_infer.ipynb #202ae91f
 def guess_column(
@@ -189,10 +201,12 @@ def guess_column(
     reason = ""
     if len(distinct_labels(texts)) < 2: reason = "it holds one value" if len(texts) else "it is empty"
     elif plain_name(name) in PERSONAL: reason = "it names a person"
-    elif texts.str.fullmatch(DATE).mean() > MOSTLY: reason = "a date is no input; a span of time such as an age can be one"
+    elif texts.str.fullmatch(DATE).mean() > MOSTLY:
+        reason = "a date is no input; a span of time such as an age can be one"
     if reason: return Column(name=name, role="ignored", confirm=f"ignored: {reason}")
     if is_id(name, texts, numbers):
-        return Column(name=name, role="id", confirm="guessed that it numbers or names the rows: set role to feature if not")
+        return Column(name=name, role="id",
+                      confirm="guessed that it numbers or names the rows: set role to feature if not")
     numeric = numbers.notna().all() or known.mean() >= MOSTLY and numbers.nunique() > FEW_NUMBERS
     return mark_audit(guess_numbers(name, texts, numbers) if numeric else guess_words(name, texts))
 
@@ -202,7 +216,8 @@ def mark_audit(
 )->Column:         # The same; role `audit` where the name speaks of a protected attribute
     "Keep protected attributes out of the model"
     if column.role != "feature" or not name_words(column.name) & AUDIT_WORDS: return column
-    hint = f"kept out of the model because of its name: set role to feature if it is no protected attribute; {column.confirm}"
+    hint = (f"kept out of the model because of its name: set role to feature if it is no protected attribute; "
+            f"{column.confirm}")
     return column.model_copy(update={"role": "audit", "confirm": hint.removesuffix("; ")})
 
 # %% ../../nbs/lib/data/07_infer.ipynb #3da80579
@@ -211,7 +226,8 @@ def order_grades(
 )->tuple[list[str], str]:    # Best to worst; why, or an empty text where the order is a mere default
     "Put grades in the order that their names suggest"
     folded = {label: label.casefold() for label in labels}
-    if all(NUMBER.fullmatch(label) for label in labels): return sorted(labels, key=lambda label: -float(label.replace(",", "."))), ""
+    if all(NUMBER.fullmatch(label) for label in labels):
+        return sorted(labels, key=lambda label: -float(label.replace(",", "."))), ""
     if all(word in BEST_TO_WORST for word in folded.values()):
         return sorted(labels, key=lambda label: BEST_TO_WORST.index(folded[label])), "that is what the words mean"
     if all(LETTER_GRADE.fullmatch(label) or folded[label] in BEST_TO_WORST for label in labels):
@@ -256,7 +272,8 @@ def measure_bands(
 )->tuple[float, float]:   # Agreement over the rows, and averaged over the grades
     "How many rows have the grade of their band"
     agrees = len(cuts) - np.searchsorted(np.sort(cuts), scores, side="right") == positions
-    return float(agrees.mean()), float(np.mean([agrees[positions == position].mean() for position in np.unique(positions)]))
+    return float(agrees.mean()), float(np.mean([agrees[positions == position].mean()
+                                                for position in np.unique(positions)]))
 
 # %% ../../nbs/lib/data/07_infer.ipynb #613cd8c2
 def find_bands(
@@ -280,7 +297,8 @@ def find_bands(
     return Bands(name, order, cuts, *measure_bands(scores, positions, cuts))
 
 # %% ../../nbs/lib/data/07_infer.ipynb #afa870a9
-SCORE_WORDS = {"gpa", "cgpa", "score", "mark", "marks", "point", "points", "average", "avg", "total", "percent", "percentage", "result",
+SCORE_WORDS = {"gpa", "cgpa", "score", "mark", "marks", "point", "points", "average", "avg", "total", "percent",
+               "percentage", "result",
                "final", "grade", "g1", "g2", "g3", "mean"}
 
 # %% ../../nbs/lib/data/07_infer.ipynb #8e89b9b3
@@ -327,9 +345,11 @@ def read_grades(
     texts = read_texts(cells)
     labels = distinct_labels(texts)
     if not labels: raise SchemaError(f"column {target} is empty: choose the column that holds the grades")
-    if len(labels) == 1: raise SchemaError(f"column {target} holds one value, {labels[0]}: nothing can be learnt from it")
+    if len(labels) == 1:
+        raise SchemaError(f"column {target} holds one value, {labels[0]}: nothing can be learnt from it")
     if len(labels) > MANY_GRADES:
-        advice = "cut the number into grades first" if read_numbers(texts).notna().all() else "choose the column that holds the grades"
+        advice = ("cut the number into grades first" if read_numbers(texts).notna().all()
+                  else "choose the column that holds the grades")
         raise SchemaError(f"column {target} has {len(labels)} different values, more than {MANY_GRADES}: {advice}")
     spelled = {spelling(label): plain_number(label) for label in labels}
     return texts.map({text: spelled[spelling(text)] for text in texts.unique()})
@@ -350,9 +370,11 @@ def guess_scale(
     "Describe the grade scale"
     codes = {int(grade) if re.fullmatch(r"-?\d+", grade) else grade: grade for grade in order}
     at_risk = order[-max(1, len(order)//3):]
-    why = reason or (f"{bands.column} falls in this order" if bands else "nothing says so, it is the order of the numbers or the alphabet")
+    why = reason or (f"{bands.column} falls in this order" if bands
+                     else "nothing says so, it is the order of the numbers or the alphabet")
     return GradeScale(codes=codes, at_risk=at_risk, cuts=bands.cuts if bands else None,
-                      confirm=f"guessed that {order[0]} is the best grade and {order[-1]} the worst because {why}: sort the codes if not; "
+                      confirm=f"guessed that {order[0]} is the best grade and {order[-1]} the worst because {why}: "
+                              f"sort the codes if not; "
                               f"guessed that help is for those with {', '.join(at_risk)}: correct at_risk if not")
 
 # %% ../../nbs/lib/data/07_infer.ipynb #02ade095
@@ -363,11 +385,14 @@ def as_score(
 )->Column:           # Role `score`, or `ignored`
     "Take a column that gives the grade away out of the inputs"
     share = f"{bands.agreement:.0%}".replace("%", " %")
-    if not chosen: return Column(name=bands.column, role="ignored", confirm=f"ignored: it gives the grade away in {share} of the rows")
+    if not chosen:
+        return Column(name=bands.column, role="ignored",
+                      confirm=f"ignored: it gives the grade away in {share} of the rows")
     values = read_numbers(read_texts(cells)).dropna()
     low, high = round_outward(float(values.min()), float(values.max()))
     cuts = ", ".join(f"{cut:g}" for cut in bands.cuts)
-    return Column(name=bands.column, kind="numeric", role="score", min=low, max=high, whole=bool((values % 1 == 0).all()),
+    return Column(name=bands.column, kind="numeric", role="score", min=low, max=high,
+                  whole=bool((values % 1 == 0).all()),
                   confirm=f"guessed that the grade is cut from it at {cuts} ({share} of the rows agree): set role to "
                           "feature and delete cuts if not")
 
@@ -405,14 +430,17 @@ def infer_schema(
     if len(twins): raise SchemaError(f"two columns are called {twins[0]}: rename one of them")
     target = find_target(list(table.columns), target)
     grades = read_grades(table[target], target)
-    columns = keep_one_id([Column(name=title, role="target") if title == target else guess_column(title, table[title]) for title in table])
+    columns = keep_one_id([Column(name=title, role="target") if title == target else guess_column(title, table[title])
+                           for title in table])
     order, reason = order_grades(sorted(grades.unique()))
     inputs = [column.name for column in columns if column.role in ("feature", "audit")]
     found = guess_bands(table[inputs], grades, order, bool(reason))
     giving_away = {bands.column: as_score(bands, table[bands.column], chosen=bands is found[0]) for bands in found}
     columns = [giving_away.get(column.name, column) for column in columns]
     if not any(column.role == "feature" for column in columns):
-        raise SchemaError(f"no column can be an input: {', '.join(f'{column.name} is taken as {column.role}' for column in columns)}")
+        raise SchemaError(f"no column can be an input: "
+                          f"{', '.join(f'{column.name} is taken as {column.role}' for column in columns)}")
     scale = guess_scale(found[0].grades if found else order, reason, found[0] if found else None)
     try: return Schema(name=name, columns=columns, grades=scale)
-    except ValidationError as error: raise SchemaError(describe_mistake(error, [column.model_dump() for column in columns])) from None
+    except ValidationError as error:
+        raise SchemaError(describe_mistake(error, [column.model_dump() for column in columns])) from None

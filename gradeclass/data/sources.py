@@ -28,11 +28,13 @@ def read_table(
     if is_store(source):
         dataset = load_version(str(source))
         return dataset.raw, dataset.notes
-    if re.match(r"https?://", str(source)): raise DataError("a web address cannot be read: download the file and name it")
+    if re.match(r"https?://", str(source)):
+        raise DataError("a web address cannot be read: download the file and name it")
     if "://" in str(source): return read_database(str(source), table)
     path = find_file(source)
     reader = READERS.get(path.suffix.lower())
-    if not reader: raise DataError(f"{path.name} is of an unknown kind: give a .csv, .xlsx or .parquet file or a database address")
+    if not reader:
+        raise DataError(f"{path.name} is of an unknown kind: give a .csv, .xlsx or .parquet file or a database address")
     try: return reader(path)
     except OSError as error: raise DataError(f"{path.name} cannot be read: {error.strerror}") from None
 
@@ -47,7 +49,8 @@ def load(
     frame, notes = read_table(source)
     name = hide_password(source)
     schema = schema if schema is not None else match_schema(list(frame.columns))
-    if schema is None: raise DataError(f"no schema fits the columns of {name}: make one with `gradeclass schema infer`, then name it")
+    if schema is None:
+        raise DataError(f"no schema fits the columns of {name}: make one with `gradeclass schema infer`, then name it")
     return make_dataset(frame, schema, notes, name)
 
 # %% ../../nbs/lib/data/09_sources.ipynb #0f7622b8
@@ -59,9 +62,11 @@ def load_version(
     store, version = find_source(source)
     frame, batch = read_students(store, version.number, store_schema(store))
     batches = len(store.chain(version.number))
-    note = (f"version {version.number} of the store {store.name}: {count(len(frame), 'row')} in {batches} batch{'es' if batches > 1 else ''}, "
+    note = (f"version {version.number} of the store {store.name}: {count(len(frame), 'row')} in {batches} "
+            f"batch{'es' if batches > 1 else ''}, "
             f"the last from {version.source} ({count(version.rows, 'row')})")
-    dataset = make_dataset(as_text(frame), schema if schema is not None else store_schema(store), [note], pin_source(source))
+    dataset = make_dataset(as_text(frame), schema if schema is not None else store_schema(store), [note],
+                           pin_source(source))
     dataset.batch, dataset.version = batch, version.number
     return dataset
 
@@ -79,9 +84,12 @@ def choose_data(
     if data == "sample": return str(sample_path(schema or "students"))
     if data: return pin_source(data)
     if store := find_store(schema, home/"data"/"store"): return store
-    tables = sorted(path for path in (home/"data"/"raw").glob("*") if path.suffix.lower() in (".csv", ".tsv", ".txt", ".parquet", ".xlsx"))
+    tables = sorted(path for path in (home/"data"/"raw").glob("*")
+                    if path.suffix.lower() in (".csv", ".tsv", ".txt", ".parquet", ".xlsx"))
     if len(tables) > 1: tables = [path for path in tables if known_file(path, schema or "students")] or tables
-    if len(tables) > 1: raise DataError(f"data/raw/ holds {len(tables)} tables ({', '.join(path.name for path in tables)}): choose one with --data")
+    if len(tables) > 1:
+        raise DataError(f"data/raw/ holds {len(tables)} tables ({', '.join(path.name for path in tables)}): choose one "
+                        f"with --data")
     return str(tables[0] if tables else sample_path(schema or "students"))
 
 # %% ../../nbs/lib/data/09_sources.ipynb #5e8ffbe5

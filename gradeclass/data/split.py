@@ -57,7 +57,8 @@ def cut(
     if size < 1: return np.arange(len(grades)), np.arange(0)
     several = (counts > 1).sum()
     stratified = size >= several and len(common) - size >= several
-    rest, part = train_test_split(common, test_size=int(size), random_state=seed, stratify=grades[common] if stratified else None)
+    rest, part = train_test_split(common, test_size=int(size), random_state=seed,
+                                  stratify=grades[common] if stratified else None)
     return np.concatenate([rest, np.flatnonzero(counts[kind] == 1)]), part
 
 # %% ../../nbs/lib/data/04_split.ipynb #970eefcd
@@ -119,7 +120,8 @@ def deal(
 )->tuple[np.ndarray, np.ndarray, np.ndarray]: # Positions of the training, validation and test groups
     "By grade where the smallest part has room for each grade, else each group by its hash"
     smallest = min([share for share in shares if share], default=1)
-    return deal_by_grade(ranks, shares, seed) if first or smallest*len(ranks) >= grades else deal_by_hash(rows, shares, seed)
+    return deal_by_grade(ranks, shares, seed) if first or smallest*len(ranks) >= grades else deal_by_hash(rows, shares,
+                                                                                                          seed)
 
 # %% ../../nbs/lib/data/04_split.ipynb #c7fedc4a
 def split(
@@ -141,7 +143,8 @@ def split(
         found, first = np.unique(groups[rows], return_index=True)
         fresh = part_of[found] < 0
         new, at = found[fresh], rows[first[fresh]]
-        dealt = deal(ranks[at], frame.index[at], Shares(test_size, validation_size), seed, len(schema.grades.codes), number == numbers.min())
+        dealt = deal(ranks[at], frame.index[at], Shares(test_size, validation_size), seed, len(schema.grades.codes),
+                     number == numbers.min())
         for part, chosen in enumerate(dealt):
             followers = found[~fresh & (part_of[found] == part)]
             part_of[new[chosen]] = part

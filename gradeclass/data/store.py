@@ -73,7 +73,8 @@ class Store:
         "One version, or a sentence that says which there are"
         number = self.current if number is None else number
         found = next((version for version in self.versions if version.number == number), None)
-        if found is None: raise StoreError(f"the store {self.name} has no version {number}: it has 1 to {len(self.versions)}")
+        if found is None:
+            raise StoreError(f"the store {self.name} has no version {number}: it has 1 to {len(self.versions)}")
         return found
 
     def chain(
@@ -112,7 +113,8 @@ def open_store(
         raw = json.loads(path.read_text(encoding="utf-8"))
         return Store(folder, raw["current"], [Version(**version) for version in raw["versions"]])
     except FileNotFoundError: return Store(folder)
-    except (OSError, ValueError, KeyError, TypeError): raise StoreError(f"{path} is damaged: restore it from a backup") from None
+    except (OSError, ValueError, KeyError, TypeError):
+        raise StoreError(f"{path} is damaged: restore it from a backup") from None
 
 # %% ../../nbs/lib/data/06_store.ipynb #08451d35
 def store_names(
@@ -131,7 +133,8 @@ def choose_store(
     listed = f"there are {', '.join(names)}" if names else "begin one with `gradeclass data add FILE`"
     if schema and schema not in names: raise StoreError(f"there is no store of {schema}: {listed}")
     if not names: raise StoreError(f"there is no store yet: {listed}")
-    if not schema and len(names) > 1: raise StoreError(f"there are stores of {', '.join(names)}: name one with --schema")
+    if not schema and len(names) > 1:
+        raise StoreError(f"there are stores of {', '.join(names)}: name one with --schema")
     return open_store(store_root(root)/(schema or names[0]))
 
 # %% ../../nbs/lib/data/06_store.ipynb #7037f005
@@ -182,7 +185,8 @@ def find_store(
     names = store_names(root)
     wanted = schema_name(schema) if schema and names else (names[0] if len(names) == 1 else "students")
     if wanted in names: return pin_source(f"store:{store_root(root)/wanted}")
-    if names and not schema: raise StoreError(f"data/store/ holds {', '.join(names)}: choose one with --data store:NAME")
+    if names and not schema:
+        raise StoreError(f"data/store/ holds {', '.join(names)}: choose one with --data store:NAME")
     return None
 
 # %% ../../nbs/lib/data/06_store.ipynb #c8209eb4
@@ -272,7 +276,8 @@ def explain_conflicts(
         other = held.iloc[at] if at < len(held) else new.iloc[at - len(held)]
         where = "in the store" if at < len(held) else f"in row {new.index[at - len(held)]}"
         cells = [f"{name} {show(row[name])}, not {show(other[name])}" for name in new
-                 if name != schema.id and not (row[name] == other[name] or (pd.isna(row[name]) and pd.isna(other[name])))]
+                 if name != schema.id
+                 and not (row[name] == other[name] or (pd.isna(row[name]) and pd.isna(other[name])))]
         said[new.index[place]] = f"{schema.id} {row[schema.id]} is {where} with other cells: {'; '.join(cells)}"
     return pd.Series(said, dtype=object)
 
@@ -296,9 +301,11 @@ def locked(
         with FileLock(folder/".lock", timeout=timeout):
             for part in folder.glob(".*.part"): part.unlink(missing_ok=True)
             yield open_store(folder)
-    except Timeout: raise StoreError(f"another process has been writing to {folder} for {timeout:g} s: try again when it has ended") from None
+    except Timeout:
+        raise StoreError(f"another process has been writing to {folder} for {timeout:g} s: try again when it has ended") from None
     except OSError as error:
-        stays = f"the store stays at version {open_store(folder).current}" if (folder/MANIFEST).is_file() else "the store has not begun"
+        stays = (f"the store stays at version {open_store(folder).current}" if (folder/MANIFEST).is_file()
+                 else "the store has not begun")
         reason = os.strerror(error.errno) if error.errno else error
         raise StoreError(f"{folder} cannot be written ({reason}); {stays}") from None
 
@@ -324,7 +331,8 @@ def put_batch(
     before = store.version().cumulative if store.versions else ""
     digest = table_digest(as_text(frame))
     time = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    store.versions.append(Version(number, store.current or None, time, source, len(frame), path.name, digest_file(path), digest,
+    store.versions.append(Version(number, store.current or None, time, source, len(frame), path.name,
+                                  digest_file(path), digest,
                                   digest_text(before + digest)))
     store.current = number
 
@@ -350,7 +358,8 @@ def read_students(
     "All students of a version, batch by batch"
     batches = {version.number: read_batch(store, version, schema) for version in store.chain(number)}
     there = [name for name in schema.by_name if any(name in batch for batch in batches.values())]
-    frame = pd.concat([canonical(batch, schema)[there] for batch in batches.values()] or [canonical(pd.DataFrame(), schema)])
+    frame = pd.concat([canonical(batch, schema)[there] for batch in batches.values()]
+                      or [canonical(pd.DataFrame(), schema)])
     index = pd.RangeIndex(1, len(frame) + 1, name="row")
     numbers = np.repeat([*batches], [len(batch) for batch in batches.values()]) if batches else []
     return frame.set_axis(index, axis=0), pd.Series(numbers, index=index, name="batch", dtype=int)
@@ -360,8 +369,10 @@ def versions_table(
     store:Store, # A store
 )->pd.DataFrame: # One row a version
     "All versions of a store"
-    rows = [{"version": version.number, "current": version.number == store.current, "parent": version.parent, "time": version.time,
-             "source": version.source, "new": version.rows, "students": store.rows(version.number), "digest": version.cumulative[:12]}
+    rows = [{"version": version.number, "current": version.number == store.current, "parent": version.parent,
+             "time": version.time,
+             "source": version.source, "new": version.rows, "students": store.rows(version.number),
+             "digest": version.cumulative[:12]}
             for version in store.versions]
     return pd.DataFrame(rows).astype({"parent": "Int64"})
 

@@ -39,7 +39,8 @@ def draw_numbers(
     rng:np.random.Generator,  # Source of chance
 )->np.ndarray:                # A number per row, shape (n,)
     "Draw numbers evenly over the range of a column"
-    if column.min is None or column.max is None: raise SchemaError(f"column {column.name} needs min and max before students can be drawn")
+    if column.min is None or column.max is None:
+        raise SchemaError(f"column {column.name} needs min and max before students can be drawn")
     if column.whole: return rng.integers(int(column.min), int(column.max), size=n, endpoint=True).astype(float)
     return rng.uniform(column.min, column.max, n).round(DECIMALS)
 
@@ -83,7 +84,8 @@ def draw_columns(
     "Draw every column that has a kind and is neither the grade nor the score"
     described = schema.synthesis.columns
     chosen = [column for column in schema.columns if column.kind and column.role not in ("id", "target", "score")]
-    return {column.name: draw_codes(column, described.get(column.name, Effect()), n, rng) if column.codes else draw_numbers(column, n, rng)
+    return {column.name: draw_codes(column, described.get(column.name, Effect()), n, rng) if column.codes
+            else draw_numbers(column, n, rng)
             for column in chosen}
 
 # %% ../../nbs/lib/data/08_synthetic.ipynb #166d738f
@@ -103,7 +105,8 @@ def synthesise(
 )->pd.DataFrame:                       # Clean frame: labels, floats, index `row` from 2 on
     "Draw students who never lived, as the schema describes them"
     schema = load_schema(schema)
-    if schema.synthesis is None: raise SchemaError(f"schema {schema.name} has no synthesis, so it does not say how to draw students")
+    if schema.synthesis is None:
+        raise SchemaError(f"schema {schema.name} has no synthesis, so it does not say how to draw students")
     if n < 1: raise GradeclassError(f"cannot draw {n} students: ask for 1 or more")
     rng, plan = np.random.default_rng(seed), schema.synthesis
     drawn = draw_columns(schema, n, rng)
@@ -124,9 +127,11 @@ def as_clean_frame(
     "Turn positions into labels and add what was not drawn: ids, and empty cells for columns without a kind"
     frame = pd.DataFrame(index=pd.RangeIndex(2, n + 2, name="row"))
     for column in schema.columns:
-        if column.role == "target": frame[column.name] = as_labels(drawn[column.name], schema.grades.labels, ordered=True)
+        if column.role == "target":
+            frame[column.name] = as_labels(drawn[column.name], schema.grades.labels, ordered=True)
         elif column.role == "id": frame[column.name] = np.arange(1001, n + 1001).astype(str).astype(object)
-        elif column.codes: frame[column.name] = as_labels(drawn[column.name], column.labels, ordered=column.kind == "ordinal")
+        elif column.codes:
+            frame[column.name] = as_labels(drawn[column.name], column.labels, ordered=column.kind == "ordinal")
         else: frame[column.name] = drawn.get(column.name)
     return frame
 
@@ -184,10 +189,12 @@ def synthesise_folder(
     "Write a synthetic table of any size in bounded memory; grades without cuts are shared out file by file"
     schema, folder = load_schema(schema), Path(folder)
     if n < 1: raise GradeclassError(f"cannot draw {n} students: ask for 1 or more")
-    if folder.is_file() or (folder.is_dir() and any(folder.glob("*.parquet"))): raise GradeclassError(f"{folder} holds something already: name a new folder")
+    if folder.is_file() or (folder.is_dir() and any(folder.glob("*.parquet"))):
+        raise GradeclassError(f"{folder} holds something already: name a new folder")
     with whole_folder(folder, replace=True) as part:
         for number in range(-(-n//size)):
-            write_table(synthesise_part(schema, number, min(size, n - number*size), seed, size), part/f"part-{number:05}.parquet")
+            write_table(synthesise_part(schema, number, min(size, n - number*size), seed, size),
+                        part/f"part-{number:05}.parquet")
     return folder
 
 # %% ../../nbs/lib/data/08_synthetic.ipynb #1abd210b

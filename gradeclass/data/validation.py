@@ -74,7 +74,8 @@ def cell_checks(
     "What the cells of one column are checked for"
     if column.codes: return {"unknown code": lambda cells: cells.isin(column.labels) | cells.isna()}
     if column.kind != "numeric": return {}
-    checks = {"not a number": is_number, "infinite": is_finite, "out of range": lambda cells: is_in_range(cells, column)}
+    checks = {"not a number": is_number, "infinite": is_finite,
+              "out of range": lambda cells: is_in_range(cells, column)}
     return checks | ({"not whole": is_whole} if column.whole else {})
 
 # %% ../../nbs/lib/data/05_validation.ipynb #75f4b0a9
@@ -96,7 +97,8 @@ def pandera_schema(
     import pandera.pandas as pa
     def describe(column):
         checked = column.role in checked_roles(purpose)
-        checks = [pa.Check(check, name=name, ignore_na=False) for name, check in cell_checks(column).items()] if checked else []
+        checks = [pa.Check(check, name=name, ignore_na=False) for name,
+                  check in cell_checks(column).items()] if checked else []
         graded = checked and column.role == "target"
         return pa.Column(checks=checks, nullable=not graded, required=checked, name=column.name)
     return pa.DataFrameSchema({name: describe(column) for name, column in coded_columns(schema).items()}, strict=True)
@@ -114,7 +116,8 @@ def find_failures(
     return pd.DataFrame(columns=["column", "check", "failure_case", "index"])
 
 # %% ../../nbs/lib/data/05_validation.ipynb #d0c87184
-PHRASES = {"unknown code": "is no answer that the schema knows", "not a number": "is not a number", "infinite": "is not finite",
+PHRASES = {"unknown code": "is no answer that the schema knows", "not a number": "is not a number",
+           "infinite": "is not finite",
            "out of range": "is out of range", "not whole": "is not a whole number", "no grade": "is no grade"}
 
 # %% ../../nbs/lib/data/05_validation.ipynb #e5e9df20
@@ -183,7 +186,8 @@ def find_columns(
     by_check = failures.groupby("check")["failure_case"].agg(list)
     missing, extra = by_check.get("column_in_dataframe", []), by_check.get("column_in_schema", [])
     return find_missing_columns(missing, extra, schema, purpose) + [
-        Finding("warning", "extra column", name, message=f"column {name} is not in the schema and is left out") for name in extra]
+        Finding("warning", "extra column", name, message=f"column {name} is not in the schema and is left out")
+        for name in extra]
 
 # %% ../../nbs/lib/data/05_validation.ipynb #cc4a5f28
 def find_repeated_ids(
@@ -224,7 +228,8 @@ def find_repeated_content(
     once = frame.drop_duplicates() if schema.id in frame else frame
     rows = once.index[once.duplicated(content, keep=False)].tolist()
     if not rows: return []
-    message = f"{count(len(rows), 'row')} equal to another in everything but the id (first row {rows[0]}); the split keeps them together"
+    message = (f"{count(len(rows), 'row')} equal to another in everything but the id (first row {rows[0]}); the split "
+               f"keeps them together")
     return [Finding("warning", "repeated content", "", rows, message=message)]
 
 # %% ../../nbs/lib/data/05_validation.ipynb #06cfdadb
@@ -288,7 +293,9 @@ def find_sparse_columns(
     findings = []
     for name in [name for name in schema.names("feature", "audit", "score") if name in frame]:
         blank, kinds = frame[name].isna().mean(), frame[name].nunique()
-        if blank > limit: findings.append(Finding("warning", "missing values", name, message=f"{name}: {blank:.0%} of the cells are blank"))
+        if blank > limit:
+            findings.append(Finding("warning", "missing values", name,
+                                    message=f"{name}: {blank:.0%} of the cells are blank"))
         if kinds == 1 and len(frame) > 1:
             message = f"{name}: every cell is {show(frame[name].dropna().iloc[0])}, so nothing can be learned from it"
             findings.append(Finding("warning", "constant column", name, message=message))
@@ -302,7 +309,8 @@ def find_blanks(
     "One finding that counts the blank cells of the features"
     blanks = frame[[name for name in schema.names("feature") if name in frame]].isna().sum()
     counted = ", ".join(f"{name} ({count(number, 'row')})" for name, number in blanks.items() if number)
-    return [Finding("warning", "missing values", "", message=f"blank cells are treated as unknown: {counted}")] if counted else []
+    return [Finding("warning", "missing values", "",
+                    message=f"blank cells are treated as unknown: {counted}")] if counted else []
 
 # %% ../../nbs/lib/data/05_validation.ipynb #d3ed2e1e
 @dataclass
@@ -335,7 +343,8 @@ class Validation:
         "All findings, one line each"
         total = len(self.accepted) + len(self.refused)
         lines = [f"{finding.severity}: {finding.message}" for finding in [*self.errors, *self.warnings]]
-        return "\n".join([f"{count(total, 'row')}: {len(self.accepted):,} accepted, {len(self.refused):,} refused", *lines])
+        return "\n".join([f"{count(total, 'row')}: {len(self.accepted):,} accepted, {len(self.refused):,} refused",
+                          *lines])
 
     def raise_for_errors(
         self,
@@ -353,7 +362,8 @@ def findings_table(
     parts = [pd.DataFrame({
         "severity": found.severity, "check": found.check, "column": found.column,
         "row": pd.array(found.rows or [None], dtype="Int64"),
-        "value": pd.Series(found.values if found.rows and found.values else [None]*max(len(found.rows), 1), dtype=object),
+        "value": pd.Series(found.values if found.rows and found.values else [None]*max(len(found.rows), 1),
+                           dtype=object),
         "expected": found.expected, "message": found.message}) for found in findings]
     columns = ["severity", "check", "column", "row", "value", "expected", "message"]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
@@ -377,8 +387,10 @@ def reasons(
     findings:list[Finding], # What was found
 )->pd.Series:               # All reasons of each refused row, joined; index `row`
     "Why each row is refused"
-    parts = [pd.Series([f"{found.column}: {show(value)} {PHRASES[found.check]}, allowed: {found.expected}" for value in found.values],
-                       index=found.rows, dtype=object) for found in findings if found.severity == "error" and found.rows]
+    parts = [pd.Series([f"{found.column}: {show(value)} {PHRASES[found.check]}, allowed: {found.expected}"
+                        for value in found.values],
+                       index=found.rows, dtype=object) for found in findings if found.severity == "error"
+             and found.rows]
     return pd.concat(parts).groupby(level=0).agg("; ".join) if parts else pd.Series(dtype=object)
 
 # %% ../../nbs/lib/data/05_validation.ipynb #999cbce1
@@ -387,7 +399,8 @@ def refuse(
     reason:pd.Series, # Why rows are refused, index `row`
 )->pd.DataFrame:      # The refused rows as they were, `row` in front, `reason` at the end
     "Take the refused rows out as the source has them"
-    cells = (dataset.frame if dataset.raw is None else dataset.raw).loc[reason.index].drop(columns=["row", "reason"], errors="ignore")
+    cells = (dataset.frame if dataset.raw is None else dataset.raw).loc[reason.index].drop(columns=["row", "reason"],
+                                                                                           errors="ignore")
     return cells.rename_axis("row").reset_index().assign(reason=reason.to_numpy(dtype=object))
 
 # %% ../../nbs/lib/data/05_validation.ipynb #5844c7f6
@@ -397,7 +410,8 @@ def find_in_training(
     schema:Schema,         # What they hold
 )->list[Finding]:          # Errors and warnings
     "Findings that only matter where a model is to learn"
-    return [*find_grades(accepted, schema), *find_repeated_content(accepted, schema), *find_contradictions(accepted, schema),
+    return [*find_grades(accepted, schema), *find_repeated_content(accepted, schema),
+            *find_contradictions(accepted, schema),
             *find_sparse_columns(frame, schema)]
 
 # %% ../../nbs/lib/data/05_validation.ipynb #07e98281

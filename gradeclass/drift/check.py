@@ -27,7 +27,8 @@ def load_profile(
     "The reference profile in a bundle, after checking the bundle's digests"
     from gradeclass.models.bundle import read_manifest
     if PROFILE not in read_manifest(bundle)["files"]:
-        raise DriftError(f"{bundle} holds no reference profile ({PROFILE}): train the model again, or name a table with --reference")
+        raise DriftError(f"{bundle} holds no reference profile ({PROFILE}): train the model again, or name a table "
+                         f"with --reference")
     try: state = json.loads(Path(bundle, PROFILE).read_text(encoding="utf-8"))
     except ValueError: raise DriftError(f"{Path(bundle, PROFILE)} is not valid JSON: train the model again") from None
     return Profile.from_dict(state, f"the students that {Path(bundle).parent.name}/{Path(bundle).name} has learnt from")
@@ -48,7 +49,8 @@ def profile_with(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnknownValueWarning)
         said = model.predict_proba(clean(frame, model.schema)) if len(frame) else None
-    return take_profile(frame, model.schema, said, None if said is None else model.decide(said), reference.grade_scores, name, seed)
+    return take_profile(frame, model.schema, said, None if said is None else model.decide(said),
+                        reference.grade_scores, name, seed)
 
 # %% ../../nbs/lib/drift/05_check.ipynb #ca169105
 def check_drift(
@@ -62,9 +64,11 @@ def check_drift(
 )->Drift:                           # What was found
     "Compare a table, or a prediction log, with a table or with what a model has learnt from"
     check_action(on_drift)
-    if (reference is None) == (model is None): raise DriftError("name one reference: a table with --reference, or a bundle with --model")
+    if (reference is None) == (model is None):
+        raise DriftError("name one reference: a table with --reference, or a bundle with --model")
     if reference is not None:
-        if is_log(current): raise DriftError("a prediction log is compared with the model that made it: name its bundle with --model")
+        if is_log(current):
+            raise DriftError("a prediction log is compared with the model that made it: name its bundle with --model")
         then = load(reference, schema)
         now = load(current, then.schema)
         profiles = [take_profile(table.frame, then.schema, name=Path(table.source).name) for table in (then, now)]

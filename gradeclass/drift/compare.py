@@ -97,7 +97,8 @@ class Limits:
 
     def __post_init__(self):
         for name in (f.name for f in fields(self)):
-            if not getattr(self, name) > 0: raise DriftError(f"limit {name} is {getattr(self, name)}; it needs a number above 0")
+            if not getattr(self, name) > 0:
+                raise DriftError(f"limit {name} is {getattr(self, name)}; it needs a number above 0")
 
 # %% ../../nbs/lib/drift/02_compare.ipynb #9b564b6b
 def check_action(
@@ -150,17 +151,23 @@ def compare_column(
     effect, p = compare_values(column, before, after)
     tested = column.role not in OUTCOMES
     row = {"name": column.name, "title": column.title, "kind": column.kind, "role": column.role,
-           "test": "jensenshannon" if column.codes else "wasserstein", "effect": effect, "threshold": limits.coded if column.codes else limits.numeric,
+           "test": "jensenshannon" if column.codes else "wasserstein", "effect": effect,
+           "threshold": limits.coded if column.codes else limits.numeric,
            "p_value": p, "p_test": "chi-square" if column.codes else "Kolmogorov-Smirnov"}
     for mark in ("missing", "invalid"):
-        row |= {f"{mark}_before": before.share(mark), f"{mark}_after": after.share(mark), f"{mark}_threshold": getattr(limits, mark)}
-        row[f"{mark}_p"] = fisher_p(getattr(before, mark), before.rows, getattr(after, mark), after.rows) if tested else np.nan
+        row |= {f"{mark}_before": before.share(mark), f"{mark}_after": after.share(mark),
+                f"{mark}_threshold": getattr(limits, mark)}
+        row[f"{mark}_p"] = fisher_p(getattr(before, mark), before.rows, getattr(after, mark),
+                                    after.rows) if tested else np.nan
     return row
 
 # %% ../../nbs/lib/drift/02_compare.ipynb #b2edf28d
-UNITS = {60: "minutes for hours", 1/60: "hours for minutes", 100: "percent for shares", 1/100: "shares for percent", 1000: "thousandths",
-         1/1000: "thousands", 7: "days for weeks", 1/7: "weeks for days", 12: "months for years", 1/12: "years for months", 10: "a decimal point",
-         1/10: "a decimal point", 3600: "seconds for hours", 24: "hours for days", 1/24: "days for hours", 5: "school days for weeks"}
+UNITS = {60: "minutes for hours", 1/60: "hours for minutes", 100: "percent for shares", 1/100: "shares for percent",
+         1000: "thousandths",
+         1/1000: "thousands", 7: "days for weeks", 1/7: "weeks for days", 12: "months for years",
+         1/12: "years for months", 10: "a decimal point",
+         1/10: "a decimal point", 3600: "seconds for hours", 24: "hours for days", 1/24: "days for hours",
+         5: "school days for weeks"}
 
 # %% ../../nbs/lib/drift/02_compare.ipynb #eb413a20
 def unit_hint(
@@ -209,7 +216,8 @@ def codes_sentence(
     names, old, new = align(before, after)
     old, new = old/old.sum(), new/new.sum()
     most = int(np.argmax(np.abs(new - old) + 1e-9*(new > old)))
-    return f"{column.title}: {names[most]} {'rose' if new[most] > old[most] else 'fell'} from {percent(old[most])} to {percent(new[most])}"
+    return (f"{column.title}: {names[most]} {'rose' if new[most] > old[most] else 'fell'} from {percent(old[most])} to "
+            f"{percent(new[most])}")
 
 # %% ../../nbs/lib/drift/02_compare.ipynb #e8ef808f
 def invalid_sentence(
@@ -217,7 +225,8 @@ def invalid_sentence(
     after:Marginal,  # Now
 )->str:              # Such as "Study time: 98 % of the cells are not in 0 to 20 hours a week, such as 354.0"
     "How many cells the schema does not allow, and one of them"
-    bounds = f"in {column.min:g} to {column.max:g} {column.unit}".strip() if None not in (column.min, column.max) else "in the range"
+    bounds = f"in {column.min:g} to {column.max:g} {column.unit}".strip() if None not in (column.min,
+                                                                                          column.max) else "in the range"
     what = "hold an answer that the schema does not know" if column.codes else f"are not {bounds}"
     example = f", such as {after.example}" if after.example else ""
     return f"{column.title}: {percent(after.share('invalid'))} of the cells {what}{example}"
@@ -245,7 +254,8 @@ def describe_column(
     words = [invalid_sentence(column, after)] if "invalid" in reasons else []
     if "values" in reasons: words.append(values_sentence(column, before, after))
     if "missing" in reasons:
-        words.append(f"{column.title}: missing cells rose from {percent(before.share('missing'))} to {percent(after.share('missing'))}")
+        words.append(f"{column.title}: missing cells rose from {percent(before.share('missing'))} to "
+                     f"{percent(after.share('missing'))}")
     return "; ".join([*words[:1], *(word.removeprefix(f"{column.title}: ") for word in words[1:])])
 
 # %% ../../nbs/lib/drift/02_compare.ipynb #3dcde987
@@ -257,9 +267,11 @@ def shared_columns(
     "The columns to compare; a feature that is gone counts as empty"
     gone = Marginal(current.rows, current.rows, 0, [], [])
     columns = {name: column for name, column in drift_columns(schema).items() if name in reference.columns}
-    here = {name: current.columns.get(name, gone if column.role == "feature" else None) for name, column in columns.items()}
+    here = {name: current.columns.get(name, gone if column.role == "feature" else None) for name,
+            column in columns.items()}
     if not any(name in current.columns for name in reference.columns):
-        raise DriftError(f"{current.name or 'the current table'} and {reference.name or 'the reference'} share no column of the schema {schema.name}")
+        raise DriftError(f"{current.name or 'the current table'} and {reference.name or 'the reference'} share no "
+                         f"column of the schema {schema.name}")
     return [(column, reference.columns[name], here[name]) for name, column in columns.items() if here[name] is not None]
 
 # %% ../../nbs/lib/drift/02_compare.ipynb #d0068bcd
@@ -278,8 +290,10 @@ def reasons_of(
 )->list[str]:      # Which of values, missing and invalid have drifted
     "The tests that a column fails: a large effect that is beyond chance"
     values = row.effect >= row.threshold and row.p_adjusted < alpha
-    rise = lambda mark: row[f"{mark}_after"] - row[f"{mark}_before"] >= row[f"{mark}_threshold"] and row[f"{mark}_p_adjusted"] < alpha
-    return [name for name, failed in (("values", values), ("missing", rise("missing")), ("invalid", rise("invalid"))) if failed]
+    rise = (lambda mark: row[f"{mark}_after"] - row[f"{mark}_before"] >= row[f"{mark}_threshold"]
+            and row[f"{mark}_p_adjusted"] < alpha)
+    return [name for name,
+            failed in (("values", values), ("missing", rise("missing")), ("invalid", rise("invalid"))) if failed]
 
 # %% ../../nbs/lib/drift/02_compare.ipynb #c8dd8e56
 def compare(
@@ -311,7 +325,8 @@ def compare_performance(
         show = lambda figure: f"{figure['value']:.2f} ({figure['low']:.2f} to {figure['high']:.2f})"
         word = "fell" if new["value"] < old["value"] else "rose"
         sentence = f"{metric.label} of the predictions {word} from {show(old)} to {show(new)}" if worse else ""
-        rows.append({"metric": name, "title": metric.label, "before": old, "after": new, "flagged": bool(worse), "sentence": sentence})
+        rows.append({"metric": name, "title": metric.label, "before": old, "after": new, "flagged": bool(worse),
+                     "sentence": sentence})
     return rows
 
 # %% ../../nbs/lib/drift/02_compare.ipynb #35bf001f
@@ -387,7 +402,10 @@ def find_drift(
     drifted = table.flagged.any() or any(row["flagged"] for row in performance)
     verdict = "too_few" if min(rows.values()) < limits.min_rows else "drift" if drifted else "none"
     about = lambda profile: {"name": profile.name, "digest": profile.digest}
-    found = {"verdict": verdict, "action": check if verdict == "drift" else "none", "sentence": verdict_sentence(verdict, table, performance, rows, limits),
-             "time": datetime.now(UTC).isoformat(timespec="seconds"), "schema": schema.name, "rows": rows, "reference": about(reference),
-             "current": about(current), "limits": asdict(limits), "columns": table.to_dict("records"), "performance": performance}
+    found = {"verdict": verdict, "action": check if verdict == "drift" else "none",
+             "sentence": verdict_sentence(verdict, table, performance, rows, limits),
+             "time": datetime.now(UTC).isoformat(timespec="seconds"), "schema": schema.name, "rows": rows,
+             "reference": about(reference),
+             "current": about(current), "limits": asdict(limits), "columns": table.to_dict("records"),
+             "performance": performance}
     return Drift(plain(found), table, reference, current, schema)

@@ -51,7 +51,8 @@ def add_snapshot(
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder/".workspace.lock"):
         workspace = open_workspace(folder)
-        known = next((p for p in workspace.list_projects() if p.name == project), None) or workspace.create_project(project)
+        known = next((p for p in workspace.list_projects() if p.name == project),
+                     None) or workspace.create_project(project)
         workspace.add_run(known.id, run, name=name)
 
 # %% ../../nbs/lib/drift/06_history.ipynb #05438ed4
@@ -80,7 +81,8 @@ def history_row(
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         columns = pd.DataFrame(found["columns"]).fillna(np.nan).infer_objects()
-        return {"time": pd.Timestamp(found["time"]), "schema": found["schema"], "current": found["current"]["name"], "verdict": found["verdict"],
+        return {"time": pd.Timestamp(found["time"]), "schema": found["schema"], "current": found["current"]["name"],
+                "verdict": found["verdict"],
                 "action": found["action"], "rows": found["rows"]["current"], "flagged": int(columns.flagged.sum()),
                 "strongest": float(strength(columns).max()), "sentence": found["sentence"], "folder": path.parent.name}
     except (OSError, ValueError, KeyError, TypeError, AttributeError): return None
@@ -91,7 +93,9 @@ def read_history(
 )->pd.DataFrame:            # Index time, oldest first; what `history_row` gives
     "All verdicts that were kept"
     rows = [*filter(None, map(history_row, sorted(drift_folder(outputs).glob("[!.]*/drift.json"))))]
-    if not rows: raise DriftError(f"no verdict is kept in {drift_folder(outputs)} yet: compare two tables with `gradeclass drift` first")
+    if not rows:
+        raise DriftError(f"no verdict is kept in {drift_folder(outputs)} yet: compare two tables with `gradeclass "
+                         f"drift` first")
     return pd.DataFrame(rows).set_index("time").sort_index(kind="stable")
 
 # %% ../../nbs/lib/drift/06_history.ipynb #c75a0472
@@ -100,14 +104,17 @@ def plot_history(
     most:float=10.0,      # Higher points are drawn here
 ):                        # matplotlib Figure
     "The strongest change of each verdict over time"
-    look = {"none": (COLOURS[0], "no drift"), "drift": (COLOURS[1], "drift"), "too_few": (COLOURS[3], "too few to tell")}
+    look = {"none": (COLOURS[0], "no drift"), "drift": (COLOURS[1], "drift"),
+            "too_few": (COLOURS[3], "too few to tell")}
     count, places = int((history.verdict == "drift").sum()), np.arange(len(history))
     with plot_style():
         figure, ax = new_figure(7, 4)
         ax.plot(places, history.strongest.clip(upper=most), color=COLOURS[3], linewidth=1, zorder=1)
         for verdict, (colour, label) in look.items():
             chosen = (history.verdict == verdict).to_numpy()
-            if chosen.any(): ax.scatter(places[chosen], history.strongest.clip(upper=most)[chosen], color=colour, label=label, zorder=2)
+            if chosen.any():
+                ax.scatter(places[chosen], history.strongest.clip(upper=most)[chosen], color=colour, label=label,
+                           zorder=2)
         ax.axhline(1, color="black", linewidth=1, linestyle="--")
         shown = places[::max(1, -(-len(places)//10))]
         ax.set_xticks(shown, [f"{history.index[i]:%d %b %Y\n%H:%M}" for i in shown], fontsize=8)
@@ -123,7 +130,8 @@ def save_history(
     "Write history.png, .svg and .csv beside the verdicts"
     history, home = read_history(outputs), drift_folder(outputs)
     save_figure(plot_history(history), home, "history")
-    write_table(history.reset_index().assign(time=lambda table: table.time.map(lambda time: time.isoformat())), home/"history.csv")
+    write_table(history.reset_index().assign(time=lambda table: table.time.map(lambda time: time.isoformat())),
+                home/"history.csv")
     return history
 
 # %% ../../nbs/lib/drift/06_history.ipynb #37891f3a
@@ -135,7 +143,8 @@ def free_port(
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try: probe.bind(("127.0.0.1", port))
-        except (OSError, OverflowError): raise DriftError(f"port {port} cannot be used on this computer: choose another with --port") from None
+        except (OSError, OverflowError):
+            raise DriftError(f"port {port} cannot be used on this computer: choose another with --port") from None
         return probe.getsockname()[1]
 
 # %% ../../nbs/lib/drift/06_history.ipynb #ccbe5884
@@ -146,8 +155,10 @@ def ui_command(
     "The command that opens Evidently's interface on the snapshots, for this computer alone"
     import sys
     workspace = drift_folder(outputs)/"workspace"
-    if not workspace.is_dir(): raise DriftError(f"no snapshot is kept in {workspace} yet: compare two tables with `gradeclass drift` first")
-    return [sys.executable, "-m", "evidently.cli", "ui", "--workspace", str(workspace), "--host", "127.0.0.1", "--port", str(port)]
+    if not workspace.is_dir():
+        raise DriftError(f"no snapshot is kept in {workspace} yet: compare two tables with `gradeclass drift` first")
+    return [sys.executable, "-m", "evidently.cli", "ui", "--workspace", str(workspace), "--host", "127.0.0.1",
+            "--port", str(port)]
 
 # %% ../../nbs/lib/drift/06_history.ipynb #cfd0f22c
 def serve_history(

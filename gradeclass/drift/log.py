@@ -18,7 +18,8 @@ from .profile import DriftError
 from ..schema import Schema
 
 # %% ../../nbs/lib/drift/04_log.ipynb #b4159239
-LOGGED = {"predictions": ("id", "time", "digest", "student", "inputs", "outputs"), "outcomes": ("prediction_id", "student", "grade", "score")}
+LOGGED = {"predictions": ("id", "time", "digest", "student", "inputs", "outputs"),
+          "outcomes": ("prediction_id", "student", "grade", "score")}
 
 # %% ../../nbs/lib/drift/04_log.ipynb #3a7716dc
 def read_log_tables(
@@ -33,14 +34,19 @@ def read_log_tables(
     try:
         with engine.connect() as connection:
             names = inspect(connection).get_table_names()
-            if "predictions" not in names: raise DriftError(f"{source} has no table predictions: it is no prediction log")
+            if "predictions" not in names:
+                raise DriftError(f"{source} has no table predictions: it is no prediction log")
             predictions = pd.read_sql_table("predictions", connection)
-            outcomes = pd.read_sql_table("outcomes", connection) if "outcomes" in names else pd.DataFrame(columns=LOGGED["outcomes"])
-    except SQLAlchemyError as error: raise DriftError(f"{source} cannot be read: {str(getattr(error, 'orig', None) or error).splitlines()[0]}") from None
+            outcomes = pd.read_sql_table("outcomes",
+                                         connection) if "outcomes" in names else pd.DataFrame(columns=LOGGED["outcomes"])
+    except SQLAlchemyError as error:
+        raise DriftError(f"{source} cannot be read: {str(getattr(error, 'orig', None) or error).splitlines()[0]}") from None
     finally: engine.dispose()
     for name, table in (("predictions", predictions), ("outcomes", outcomes)):
         lacking = [column for column in LOGGED[name] if column not in table]
-        if lacking: raise DriftError(f"table {name} of {source} lacks the column {lacking[0]}: it is no prediction log of this version")
+        if lacking:
+            raise DriftError(f"table {name} of {source} lacks the column {lacking[0]}: it is no prediction log of this "
+                             f"version")
     return predictions.sort_values(["time", "id"], kind="stable"), outcomes
 
 # %% ../../nbs/lib/drift/04_log.ipynb #e03da29d
@@ -49,7 +55,8 @@ def last_outcomes(
     outcomes:pd.DataFrame,    # From `read_log_tables`
 )->pd.DataFrame:              # grade and score of each prediction, missing where none has arrived; the predictions' index
     "Find the outcome of each prediction: by its number, else by the student"
-    order = outcomes.sort_values([name for name in ("time", "id") if name in outcomes], kind="stable") if len(outcomes) else outcomes
+    order = outcomes.sort_values([name for name in ("time", "id") if name in outcomes],
+                                 kind="stable") if len(outcomes) else outcomes
     latest = lambda key: order[order[key].notna()].drop_duplicates(key, keep="last").set_index(key)[["grade", "score"]]
     numbers, students = latest("prediction_id"), latest("student")
     direct = numbers.reindex(predictions.id.tolist()).set_axis(predictions.index)
@@ -62,7 +69,8 @@ def check_time(
 )->str:       # The same
     "Refuse what is no date or time"
     try: datetime.fromisoformat(text)
-    except ValueError: raise DriftError(f"{text!r} is not a time such as 2026-03-01 or 2026-03-01T08:00:00+00:00") from None
+    except ValueError:
+        raise DriftError(f"{text!r} is not a time such as 2026-03-01 or 2026-03-01T08:00:00+00:00") from None
     return text
 
 # %% ../../nbs/lib/drift/04_log.ipynb #72e36d17
@@ -76,7 +84,9 @@ def read_log(
     predictions, outcomes = read_log_tables(url)
     if since: predictions = predictions[predictions.time.astype(str) >= check_time(since)]
     if digest: predictions = predictions[predictions.digest.map(lambda short: bool(short) and digest.startswith(short))]
-    if predictions.empty: raise DriftError(f"{hide_password(url)} holds no prediction{f' since {since}' if since else ''}{' of this model' if digest else ''}")
+    if predictions.empty:
+        raise DriftError(f"{hide_password(url)} holds no "
+                         f"prediction{f' since {since}' if since else ''}{' of this model' if digest else ''}")
     named = predictions.student.notna()
     predictions = predictions[~named | ~predictions.student.duplicated(keep="last")].reset_index(drop=True)
     frame = pd.DataFrame(predictions.inputs.map(read_json).tolist())
@@ -85,7 +95,8 @@ def read_log(
     frame[schema.target] = arrived.grade.to_numpy()
     if schema.score: frame[schema.score] = pd.to_numeric(arrived.score, errors="coerce").to_numpy()
     try:
-        probability = np.array([[one["probabilities"][grade] for grade in schema.grades.labels] for one in said], dtype=float)
+        probability = np.array([[one["probabilities"][grade] for grade in schema.grades.labels] for one in said],
+                               dtype=float)
         announced = np.array([schema.grades.labels.index(one["grade"]) for one in said])
     except (KeyError, ValueError, TypeError):
         raise DriftError(f"the outputs in {hide_password(url)} are not of the grades {', '.join(schema.grades.labels)}") from None
@@ -98,7 +109,8 @@ def read_json(
     "Read one cell of JSON"
     if isinstance(text, dict): return text
     try: return json.loads(text)
-    except (TypeError, ValueError): raise DriftError(f"the prediction log holds {str(text)[:40]!r} where JSON is needed") from None
+    except (TypeError, ValueError):
+        raise DriftError(f"the prediction log holds {str(text)[:40]!r} where JSON is needed") from None
 
 # %% ../../nbs/lib/drift/04_log.ipynb #59d67527
 def is_log(

@@ -96,7 +96,8 @@ def merge_few(
     few:int=FEW, # Smaller groups are merged
 )->tuple[list, list]: # The same without groups of fewer than `few`; labels that nobody has are left out
     "Put rare codes together, the rarest first, until each group is large enough"
-    groups = sorted(((count, list(labels)) for labels, count in zip(values, counts, strict=True) if count), key=lambda group: group[0])
+    groups = sorted(((count, list(labels)) for labels, count in zip(values, counts, strict=True) if count),
+                    key=lambda group: group[0])
     while len(groups) > 1 and groups[0][0] < few:
         (first, labels), (second, others), *rest = groups
         groups = sorted([(first + second, labels + others), *rest], key=lambda group: group[0])
@@ -131,10 +132,13 @@ def drift_columns(
     schema:Schema, # What a table holds
 )->dict[str, Column]: # Name -> column, with the two that a model adds
     "The columns that are compared: all but ids and what is ignored"
-    known = {name: column for name, column in coded_columns(schema).items() if column.role in ("feature", "audit", "score", "target")}
+    known = {name: column for name,
+             column in coded_columns(schema).items() if column.role in ("feature", "audit", "score", "target")}
     score = schema.by_name[schema.score] if schema.score else None
-    grade = Column.model_construct(name=PREDICTED, kind="ordinal", role="prediction", label="Predicted grade", codes=schema.grades.codes)
-    expected = Column.model_construct(name=EXPECTED, kind="numeric", role="prediction", label="Expected score" if score else "Expected place on the scale",
+    grade = Column.model_construct(name=PREDICTED, kind="ordinal", role="prediction", label="Predicted grade",
+                                   codes=schema.grades.codes)
+    expected = Column.model_construct(name=EXPECTED, kind="numeric", role="prediction",
+                                      label="Expected score" if score else "Expected place on the scale",
                                       unit=score.unit if score else "grades below the best")
     return known | {PREDICTED: grade, EXPECTED: expected}
 
@@ -146,7 +150,8 @@ def cut_middles(
     if not schema.grades.cuts: return np.arange(len(schema.grades.labels), dtype=float)
     score, cuts = schema.by_name[schema.score], schema.grades.cuts
     step = np.mean(np.abs(np.diff(cuts))) if len(cuts) > 1 else 1.0
-    top, bottom = cuts[0] + step if score.max is None else score.max, cuts[-1] - step if score.min is None else score.min
+    top, bottom = (cuts[0] + step if score.max is None else score.max,
+                   cuts[-1] - step if score.min is None else score.min)
     edges = np.array([top, *cuts, bottom])
     return (edges[:-1] + edges[1:])/2
 
@@ -181,8 +186,10 @@ def judge(
     measure = lambda weights: np.column_stack([METRICS[name].measure(case, weights) for name in JUDGED])
     draws, value = bootstrap(len(case.y), measure, n_boot, seed), measure(np.ones((1, len(case.y))))[0]
     ends = [interval(column) for column in draws.T]
-    rows = {name: [float(v), *end] for name, v, end in zip(JUDGED, value, ends, strict=True) if np.isfinite([v, *end]).all()}
-    return {"students": len(case.y)} | {name: dict(zip(("value", "low", "high"), row, strict=True)) for name, row in rows.items()}
+    rows = {name: [float(v), *end] for name, v,
+            end in zip(JUDGED, value, ends, strict=True) if np.isfinite([v, *end]).all()}
+    return {"students": len(case.y)} | {name: dict(zip(("value", "low", "high"), row, strict=True)) for name,
+                                        row in rows.items()}
 
 # %% ../../nbs/lib/drift/01_profile.ipynb #caac0b50
 @dataclass
@@ -199,7 +206,8 @@ class Profile:
 
     def as_dict(self)->dict:
         "Ready for JSON: rare codes merged, numbers as means of neighbours, no row"
-        columns = {name: asdict(conceal(marginal, not marginal.values or isinstance(marginal.values[0], list))) for name, marginal in self.columns.items()}
+        columns = {name: asdict(conceal(marginal, not marginal.values or isinstance(marginal.values[0], list)))
+                   for name, marginal in self.columns.items()}
         return {"format": 1, "schema": self.schema, "rows": self.rows, "digest": self.digest, "columns": columns,
                 "grade_scores": list(map(float, self.grade_scores)), "performance": self.performance}
 
@@ -212,8 +220,10 @@ class Profile:
         "Read what `as_dict` wrote"
         try:
             columns = {column: Marginal(**marginal) for column, marginal in state["columns"].items()}
-            return cls(state["schema"], state["rows"], state["digest"], columns, state["grade_scores"], state["performance"], name)
-        except (TypeError, KeyError, AttributeError): raise DriftError("this is no reference profile: make one with gradeclass.drift.profile.make_profile") from None
+            return cls(state["schema"], state["rows"], state["digest"], columns, state["grade_scores"],
+                       state["performance"], name)
+        except (TypeError, KeyError, AttributeError):
+            raise DriftError("this is no reference profile: make one with gradeclass.drift.profile.make_profile") from None
 
 # %% ../../nbs/lib/drift/01_profile.ipynb #00d8632e
 def add_predictions(
@@ -242,7 +252,9 @@ def take_profile(
     "Count every column of a table, and what a model says of it"
     matched, columns = match_columns(frame, schema)[0], drift_columns(schema)
     taken = {column: take_marginal(matched[column], columns[column]) for column in columns if column in matched}
-    if not taken: raise DriftError(f"{name or 'the table'} holds no column of the schema {schema.name}: it needs {listed([c.name for c in schema.inputs()])}")
+    if not taken:
+        raise DriftError(f"{name or 'the table'} holds no column of the schema {schema.name}: it needs "
+                         f"{listed([c.name for c in schema.inputs()])}")
     cells = {column: clean for column, (_, clean) in taken.items()}
     scores = grade_scores(pd.DataFrame(cells), schema) if scores is None else scores
     performance = None
@@ -254,7 +266,8 @@ def take_profile(
             grades = cells[schema.target].cat.codes.to_numpy(float)
             performance = judge(np.where(grades < 0, np.nan, grades), probability, predicted, schema.grades, seed=seed)
     marginals = {column: marginal for column, (marginal, _) in taken.items()}
-    return Profile(schema.name, len(frame), table_digest(frame), marginals, list(scores), performance, name, pd.DataFrame(cells))
+    return Profile(schema.name, len(frame), table_digest(frame), marginals, list(scores), performance, name,
+                   pd.DataFrame(cells))
 
 # %% ../../nbs/lib/drift/01_profile.ipynb #b01ab4d8
 def make_profile(

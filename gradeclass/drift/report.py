@@ -25,11 +25,13 @@ def plot_drift(
     most:float=5.0,  # Longer bars are cut here
 ):                   # matplotlib Figure
     "One row for each column: its effect as a multiple of its limit"
-    table = drift.table.assign(strength=strength(drift.table)).sort_values(["strength", "title"], ascending=[True, False])
+    table = drift.table.assign(strength=strength(drift.table)).sort_values(["strength", "title"],
+                                                                           ascending=[True, False])
     end = min(most, max(1.25, table.strength.max()))
     few, count = drift.verdict["verdict"] == "too_few", int(table.flagged.sum())
     colours = [COLOURS[3] if few else COLOURS[1] if flagged else COLOURS[0] for flagged in table.flagged]
-    title = "Too few students to tell" if few else f"{count} of {len(table)} columns have drifted" if count else f"None of {len(table)} columns has drifted"
+    title = ("Too few students to tell" if few else f"{count} of {len(table)} columns have drifted" if count
+             else f"None of {len(table)} columns has drifted")
     with plot_style():
         figure, ax = new_figure(7, 1.4 + 0.24*len(table))
         ax.barh(table.title, table.strength.clip(upper=end), color=colours, height=0.65)
@@ -37,7 +39,8 @@ def plot_drift(
         for place, row in enumerate(table.itertuples()):
             note = ", ".join([f"× {row.strength:,.0f}"]*int(row.strength > end) + row.reasons)
             ax.text(min(row.strength, end) + 0.01*end, place, note, va="center", fontsize=8)
-        ax.set(title=title, xlabel="Effect, as a multiple of its limit (orange: drifted)", xlim=(0, 1.3*end), ylim=(-0.6, len(table) - 0.4))
+        ax.set(title=title, xlabel="Effect, as a multiple of its limit (orange: drifted)", xlim=(0, 1.3*end),
+               ylim=(-0.6, len(table) - 0.4))
         ax.set_xticks([tick for tick in ax.get_xticks() if tick <= end])
         ax.grid(False, axis="y")
     return figure
@@ -48,12 +51,14 @@ def show_drift(
     most:int=12,   # Columns to show
 )->pd.DataFrame:   # One row for each column, the largest effect first
     "The table as people read it"
-    table = drift.table.assign(strength=strength(drift.table)).sort_values("strength", ascending=False, kind="stable").head(most)
+    table = drift.table.assign(strength=strength(drift.table)).sort_values("strength", ascending=False,
+                                                                           kind="stable").head(most)
     names = {"wasserstein": "Wasserstein (normed)", "jensenshannon": "Jensen-Shannon"}
     chance = lambda p: "–" if np.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.2g}"
     number = lambda effect: "–" if np.isnan(effect) else f"{effect:.3f}"
     missing = [f"{percent(b)} -> {percent(a)}" for b, a in zip(table.missing_before, table.missing_after, strict=True)]
-    return pd.DataFrame({"Column": table.title, "Test": table.test.map(names), "Effect": table.effect.map(number), "Limit": table.threshold,
+    return pd.DataFrame({"Column": table.title, "Test": table.test.map(names), "Effect": table.effect.map(number),
+                         "Limit": table.threshold,
                          "p, corrected": table.p_adjusted.map(chance), "Missing cells": missing,
                          "Drifted": table.reasons.map(lambda reasons: ", ".join(reasons) or "no")}).set_index("Column")
 
@@ -68,7 +73,9 @@ def pages_frame(
     for column in columns:
         marginal = profile.columns[column.name]
         if profile.frame is None and not column.codes: cells = pd.Series(marginal.spread())
-        elif profile.frame is None: cells = pd.Series(np.repeat([" or ".join(labels) for labels in marginal.values], marginal.counts), dtype=object)
+        elif profile.frame is None:
+            cells = pd.Series(np.repeat([" or ".join(labels) for labels in marginal.values], marginal.counts),
+                              dtype=object)
         else: cells = profile.frame[column.name].reset_index(drop=True)
         if column.codes:
             group = {label: " or ".join(labels) for labels in other.columns[column.name].values for label in labels}
@@ -94,9 +101,12 @@ def run_evidently(
     from evidently.metrics import RowCount, ValueDrift
     named, rows = drift_columns(drift.schema), drift.table.assign(threshold=page_limits(drift)).dropna(subset="effect")
     columns = [named[name] for name in rows.name]
-    kinds = DataDefinition(numerical_columns=[c.name for c in columns if not c.codes], categorical_columns=[c.name for c in columns if c.codes])
-    frames = [Dataset.from_pandas(pages_frame(profile, drift.reference, columns), kinds) for profile in (drift.current, drift.reference)]
-    metrics = [ValueDrift(column=row.name_, method=row.test, threshold=row.threshold) for row in rows.rename(columns={"name": "name_"}).itertuples()]
+    kinds = DataDefinition(numerical_columns=[c.name for c in columns if not c.codes],
+                           categorical_columns=[c.name for c in columns if c.codes])
+    frames = [Dataset.from_pandas(pages_frame(profile, drift.reference, columns), kinds)
+              for profile in (drift.current, drift.reference)]
+    metrics = [ValueDrift(column=row.name_, method=row.test, threshold=row.threshold)
+               for row in rows.rename(columns={"name": "name_"}).itertuples()]
     about = {name: drift.verdict[name] for name in ("verdict", "action", "sentence")}
     return Report([RowCount(), *metrics], metadata=about, tags=[drift.verdict["verdict"]]).run(*frames)
 
@@ -105,7 +115,8 @@ def evidently_values(
     run, # What `run_evidently` gave
 )->dict[str, float]: # Column -> effect
     "The effects that Evidently has computed"
-    return {metric["config"]["column"]: float(metric["value"]) for metric in run.dict()["metrics"] if "column" in metric["config"]}
+    return {metric["config"]["column"]: float(metric["value"]) for metric in run.dict()["metrics"]
+            if "column" in metric["config"]}
 
 # %% ../../nbs/lib/drift/03_report.ipynb #c2565cd9
 def save_drift(
@@ -116,5 +127,6 @@ def save_drift(
     folder, run = Path(folder), run_evidently(drift)
     with whole_file(folder/"evidently.html") as part: run.save_html(str(part))
     save_figure(plot_drift(drift), folder/"figures", "drift")
-    with whole_file(folder/"drift.json") as part: part.write_text(json.dumps(drift.verdict, indent=1, allow_nan=False), encoding="utf-8")
+    with whole_file(folder/"drift.json") as part:
+        part.write_text(json.dumps(drift.verdict, indent=1, allow_nan=False), encoding="utf-8")
     return run

@@ -34,10 +34,12 @@ def find_column(
 )->Column:              # The column; the grade comes with the codes of the grade scale
     "A column that can be shown, or a sentence that says why it cannot"
     columns = {known: column for known, column in coded_columns(schema).items() if column.kind}
-    if name not in columns: raise ExploreError(f"schema {schema.name} has no column {name} to show: give one of {', '.join(columns)}")
+    if name not in columns:
+        raise ExploreError(f"schema {schema.name} has no column {name} to show: give one of {', '.join(columns)}")
     if name not in frame: raise ExploreError(f"the table has no column {name}")
     canonical = frame[name].dtype == "float64" or isinstance(frame[name].dtype, pd.CategoricalDtype)
-    if not canonical: raise ExploreError(f"column {name} is not clean: pass the table through gradeclass.data.dataset.clean first")
+    if not canonical:
+        raise ExploreError(f"column {name} is not clean: pass the table through gradeclass.data.dataset.clean first")
     if frame[name].isna().all(): raise ExploreError(f"column {name} is empty: there is nothing to show")
     return columns[name]
 
@@ -97,7 +99,9 @@ def explained_share(
     base = np.column_stack([np.ones(len(outcome)), given])
     fit = lambda inputs, values: values - inputs @ np.linalg.lstsq(inputs, values, rcond=None)[0]
     outcome, rest = fit(base, outcome), fit(base, design)
-    total, used = float((outcome**2).sum()), int(np.linalg.matrix_rank(rest, tol=1e-6*max(1.0, np.abs(design).max(initial=0))))
+    total, used = float((outcome**2).sum()), int(np.linalg.matrix_rank(rest,
+                                                                       tol=1e-6*max(1.0,
+                                                                                    np.abs(design).max(initial=0))))
     left = len(outcome) - int(np.linalg.matrix_rank(base)) - used
     if used < 1 or left < 1 or total < 1e-9: return math.nan, used, left
     return min(1.0, max(0.0, 1 - float((fit(rest, outcome)**2).sum())/total)), used, left
@@ -210,7 +214,8 @@ def association_table(
     outcome, taken = find_column(frame, schema, schema.target), find_column(frame, schema, given) if given else None
     columns = [column for column in schema.inputs(audit=True) if column.name in frame and column.name != given]
     rows = {column.name: associate(frame, outcome, column, taken) for column in columns}
-    table = pd.DataFrame.from_dict(rows, "index", columns=Association._fields).rename_axis("column").astype({"students": int})
+    table = pd.DataFrame.from_dict(rows, "index",
+                                   columns=Association._fields).rename_axis("column").astype({"students": int})
     table["p"] = holm(table["p"])
     table.insert(0, "title", [column.title for column in columns])
     table.insert(1, "role", ["protected" if column.role == "audit" else "input" for column in columns])
@@ -237,15 +242,19 @@ def links_sentence(
     "Which columns go with the grade, and for which that may be chance"
     sure = table[table.p < SURE]
     first = f"Once {table.attrs['given']} is taken out, " if table.attrs.get("given") else ""
-    unsure = f"The other {len(table) - len(sure)} may go with it by chance alone, which does not prove that they have no link"
-    if sure.empty: return f"{first or 'Of all, '}none of {len(table)} columns goes with the grade more than chance explains."
+    unsure = (f"The other {len(table) - len(sure)} may go with it by chance alone, which does not prove that they have "
+              f"no link")
+    if sure.empty:
+        return f"{first or 'Of all, '}none of {len(table)} columns goes with the grade more than chance explains."
     end = lambda row: f", better with *{row.better_with}*" if row.better_with else ""
     named = [f"{row.title} ({row.strength:.2f}{end(row)})" for row in sure.itertuples()]
     guarded = list(sure.title[sure.role == "protected"])
     verb = "goes" if len(sure) == 1 else "go"
-    return (f"**{first}{len(sure)} of {len(table)} columns {verb} with the grade more than chance explains:** {listed(named, 8)}. "
+    return (f"**{first}{len(sure)} of {len(table)} columns {verb} with the grade more than chance explains:** "
+            f"{listed(named, 8)}. "
             + (f"{unsure}. " if len(sure) < len(table) else "")
-            + (f"Protected and linked: {listed(guarded)}. " if guarded else "No protected column is among those found. "))
+            + (f"Protected and linked: {listed(guarded)}. " if guarded
+               else "No protected column is among those found. "))
 
 # %% ../../nbs/lib/evaluation/12_associations.ipynb #12b76dfb
 def link_sentence(
@@ -261,7 +270,8 @@ def link_sentence(
     end = f": grades are better with *{row.better_with}*" if row.better_with else ""
     after = f", once {schema.by_name[given].title} is taken out," if given else ""
     verdict = "goes with the grade" if row.p < SURE else "shows no link with the grade beyond what chance explains"
-    return (f"**{row.title}**{after} {verdict}{end} (strength {row.strength:.2f}, 95 % interval {row.low:.2f} to {row.high:.2f}; "
+    return (f"**{row.title}**{after} {verdict}{end} (strength {row.strength:.2f}, 95 % interval {row.low:.2f} to "
+            f"{row.high:.2f}; "
             f"{p_value(row.p)} after correction for {tests} columns).")
 
 # %% ../../nbs/lib/evaluation/12_associations.ipynb #14ba3321
@@ -272,7 +282,8 @@ def explains_sentence(
 )->str:                 # Markdown, one sentence
     "Which share of the differences between grades one column explains by itself"
     found = associate(frame, find_column(frame, schema, schema.target), find_column(frame, schema, name))
-    return (f"**{schema.by_name[name].title} alone explains {percent(found.strength**2)} of the variance of the grades' ranks** "
+    return (f"**{schema.by_name[name].title} alone explains {percent(found.strength**2)} of the variance of the "
+            f"grades' ranks** "
             f"(95 % interval {percent(found.low**2)} to {percent(found.high**2)}, {found.students:,} students).")
 
 # %% ../../nbs/lib/evaluation/12_associations.ipynb #28a0419f
@@ -282,7 +293,8 @@ def precision_sentence(
     "What so many students can and cannot show"
     low, high = share_interval(n/2, n)
     weakest = next((r/100 for r in range(1, 100) if rank_interval(r/100, n - 2)[0] > 0), 1)
-    return (f"With {n:,} students, a share near one half is known to about ±{50*(high - low):.0f} points, and a single link weaker than "
+    return (f"With {n:,} students, a share near one half is known to about ±{50*(high - low):.0f} points, and a single "
+            f"link weaker than "
             f"{weakest:.2f} cannot be told from chance, before any correction for many columns.")
 
 # %% ../../nbs/lib/evaluation/12_associations.ipynb #28106bb6
@@ -331,11 +343,13 @@ def association_matrix(
     "How strongly each pair of columns goes together"
     wanted = schema.names("feature", "audit", "score", "target")
     chosen = names or [name for name in wanted if name in frame and frame[name].notna().any()]
-    if len(chosen) < 2: raise ExploreError("the table has fewer than two columns with values: there is nothing to compare")
+    if len(chosen) < 2:
+        raise ExploreError("the table has fewer than two columns with values: there is nothing to compare")
     columns = [find_column(frame, schema, name) for name in chosen]
     matrix = np.eye(len(columns))
     for row, first in enumerate(columns):
-        for place, second in enumerate(columns[:row]): matrix[row, place] = matrix[place, row] = pair_strength(frame, first, second)
+        for place, second in enumerate(columns[:row]):
+            matrix[row, place] = matrix[place, row] = pair_strength(frame, first, second)
     return pd.DataFrame(matrix, index=chosen, columns=chosen)
 
 # %% ../../nbs/lib/evaluation/12_associations.ipynb #3a03832a
@@ -345,14 +359,19 @@ def overlap_sentence(
     above:float=0.5,    # What counts as strong
 )->str:                 # Markdown, one sentence
     "Which inputs say much the same"
-    names = [column.name for column in schema.inputs(audit=True) if column.name in frame and frame[column.name].notna().any()]
+    names = [column.name for column in schema.inputs(audit=True) if column.name in frame
+             and frame[column.name].notna().any()]
     if len(names) < 2: return "Fewer than two inputs have values: there is nothing to compare."
     matrix, title = association_matrix(frame, schema, names), lambda name: schema.by_name[name].title
-    pairs = {(names[j], names[i]): matrix.iloc[i, j] for i in range(len(names)) for j in range(i) if abs(matrix.iloc[i, j]) > 0}
+    pairs = {(names[j], names[i]): matrix.iloc[i, j] for i in range(len(names)) for j in range(i)
+             if abs(matrix.iloc[i, j]) > 0}
     if not pairs: return "No pair of inputs varies enough to compare."
     ordered = sorted(pairs, key=lambda pair: -abs(pairs[pair]))
     strong = [f"{title(a)} and {title(b)} ({pairs[a, b]:.2f})" for a, b in ordered if abs(pairs[a, b]) >= above]
-    if strong: return f"**Inputs with an association of {above} or more:** {'; '.join(strong[:6])}. A model may use either of such a pair."
+    if strong:
+        return (f"**Inputs with an association of {above} or more:** {'; '.join(strong[:6])}. A model may use either "
+                f"of such a pair.")
     a, b = ordered[0]
-    return (f"No two inputs have an association of {above} or more; the strongest is {title(a)} with {title(b)} ({pairs[a, b]:.2f}). "
+    return (f"No two inputs have an association of {above} or more; the strongest is {title(a)} with {title(b)} "
+            f"({pairs[a, b]:.2f}). "
             "Each column says something of its own.")

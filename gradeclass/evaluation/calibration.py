@@ -54,7 +54,9 @@ def fit_offsets(
 )->tuple[float, np.ndarray]:     # Temperature, and the offset of each grade, shape (K,), mean 0
     "Temperature and offsets of the least penalised log loss"
     from scipy.optimize import minimize
-    def loss(theta): return true_log_loss(rescale(p, math.exp(theta[0]), theta[1:]), y, weight) + OFFSET_PENALTY*(theta[1:]**2).mean()
+    def loss(theta):
+        return true_log_loss(rescale(p, math.exp(theta[0]), theta[1:]), y,
+                             weight) + OFFSET_PENALTY*(theta[1:]**2).mean()
     start = np.r_[math.log(fit_temperature(p, y, weight)), np.zeros(p.shape[1])]
     bounds = [(-math.log(10), math.log(10))] + [(-5, 5)]*p.shape[1]
     theta = minimize(loss, start, method="L-BFGS-B", bounds=bounds).x
@@ -97,7 +99,8 @@ def compare_calibrations(
     rows = {}
     for kind in KINDS[1:]:
         found = paired_difference(y, p, calibrate_out_of_fold(kind, p, y, seed), "brier", numbered_scale(p), seed=seed)
-        rows[kind] = {"before": found["a"], "after": found["b"], **{part: found[part] for part in ("difference", "low", "high")}}
+        rows[kind] = {"before": found["a"], "after": found["b"],
+                      **{part: found[part] for part in ("difference", "low", "high")}}
     return pd.DataFrame.from_dict(rows, "index").rename_axis("kind").assign(helps=lambda table: table.high < 0)
 
 # %% ../../nbs/lib/evaluation/06_calibration.ipynb #26accc40
@@ -129,7 +132,8 @@ class Calibration:
 
     def to_dict(self)->dict: # Plain numbers and texts
         "State that JSON can hold"
-        return {"calibrator": self.calibrator.to_dict(), "sets": self.sets and self.sets.to_dict(), "measured": self.measured}
+        return {"calibrator": self.calibrator.to_dict(), "sets": self.sets and self.sets.to_dict(),
+                "measured": self.measured}
 
     @classmethod
     def from_dict(
@@ -152,7 +156,8 @@ def measured_on(
 )->dict:                   # students, coverage, low, high, mean_size, ready for JSON
     "Coverage of the chosen sets on rows that did not set the threshold"
     row = coverage_curve(p, y, sets.method, (sets.coverage,), seed).iloc[0]
-    return {"students": int(row.students), **{name: float(row[name]) for name in ("coverage", "low", "high", "mean_size")}}
+    return {"students": int(row.students),
+            **{name: float(row[name]) for name in ("coverage", "low", "high", "mean_size")}}
 
 # %% ../../nbs/lib/evaluation/06_calibration.ipynb #4d96622a
 def calibrate(

@@ -47,7 +47,8 @@ def headline_rows(
 )->list[list]:    # Measure, value, interval, which way is better
     "The metrics of the test part"
     known = [(name, metric) for name, metric in METRICS.items() if name in metrics]
-    return [[metric.label, *interval_text(metrics[name]), "higher" if metric.higher else "lower"] for name, metric in known]
+    return [[metric.label, *interval_text(metrics[name]), "higher" if metric.higher else "lower"] for name,
+            metric in known]
 
 # %% ../../nbs/lib/evaluation/14_card.ipynb #eb891913
 def grade_rows(
@@ -99,9 +100,12 @@ def data_facts(
     "Where the data come from"
     source = schema.source
     credit = ", ".join(filter(None, [source.title, source.authors, source.doi and f"doi:{source.doi}"]))
-    rows = [("Table", about["source"]), ("Rows", f"{about['rows']:,} read, {about['refused']:,} refused, {about['accepted']:,} used"),
-            ("Content digest (SHA-256)", about["digest"]), ("Schema", f"{schema.name}: {schema.description or schema.title}"),
-            ("Data set that the schema describes", credit or FILL), ("Licence of that data set", source.license or FILL),
+    rows = [("Table", about["source"]),
+            ("Rows", f"{about['rows']:,} read, {about['refused']:,} refused, {about['accepted']:,} used"),
+            ("Content digest (SHA-256)", about["digest"]),
+            ("Schema", f"{schema.name}: {schema.description or schema.title}"),
+            ("Data set that the schema describes", credit or FILL),
+            ("Licence of that data set", source.license or FILL),
             ("How and why the records were collected, and on which legal ground", FILL)]
     return rows
 
@@ -113,8 +117,10 @@ def training_facts(
     "How the model was trained"
     rows = sum(sum(counts.values()) for part, counts in about["grades"].items() if part != "test")
     params = ", ".join(f"{name} = {value}" for name, value in manifest["params"].items())
-    return [("Family", manifest["family"]), ("Parameters", params or "the family's defaults"), ("Balance of rare grades", manifest["balance"]),
-            ("Seed", manifest["seed"]), ("Rows", f"{rows:,} (training and validation part)"), ("Computing", "one ordinary computer, no accelerator")]
+    return [("Family", manifest["family"]), ("Parameters", params or "the family's defaults"),
+            ("Balance of rare grades", manifest["balance"]),
+            ("Seed", manifest["seed"]), ("Rows", f"{rows:,} (training and validation part)"),
+            ("Computing", "one ordinary computer, no accelerator")]
 
 # %% ../../nbs/lib/evaluation/14_card.ipynb #0660640e
 def short_facts(
@@ -126,7 +132,8 @@ def short_facts(
     share = lambda name: "cannot be said with this table" if metrics[name]["value"] is None else in_hundred(
         pd.Series(metrics[name], dtype=float), "students" if name == "accuracy" else "", "95 % interval ")
     rows = [("The predicted grade is right for", share("accuracy")), ("Right or one grade off", share("within_one")),
-            (f"Of the first {metrics['at_risk']['places']} on the list for help, at risk in fact", share("at_risk_precision")),
+            (f"Of the first {metrics['at_risk']['places']} on the list for help, at risk in fact",
+             share("at_risk_precision")),
             ("Students it was tested on", f"{metrics['students']:,}")]
     if fairness is not None: rows.append(("Groups", fairness.sentence))
     return rows if threshold is None else [*rows, ("List for help", threshold_sentence(threshold))]
@@ -141,13 +148,19 @@ def known_risks(
     "Limits that follow from these very figures"
     few = [grade for grade, row in metrics.get("per_grade", {}).items() if row["support"] < MIN_SIZE]
     guesses = [column.title for column in schema.columns if column.confirm]
-    risks = ["It has seen the students of one table. How it does elsewhere, or after a change of grading, is not known."]
-    if metrics["students"] < 100: risks.append(f"It was tested on {metrics['students']} students: every figure is uncertain, see the intervals.")
-    if few: risks.append(f"Fewer than {MIN_SIZE} students of the test part have the grade {', '.join(few)}: how well these are predicted is not known.")
-    if manifest["audit"]: risks.append("It sees protected attributes: whether that is lawful has to be settled before use.")
+    risks = ["It has seen the students of one table. How it does elsewhere, or after a change of grading, is not "
+             "known."]
+    if metrics["students"] < 100:
+        risks.append(f"It was tested on {metrics['students']} students: every figure is uncertain, see the intervals.")
+    if few:
+        risks.append(f"Fewer than {MIN_SIZE} students of the test part have the grade {', '.join(few)}: how well these "
+                     f"are predicted is not known.")
+    if manifest["audit"]:
+        risks.append("It sees protected attributes: whether that is lawful has to be settled before use.")
     if fairness is None or fairness.gaps.empty: risks.append("Whether it serves all groups alike has not been shown.")
     elif fairness.gaps.beyond_chance.any(): risks.append("It does not treat all groups alike: see the table of groups.")
-    if guesses: risks.append(f"The schema was drafted by a program, and a person has yet to confirm: {', '.join(guesses)}.")
+    if guesses:
+        risks.append(f"The schema was drafted by a program, and a person has yet to confirm: {', '.join(guesses)}.")
     return [*risks, "Inputs such as absences change during the year: a prediction is as old as its records.",
             "Other columns can stand in for a protected attribute that is no input."]
 
@@ -167,16 +180,22 @@ def model_facts(
 )->dict:            # Parts of the card
     "What the model is and what it was made from"
     scale, audited = schema.grades, [column.title for column in schema.columns if column.role == "audit"]
-    inputs = [[column.title, column.kind, column.expected] for column in schema.columns if column.name in manifest["inputs"]]
+    inputs = [[column.title, column.kind, column.expected] for column in schema.columns
+              if column.name in manifest["inputs"]]
     unseen = [column.title for column in schema.columns if column.role in ("id", "score", "target")]
     findings = [finding["message"] for finding in about.get("findings", [])]
-    parties = [(name, FILL) for name in ("Provider (who puts it into service under their name)", "Deployer (the school)",
+    parties = [(name, FILL)
+               for name in ("Provider (who puts it into service under their name)", "Deployer (the school)",
                                          "Other systems that it works with", "Contact for students and parents")]
     hardware = ("Hardware", "an ordinary computer; no accelerator, no network needed to predict")
-    return {"title": about.get("title") or schema.title or schema.name, "fill": FILL, "synthetic": "sample" in about["source"], "manifest": manifest,
-            "target": schema.by_name[schema.target].title.lower(), "grades": scale.labels, "at_risk": scale.at_risk, "audited": audited, "inputs": inputs,
-            "unseen": unseen, "versions": list(versions.items()), "parties": [*parties, hardware], "data": data_facts(about, schema),
-            "notes": [*about.get("notes", []), *findings], "part_table": part_table(about), "training": training_facts(manifest, about),
+    return {"title": about.get("title") or schema.title or schema.name, "fill": FILL,
+            "synthetic": "sample" in about["source"], "manifest": manifest,
+            "target": schema.by_name[schema.target].title.lower(), "grades": scale.labels, "at_risk": scale.at_risk,
+            "audited": audited, "inputs": inputs,
+            "unseen": unseen, "versions": list(versions.items()), "parties": [*parties, hardware],
+            "data": data_facts(about, schema),
+            "notes": [*about.get("notes", []), *findings], "part_table": part_table(about),
+            "training": training_facts(manifest, about),
             "files": sorted(manifest["files"].items())}
 
 # %% ../../nbs/lib/evaluation/14_card.ipynb #cc018030
@@ -189,11 +208,15 @@ def measured_facts(
     "What was measured"
     error, spread = interval_text(metrics["ece"])
     groups = None if fairness is None or fairness.table.empty else table_of(show_groups(fairness.table))
-    return {"students": metrics["students"], "min_size": MIN_SIZE, "in_short": short_facts(metrics, fairness, threshold), "headline": headline_rows(metrics),
+    return {"students": metrics["students"], "min_size": MIN_SIZE,
+            "in_short": short_facts(metrics, fairness, threshold), "headline": headline_rows(metrics),
             "per_grade": grade_rows(metrics), "threshold": threshold_sentence(threshold) if threshold else "",
-            "places": None if places is None else table_of(show_places(places).rename_axis(index="Places")), "groups": groups,
-            "fairness": None if fairness is None else {"sentence": fairness.sentence, "students": fairness.students, "min_size": MIN_SIZE},
-            "calibration_words": f"The calibration error is {error} (interval {spread}): by so much the probability of the predicted grade is off, on average."}
+            "places": None if places is None else table_of(show_places(places).rename_axis(index="Places")),
+            "groups": groups,
+            "fairness": None if fairness is None
+            else {"sentence": fairness.sentence, "students": fairness.students, "min_size": MIN_SIZE},
+            "calibration_words": f"The calibration error is {error} (interval {spread}): by so much the probability of "
+                                 f"the predicted grade is off, on average."}
 
 # %% ../../nbs/lib/evaluation/14_card.ipynb #d8d418ed
 def model_card(
@@ -204,8 +227,10 @@ def model_card(
     if missing: raise CardError(f"a card needs {missing[0]}: give {', '.join(NEEDED)}")
     schema, manifest, metrics, about = (values[name] for name in ("schema", "manifest", "metrics", "about"))
     fairness, threshold, places = (values.get(name) for name in ("fairness", "threshold", "places"))
-    return {**model_facts(schema, manifest, about, values["versions"]), **measured_facts(metrics, fairness, threshold, places),
-            "reliability": reliability_rows(reliability(values["grades"], values["probability"])), "risks": known_risks(schema, manifest, metrics, fairness),
+    return {**model_facts(schema, manifest, about, values["versions"]),
+            **measured_facts(metrics, fairness, threshold, places),
+            "reliability": reliability_rows(reliability(values["grades"], values["probability"])),
+            "risks": known_risks(schema, manifest, metrics, fairness),
             "rule": values.get("rule") or "The most probable grade is announced.",
             "digests": [("Trained model (SHA-256 of its manifest)", values.get("digest") or FILL)]}
 
@@ -229,7 +254,8 @@ def render_html_card(
     import mistune
     from jinja2 import Environment, FileSystemLoader
     body = mistune.create_markdown(escape=True, plugins=["table"])(markdown)
-    return Environment(loader=FileSystemLoader(PACKAGE/"templates"), autoescape=True).get_template("card.html.j2").render(title=card["title"], body=body)
+    return Environment(loader=FileSystemLoader(PACKAGE/"templates"),
+                       autoescape=True).get_template("card.html.j2").render(title=card["title"], body=body)
 
 # %% ../../nbs/lib/evaluation/14_card.ipynb #e601e67b
 def card_files(

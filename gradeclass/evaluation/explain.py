@@ -73,7 +73,8 @@ def exact_terms(
     family = model.pipeline_["family"]
     if hasattr(family, "terms") and "forest" not in family.shares_:
         return family.terms(X), model.schema.score if family.line_.link == "normal" else "log-odds"
-    if isinstance(family, XGBoostGrades): return tree_terms(family.booster_, X, len(model.schema.grades.codes)), "log-odds per grade"
+    if isinstance(family, XGBoostGrades):
+        return tree_terms(family.booster_, X, len(model.schema.grades.codes)), "log-odds per grade"
     return None
 
 # %% ../../nbs/lib/evaluation/10_explain.ipynb #3f53e30f
@@ -140,7 +141,8 @@ def contributions(
         values = sum_by_source(found[0][:, :-1], source_of(columns, model.pipeline_["encode"].one_hot))
         return Contributions(values, float(found[0][0, -1]), found[0].sum(axis=1), found[1], True, names)
     others = np.full((1, len(columns)), np.nan) if background is None else encode_frame(background, columns)
-    terms = np.array([sampled_terms(lambda rows: expected_place(model, rows), row, others, orders, seed) for row in encoded])
+    terms = np.array([sampled_terms(lambda rows: expected_place(model, rows), row, others, orders, seed)
+                      for row in encoded])
     return Contributions(terms[:, :-1], float(terms[0, -1]), terms.sum(axis=1), "grades", False, names)
 
 # %% ../../nbs/lib/evaluation/10_explain.ipynb #3c40b776
@@ -212,7 +214,8 @@ def in_words(
     "The strongest reasons as a person says them"
     told = explanation[explanation.contribution.abs() >= 0.005].head(k)
     unit = explanation.attrs["unit"]
-    return [f"{schema.by_name[name].title} ({row.value}): {signed(row.contribution, unit)}" for name, row in told.iterrows()]
+    return [f"{schema.by_name[name].title} ({row.value}): {signed(row.contribution, unit)}" for name,
+            row in told.iterrows()]
 
 # %% ../../nbs/lib/evaluation/10_explain.ipynb #08223b95
 def headline_of(
@@ -221,7 +224,8 @@ def headline_of(
     "What is expected of the student and of the average one"
     here, average, unit = about["total"], about["baseline"], about["unit"]
     if unit == "grades": return f"{-here:.1f} grades below the best expected, {-average:.1f} for the average student"
-    return f"{unit[0].upper()}{unit[1:]}: {here:.2f} expected, {average:.2f} for the average student".replace(" -", " −")
+    return f"{unit[0].upper()}{unit[1:]}: {here:.2f} expected, {average:.2f} for the average student".replace(" -",
+                                                                                                              " −")
 
 # %% ../../nbs/lib/evaluation/10_explain.ipynb #b0ae4071
 def plot_contributions(
@@ -260,7 +264,8 @@ def global_importance(
     found = contributions(model, frame, background, orders=16, seed=seed)
     size = np.abs(found.values)
     draws = bootstrap(len(size), lambda weights: weights @ size/weights.sum(axis=1, keepdims=True), n_boot, seed)
-    table = pd.DataFrame([interval(column) for column in draws.T], index=pd.Index(found.inputs, name="input"), columns=["low", "high"])
+    table = pd.DataFrame([interval(column) for column in draws.T], index=pd.Index(found.inputs, name="input"),
+                         columns=["low", "high"])
     table.insert(0, "value", size.mean(axis=0))
     table["slope"] = slopes(encode_frame(frame, model.schema.inputs(model.audit)), found.values, model)
     table.loc[table.value < 0.01*table.value.max(), "slope"] = 0

@@ -39,8 +39,10 @@ def describe_source(
     "Who the students are, and whether they exist"
     size = f"{len(frame):,} rows and {frame.shape[1]} columns, read as *{schema.title or schema.name}*"
     if source != "sample": return f"This table is `{str(source).replace(chr(92), '/').split('/')[-1]}`: {size}."
-    return (f"**These students are synthetic.** The built-in sample has {size}. Shares and effects were set to resemble the published "
-            "table, the inputs were drawn independently of each other, and no row stands for a person. What follows describes the sample; "
+    return (f"**These students are synthetic.** The built-in sample has {size}. Shares and effects were set to "
+            f"resemble the published "
+            "table, the inputs were drawn independently of each other, and no row stands for a person. What follows "
+            "describes the sample; "
             "run this notebook on your own table to learn about students.")
 
 # %% ../../nbs/lib/evaluation/13_explore.ipynb #6172f813
@@ -52,7 +54,8 @@ def cell_summary(
     if not len(cells): return "empty"
     if cells.dtype == "float64": return f"median {cells.median():.3g}, from {cells.min():.3g} to {cells.max():.3g}"
     counts = cells.value_counts()
-    return f"most often {counts.index[0]} ({percent(counts.iloc[0]/len(cells))})" if counts.iloc[0] > 1 else "all different"
+    return (f"most often {counts.index[0]} ({percent(counts.iloc[0]/len(cells))})" if counts.iloc[0] > 1
+            else "all different")
 
 # %% ../../nbs/lib/evaluation/13_explore.ipynb #47c9d0c7
 def missing_table(
@@ -61,7 +64,8 @@ def missing_table(
 )->pd.DataFrame:        # Index column: title, role, missing, share, distinct, summary
     "Each column of the schema: how many cells are empty, and what the others hold"
     cells = {column.name: frame.get(column.name, pd.Series(np.nan, index=frame.index)) for column in schema.columns}
-    rows = [{"title": schema.by_name[name].title, "role": schema.by_name[name].role, "missing": int(values.isna().sum()),
+    rows = [{"title": schema.by_name[name].title, "role": schema.by_name[name].role,
+             "missing": int(values.isna().sum()),
              "share": float(values.isna().mean()), "distinct": values.nunique(), "summary": cell_summary(values)}
             for name, values in cells.items()]
     return pd.DataFrame(rows, index=pd.Index(cells, name="column"))
@@ -74,9 +78,11 @@ def missing_sentence(
     "Whether cells are empty, and where most are"
     table = missing_table(frame, schema)
     gaps, constant = table[table.missing > 0].sort_values("missing", ascending=False), table[table.distinct == 1]
-    same = f" {listed(list(constant.title))}: the same for everyone, so it cannot explain a grade." if len(constant) else ""
+    same = (f" {listed(list(constant.title))}: the same for everyone, so it cannot explain a grade." if len(constant)
+            else "")
     if gaps.empty: return f"No cell is empty.{same}"
-    return (f"{len(gaps)} of {len(table)} columns have empty cells; most are in {gaps.title.iloc[0]}: {gaps.missing.iloc[0]:,} "
+    return (f"{len(gaps)} of {len(table)} columns have empty cells; most are in {gaps.title.iloc[0]}: "
+            f"{gaps.missing.iloc[0]:,} "
             f"({percent(gaps.share.iloc[0])}).{same}")
 
 # %% ../../nbs/lib/evaluation/13_explore.ipynb #0503483d
@@ -161,9 +167,12 @@ def even_sentence(
     "Which numeric inputs look drawn rather than lived"
     numeric = [column for column in schema.inputs() if column.kind == "numeric" and column.name in frame]
     even = [column.title for column in numeric if looks_drawn(frame[column.name], column)]
-    if not even: return "No numeric input is spread evenly over its range: numbers pile up somewhere, as they do among people."
-    return (f"**{listed(even)}: spread over the whole range as evenly as if drawn by lot.** Numbers of people pile up somewhere, "
-            "so this table may be simulated in part or in whole; ask how it came about before trusting what follows from it.")
+    if not even:
+        return "No numeric input is spread evenly over its range: numbers pile up somewhere, as they do among people."
+    return (f"**{listed(even)}: spread over the whole range as evenly as if drawn by lot.** Numbers of people pile up "
+            f"somewhere, "
+            "so this table may be simulated in part or in whole; ask how it came about before trusting what follows "
+            "from it.")
 
 # %% ../../nbs/lib/evaluation/13_explore.ipynb #74ef96ba
 def draw_counts(
@@ -189,8 +198,11 @@ def plot_coded(
     group:str="",       # Only columns under this heading of the form, such as 'Study'
 )->object:              # matplotlib Figure
     "Share of students (%) with each answer, for each coded column but the grade"
-    columns = [column for column in schema.columns if column.codes and column.name in frame and column.group == (group or column.group)]
-    if not columns: raise ExploreError(f"schema {schema.name} has no coded column in this table" + (f" under {group}" if group else ""))
+    columns = [column for column in schema.columns if column.codes and column.name in frame
+               and column.group == (group or column.group)]
+    if not columns:
+        raise ExploreError(f"schema {schema.name} has no coded column in this table"
+                           + (f" under {group}" if group else ""))
     figure = plot_panels(columns, lambda ax, column: draw_counts(ax, frame[column.name], column), height=1.7)
     figure.supxlabel("Share of students (%)", fontsize=9)
     return figure
@@ -203,7 +215,8 @@ def grade_table(
     "Students with each grade"
     find_column(frame, schema, schema.target)
     counts = frame[schema.target].value_counts().reindex(schema.grades.labels, fill_value=0)
-    limits = pd.DataFrame([share_interval(count, counts.sum()) for count in counts], index=counts.index, columns=["low", "high"])
+    limits = pd.DataFrame([share_interval(count, counts.sum()) for count in counts], index=counts.index,
+                          columns=["low", "high"])
     return pd.DataFrame({"students": counts, "share": counts/counts.sum()}).join(limits).rename_axis("grade")
 
 # %% ../../nbs/lib/evaluation/13_explore.ipynb #f7a8d25f
@@ -216,10 +229,14 @@ def grades_sentence(
     largest, smallest = table.share.idxmax(), table.share.idxmin()
     ungraded = frame[schema.target].isna().sum()
     return (f"The largest grade is **{largest}** with {percent(table.share[largest])} of the students "
-            f"(95 % interval {percent(table.low[largest])} to {percent(table.high[largest])}), the smallest is {smallest} with "
-            f"{percent(table.share[smallest])} ({table.students[smallest]:,} students). {percent(table.share[risk].sum())} have a grade "
-            f"that calls for help ({listed(risk)}). Whoever says {largest} of everyone is right in {percent(table.share[largest])} of the "
-            "cases: a model has to beat that." + (f" {ungraded:,} rows have no grade and are left out." if ungraded else ""))
+            f"(95 % interval {percent(table.low[largest])} to {percent(table.high[largest])}), the smallest is "
+            f"{smallest} with "
+            f"{percent(table.share[smallest])} ({table.students[smallest]:,} students). "
+            f"{percent(table.share[risk].sum())} have a grade "
+            f"that calls for help ({listed(risk)}). Whoever says {largest} of everyone is right in "
+            f"{percent(table.share[largest])} of the "
+            "cases: a model has to beat that."
+            + (f" {ungraded:,} rows have no grade and are left out." if ungraded else ""))
 
 # %% ../../nbs/lib/evaluation/13_explore.ipynb #0da61dc6
 def plot_grades(
@@ -231,13 +248,16 @@ def plot_grades(
     spread = np.clip([table.share - table.low, table.high - table.share], 0, None)
     with plot_style():
         figure, ax = new_figure(6, 3.4)
-        ax.bar(table.index, 100*table.share, color=[COLOURS[1 if grade in grades.at_risk else 0] for grade in table.index],
+        ax.bar(table.index, 100*table.share,
+               color=[COLOURS[1 if grade in grades.at_risk else 0] for grade in table.index],
                yerr=100*spread, error_kw={"linewidth": 1, "capsize": 3, "ecolor": "#444444"})
         for place, row in enumerate(table.itertuples()):
-            ax.annotate(percent(row.share), (place, 100*row.high), xytext=(0, 3), textcoords="offset points", ha="center", size=9)
+            ax.annotate(percent(row.share), (place, 100*row.high), xytext=(0, 3), textcoords="offset points",
+                        ha="center", size=9)
         names = [f"{grade}\n(n = {count:,})" for grade, count in table.students.items()]
         ax.set_xticks(range(len(table)), names, size=8 if len(table) > 6 else 10)
-        ax.set(title=f"Grades of {table.students.sum():,} students", ylabel="Share of students (%)", ylim=(0, 112*table.high.max()))
+        ax.set(title=f"Grades of {table.students.sum():,} students", ylabel="Share of students (%)",
+               ylim=(0, 112*table.high.max()))
         ax.set_xlabel(f"Grade, best to worst; orange: at risk ({', '.join(grades.at_risk)})")
         ax.grid(False, axis="x")
     return figure
@@ -249,11 +269,13 @@ def score_conflicts(
 )->pd.DataFrame:        # Students by the grade that the score gives (rows) and the recorded grade (columns)
     "The recorded grade against the grade that the score gives"
     score, grades = find_score(frame, schema).name, schema.grades
-    if not grades.cuts: raise ExploreError(f"the grades of schema {schema.name} have no cuts: a score cannot contradict them")
+    if not grades.cuts:
+        raise ExploreError(f"the grades of schema {schema.name} have no cuts: a score cannot contradict them")
     find_column(frame, schema, schema.target)
     known = frame[[score, schema.target]].dropna()
     given = pd.Categorical.from_codes(grade_positions(known[score].to_numpy(), schema), categories=grades.labels)
-    table = pd.crosstab(given, known[schema.target], dropna=False).reindex(index=grades.labels, columns=grades.labels, fill_value=0)
+    table = pd.crosstab(given, known[schema.target], dropna=False).reindex(index=grades.labels, columns=grades.labels,
+                                                                           fill_value=0)
     return table.rename_axis(index="by score", columns="recorded")
 
 # %% ../../nbs/lib/evaluation/13_explore.ipynb #14b0f255
@@ -267,8 +289,10 @@ def conflict_sentence(
     if not wrong: return f"All {total:,} recorded grades agree with the cuts of the score."
     near = np.trace(counts, 1) + np.trace(counts, -1)
     better = np.tril(counts, -1).sum()
-    return (f"**{wrong:,} of {total:,} recorded grades ({percent(wrong/total)}) contradict the cuts of the score.** {percent(near/wrong)} "
-            f"of them are one grade off; {percent(better/wrong)} are better than the score says. A model that knew the score exactly, and "
+    return (f"**{wrong:,} of {total:,} recorded grades ({percent(wrong/total)}) contradict the cuts of the score.** "
+            f"{percent(near/wrong)} "
+            f"of them are one grade off; {percent(better/wrong)} are better than the score says. A model that knew the "
+            f"score exactly, and "
             f"no more, would be right in {percent(1 - wrong/total)} of the cases.")
 
 # %% ../../nbs/lib/evaluation/13_explore.ipynb #1c009dc0
@@ -285,10 +309,13 @@ def plot_score_bands(
     with plot_style():
         figure, ax = new_figure(6.5, 3.6)
         names = [f"Recorded grade agrees ({right:,})", f"Recorded grade contradicts the score ({wrong:,})"]
-        ax.hist([known.loc[part, score.name] for part in (agrees, ~agrees)], bins=40, stacked=True, color=COLOURS[:2], label=names)
+        ax.hist([known.loc[part, score.name] for part in (agrees, ~agrees)], bins=40, stacked=True, color=COLOURS[:2],
+                label=names)
         for cut in grades.cuts: ax.axvline(cut, color="black", linewidth=1, linestyle="--")
         for grade, high, low in zip(grades.labels, edges, edges[1:], strict=False):
-            if high > low: ax.text((high + low)/2, 1.01, grade, transform=ax.get_xaxis_transform(), ha="center", va="bottom", weight="bold")
+            if high > low:
+                ax.text((high + low)/2, 1.01, grade, transform=ax.get_xaxis_transform(), ha="center", va="bottom",
+                        weight="bold")
         ax.set(xlabel=axis_title(score), ylabel="Students")
         ax.set_title(f"{score.title} and the cuts of the grade", pad=18)
         ax.grid(False, axis="x")
@@ -326,16 +353,21 @@ def conflict_place_sentence(
     places = np.flatnonzero(wrong)
     if len(places) < MIN_GROUP: return "Too few grades contradict their score to say where in the file they lie."
     p = kstest((places + 0.5)/len(wrong), "uniform").pvalue
-    if p >= SURE: return f"They are scattered over the file as chance would scatter them (Kolmogorov-Smirnov test, {p_value(p)})."
+    if p >= SURE:
+        return f"They are scattered over the file as chance would scatter them (Kolmogorov-Smirnov test, {p_value(p)})."
     first, last = densest_block(wrong.to_numpy())
     block = wrong.iloc[first:last + 1]
     grade, score = find_column(frame, schema, schema.target), find_score(frame, schema)
-    inside, outside = (associate(rows, grade, score) for rows in (frame.loc[block.index], frame.drop(index=block.index)))
+    inside, outside = (associate(rows, grade, score)
+                       for rows in (frame.loc[block.index], frame.drop(index=block.index)))
     rest = percent((wrong.sum() - block.sum())/max(1, len(wrong) - len(block)))
-    return (f"**They are not scattered evenly over the file** (Kolmogorov-Smirnov test, {p_value(p)}): they crowd in rows "
-            f"{wrong.index[first]} to {wrong.index[last]}, {percent(len(block)/len(wrong))} of the table, where {percent(block.mean())} of "
+    return (f"**They are not scattered evenly over the file** (Kolmogorov-Smirnov test, {p_value(p)}): they crowd in "
+            f"rows "
+            f"{wrong.index[first]} to {wrong.index[last]}, {percent(len(block)/len(wrong))} of the table, where "
+            f"{percent(block.mean())} of "
             f"the grades contradict the score. Elsewhere it is {rest}. Grade and score go together with a strength of "
-            f"{inside.strength:.2f} in these rows and of {outside.strength:.2f} elsewhere. Ask what happened to these rows.")
+            f"{inside.strength:.2f} in these rows and of {outside.strength:.2f} elsewhere. Ask what happened to these "
+            f"rows.")
 
 # %% ../../nbs/lib/evaluation/13_explore.ipynb #3960f873
 def plot_conflict_rows(
@@ -349,9 +381,12 @@ def plot_conflict_rows(
     starts = pd.Series(wrong.index).groupby(part).min()
     with plot_style():
         figure, ax = new_figure(6.5, 2.6)
-        ax.bar(starts, 100*shares, width=np.diff([*starts, wrong.index.max() + 1]), align="edge", color=COLOURS[1], edgecolor="white")
-        ax.axhline(100*wrong.mean(), color="black", linewidth=1, linestyle="--", label=f"whole table: {percent(wrong.mean())}")
-        ax.set(title="Where grades contradict the score", xlabel="Row of the file", ylabel="Share of rows (%)", ylim=(0, None))
+        ax.bar(starts, 100*shares, width=np.diff([*starts, wrong.index.max() + 1]), align="edge", color=COLOURS[1],
+               edgecolor="white")
+        ax.axhline(100*wrong.mean(), color="black", linewidth=1, linestyle="--",
+                   label=f"whole table: {percent(wrong.mean())}")
+        ax.set(title="Where grades contradict the score", xlabel="Row of the file", ylabel="Share of rows (%)",
+               ylim=(0, None))
         ax.grid(False, axis="x")
         legend_below(figure, ax)
     return figure
@@ -371,7 +406,8 @@ def plot_associations(
         marks = [" *" if role == "protected" else "" for role in shown.role]
         ax.set_yticks(range(len(shown)), [f"{name}{mark}" for name, mark in zip(shown.title, marks, strict=True)])
         ax.set(title=title, xlim=(0, 1), ylim=(-0.7, len(shown) - 0.3))
-        ax.set_xlabel("Strength (0 to 1) with 95 % interval\nblue: more than chance explains; * protected, no model input by default")
+        ax.set_xlabel("Strength (0 to 1) with 95 % interval\nblue: more than chance explains; * protected, no model "
+                      "input by default")
         ax.grid(False, axis="y")
     return figure
 
@@ -384,7 +420,8 @@ def as_groups(
     if column.codes: return cells
     if not column.whole or cells.nunique() > 8: return None
     values = sorted(cells.dropna().unique())
-    return cells.map("{:.0f}".format, na_action="ignore").astype(pd.CategoricalDtype([f"{value:.0f}" for value in values], ordered=True))
+    return cells.map("{:.0f}".format,
+                     na_action="ignore").astype(pd.CategoricalDtype([f"{value:.0f}" for value in values], ordered=True))
 
 # %% ../../nbs/lib/evaluation/13_explore.ipynb #3624446a
 def grade_shares(
@@ -425,7 +462,8 @@ def draw_shares(
         part, dark = part.to_numpy(), np.dot(colour, [0.3, 0.59, 0.11]) < 0.5
         ax.barh(rows, 100*part, left=100*start, color=colour, edgecolor="white", linewidth=0.5, label=grade)
         for row, share in enumerate(part):
-            if share >= 0.06: ax.text(100*(start[row] + share/2), row, f"{100*share:.0f}", ha="center", va="center", size=8,
+            if share >= 0.06:
+                ax.text(100*(start[row] + share/2), row, f"{100*share:.0f}", ha="center", va="center", size=8,
                                       color="white" if dark else "black")
         start = start + part
     ax.set(xlim=(0, 100))
@@ -443,13 +481,16 @@ def plot_shares(
     counts = as_groups(frame[name], column)[frame[schema.target].notna()].value_counts()
     small = [str(group) for group in table.index[table.at_risk.isna()] if counts.get(group, 0)]
     shown = table[table.at_risk.notna()]
-    if shown.empty: raise ExploreError(f"every group of {column.title} has fewer than {MIN_GROUP} students: their grades are not shown")
+    if shown.empty:
+        raise ExploreError(f"every group of {column.title} has fewer than {MIN_GROUP} students: their grades are not "
+                           f"shown")
     with plot_style():
         figure, ax = new_figure(6.5, 1.5 + 0.34*len(shown))
         draw_shares(ax, shown[schema.grades.labels])
         ax.set_yticks(range(len(shown)), [f"{group} (n = {count})" for group, count in shown.students.items()])
         ax.set_title(f"Grade by {axis_title(column)}", loc="left")
-        ax.set_xlabel("Share of the group (%)" + (f"\nfewer than {MIN_GROUP} students, not shown: {listed(small, 4)}" if small else ""))
+        ax.set_xlabel("Share of the group (%)"
+                      + (f"\nfewer than {MIN_GROUP} students, not shown: {listed(small, 4)}" if small else ""))
         legend_below(figure, ax, columns=len(schema.grades.labels))
     return figure
 
@@ -499,7 +540,8 @@ def draw_scatter(
     means = pd.DataFrame({"x": x, "y": y}).groupby(tenths).mean()
     ends = np.array([x.min(), x.max()])
     if not math.isnan(slope):
-        ax.plot(ends, intercept + slope*ends, color=COLOURS[1], linewidth=2, label=f"Line: {slope:+.2g} per unit, R² {share:.2f}")
+        ax.plot(ends, intercept + slope*ends, color=COLOURS[1], linewidth=2,
+                label=f"Line: {slope:+.2g} per unit, R² {share:.2f}")
     ax.plot(means.x, means.y, "o", color="black", markersize=5, label="Mean of each tenth of the students")
 
 # %% ../../nbs/lib/evaluation/13_explore.ipynb #0a5e6f08
@@ -541,8 +583,10 @@ def plot_correlations(
     with plot_style():
         figure, ax = new_figure(8 if many else 7.5, 7.6 if many else 5.6)
         above = np.triu(np.ones(named.shape, dtype=bool), 1)
-        sns.heatmap(named, mask=above, annot=written, fmt="", cmap=sns.color_palette("RdBu", 21), vmin=-1, vmax=1, linewidths=0.5,
-                    annot_kws={"size": 5.5 if many else 8}, cbar_kws={"shrink": 0.6, "label": "Association"}, xticklabels=True,
+        sns.heatmap(named, mask=above, annot=written, fmt="", cmap=sns.color_palette("RdBu", 21), vmin=-1, vmax=1,
+                    linewidths=0.5,
+                    annot_kws={"size": 5.5 if many else 8}, cbar_kws={"shrink": 0.6, "label": "Association"},
+                    xticklabels=True,
                     yticklabels=True, ax=ax)
         ax.set(title="Which columns go together", xlabel=MEASURES)
         ax.tick_params(labelsize=7 if many else 9)
@@ -559,7 +603,8 @@ def group_sentence(
     from scipy.stats import chi2_contingency
     table = grade_shares(frame, schema, name).dropna(subset=["at_risk"])
     title, risk = schema.by_name[name].title, listed(schema.grades.at_risk)
-    if len(table) < 2: return f"{title}: fewer than two groups have {MIN_GROUP} students, so there is nothing to compare."
+    if len(table) < 2:
+        return f"{title}: fewer than two groups have {MIN_GROUP} students, so there is nothing to compare."
     sizes = table.students.str.replace(",", "").astype(int)
     risky = (table.at_risk*sizes).round()
     most, least = table.at_risk.idxmax(), table.at_risk.idxmin()
@@ -568,7 +613,8 @@ def group_sentence(
     span = lambda group: (f"{percent(table.at_risk[group])} in *{group}* (95 % interval {percent(table.low[group])} to "
                           f"{percent(table.high[group])})")
     verdict = "more than chance explains" if p < SURE else "no more than chance explains"
-    return (f"**{title}:** the share at risk ({risk}) is {span(most)} and {span(least)}. The groups differ by {verdict} "
+    return (f"**{title}:** the share at risk ({risk}) is {span(most)} and {span(least)}. The groups differ by "
+            f"{verdict} "
             f"(χ² test, {p_value(p)}).")
 
 # %% ../../nbs/lib/evaluation/13_explore.ipynb #888fe939
@@ -578,5 +624,7 @@ def protected_note(
     "Which columns a model does not see by default"
     names = [schema.by_name[name].title for name in schema.names("audit")]
     if not names: return "This schema marks no column as protected."
-    return (f"{listed(names)}: no model inputs by default. A group of fewer than {MIN_GROUP} students is not shown. A difference between "
-            "groups says nothing of its cause, and no difference in this table is no proof that there is none elsewhere.")
+    return (f"{listed(names)}: no model inputs by default. A group of fewer than {MIN_GROUP} students is not shown. A "
+            f"difference between "
+            "groups says nothing of its cause, and no difference in this table is no proof that there is none "
+            "elsewhere.")

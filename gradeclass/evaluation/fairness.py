@@ -40,9 +40,12 @@ def band_numbers(
 )->pd.Series:         # Categorical of '15' or '15 to 17.5', shape (n,)
     "Numbers as groups: by value, or in quarters where there are more values than `most`"
     known = np.sort(values.dropna().unique())
-    if len(known) <= most: return values.map("{:g}".format, na_action="ignore").astype(pd.CategoricalDtype([f"{v:g}" for v in known], ordered=True))
+    if len(known) <= most:
+        return values.map("{:g}".format,
+                          na_action="ignore").astype(pd.CategoricalDtype([f"{v:g}" for v in known], ordered=True))
     bands = pd.qcut(values, 4, duplicates="drop")
-    return bands.cat.rename_categories([f"{values[bands == band].min():g} to {values[bands == band].max():g}" for band in bands.cat.categories])
+    return bands.cat.rename_categories([f"{values[bands == band].min():g} to {values[bands == band].max():g}"
+                                        for band in bands.cat.categories])
 
 # %% ../../nbs/lib/evaluation/08_fairness.ipynb #40cfbff9
 def name_groups(
@@ -70,7 +73,8 @@ def audit_groups(
     pairs:bool=True,    # Whether attributes are also taken two at a time
 )->dict[str, pd.Series]: # Attribute, or pair of attributes -> group of each student, shape (n,)
     "The group of each student by every protected attribute, and by each two of them"
-    single = [name_groups(frame, column) for column in schema.columns if column.role == "audit" and column.name in frame]
+    single = [name_groups(frame, column) for column in schema.columns if column.role == "audit"
+              and column.name in frame]
     both = [pair_groups(*pair) for pair in combinations(single, 2)] if pairs else []
     return {group.name: group for group in [*single, *both]}
 
@@ -108,9 +112,11 @@ def everyone(
 
 RATES = {
     "at_risk": Rate("At risk in fact", "of all are at risk in fact", lambda found: found.at_risk, everyone),
-    "missed": Rate("Missed, of those at risk", "of those at risk are missed", lambda found: ~found.flagged, lambda found: found.at_risk),
+    "missed": Rate("Missed, of those at risk", "of those at risk are missed", lambda found: ~found.flagged,
+                   lambda found: found.at_risk),
     "flagged": Rate("Flagged, of all", "of all are flagged", lambda found: found.flagged, everyone),
-    "precision": Rate("Flags that are right", "of the flags are right", lambda found: found.at_risk, lambda found: found.flagged),
+    "precision": Rate("Flags that are right", "of the flags are right", lambda found: found.at_risk,
+                      lambda found: found.flagged),
     "accuracy": Rate("Grades that are right", "of the announced grades are right", lambda found: found.right, everyone),
 }
 
@@ -121,7 +127,8 @@ def count_groups(
 )->pd.DataFrame:     # One row for each group that has students: students, and `<rate>` and `<rate>_hits` of each rate
     "How many of each group a rate speaks about, and how many of these are hits"
     code, among = group.cat.codes.to_numpy(), {name: rate.among(found) for name, rate in RATES.items()}
-    marks = {"students": np.ones(len(code), bool), **among} | {f"{name}_hits": among[name] & rate.hit(found) for name, rate in RATES.items()}
+    marks = {"students": np.ones(len(code), bool), **among} | {f"{name}_hits": among[name] & rate.hit(found) for name,
+                                                               rate in RATES.items()}
     counts = {name: np.bincount(code[mark], minlength=len(group.cat.categories)) for name, mark in marks.items()}
     table = pd.DataFrame(counts, index=group.cat.categories)
     return table[table.students > 0]
@@ -151,7 +158,8 @@ def group_rates(
     check_length(group, len(y), "groups")
     group = group_names(group)
     counts = count_groups(judge(y, predicted, scale), group)
-    rows = [{"attribute": group.name or "group", "group": row.Index, **rate_row(row, rate, min_size)} for row in counts.itertuples() for rate in RATES]
+    rows = [{"attribute": group.name or "group", "group": row.Index, **rate_row(row, rate, min_size)}
+            for row in counts.itertuples() for rate in RATES]
     return pd.DataFrame(rows)
 
 # %% ../../nbs/lib/evaluation/08_fairness.ipynb #90088774
@@ -183,7 +191,8 @@ def show_groups(
 )->pd.DataFrame:           # Index attribute and group; students, and the table's rates as text
     "The groups as people read them; suppressed figures say so"
     text = table.assign(text=[percent_range(row, min_size) for _, row in table.iterrows()])
-    wide = text.pivot(index=["attribute", "group"], columns="rate", values="text").reindex(columns=[name for name in RATES if name in set(table.rate)])
+    wide = text.pivot(index=["attribute", "group"], columns="rate",
+                      values="text").reindex(columns=[name for name in RATES if name in set(table.rate)])
     students = table.drop_duplicates(["attribute", "group"]).set_index(["attribute", "group"]).students
     wide.insert(0, "Students", students.map("{:.0f}".format, na_action="ignore").fillna(f"fewer than {min_size}"))
     named = wide.rename(columns={name: rate.label for name, rate in RATES.items()}).loc[students.index]
@@ -248,14 +257,17 @@ def gap_row(
     name = group.astype(str).to_numpy()
     low, high = difference_interval(found, rate, name == best.group, name == worst.group, n_boot, seed)
     counted = rate.among(found) & np.isin(name, rows.group)
-    lots = shuffled_gaps(rate.hit(found)[counted], np.unique(name[counted], return_inverse=True)[1], n_boot, np.random.default_rng(seed))
+    lots = shuffled_gaps(rate.hit(found)[counted], np.unique(name[counted], return_inverse=True)[1], n_boot,
+                         np.random.default_rng(seed))
     gap = best["value"] - worst["value"]
-    return {"attribute": rows.attribute.iloc[0], "rate": rows.rate.iloc[0], "highest": best.group, "highest_value": best["value"],
+    return {"attribute": rows.attribute.iloc[0], "rate": rows.rate.iloc[0], "highest": best.group,
+            "highest_value": best["value"],
             "lowest": worst.group, "lowest_value": worst["value"], "gap": gap, "low": low, "high": high,
             "chance": float(np.quantile(lots, 0.95)), "p": (1 + (lots >= gap - 1e-12).sum())/(1 + n_boot)}
 
 # %% ../../nbs/lib/evaluation/08_fairness.ipynb #718c0bad
-GAP_COLUMNS = ["attribute", "rate", "highest", "highest_value", "lowest", "lowest_value", "gap", "low", "high", "chance", "p", "beyond_chance"]
+GAP_COLUMNS = ["attribute", "rate", "highest", "highest_value", "lowest", "lowest_value", "gap", "low", "high",
+               "chance", "p", "beyond_chance"]
 
 # %% ../../nbs/lib/evaluation/08_fairness.ipynb #5299c877
 def gap_table(
@@ -269,7 +281,8 @@ def gap_table(
 )->pd.DataFrame:                 # One row per attribute and rate, columns `GAP_COLUMNS`
     "Highest minus lowest group of each rate, how sure that is, and whether it is beyond chance"
     found = judge(y, predicted, scale)
-    rows = [gap_row(found, groups[attribute], part, n_boot, seed) for (attribute, _), part in shown_groups(table).items()]
+    rows = [gap_row(found, groups[attribute], part, n_boot, seed) for (attribute, _),
+            part in shown_groups(table).items()]
     gaps = pd.DataFrame(rows, columns=GAP_COLUMNS[:-1])
     return gaps.assign(beyond_chance=(holm(gaps.p.astype(float)) < 0.05).astype(bool))
 
@@ -280,11 +293,14 @@ def gap_sentence(
     "A gap in words: the two groups, how far apart, and whether that means anything"
     points = {name: round(100*gap[name]) for name in ("highest_value", "lowest_value", "gap", "low", "high", "chance")}
     told = (f"{gap.attribute}: {points['highest_value']} in 100 {RATES[gap.rate].words} in the group {gap.highest}, "
-            f"{points['lowest_value']} in the group {gap.lowest}: {points['gap']} points apart (95 % interval {points['low']} to {points['high']}).")
+            f"{points['lowest_value']} in the group {gap.lowest}: {points['gap']} points apart (95 % interval "
+            f"{points['low']} to {points['high']}).")
     chance = f"(under {points['chance']} points in 95 of 100 cases)"
-    if not gap.beyond_chance and gap.gap > gap.chance: return f"{told} By itself that would stand out {chance}; among so many differences it does not."
+    if not gap.beyond_chance and gap.gap > gap.chance:
+        return f"{told} By itself that would stand out {chance}; among so many differences it does not."
     if not gap.beyond_chance: return f"{told} Chance alone can do that {chance}."
-    advice = "compare it with the shares at risk in fact" if gap.rate == "flagged" else "look into it before the model is used"
+    advice = ("compare it with the shares at risk in fact" if gap.rate == "flagged"
+              else "look into it before the model is used")
     return f"{told} That is more than chance explains {chance}: {advice}."
 
 # %% ../../nbs/lib/evaluation/08_fairness.ipynb #eb09308e
@@ -304,12 +320,17 @@ def fairness_sentence(
     if table.empty: return "The table holds no protected attribute, so nothing can be said about groups."
     hidden = table[["attribute", "group"]][table.students.isna()].drop_duplicates()
     small = f" {len(hidden)} small {'group is' if len(hidden) == 1 else 'groups are'} not shown." if len(hidden) else ""
-    if gaps.empty: return f"No two groups are large enough to be compared.{small} That is no sign that the model works for them."
+    if gaps.empty:
+        return f"No two groups are large enough to be compared.{small} That is no sign that the model works for them."
     beyond = gaps[gaps.beyond_chance]
-    if beyond.empty: return (f"{len(gaps)} differences between groups were looked at, and none is larger than chance explains among so many.{small} That "
-                             f"does not prove that there are none: the intervals say how large they could be.{widest_missed(gaps)}")
+    if beyond.empty:
+        return (f"{len(gaps)} differences between groups were looked at, and none is larger than chance explains among "
+                f"so many.{small} That "
+                             f"does not prove that there are none: the intervals say how large they could "
+                             f"be.{widest_missed(gaps)}")
     told = " ".join(gap_sentence(row) for _, row in beyond.head(4).iterrows())
-    return f"{len(beyond)} of {len(gaps)} differences between groups {'is' if len(beyond) == 1 else 'are'} larger than chance explains.{small} {told}"
+    return (f"{len(beyond)} of {len(gaps)} differences between groups {'is' if len(beyond) == 1 else 'are'} larger "
+            f"than chance explains.{small} {told}")
 
 # %% ../../nbs/lib/evaluation/08_fairness.ipynb #7e668aca
 class Fairness(NamedTuple):
@@ -322,7 +343,8 @@ class Fairness(NamedTuple):
     def as_dict(self)->dict:
         "Ready for JSON; None where suppressed"
         rows = lambda table: [plain_numbers(row) for _, row in table.astype(object).iterrows()]
-        return {"students": self.students, "min_size": MIN_SIZE, "sentence": self.sentence, "groups": rows(self.table), "gaps": rows(self.gaps)}
+        return {"students": self.students, "min_size": MIN_SIZE, "sentence": self.sentence, "groups": rows(self.table),
+                "gaps": rows(self.gaps)}
 
 # %% ../../nbs/lib/evaluation/08_fairness.ipynb #ab45a757
 def check_fairness(
@@ -350,7 +372,8 @@ def draw_rate(
     "One dot and one interval per group; words where a group is too small"
     for place, (_, row) in enumerate(table.iterrows()):
         if np.isnan(row["value"]):
-            ax.text(0.5, place, f"fewer than {MIN_SIZE}: not shown", color=COLOURS[3], size=8, va="center", ha="center", transform=ax.get_yaxis_transform())
+            ax.text(0.5, place, f"fewer than {MIN_SIZE}: not shown", color=COLOURS[3], size=8, va="center",
+                    ha="center", transform=ax.get_yaxis_transform())
             continue
         ax.hlines(place, 100*row.low, 100*row.high, color=colour, linewidth=2)
         ax.plot(100*row["value"], place, "o", color=colour, clip_on=False)
@@ -375,9 +398,11 @@ def plot_groups(
     names = [f"{row.group}  ({row.attribute})" for row in parts[0].itertuples()]
     with plot_style():
         figure, axes = new_figure(8, 1.3 + 0.27*len(names), ncols=len(rates), sharey=True, squeeze=False)
-        for ax, part, name, colour in zip(axes[0], parts, rates, (COLOURS[1], COLOURS[0], COLOURS[2], COLOURS[3]), strict=False):
+        for ax, part, name, colour in zip(axes[0], parts, rates, (COLOURS[1], COLOURS[0], COLOURS[2], COLOURS[3]),
+                                          strict=False):
             draw_rate(ax, part, colour)
-            ax.set(title=RATES[name].label, xlabel="Share (%), with 95 % interval", xlim=(0, 100), ylim=(len(names) - 0.4, -0.6))
+            ax.set(title=RATES[name].label, xlabel="Share (%), with 95 % interval", xlim=(0, 100),
+                   ylim=(len(names) - 0.4, -0.6))
             if name == "flagged": draw_need(ax, table)
             ax.set_yticks(range(len(names)), names)
     return figure
@@ -392,7 +417,8 @@ def fold_probabilities(
     "Predict every student both ways by models that have not seen the student"
     from sklearn.base import clone
     from gradeclass.models.folds import out_of_fold
-    if not model.schema.names("audit"): raise FairnessError(f"schema {model.schema.name} names no protected attribute: give a column the role audit")
+    if not model.schema.names("audit"):
+        raise FairnessError(f"schema {model.schema.name} names no protected attribute: give a column the role audit")
     return [out_of_fold(clone(model).set_params(audit=audit), frame, n_folds, seed) for audit in (False, True)]
 
 # %% ../../nbs/lib/evaluation/08_fairness.ipynb #7450845d
@@ -409,9 +435,12 @@ def compare_audit(
     schema, y = model.schema, grade_index(frame, model.schema)
     announce = announce or (lambda p: p.argmax(axis=1))
     announced = [announce(p) for p in both]
-    paired = {name: paired_difference(y, *both, name, schema.grades, *announced, n_boot=n_boot, seed=seed) for name in ("accuracy", "macro_f1", "log_loss")}
-    rows = {name: {"without": row["a"], "with": row["b"], **{key: row[key] for key in ("difference", "low", "high")}} for name, row in paired.items()}
-    looked = [check_fairness(frame, schema, y, each, 1, seed, pairs=False).gaps.set_index(["attribute", "rate"]).gap for each in announced]
+    paired = {name: paired_difference(y, *both, name, schema.grades, *announced, n_boot=n_boot, seed=seed)
+              for name in ("accuracy", "macro_f1", "log_loss")}
+    rows = {name: {"without": row["a"], "with": row["b"], **{key: row[key] for key in ("difference", "low", "high")}}
+            for name, row in paired.items()}
+    looked = [check_fairness(frame, schema, y, each, 1, seed, pairs=False).gaps.set_index(["attribute", "rate"]).gap
+              for each in announced]
     gaps = pd.concat(looked, axis=1, keys=["without", "with"]).query("rate in ('missed', 'flagged')")
     gaps.index = [f"gap in {rate}: {attribute}" for attribute, rate in gaps.index]
     gaps = gaps.assign(difference=gaps["with"] - gaps["without"])
@@ -423,9 +452,12 @@ def audit_sentence(
 )->str:                    # Two sentences
     "What it would gain to let the model see protected attributes"
     accuracy = compared.loc["accuracy"]
-    better = "better" if accuracy.low > 0 else "worse" if accuracy.high < 0 else "neither better nor worse than chance explains"
+    better = ("better" if accuracy.low > 0 else "worse" if accuracy.high < 0
+              else "neither better nor worse than chance explains")
     gaps = compared[compared.index.str.startswith("gap")]
     wider = int((gaps.difference > 0).sum())
-    return (f"With protected attributes {100*accuracy['with']:.0f} in 100 grades are right, without them {100*accuracy['without']:.0f} "
-            f"(difference {100*accuracy.difference:+.1f} points, 95 % interval {100*accuracy.low:+.1f} to {100*accuracy.high:+.1f}): {better}. "
+    return (f"With protected attributes {100*accuracy['with']:.0f} in 100 grades are right, without them "
+            f"{100*accuracy['without']:.0f} "
+            f"(difference {100*accuracy.difference:+.1f} points, 95 % interval {100*accuracy.low:+.1f} to "
+            f"{100*accuracy.high:+.1f}): {better}. "
             f"Of {len(gaps)} gaps between groups {wider} {'is' if wider == 1 else 'are'} wider with them.")

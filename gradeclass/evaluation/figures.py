@@ -22,7 +22,8 @@ def plot_style(): # Yields nothing; the style holds inside the block
     import seaborn as sns
     from matplotlib import rc_context
     style = sns.axes_style("whitegrid") | sns.plotting_context("paper", font_scale=1.15)
-    look = {"axes.titleweight": "bold", "axes.titlesize": 11, "axes.titlelocation": "left", "axes.titley": 1.0, "axes.spines.top": False,
+    look = {"axes.titleweight": "bold", "axes.titlesize": 11, "axes.titlelocation": "left", "axes.titley": 1.0,
+            "axes.spines.top": False,
             "axes.spines.right": False, "svg.hashsalt": "gradeclass", "svg.fonttype": "none", "savefig.bbox": "tight"}
     with rc_context(style | look): yield
 
@@ -73,7 +74,9 @@ def sticks_out(
         return getattr(box, low) < 0 or getattr(box, high) > getattr(figure.bbox, high)
     for ax in figure.axes:
         texts = [part for part in ax.get_children() if isinstance(part, Text) and part.get_text()]
-        if any(beyond(text, "x0", "x1") for text in (*texts, ax.xaxis.label)) or any(beyond(text, "y0", "y1") for text in (*texts, ax.yaxis.label)):
+        if any(beyond(text, "x0", "x1") for text in (*texts, ax.xaxis.label)) or any(beyond(text, "y0", "y1")
+                                                                                     for text in (*texts,
+                                                                                                  ax.yaxis.label)):
             return True
     return False
 
@@ -98,7 +101,8 @@ def save_figure(
     with plot_style():
         crop = settle(figure)
         for path, about in zip(paths, ({"Software": None}, {"Date": None, "Creator": None}), strict=True):
-            with whole_file(path) as part: figure.savefig(part, format=path.suffix[1:], bbox_inches=crop, metadata={"Title": name, **about})
+            with whole_file(path) as part:
+                figure.savefig(part, format=path.suffix[1:], bbox_inches=crop, metadata={"Title": name, **about})
     return paths
 
 # %% ../../nbs/lib/evaluation/03_figures.ipynb #148ff3eb

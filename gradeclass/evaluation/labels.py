@@ -79,7 +79,8 @@ def noise_by_model(
     "Share of wrong grades in the model's opinion, with its likelihood interval"
     fit = noise_likelihood(p, y)
     inside = WRONG[2*(fit.max() - fit) <= 3.841]*(1 - 1/p.shape[1])
-    return NoiseShare(float(WRONG[fit.argmax()]*(1 - 1/p.shape[1])), float(inside[0]), float(inside[-1]), "model", len(y))
+    return NoiseShare(float(WRONG[fit.argmax()]*(1 - 1/p.shape[1])), float(inside[0]), float(inside[-1]), "model",
+                      len(y))
 
 # %% ../../nbs/lib/evaluation/07_labels.ipynb #2c24e4ed
 def noise_by_score(
@@ -130,7 +131,8 @@ def audit_labels(
     if schema.id in frame: table[schema.id] = frame[schema.id]
     table["recorded"] = labels[y]
     if (band >= 0).any(): table = table.assign(**{schema.score: frame[schema.score], "band": labels[band]})
-    table = table.assign(model_grade=labels[case.predicted], p_recorded=case.p[np.arange(len(y)), y], doubt=doubt, suspicious=doubt > 0.5)
+    table = table.assign(model_grade=labels[case.predicted], p_recorded=case.p[np.arange(len(y)), y], doubt=doubt,
+                         suspicious=doubt > 0.5)
     return table.sort_values(["doubt", "p_recorded"], ascending=[False, True], kind="stable")
 
 # %% ../../nbs/lib/evaluation/07_labels.ipynb #d8a2f109
@@ -169,7 +171,8 @@ def find_cluster(
 )->Cluster|None:     # None where there are too few suspicious rows
     "Find the densest stretch, and how often chance makes one as dense"
     rows = np.unique(np.asarray(rows, int))
-    if len(rows) and not 0 <= rows[0] <= rows[-1] < n: raise LabelError(f"row positions go from {rows[0]} to {rows[-1]}: give positions from 0 to {n - 1}")
+    if len(rows) and not 0 <= rows[0] <= rows[-1] < n:
+        raise LabelError(f"row positions go from {rows[0]} to {rows[-1]}: give positions from 0 to {n - 1}")
     if len(rows) < LEAST or len(rows) == n: return None
     flags, rng = np.isin(np.arange(n), rows), np.random.default_rng(seed)
     found, start, stop = densest_stretch(flags)
@@ -192,10 +195,13 @@ def cluster_sentence(
     "Where the suspicious rows lie, in words"
     if cluster is None: return "Too few grades are suspicious to say where in the file they lie."
     if cluster.p_value > 0.01: return "The suspicious grades are scattered over the file as chance would scatter them."
-    which = f"All {cluster.total:,}" if cluster.inside == cluster.total else f"{cluster.inside:,} of the {cluster.total:,}"
+    which = (f"All {cluster.total:,}" if cluster.inside == cluster.total
+             else f"{cluster.inside:,} of the {cluster.total:,}")
     size = cluster.stop - cluster.start
-    return (f"{which} suspicious grades lie in rows {index[cluster.start]} to {index[cluster.stop - 1]}: {size/cluster.rows:.0%} of the file, "
-            f"where {cluster.share:.0%} of the grades are suspicious. Chance does not do this (p = {cluster.p_value:.3f}); "
+    return (f"{which} suspicious grades lie in rows {index[cluster.start]} to {index[cluster.stop - 1]}: "
+            f"{size/cluster.rows:.0%} of the file, "
+            f"where {cluster.share:.0%} of the grades are suspicious. Chance does not do this (p = "
+            f"{cluster.p_value:.3f}); "
             "ask what happened to these rows before their grades are relied on.")
 
 # %% ../../nbs/lib/evaluation/07_labels.ipynb #0a5109a9
@@ -218,10 +224,12 @@ def plot_audit(
     fine, odd = ordered[~ordered.suspicious], ordered[ordered.suspicious]
     with plot_style():
         figure, ax = new_figure(6.5, 3.6)
-        ax.scatter(fine.index, 100*fine.p_recorded, s=5, color=COLOURS[3], alpha=0.5, label=f"Plausible ({len(fine):,})")
+        ax.scatter(fine.index, 100*fine.p_recorded, s=5, color=COLOURS[3], alpha=0.5,
+                   label=f"Plausible ({len(fine):,})")
         ax.scatter(odd.index, 100*odd.p_recorded, s=12, color=COLOURS[1], label=f"Hard to believe ({len(odd):,})")
         if cluster and cluster.p_value <= 0.01:
-            ax.axvspan(ordered.index[cluster.start], ordered.index[cluster.stop - 1], color=COLOURS[1], alpha=0.15, label="Where they crowd")
+            ax.axvspan(ordered.index[cluster.start], ordered.index[cluster.stop - 1], color=COLOURS[1], alpha=0.15,
+                       label="Where they crowd")
         ax.set(title="Which recorded grades are hard to believe", xlabel="Row of the file", ylim=(-2, 102),
                ylabel="Probability that the model\ngave to the recorded grade (%)")
         figure.legend(loc="outside lower center", ncols=3, frameon=False)

@@ -77,13 +77,16 @@ def check_probabilities(
     "Refuse rows that are not probabilities of the grades"
     p = np.asarray(p, dtype=float)
     if p.shape != (n, len(scale.labels)):
-        raise MetricError(f"p has the shape {p.shape}: {n} students and {len(scale.labels)} grades need ({n}, {len(scale.labels)})")
+        raise MetricError(f"p has the shape {p.shape}: {n} students and {len(scale.labels)} grades need ({n}, "
+                          f"{len(scale.labels)})")
     lost = ~np.isfinite(p).all(axis=1)
     if lost.any(): raise MetricError(f"p has no number in {first_row(lost)}: every grade needs a probability")
     outside = ((p < -1e-9) | (p > 1 + 1e-9)).any(axis=1)
     if outside.any(): raise MetricError(f"p holds a value outside 0 to 1 in {first_row(outside)}: give probabilities")
     off = np.abs(p.sum(axis=1) - 1) > 1e-3
-    if off.any(): raise MetricError(f"p adds up to {p[off][0].sum():.4g} in {first_row(off)}: the probabilities of one student add up to 1")
+    if off.any():
+        raise MetricError(f"p adds up to {p[off][0].sum():.4g} in {first_row(off)}: the probabilities of one student "
+                          f"add up to 1")
     return p
 
 # %% ../../nbs/lib/evaluation/01_metrics.ipynb #d25d0afe
@@ -259,7 +262,8 @@ def roc_auc(
     weights:np.ndarray,   # Weight of each student, shape (B, n)
 )->np.ndarray:            # Shape (B,); NaN where only one grade occurs
     "Area under the ROC curve, one grade against the rest; mean over the grades that some have and some have not"
-    areas = np.column_stack([weighted_auc(case.y == grade, case.p[:, grade], weights) for grade in range(case.p.shape[1])])
+    areas = np.column_stack([weighted_auc(case.y == grade, case.p[:, grade], weights)
+                             for grade in range(case.p.shape[1])])
     return mean_over(areas, np.isfinite(areas))
 
 # %% ../../nbs/lib/evaluation/01_metrics.ipynb #d3f5ceed
@@ -316,7 +320,8 @@ def numbered_scale(
     p:np.ndarray, # Probability of each grade, shape (n, K)
 )->GradeScale:    # Grades '0' to 'K-1', the last one at risk
     "A scale for figures that need no names"
-    if np.ndim(p) != 2 or np.shape(p)[1] < 2: raise MetricError("p needs one row for each student and at least two grades")
+    if np.ndim(p) != 2 or np.shape(p)[1] < 2:
+        raise MetricError("p needs one row for each student and at least two grades")
     return GradeScale(codes={grade: str(grade) for grade in range(np.shape(p)[1])}, at_risk=[str(np.shape(p)[1] - 1)])
 
 # %% ../../nbs/lib/evaluation/01_metrics.ipynb #1a065d24

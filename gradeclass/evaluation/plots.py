@@ -28,9 +28,11 @@ def plot_confusion(
     cells = counts.astype(str) + "\n" + (100*share).round().astype(int).astype(str) + " %"
     with plot_style():
         figure, ax = new_figure(6, 4.4 if len(counts) < 7 else 5)
-        sns.heatmap(100*share, annot=cells, fmt="", cmap="Blues", vmin=0, vmax=100, linewidths=0.5, ax=ax, annot_kws={"size": 8},
+        sns.heatmap(100*share, annot=cells, fmt="", cmap="Blues", vmin=0, vmax=100, linewidths=0.5, ax=ax,
+                    annot_kws={"size": 8},
                     cbar_kws={"label": "Share of the true grade (%)"})
-        ax.set(title=f"True and predicted grade of {counts.to_numpy().sum():,} students", xlabel="Predicted grade", ylabel="True grade")
+        ax.set(title=f"True and predicted grade of {counts.to_numpy().sum():,} students", xlabel="Predicted grade",
+               ylabel="True grade")
         ax.tick_params(axis="y", rotation=0)
     return figure
 
@@ -40,13 +42,16 @@ def plot_per_grade(
 )->object:               # matplotlib Figure
     "Precision, recall and F1 of each grade as bars"
     import seaborn as sns
-    long = grades.rename(columns={"precision": "Precision", "recall": "Recall", "f1": "F1"})[["Precision", "Recall", "F1"]]
-    long = long.set_axis([f"{grade}\n(n = {support})" for grade, support in grades.support.items()]).rename_axis("Grade")
+    long = grades.rename(columns={"precision": "Precision", "recall": "Recall", "f1": "F1"})[["Precision", "Recall",
+                                                                                              "F1"]]
+    long = long.set_axis([f"{grade}\n(n = {support})" for grade,
+                          support in grades.support.items()]).rename_axis("Grade")
     with plot_style():
         figure, ax = new_figure()
         long = long.reset_index().melt("Grade", var_name="measure")
         sns.barplot(long, x="Grade", y="value", hue="measure", palette=COLOURS[:3], saturation=1, ax=ax)
-        ax.set(title="Each grade by itself", xlabel="Grade (students who have it)", ylabel="Value (0 to 1)", ylim=(0, 1))
+        ax.set(title="Each grade by itself", xlabel="Grade (students who have it)", ylabel="Value (0 to 1)",
+               ylim=(0, 1))
         legend_below(figure, ax, columns=3)
     return figure
 
@@ -62,7 +67,8 @@ def plot_reliability(
         figure, (ax, below) = new_figure(6, 4.6, nrows=2, sharex=True, height_ratios=[3, 1])
         ax.plot([0, 1], [0, 1], color=COLOURS[3], linestyle="--", label="Perfectly calibrated")
         spread = np.clip([table.came_true - table.low, table.high - table.came_true], 0, None)
-        ax.errorbar(table.said, table.came_true, yerr=spread, color=COLOURS[0], marker="o", capsize=3, label="Bins, with 95 % intervals")
+        ax.errorbar(table.said, table.came_true, yerr=spread, color=COLOURS[0], marker="o", capsize=3,
+                    label="Bins, with 95 % intervals")
         ax.set_title(f"Does 70 % come true 7 times in 10? (ECE {ece(y, p, bins):.3f})")
         ax.set(ylabel="Share that came true", ylim=(0, 1.02), xlim=(0, 1.02))
         ax.legend(loc="upper left")
@@ -85,7 +91,8 @@ def plot_top_k(
         ax.plot(curve.index, curve.recall, color=COLOURS[1], label="Recall: of the at risk, placed")
         ax.plot(curve.index, curve.best_recall, color=COLOURS[1], linestyle=":", label="Recall of a perfect list")
         ax.axhline(curve.precision.iloc[-1], color=COLOURS[3], linestyle="--", label="Precision of drawing lots")
-        if k is not None: ax.axvline(places(k, len(curve)), color="black", linewidth=1, label=f"{places(k, len(curve))} places")
+        if k is not None:
+            ax.axvline(places(k, len(curve)), color="black", linewidth=1, label=f"{places(k, len(curve))} places")
         ax.set_title(f"Help for those at risk ({', '.join(scale.at_risk)})")
         ax.set(xlabel=f"Places (of {len(curve):,} students)", ylabel="Share (0 to 1)", ylim=(0, 1.03))
         legend_below(figure, ax, columns=2)
@@ -118,7 +125,8 @@ def plot_grade_shares(
     "Share of each grade, true and predicted"
     import seaborn as sns
     counts = confusion(y, predicted, scale)
-    shares = pd.DataFrame({"True": counts.sum(axis=1), "Predicted": counts.sum(axis=0)}).rename_axis("Grade")*100/counts.to_numpy().sum()
+    shares = pd.DataFrame({"True": counts.sum(axis=1),
+                           "Predicted": counts.sum(axis=0)}).rename_axis("Grade")*100/counts.to_numpy().sum()
     with plot_style():
         figure, ax = new_figure()
         long = shares.reset_index().melt("Grade", var_name="kind")

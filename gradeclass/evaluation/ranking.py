@@ -44,7 +44,8 @@ def list_draws(
         ladder, in_need = risk_ladder(case, weights), (weights @ case.truly_at_risk)[:, None]
         found = np.column_stack([found_within(*ladder, k) for k in counted])
         precision = found/counted
-        return np.stack([precision, ratio(found, in_need), lift(precision, in_need/weights.sum(axis=1, keepdims=True))], axis=2)
+        return np.stack([precision, ratio(found, in_need),
+                         lift(precision, in_need/weights.sum(axis=1, keepdims=True))], axis=2)
     return bootstrap(len(case.y), measure, n_boot, seed)
 
 # %% ../../nbs/lib/evaluation/09_ranking.ipynb #e78f2b50
@@ -61,7 +62,8 @@ def places_table(
     draws = list_draws(case, counted, n_boot, seed) if n_boot else np.full((1, len(counted), 3), np.nan)
     for k, drawn in zip(counted, draws.transpose(1, 2, 0), strict=True):
         row = top_k(y, p, scale, k)
-        for name, values in zip(("precision", "recall", "lift"), drawn, strict=True): row[f"{name}_low"], row[f"{name}_high"] = interval(values)
+        for name, values in zip(("precision", "recall", "lift"), drawn, strict=True):
+            row[f"{name}_low"], row[f"{name}_high"] = interval(values)
         rows.append(row | {"best_recall": float(ratio(min(k, row["at_risk"]), row["at_risk"]))})
     return pd.DataFrame(rows).set_index("places")
 
@@ -82,11 +84,15 @@ def show_places(
     "Places in words: of the listed, how many need help; of all who need it, how many are listed"
     few = f"fewer than {MIN_SIZE}"
     def shares(name, among):
-        words = [share_words(*row) for row in zip(table[name], table[f"{name}_low"], table[f"{name}_high"], strict=True)]
+        words = [share_words(*row)
+                 for row in zip(table[name], table[f"{name}_low"], table[f"{name}_high"], strict=True)]
         return np.where(among < MIN_SIZE, few, words)
-    times = np.where(table.index < MIN_SIZE, few, [f"{row.lift:.1f} ({row.lift_low:.1f}–{row.lift_high:.1f})" for row in table.itertuples()])
-    columns = {"Share of the students": (100*table.index/table.students).map("{:.0f} %".format), "Listed, at risk in fact": shares("precision", table.index),
-               "At risk, listed": shares("recall", table.at_risk), "At best": (100*table.best_recall).map("{:.0f} %".format), "Times better than lots": times}
+    times = np.where(table.index < MIN_SIZE, few,
+                     [f"{row.lift:.1f} ({row.lift_low:.1f}–{row.lift_high:.1f})" for row in table.itertuples()])
+    columns = {"Share of the students": (100*table.index/table.students).map("{:.0f} %".format),
+               "Listed, at risk in fact": shares("precision", table.index),
+               "At risk, listed": shares("recall", table.at_risk),
+               "At best": (100*table.best_recall).map("{:.0f} %".format), "Times better than lots": times}
     return pd.DataFrame(columns).set_axis(table.index).rename_axis(columns="Places").rename_axis(index=None)
 
 # %% ../../nbs/lib/evaluation/09_ranking.ipynb #092a53ad
@@ -126,7 +132,9 @@ class Threshold:
     )->"Threshold": # The threshold
         "Read what `as_dict` wrote"
         try: return cls(**{name: np.nan if value is None else value for name, value in state.items()})
-        except TypeError: raise RankingError("this is no threshold: it needs probability, share, precision and recall with their ends, and students") from None
+        except TypeError:
+            raise RankingError("this is no threshold: it needs probability, share, precision and recall with their "
+                               "ends, and students") from None
 
 # %% ../../nbs/lib/evaluation/09_ranking.ipynb #6c97b9c5
 def find_threshold(
@@ -148,7 +156,8 @@ def find_threshold(
         return np.column_stack([ratio(hits, marked), ratio(hits, in_need)])
     precision, recall = map(float, measure(np.ones((1, len(y))))[0])
     low, high = zip(*(interval(draws) for draws in bootstrap(len(y), measure, n_boot, seed).T), strict=True)
-    return Threshold(cut, float(listed.mean()), precision, low[0], high[0], recall, low[1], high[1], len(y), measured_on)
+    return Threshold(cut, float(listed.mean()), precision, low[0], high[0], recall, low[1], high[1], len(y),
+                     measured_on)
 
 # %% ../../nbs/lib/evaluation/09_ranking.ipynb #ec93fd19
 def threshold_sentence(
@@ -156,9 +165,12 @@ def threshold_sentence(
 )->str:                  # What to show beside a list
     "What a place on the list is worth, in plain words"
     known = pd.Series(asdict(threshold))
-    share = lambda name: in_hundred(pd.Series({"value": known[name], "low": known[f"{name}_low"], "high": known[f"{name}_high"]}))
-    if np.isnan(threshold.recall): return "Nobody among the students it was measured on is at risk, so the worth of a list cannot be said."
-    return (f"A list for {100*threshold.share:.0f} % of the students takes those with a risk of {100*threshold.probability:.1f} % or more. Of students "
+    share = lambda name: in_hundred(pd.Series({"value": known[name], "low": known[f"{name}_low"],
+                                               "high": known[f"{name}_high"]}))
+    if np.isnan(threshold.recall):
+        return "Nobody among the students it was measured on is at risk, so the worth of a list cannot be said."
+    return (f"A list for {100*threshold.share:.0f} % of the students takes those with a risk of "
+            f"{100*threshold.probability:.1f} % or more. Of students "
             f"listed so, {share('precision')} were at risk in fact; of all at risk, {share('recall')} were listed.")
 
 # %% ../../nbs/lib/evaluation/09_ranking.ipynb #bedb8df3
@@ -174,14 +186,17 @@ def rank_students(
     schema, p = model.schema, model.predict_proba(frame)
     grade = np.array(schema.grades.labels)[p.argmax(axis=1) if predicted is None else predicted]
     who = {schema.id: frame[schema.id]} if schema.id in frame else {}
-    table = pd.DataFrame({**who, "risk": p[:, schema.grades.at_risk_index].sum(axis=1), "grade": grade}, index=frame.index)
+    table = pd.DataFrame({**who, "risk": p[:, schema.grades.at_risk_index].sum(axis=1), "grade": grade},
+                         index=frame.index)
     table.insert(0, "rank", table.risk.rank(method="min", ascending=False).astype(int))
     order = np.argsort(-table.risk.to_numpy(), kind="stable")[:places(1.0 if k is None else k, len(table))]
     listed = table.iloc[order]
-    return listed if reasons is None else listed.assign(reasons=["; ".join(list(each)[:3]) for each in reasons(model, frame.iloc[order])])
+    return listed if reasons is None else listed.assign(reasons=["; ".join(list(each)[:3])
+                                                                 for each in reasons(model, frame.iloc[order])])
 
 # %% ../../nbs/lib/evaluation/09_ranking.ipynb #a57fd0c1
-LIST_NOTE = ("This list suggests with whom to talk first. It is made from past records and is wrong for some: a person who knows the student "
+LIST_NOTE = ("This list suggests with whom to talk first. It is made from past records and is wrong for some: a person "
+             "who knows the student "
              "decides, and a student who is not on it may need help as well.")
 
 # %% ../../nbs/lib/evaluation/09_ranking.ipynb #5cf990dd
@@ -195,7 +210,9 @@ def counsellor_list(
     if schema.id in ranked: columns[schema.by_name[schema.id].title] = ranked[schema.id]
     else: columns["Row in the file"] = ranked.index
     columns["Chance that help is needed"] = (100*ranked.risk).map("{:.0f} %".format)
-    if threshold is not None: columns["How sure"] = np.where(threshold.lists(ranked.risk), listed_words(threshold), "below the risk of those listed")
+    if threshold is not None:
+        columns["How sure"] = np.where(threshold.lists(ranked.risk), listed_words(threshold),
+                                       "below the risk of those listed")
     columns["Grade expected as things stand"] = ranked.grade
     if "reasons" in ranked: columns["What to talk about"] = ranked.reasons.replace("", "nothing stands out: ask openly")
     return pd.DataFrame(columns).reset_index(drop=True)

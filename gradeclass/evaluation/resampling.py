@@ -91,7 +91,8 @@ def headline(
     measure = lambda weights: np.column_stack([metric.measure(case, weights) for metric in METRICS.values()])
     draws = bootstrap(len(case.y), measure, n_boot, seed) if n_boot else np.full((1, len(METRICS)), np.nan)
     value = measure(np.ones((1, len(case.y))))[0]
-    table = pd.DataFrame([interval(column) for column in draws.T], index=pd.Index(METRICS, name="metric"), columns=["low", "high"])
+    table = pd.DataFrame([interval(column) for column in draws.T], index=pd.Index(METRICS, name="metric"),
+                         columns=["low", "high"])
     table.insert(0, "value", value)
     table.attrs = {"students": len(case.y), "places": case.k}
     return table
@@ -102,10 +103,13 @@ def headline_sentence(
 )->str:                 # Two sentences without jargon
     "The headline in plain words"
     right = in_hundred(table.loc["accuracy"], "students", "95 % interval ")
-    text = f"The predicted grade is right for {right}, and right or one grade off for {in_hundred(table.loc['within_one'])}."
-    if np.isnan(table.value["at_risk_recall"]): return f"{text} No student in this table is at risk, so the list for help cannot be judged."
+    text = (f"The predicted grade is right for {right}, and right or one grade off for "
+            f"{in_hundred(table.loc['within_one'])}.")
+    if np.isnan(table.value["at_risk_recall"]):
+        return f"{text} No student in this table is at risk, so the list for help cannot be judged."
     first = f"Among the first {table.attrs.get('places', '')}".strip()
-    return (f"{text} {first} on the list for help, {in_hundred(table.loc['at_risk_precision'], 'are at risk in fact')}; "
+    return (f"{text} {first} on the list for help, "
+            f"{in_hundred(table.loc['at_risk_precision'], 'are at risk in fact')}; "
             f"the list reaches {in_hundred(table.loc['at_risk_recall'], 'of all who are')}.")
 
 # %% ../../nbs/lib/evaluation/02_resampling.ipynb #1ba4e4dc
@@ -119,7 +123,8 @@ def confusion(
     y, predicted = check_grades(y, scale), check_grades(predicted, scale, "predicted")
     check_length(predicted, len(y), "predicted")
     counts = confusion_matrix(y, predicted, labels=range(len(scale.labels)))
-    return pd.DataFrame(counts, index=pd.Index(scale.labels, name="true"), columns=pd.Index(scale.labels, name="predicted"))
+    return pd.DataFrame(counts, index=pd.Index(scale.labels, name="true"),
+                        columns=pd.Index(scale.labels, name="predicted"))
 
 # %% ../../nbs/lib/evaluation/02_resampling.ipynb #2c777f81
 def per_grade(
@@ -132,7 +137,8 @@ def per_grade(
     case = check_predictions(y, p, scale, predicted)
     once, counts = np.ones((1, len(case.y))), confusion(case.y, case.predicted, scale)
     rates = grade_rates(case, once)
-    table = pd.DataFrame({"support": counts.sum(axis=1), "predicted": counts.sum(axis=0)}, index=pd.Index(scale.labels, name="grade"))
+    table = pd.DataFrame({"support": counts.sum(axis=1), "predicted": counts.sum(axis=0)},
+                         index=pd.Index(scale.labels, name="grade"))
     for name in ("precision", "recall", "f1"): table[name] = np.where(rates.seen[0], getattr(rates, name)[0], np.nan)
     table["auc"] = [weighted_auc(case.y == grade, case.p[:, grade], once)[0] for grade in range(len(table))]
     return table.assign(mean_probability=case.p.mean(axis=0))
@@ -178,7 +184,8 @@ def top_k(
     case = check_predictions(y, p, scale, k=k)
     found, at_risk = found_at_risk(case, np.ones((1, len(case.y))))[0], int(case.truly_at_risk.sum())
     precision = found/case.k
-    return {"students": len(case.y), "places": case.k, "at_risk": at_risk, "found": float(found), "precision": float(precision),
+    return {"students": len(case.y), "places": case.k, "at_risk": at_risk, "found": float(found),
+            "precision": float(precision),
             "recall": float(ratio(found, at_risk)), "lift": float(ratio(precision, at_risk/len(case.y))),
             "threshold": float(np.sort(case.risk)[-case.k])}
 
@@ -190,10 +197,12 @@ def top_k_curve(
 )->pd.DataFrame:          # Index places (1 to n): precision, recall, best_recall (what a perfect list reaches)
     "Precision and recall for every number of places"
     case = check_predictions(y, p, scale)
-    tied = pd.DataFrame({"risk": case.risk, "in_need": case.truly_at_risk}).groupby("risk").in_need.agg(["size", "sum"])[::-1].cumsum()
+    tied = pd.DataFrame({"risk": case.risk, "in_need": case.truly_at_risk}).groupby("risk").in_need.agg(["size",
+                                                                                                         "sum"])[::-1].cumsum()
     number, at_risk = np.arange(1, len(case.y) + 1), case.truly_at_risk.sum()
     found = np.interp(number, [0, *tied["size"]], [0, *tied["sum"]])
-    columns = {"precision": found/number, "recall": ratio(found, at_risk), "best_recall": ratio(np.minimum(number, at_risk), at_risk)}
+    columns = {"precision": found/number, "recall": ratio(found, at_risk),
+               "best_recall": ratio(np.minimum(number, at_risk), at_risk)}
     return pd.DataFrame(columns, index=pd.Index(number, name="places"))
 
 # %% ../../nbs/lib/evaluation/02_resampling.ipynb #f7f3c80c
@@ -202,7 +211,8 @@ def group_names(
 )->pd.Series:         # The same as an ordered categorical of names on a plain index
     "Names of groups in their own order; who has none is in 'not recorded'"
     group = pd.Series(groups).reset_index(drop=True)
-    order = group.cat.categories if isinstance(group.dtype, pd.CategoricalDtype) else sorted(group.dropna().unique(), key=str)
+    order = group.cat.categories if isinstance(group.dtype, pd.CategoricalDtype) else sorted(group.dropna().unique(),
+                                                                                             key=str)
     named = group.astype(object).where(group.notna(), "not recorded").astype(str)
     return named.astype(pd.CategoricalDtype([*dict.fromkeys([*map(str, order), "not recorded"])], ordered=True))
 
@@ -268,7 +278,8 @@ def plain_numbers(
 )->dict[str, float|int|str|None]: # Plain Python values; None where there is no number
     "A row of a table as JSON can hold it"
     plain = {name: value.item() if hasattr(value, "item") else value for name, value in row.items()}
-    return {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in plain.items()}
+    return {name: None if isinstance(value, float) and not math.isfinite(value) else value for name,
+            value in plain.items()}
 
 # %% ../../nbs/lib/evaluation/02_resampling.ipynb #df017f94
 def metrics_dict(

@@ -76,7 +76,8 @@ class PredictionSets:
 
     def __post_init__(self):
         if self.method not in METHODS or not 0 < self.coverage < 1 or not 0 <= self.threshold <= 1 + 1e-9 or self.most < 1:
-            raise CalibrationError(f"prediction sets need a method of {', '.join(METHODS)}, a coverage and a threshold between 0 and 1")
+            raise CalibrationError(f"prediction sets need a method of {', '.join(METHODS)}, a coverage and a threshold "
+                                   f"between 0 and 1")
 
     def sets(
         self,
@@ -185,15 +186,18 @@ def fit_sets(
 )->PredictionSets:        # Fitted
     "Find the threshold of the stated coverage"
     if method not in METHODS: raise CalibrationError(f"no method {method}: use one of {', '.join(METHODS)}")
-    if not 0 < coverage < 1: raise CalibrationError(f"coverage is {coverage}: give a share between 0 and 1, such as 0.9")
+    if not 0 < coverage < 1:
+        raise CalibrationError(f"coverage is {coverage}: give a share between 0 and 1, such as 0.9")
     if len(y) < 2/min(coverage, 1 - coverage):
-        raise CalibrationError(f"{len(y)} students are too few for a coverage of {coverage:g}: at least {math.ceil(2/min(coverage, 1 - coverage))} are needed")
+        raise CalibrationError(f"{len(y)} students are too few for a coverage of {coverage:g}: at least "
+                               f"{math.ceil(2/min(coverage, 1 - coverage))} are needed")
     p = np.asarray(p, float)/np.sum(p, axis=1, keepdims=True)
     classifier, score = conformal_classifier(p.shape[1], coverage, method)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*has less labels")
         classifier.conformalize(p, y).predict_set(p[:1])
-    return PredictionSets(min(float(score.quantiles_[0]), 1.0), coverage, method, most or math.ceil(p.shape[1]/2), len(y))
+    return PredictionSets(min(float(score.quantiles_[0]), 1.0), coverage, method, most or math.ceil(p.shape[1]/2),
+                          len(y))
 
 # %% ../../nbs/lib/evaluation/05_sets.ipynb #b9c80d3c
 def describe_set(
@@ -202,7 +206,8 @@ def describe_set(
 )->str:               # Such as 'B', 'B or C', 'B to F'
     "A set in words"
     inside = [label for label, there in zip(scale.labels, row, strict=True) if there]
-    if not inside: raise CalibrationError("an empty set cannot be described: a set holds the most probable grade at least")
+    if not inside:
+        raise CalibrationError("an empty set cannot be described: a set holds the most probable grade at least")
     return " or ".join(inside) if len(inside) < 3 else f"{inside[0]} to {inside[-1]}"
 
 # %% ../../nbs/lib/evaluation/05_sets.ipynb #74bb1a88
@@ -214,7 +219,8 @@ def coverage_row(
     from scipy.stats import binomtest
     if not len(covered): return {"students": 0}
     limits = binomtest(int(covered.sum()), len(covered)).proportion_ci(method="wilson")
-    return {"students": len(covered), "coverage": covered.mean(), "low": limits.low, "high": limits.high, "mean_size": sizes.mean()}
+    return {"students": len(covered), "coverage": covered.mean(), "low": limits.low, "high": limits.high,
+            "mean_size": sizes.mean()}
 
 # %% ../../nbs/lib/evaluation/05_sets.ipynb #172bba2d
 def coverage_table(
@@ -226,7 +232,8 @@ def coverage_table(
     covered, sizes = sets[np.arange(len(y)), y], sets.sum(axis=1)
     rows = {("all", "all"): coverage_row(covered, sizes)}
     rows |= {("grade", label): coverage_row(covered[y == i], sizes[y == i]) for i, label in enumerate(scale.labels)}
-    rows |= {("grades in set", str(size)): coverage_row(covered[sizes == size], sizes[sizes == size]) for size in np.unique(sizes)}
+    rows |= {("grades in set", str(size)): coverage_row(covered[sizes == size], sizes[sizes == size])
+             for size in np.unique(sizes)}
     return pd.DataFrame.from_dict(rows, "index").rename_axis(["by", "value"])
 
 # %% ../../nbs/lib/evaluation/05_sets.ipynb #b1e3c43b
@@ -257,8 +264,10 @@ def plot_coverage(
         stated = 100*curve.index.to_numpy(float)
         ax.plot(stated, stated, color=COLOURS[3], linestyle="--", label="As stated")
         spread = 100*np.clip([curve.coverage - curve.low, curve.high - curve.coverage], 0, None)
-        ax.errorbar(stated, 100*curve.coverage, yerr=spread, color=COLOURS[0], marker="o", capsize=3, label="In fact, with 95 % intervals")
-        ax.set(title=f"Is the true grade in the set as often as stated? (n = {int(curve.students.max()):,})", ylabel="Students covered (%)")
+        ax.errorbar(stated, 100*curve.coverage, yerr=spread, color=COLOURS[0], marker="o", capsize=3,
+                    label="In fact, with 95 % intervals")
+        ax.set(title=f"Is the true grade in the set as often as stated? (n = {int(curve.students.max()):,})",
+               ylabel="Students covered (%)")
         ax.legend(loc="upper left")
         below.plot(stated, curve.mean_size, color=COLOURS[1], marker="o")
         below.set(xlabel="Stated coverage (%)", ylabel="Grades per set", ylim=(0.9, None))

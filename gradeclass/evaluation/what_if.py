@@ -19,7 +19,8 @@ from ..models.grade_model import GradeModel
 from ..schema import Column
 
 # %% ../../nbs/lib/evaluation/11_what_if.ipynb #f10a4548
-CAUTION = ("This compares students as they are; it does not say what a change would do to this student. Columns go together in the data for many "
+CAUTION = ("This compares students as they are; it does not say what a change would do to this student. Columns go "
+           "together in the data for many "
            "reasons, and a person who knows the student must judge what would help.")
 
 def check_change(
@@ -29,11 +30,14 @@ def check_change(
 )->float:             # The new value encoded
     "Refuse a change of something that cannot be changed, or to something impossible"
     may = [column.name for column in model.schema.inputs(model.audit) if column.changeable]
-    if name not in may: raise ExplainError(f"{name} cannot be changed: use one of {', '.join(may)}" if may else "the schema marks no input as changeable")
+    if name not in may:
+        raise ExplainError(f"{name} cannot be changed: use one of {', '.join(may)}" if may
+                           else "the schema marks no input as changeable")
     column = model.schema.by_name[name]
     found = float(encode_column(pd.Series([value], dtype=object), column)[0])
     low, high = (-math.inf if column.min is None else column.min), (math.inf if column.max is None else column.max)
-    possible = math.isfinite(found) and (bool(column.codes) or (low <= found <= high and (not column.whole or found.is_integer())))
+    possible = math.isfinite(found) and (bool(column.codes)
+                                         or (low <= found <= high and (not column.whole or found.is_integer())))
     if not possible: raise ExplainError(f"{name} cannot be {value}: it is {column.expected}")
     return found
 
@@ -80,12 +84,14 @@ def possible_values(
     if math.isnan(now): return []
     if column.codes:
         span = 1 if column.kind == "category" else len(column.codes) - 1
-        return [(float(code), 1.0 if column.kind == "category" else abs(code - now)/span) for code in range(len(column.codes)) if code != now]
+        return [(float(code), 1.0 if column.kind == "category" else abs(code - now)/span)
+                for code in range(len(column.codes)) if code != now]
     if column.min is None or column.max is None or column.max == column.min: return []
     few = column.whole and column.max - column.min <= 3*STEPS
     grid = np.linspace(column.min, column.max, int(column.max - column.min) + 1 if few else STEPS + 1)
     grid = np.unique(np.round(grid)) if column.whole else grid
-    return [(float(value), abs(float(value) - now)/(column.max - column.min)) for value in grid if abs(value - now) > 1e-9]
+    return [(float(value), abs(float(value) - now)/(column.max - column.min)) for value in grid
+            if abs(value - now) > 1e-9]
 
 # %% ../../nbs/lib/evaluation/11_what_if.ipynb #5b77720d
 def possible_changes(
@@ -97,7 +103,8 @@ def possible_changes(
     single = {i: possible_values(column, encoded[i]) for i, column in enumerate(columns) if column.changeable}
     found = [(((i, value),), distance) for i, values in single.items() for value, distance in values]
     if most < 2: return found
-    pairs = [(((i, a), (j, b)), one + two) for i, j in combinations(single, 2) for a, one in single[i] for b, two in single[j]]
+    pairs = [(((i, a), (j, b)), one + two) for i, j in combinations(single, 2) for a, one in single[i] for b,
+             two in single[j]]
     return found + pairs
 
 # %% ../../nbs/lib/evaluation/11_what_if.ipynb #d2bc050b
@@ -118,7 +125,8 @@ def describe_move(
     columns:list[Column], # The model's inputs
 )->str:                   # Such as 'Absences: 15 → 8 days, Tutoring: No → Yes'
     "A change in words"
-    return ", ".join(f"{columns[i].title}: {show_value(encoded[i], columns[i], unit=False)} → {show_value(value, columns[i])}" for i, value in change)
+    return ", ".join(f"{columns[i].title}: {show_value(encoded[i], columns[i], unit=False)} → "
+                     f"{show_value(value, columns[i])}" for i, value in change)
 
 # %% ../../nbs/lib/evaluation/11_what_if.ipynb #165a8f4e
 def suggest_changes(
@@ -138,10 +146,12 @@ def suggest_changes(
     best = model.decide(said)
     reached = rise >= gain - 1e-9 if max_risk is None else (risk <= max_risk) & (risk[0] > max_risk)
     enough = drop_needless([change for change, _ in moves], reached[1:])
-    rows = [{"change": describe_move(change, encoded, columns), "changes": plain_changes(change, columns), "distance": distance,
+    rows = [{"change": describe_move(change, encoded, columns), "changes": plain_changes(change, columns),
+             "distance": distance,
              "gain": rise[i], "risk": risk[i], "grade": scale.labels[best[i]]}
             for i, (change, distance) in enumerate(moves, 1) if enough[i - 1]]
-    table = smallest_of_each(pd.DataFrame(rows, columns=["change", "changes", "distance", "gain", "risk", "grade"])).head(top)
+    table = smallest_of_each(pd.DataFrame(rows,
+                                          columns=["change", "changes", "distance", "gain", "risk", "grade"])).head(top)
     table.attrs = {"caution": CAUTION, "risk": float(risk[0]), "grade": scale.labels[best[0]]}
     return table
 
@@ -152,7 +162,8 @@ def drop_needless(
 )->list[bool]:           # Whether each is enough and no part of it is
     "Leave out changes of which a part is enough"
     single = {change[0] for change, there in zip(changes, reached, strict=True) if there and len(change) == 1}
-    return [bool(there) and (len(change) == 1 or not single.intersection(change)) for change, there in zip(changes, reached, strict=True)]
+    return [bool(there) and (len(change) == 1 or not single.intersection(change)) for change,
+            there in zip(changes, reached, strict=True)]
 
 # %% ../../nbs/lib/evaluation/11_what_if.ipynb #16a7538b
 def plain_changes(
@@ -168,5 +179,6 @@ def smallest_of_each(
 )->pd.DataFrame:        # Ranked from 1
     "The smallest change of each set of inputs; the smallest first, fewer inputs before more"
     inputs, number = table.changes.map(tuple), table.changes.map(len)
-    ordered = table.assign(inputs=inputs, number=number).sort_values(["distance", "number"], kind="stable").drop_duplicates("inputs")
+    ordered = table.assign(inputs=inputs, number=number).sort_values(["distance", "number"],
+                                                                     kind="stable").drop_duplicates("inputs")
     return ordered.drop(columns=["inputs", "number"]).set_axis(pd.RangeIndex(1, len(ordered) + 1, name="rank"))

@@ -66,11 +66,13 @@ class ForkServer:
         folder:str="",   # Where its socket goes; a new folder unless given
     ):
         for left in Path(sockets_base()).glob(f"{PREFIX}*"): remove_dead(left)
-        self.owner, self.folder, self.errors = os.getpid(), folder or make_folder("s"), tempfile.TemporaryFile("w+")  # noqa: SIM115 - lives with it
+        # noqa: SIM115 - lives with it
+        self.owner, self.folder, self.errors = os.getpid(), folder or make_folder("s"), tempfile.TemporaryFile("w+")
         self.address, self.answered = f"{self.folder}/control", False
         soon, later = (SOON, LATER) if tuple(modules) == MODULES else ((), ())
         first = [name for name in dict.fromkeys([*KERNEL, *modules]) if name not in soon]
-        plan = {"modules": first, "soon": list(soon), "later": list(later), "folder": self.folder, "owner": 0 if idle else self.owner, "idle": idle,
+        plan = {"modules": first, "soon": list(soon), "later": list(later), "folder": self.folder,
+                "owner": 0 if idle else self.owner, "idle": idle,
                 "key": server_key(python, env)}
         calm = {"MPLBACKEND": INLINE} | env | CALM
         with socket.socket(socket.AF_UNIX) as listener:
@@ -78,8 +80,10 @@ class ForkServer:
             os.chmod(self.address, 0o600)
             listener.listen(128)
             plan["listener"] = listener.fileno()
-            self.process = subprocess.Popen([*python, "-c", BOOT, str(FILE), json.dumps(plan)], stdin=subprocess.DEVNULL, stdout=self.errors,
-                                            stderr=self.errors, env=calm, cwd=self.folder, pass_fds=[listener.fileno()], start_new_session=True)
+            self.process = subprocess.Popen([*python, "-c", BOOT, str(FILE), json.dumps(plan)],
+                                            stdin=subprocess.DEVNULL, stdout=self.errors,
+                                            stderr=self.errors, env=calm, cwd=self.folder,
+                                            pass_fds=[listener.fileno()], start_new_session=True)
 
     def last_words(self)->str:
         "What it said last"
@@ -226,7 +230,8 @@ def fork_call(
     errors,            # Open file for its standard error
 )->ForkedProcess:         # Running, with `stdin` and `stdout` as `subprocess.Popen` gives them
     "Fork a process that runs one function"
-    request = {"key": server_key([sys.executable], env), "env": env, "argv": argv, "call": call, "cwd": os.getcwd(), "umask": own_umask()}
+    request = {"key": server_key([sys.executable], env), "env": env, "argv": argv, "call": call, "cwd": os.getcwd(),
+               "umask": own_umask()}
     (ask_in, tell_in), (hear, said) = os.pipe(), os.pipe()
     try: process = asyncio.run(asyncio.wait_for(ask(address, request, [ask_in, said, errors.fileno()]), PATIENCE))
     except BaseException:
@@ -249,7 +254,8 @@ def own_server(
     "This process's server for a kind of kernel"
     kind = (os.getpid(), server_key(python, env), tuple(modules))
     with LOCK:
-        for server in [server for server in RETIRED if server.process.poll() is not None]: RETIRED.remove(server), server.close()
+        for server in [server for server in RETIRED if server.process.poll() is not None]:
+            RETIRED.remove(server), server.close()
         if kind not in SERVERS: SERVERS[kind] = ForkServer(python, modules, env)
         return SERVERS[kind]
 
@@ -283,11 +289,13 @@ def why_ordinary(
     options:dict, # What jupyter_client would give to `subprocess.Popen`
 )->str:           # In a few words; empty where nothing is in the way
     "What keeps a kernel from being forked"
-    if sys.platform != "linux" or not hasattr(os, "fork") or not hasattr(os, "pidfd_open"): return "this system has no safe fork"
+    if sys.platform != "linux" or not hasattr(os, "fork") or not hasattr(os, "pidfd_open"):
+        return "this system has no safe fork"
     if not python_of(cmd)[0]: return "it is not a plain IPython kernel"
     others = [name for name, value in options.items() if name not in KNOWN and value]
     if others: return f"it is started with {', '.join(others)}"
-    if any(options.get(name) in (subprocess.PIPE, subprocess.STDOUT) for name in STANDARD): return "its output goes into a pipe"
+    if any(options.get(name) in (subprocess.PIPE, subprocess.STDOUT) for name in STANDARD):
+        return "its output goes into a pipe"
     if not os.path.isdir(options.get("cwd") or os.getcwd()): return "its folder is missing"
     return ""
 
@@ -365,6 +373,7 @@ def locked_folder(
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
         state = os.fstat(fd)
-        if state.st_uid != os.getuid() or stat.S_IMODE(state.st_mode) != 0o700: raise ForkError(f"{folder} is open to others: remove it")
+        if state.st_uid != os.getuid() or stat.S_IMODE(state.st_mode) != 0o700:
+            raise ForkError(f"{folder} is open to others: remove it")
         yield
     finally: os.close(fd)

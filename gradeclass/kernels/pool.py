@@ -33,7 +33,8 @@ class KernelPool:
         modules=MODULES, # As in `warm_options`
         address:str="",  # As in `warm_options`
     ):
-        self.options, self.loop, self.ahead, self.ending = warm_options(modules, address), ensure_event_loop(), None, set()
+        self.options, self.loop, self.ahead, self.ending = warm_options(modules,
+                                                                        address), ensure_event_loop(), None, set()
 
     def start(
         self,

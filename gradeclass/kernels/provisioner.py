@@ -69,8 +69,10 @@ class WarmProvisioner(LocalProvisioner):
         "Ask the server that was named, else this process's own, and a new one where that has ended"
         python, argv = python_of(cmd)
         env = {**(kwargs.get("env") or os.environ)}
-        request = {"key": server_key(python, env), "env": env, "argv": argv, "cwd": os.path.abspath(kwargs.get("cwd") or os.getcwd()),
-                   "umask": own_umask(), "sockets": self.sockets or "", "connection_file": getattr(self.parent, "connection_file", "")}
+        request = {"key": server_key(python, env), "env": env, "argv": argv,
+                   "cwd": os.path.abspath(kwargs.get("cwd") or os.getcwd()),
+                   "umask": own_umask(), "sockets": self.sockets or "",
+                   "connection_file": getattr(self.parent, "connection_file", "")}
         with standard_files(kwargs) as files:
             if self.address: return await asyncio.wait_for(ask(self.address, request, files), PATIENCE)
             for last in (False, True):
@@ -78,7 +80,8 @@ class WarmProvisioner(LocalProvisioner):
                 try: kernel = await asyncio.wait_for(ask(server.address, request, files), PATIENCE)
                 except (OSError, Stale) as error:
                     if server.answered: drop_server(server)
-                    elif isinstance(error, OSError): raise ForkError(f"the fork server did not start ({server.last_words()})") from None
+                    elif isinstance(error, OSError):
+                        raise ForkError(f"the fork server did not start ({server.last_words()})") from None
                     if last: raise
                 else:
                     server.answered = True

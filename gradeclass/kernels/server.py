@@ -33,20 +33,28 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 # %% ../../nbs/lib/kernels/01_server.ipynb #761ad9a5
-KERNEL = ("ipykernel.kernelapp", "ipykernel.ipkernel", "ipykernel.debugger", "ipykernel.zmqshell", "IPython.core.completer", "IPython.core.magics",
+KERNEL = ("ipykernel.kernelapp", "ipykernel.ipkernel", "ipykernel.debugger", "ipykernel.zmqshell",
+          "IPython.core.completer", "IPython.core.magics",
           "IPython.display", "ipywidgets", "threadpoolctl", "sqlite3", "psutil")
 
 # %% ../../nbs/lib/kernels/01_server.ipynb #6275d8f3
-MODULES = ("numpy", "pandas", "pandas.io.formats.html", "pandas.io.formats.string", "pyarrow.dataset", "pyarrow.pandas_compat", "pyarrow.parquet",
-           "scipy.io", "scipy.optimize", "scipy.stats", "sklearn.calibration", "sklearn.ensemble", "sklearn.linear_model",
-           "sklearn.model_selection", "sklearn.pipeline", "xgboost", "imblearn", "mapie.classification", "matplotlib.pyplot",
-           "matplotlib.backends.backend_svg", "seaborn", "PIL.JpegImagePlugin", "PIL.GifImagePlugin", "PIL.BmpImagePlugin", "PIL.PpmImagePlugin",
+MODULES = ("numpy", "pandas", "pandas.io.formats.html", "pandas.io.formats.string", "pyarrow.dataset",
+           "pyarrow.pandas_compat", "pyarrow.parquet",
+           "scipy.io", "scipy.optimize", "scipy.stats", "sklearn.calibration", "sklearn.ensemble",
+           "sklearn.linear_model",
+           "sklearn.model_selection", "sklearn.pipeline", "xgboost", "imblearn", "mapie.classification",
+           "matplotlib.pyplot",
+           "matplotlib.backends.backend_svg", "seaborn", "PIL.JpegImagePlugin", "PIL.GifImagePlugin",
+           "PIL.BmpImagePlugin", "PIL.PpmImagePlugin",
            "pydantic.main", "pydantic.types", "yaml", "joblib")
 
 # %% ../../nbs/lib/kernels/01_server.ipynb #853e4e28
-SOON = ("sklearn.calibration", "sklearn.ensemble", "sklearn.linear_model", "sklearn.pipeline", "scipy.io", "xgboost", "imblearn", "mapie.classification",
-        "pandas.io.formats.html", "pandas.io.formats.string", "pyarrow.dataset", "jinja2", "mistune", "gradeclass.pipeline.steps", "gradeclass.pipeline.runner",
-        "nltk.corpus", "litestar", "plotly.figure_factory", "sqlalchemy.orm", "alembic.command", "fastapi", "graphene", "google.protobuf.json_format",
+SOON = ("sklearn.calibration", "sklearn.ensemble", "sklearn.linear_model", "sklearn.pipeline", "scipy.io", "xgboost",
+        "imblearn", "mapie.classification",
+        "pandas.io.formats.html", "pandas.io.formats.string", "pyarrow.dataset", "jinja2", "mistune",
+        "gradeclass.pipeline.steps", "gradeclass.pipeline.runner",
+        "nltk.corpus", "litestar", "plotly.figure_factory", "sqlalchemy.orm", "alembic.command", "fastapi", "graphene",
+        "google.protobuf.json_format",
         "opentelemetry.sdk.trace")
 LATER = ("pandera.pandas", "pandas.io.formats.style", "nbclient", "papermill.execute", "evidently", "evidently.metrics")
 REST = 1.0  # Seconds without a kernel after which the next one of them is imported
@@ -56,8 +64,10 @@ CALM = {"OPENBLAS_NUM_THREADS": "1", "OPENBLAS_THREAD_TIMEOUT": "16", "JE_ARROW_
 INLINE = "module://matplotlib_inline.backend_inline"
 
 # %% ../../nbs/lib/kernels/01_server.ipynb #54d41394
-READ_EARLY = ("PYTHON", "OMP_", "GOMP_", "KMP_", "MKL_", "BLIS_", "NUMEXPR_", "NUMBA_", "ARROW_", "LD_", "LC_", "LANG", "MALLOC_", "GLIBC_", "TZ", "MPL",
-              "MATPLOTLIB", "HOME", "XDG_", "SKLEARN_", "SCIPY_", "NPY_", "PANDAS_", "JOBLIB_", "TQDM_", "XGBOOST_", "PYDEVD_",
+READ_EARLY = ("PYTHON", "OMP_", "GOMP_", "KMP_", "MKL_", "BLIS_", "NUMEXPR_", "NUMBA_", "ARROW_", "LD_", "LC_", "LANG",
+              "MALLOC_", "GLIBC_", "TZ", "MPL",
+              "MATPLOTLIB", "HOME", "XDG_", "SKLEARN_", "SCIPY_", "NPY_", "PANDAS_", "JOBLIB_", "TQDM_", "XGBOOST_",
+              "PYDEVD_",
               "DEBUGPY_")
 
 # %% ../../nbs/lib/kernels/01_server.ipynb #b60dd9be
@@ -274,7 +284,8 @@ class Server:
         request:dict, # What it asks for
     )->dict|None:     # The request, in the new kernel
         "Fork a kernel, or say why not"
-        if request["key"] != self.plan["key"]: return link.tell(refused="the fork server was started with another environment")
+        if request["key"] != self.plan["key"]:
+            return link.tell(refused="the fork server was started with another environment")
         if not is_unchanged(self.stamp): return self.retire(link)
         link.request = request
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
@@ -382,7 +393,8 @@ def set_blas_threads(
 )->None:
     "Give OpenBLAS the threads that it was denied in the server"
     from threadpoolctl import ThreadpoolController
-    for library in ThreadpoolController().select(internal_api="openblas").lib_controllers: library.set_num_threads(blas_threads(env))
+    for library in ThreadpoolController().select(internal_api="openblas").lib_controllers:
+        library.set_num_threads(blas_threads(env))
 
 # %% ../../nbs/lib/kernels/01_server.ipynb #381caa7c
 def renew_state()->None:
@@ -438,7 +450,8 @@ def become_kernel(
     os.environ.clear()
     os.environ.update(request["set"] | request["env"], JPY_PARENT_PID=str(os.getppid()))
     home = request["home"]
-    sys.path[:] = [request["cwd"] + path.removeprefix(home) if path == home or path.startswith(home + "/") else path for path in sys.path]
+    sys.path[:] = [request["cwd"] + path.removeprefix(home) if path == home or path.startswith(home + "/") else path
+                   for path in sys.path]
     sys.argv = [importlib.util.find_spec("ipykernel_launcher").origin, *request["argv"]]
     sys.stdout.reconfigure(line_buffering=sys.stdout.isatty())
     renew_state()
@@ -501,12 +514,15 @@ def main(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     load(plan)
     try: server = Server(plan)
-    except ProcessLookupError: return shutil.rmtree(plan["folder"], ignore_errors=True)  # Its owner has ended while it was importing
+    # Its owner has ended while it was importing
+    except ProcessLookupError: return shutil.rmtree(plan["folder"], ignore_errors=True)
     try: request = server.loop()
     finally:
         if os.getpid() == server.pid: server.close()
     if not request: return
-    become_kernel(request | {"home": plan["folder"], "set": {} if request.get("call") else plan["set"], "matplotlib": plan["matplotlib"]})
+    become_kernel(request
+                  | {"home": plan["folder"], "set": {} if request.get("call") else plan["set"],
+                     "matplotlib": plan["matplotlib"]})
     if request.get("call"): run_call(request["call"], request["argv"])
     else: run_kernel(request["argv"], server.stamp)
     end_process()
@@ -559,7 +575,8 @@ def load(
 # %% ../../nbs/lib/kernels/01_server.ipynb #0972ce61
 FILE = Path(globals().get("__file__", "../../../gradeclass/kernels/server.py")).resolve()
 BOOT = ("import sys; getattr(sys.flags, 'safe_path', False) or sys.path.pop(0); import importlib.util as u; "
-        "s = u.spec_from_file_location('fork_server', sys.argv[1]); m = u.module_from_spec(s); s.loader.exec_module(m); m.main(sys.argv[2])")
+        "s = u.spec_from_file_location('fork_server', sys.argv[1]); m = u.module_from_spec(s); "
+        "s.loader.exec_module(m); m.main(sys.argv[2])")
 ADDRESS = "GRADECLASS_FORK_SERVER"
 PREFIX = "gradeclass-warm-"
 

@@ -18,7 +18,8 @@ METHODS = {
     "none": "rows as they are",
     "weights": "each grade weighs the same in training",
     "over": "rows of rare grades are repeated",
-    "smote": "rows of rare grades are invented between neighbours (SMOTE, SMOTENC or SMOTEN by the kinds of the columns)",
+    "smote": "rows of rare grades are invented between neighbours (SMOTE, SMOTENC or SMOTEN by the kinds of the "
+             "columns)",
 }
 
 # %% ../../nbs/lib/models/02_balance.ipynb #445d06be
@@ -43,7 +44,8 @@ def make_smote(
 ):                          # An imbalanced-learn sampler
     "SMOTE for numbers, SMOTEN for codes, SMOTENC for both"
     if categorical.all(): return SMOTEN(k_neighbors=neighbours, random_state=seed)
-    if categorical.any(): return SMOTENC(np.flatnonzero(categorical).tolist(), k_neighbors=neighbours, random_state=seed)
+    if categorical.any():
+        return SMOTENC(np.flatnonzero(categorical).tolist(), k_neighbors=neighbours, random_state=seed)
     return SMOTE(k_neighbors=neighbours, random_state=seed)
 
 # %% ../../nbs/lib/models/02_balance.ipynb #787601d8
@@ -64,15 +66,19 @@ class Balancer(BaseEstimator):
         y, # Grade of each row, shape (n,)
     )->tuple[np.ndarray, np.ndarray]: # More rows, and their grades
         "Rows and grades with rare grades filled up to the most frequent one"
-        if self.method not in METHODS: raise GradeclassError(f"no balance {self.method}: use one of {', '.join(METHODS)}")
+        if self.method not in METHODS:
+            raise GradeclassError(f"no balance {self.method}: use one of {', '.join(METHODS)}")
         X, y = check_X_y(X, y, dtype=float, ensure_all_finite="allow-nan")
         if self.method in ("none", "weights"): return X, y
-        return RandomOverSampler(random_state=self.seed).fit_resample(X, y) if self.method == "over" else self._invent(X, y)
+        return RandomOverSampler(random_state=self.seed).fit_resample(X,
+                                                                      y) if self.method == "over" else self._invent(X,
+                                                                                                                    y)
 
     def _invent(self, X, y):
         categorical = np.zeros(X.shape[1], bool) if self.categorical is None else np.asarray(self.categorical, bool)
         grades, counts = np.unique(y, return_counts=True)
-        twice = RandomOverSampler(sampling_strategy={g: 2 for g, n in zip(grades, counts, strict=True) if n < 2}, random_state=self.seed)
+        twice = RandomOverSampler(sampling_strategy={g: 2 for g, n in zip(grades, counts, strict=True) if n < 2},
+                                  random_state=self.seed)
         X, y = twice.fit_resample(fill_missing(X, categorical), y)
         neighbours = min(5, max(int(counts.min()), 2) - 1)
         return make_smote(categorical, neighbours, self.seed).fit_resample(X, y)

@@ -38,7 +38,8 @@ def seal_bundle(
     about:dict,  # What the manifest says besides digests
 )->str:          # Digest of the bundle
     "Write the manifest: what the bundle is, and the digest of each file"
-    files = {path.relative_to(folder).as_posix(): digest_file(path) for path in sorted(Path(folder).rglob("*")) if path.is_file() and path.name != MANIFEST}
+    files = {path.relative_to(folder).as_posix(): digest_file(path) for path in sorted(Path(folder).rglob("*"))
+             if path.is_file() and path.name != MANIFEST}
     write_json(Path(folder, MANIFEST), {"format": BUNDLE_FORMAT, **about, "files": files})
     return digest_file(Path(folder, MANIFEST))
 
@@ -59,10 +60,14 @@ def save_model(
 )->str:                     # Digest of the bundle
     "Write a model as a bundle, whole or not at all"
     if Path(folder).exists(): raise BundleError(f"{folder} exists already: choose a new folder for the bundle")
-    versions = {"python": platform.python_version(), **{name: version(name) for name in ("gradeclass", "xgboost", "numpy", "scikit-learn")}}
-    about = {"family": model.family, "balance": model.balance, "audit": model.audit, "seed": model.seed, "params": model.params or {},
-             "rule": model.rule, "decides_on": "raw" if model.decides_on_raw_ else "calibrated", "gains": None if model.gains_ is None else [gain.tolist() for gain in model.gains_],
-             "schema": model.schema.name, "grades": model.schema.grades.labels, "inputs": [c.name for c in model.schema.inputs(model.audit)]}
+    versions = {"python": platform.python_version(),
+                **{name: version(name) for name in ("gradeclass", "xgboost", "numpy", "scikit-learn")}}
+    about = {"family": model.family, "balance": model.balance, "audit": model.audit, "seed": model.seed,
+             "params": model.params or {},
+             "rule": model.rule, "decides_on": "raw" if model.decides_on_raw_ else "calibrated",
+             "gains": None if model.gains_ is None else [gain.tolist() for gain in model.gains_],
+             "schema": model.schema.name, "grades": model.schema.grades.labels,
+             "inputs": [c.name for c in model.schema.inputs(model.audit)]}
     with whole_folder(folder) as part:
         model.pipeline_["family"].write(part)
         (part/"schema.yaml").write_text(schema_yaml(model.schema), encoding="utf-8")
@@ -73,7 +78,8 @@ def save_model(
         return seal_bundle(part, about)
 
 # %% ../../nbs/lib/models/11_bundle.ipynb #9961cadd
-MANIFEST_KEYS = {"format": int, "family": str, "balance": str, "audit": bool, "seed": int, "params": dict, "rule": str, "files": dict}
+MANIFEST_KEYS = {"format": int, "family": str, "balance": str, "audit": bool, "seed": int, "params": dict, "rule": str,
+                 "files": dict}
 
 # %% ../../nbs/lib/models/11_bundle.ipynb #28c5fefb
 def check_manifest(
@@ -82,10 +88,12 @@ def check_manifest(
 )->None:
     "Refuse a manifest of another format, or one that lacks what loading needs"
     found = manifest if isinstance(manifest, dict) else {}
-    if found.get("format") != BUNDLE_FORMAT: raise BundleError(f"{folder} has format {found.get('format')}, this version reads {BUNDLE_FORMAT}")
+    if found.get("format") != BUNDLE_FORMAT:
+        raise BundleError(f"{folder} has format {found.get('format')}, this version reads {BUNDLE_FORMAT}")
     wrong = [key for key, kind in MANIFEST_KEYS.items() if not isinstance(found.get(key), kind)]
     if not wrong and "schema.yaml" not in found["files"]: wrong = ["files"]
-    if wrong: raise BundleError(f"{folder/MANIFEST} is damaged at {wrong[0]}: train the model again or restore the file")
+    if wrong:
+        raise BundleError(f"{folder/MANIFEST} is damaged at {wrong[0]}: train the model again or restore the file")
 
 # %% ../../nbs/lib/models/11_bundle.ipynb #6407b064
 def read_manifest(
@@ -95,12 +103,16 @@ def read_manifest(
     folder = Path(folder).resolve()
     if not (folder/MANIFEST).is_file(): raise BundleError(f"{folder} is not a bundle: it has no {MANIFEST}")
     try: manifest = json.loads((folder/MANIFEST).read_text(encoding="utf-8"))
-    except ValueError: raise BundleError(f"{folder/MANIFEST} is not valid JSON: train the model again or restore the file") from None
+    except ValueError:
+        raise BundleError(f"{folder/MANIFEST} is not valid JSON: train the model again or restore the file") from None
     check_manifest(manifest, folder)
     for name, digest in manifest["files"].items():
-        if not (folder/name).resolve().is_relative_to(folder.resolve()): raise BundleError(f"{folder/MANIFEST} is damaged: {name} is outside the bundle")
-        if not (folder/name).is_file(): raise BundleError(f"{folder} lacks {name}: copy the bundle again, with all of its files")
-        if digest_file(folder/name) != digest: raise BundleError(f"{folder/name} was changed after the bundle was made: its SHA-256 digest does not match")
+        if not (folder/name).resolve().is_relative_to(folder.resolve()):
+            raise BundleError(f"{folder/MANIFEST} is damaged: {name} is outside the bundle")
+        if not (folder/name).is_file():
+            raise BundleError(f"{folder} lacks {name}: copy the bundle again, with all of its files")
+        if digest_file(folder/name) != digest:
+            raise BundleError(f"{folder/name} was changed after the bundle was made: its SHA-256 digest does not match")
     return manifest
 
 # %% ../../nbs/lib/models/11_bundle.ipynb #81d145e3
@@ -117,7 +129,8 @@ def load_model(
     "Load a bundle after checking its digests"
     folder = Path(folder).resolve()
     manifest = read_manifest(folder)
-    if manifest["family"] not in FAMILIES: raise BundleError(f"{folder} holds the family {manifest['family']}, which this version does not know")
+    if manifest["family"] not in FAMILIES:
+        raise BundleError(f"{folder} holds the family {manifest['family']}, which this version does not know")
     schema = parse_schema((folder/"schema.yaml").read_text(encoding="utf-8"), "schema.yaml")
     model = GradeModel(schema, *(manifest[key] for key in ("family", "balance", "audit", "seed", "params", "rule")))
     family = FAMILIES[model.family].read(folder)

@@ -111,7 +111,8 @@ class MajorityGrades(GradeFamily):
         return model.restore(len(model.shares_), found["features"])
 
 # %% ../../nbs/lib/models/03_family.ipynb #7fb19b9b
-XGBOOST_DEFAULTS = {"learning_rate": 0.1, "max_depth": 4, "min_child_weight": 1.0, "subsample": 0.8, "colsample_bytree": 0.8, "reg_lambda": 1.0}
+XGBOOST_DEFAULTS = {"learning_rate": 0.1, "max_depth": 4, "min_child_weight": 1.0, "subsample": 0.8,
+                    "colsample_bytree": 0.8, "reg_lambda": 1.0}
 
 # %% ../../nbs/lib/models/03_family.ipynb #938f5641
 def holdout_rows(
@@ -162,7 +163,8 @@ class XGBoostGrades(GradeFamily):
         return xgb.DMatrix(X[rows], y[rows], weight=weight, feature_types=kinds, enable_categorical=True)
 
     def _settings(self, n_rows:int)->dict:
-        task = {"objective": "multi:softprob", "num_class": len(self.classes_), "seed": self.seed, "eval_metric": "mlogloss"}
+        task = {"objective": "multi:softprob", "num_class": len(self.classes_), "seed": self.seed,
+                "eval_metric": "mlogloss"}
         return XGBOOST_DEFAULTS | task | {"nthread": threads_for(n_rows)} | (self.params or {})
 
     def _best_rounds(self, X, y, weight)->int:
@@ -272,7 +274,8 @@ class LogisticGrades(GradeFamily):
         folder:Path, # Folder that the files go into
     )->None:
         "Write `logistic.json`"
-        numbers = {"coefficients": self.coef_, "intercepts": self.intercept_, "means": self.mean_, "scales": self.scale_}
+        numbers = {"coefficients": self.coef_, "intercepts": self.intercept_, "means": self.mean_,
+                   "scales": self.scale_}
         write_json(Path(folder, "logistic.json"), {name: values.tolist() for name, values in numbers.items()})
 
     @classmethod

@@ -46,7 +46,8 @@ def warn_unknown(
     unknown = cells[cells.notna().to_numpy() & np.isnan(encoded)].unique()
     if len(unknown):
         named = ", ".join(repr(str(value)) for value in unknown[:5])
-        warnings.warn(f"{column.name}: {named} read as missing; allowed: {column.expected}", UnknownValueWarning, stacklevel=4)
+        warnings.warn(f"{column.name}: {named} read as missing; allowed: {column.expected}", UnknownValueWarning,
+                      stacklevel=4)
 
 # %% ../../nbs/lib/models/01_features.ipynb #a80d1b9c
 def find_columns(
@@ -69,7 +70,8 @@ def encode_frame(
         encoded[:, i] = encode_column(frame[name], column)
         if np.isnan(encoded[:, i]).any(): warn_unknown(frame[name], encoded[:, i], column)
     if all(name is None for name in find_columns(frame, columns)):
-        raise GradeclassError(f"the table has none of the model's columns; it needs {', '.join(c.name for c in columns)}")
+        raise GradeclassError(f"the table has none of the model's columns; it needs "
+                              f"{', '.join(c.name for c in columns)}")
     return encoded
 
 # %% ../../nbs/lib/models/01_features.ipynb #15c09346
@@ -137,7 +139,8 @@ class SchemaEncoder(TransformerMixin, BaseEstimator):
     )->np.ndarray:           # Shape (encoded columns,)
         "Names of the encoded columns"
         check_is_fitted(self)
-        if self.schema is None: names = getattr(self, "feature_names_in_", [f"x{i}" for i in range(self.n_features_in_)])
+        if self.schema is None:
+            names = getattr(self, "feature_names_in_", [f"x{i}" for i in range(self.n_features_in_)])
         else: names = spread_names(self.columns_) if self.one_hot else [column.name for column in self.columns_]
         return np.asarray(names, dtype=object)
 
@@ -164,7 +167,8 @@ def check_roles(
     for name in names:
         role = schema.by_name[name].role if name in schema.by_name else "unknown"
         if role not in ("feature", "audit"):
-            raise LeakError(f"{name} cannot be an input: its role is {role}; use {', '.join(c.name for c in schema.inputs())}")
+            raise LeakError(f"{name} cannot be an input: its role is {role}; use "
+                            f"{', '.join(c.name for c in schema.inputs())}")
 
 # %% ../../nbs/lib/models/01_features.ipynb #25e212c7
 def looks_like_id(
@@ -189,7 +193,8 @@ def leak_reason(
     if score is not None and known.sum() > 10 and np.ptp(values[known]) > 0:
         both = known & ~np.isnan(score)
         if abs(np.corrcoef(values[both], score[both])[0, 1]) > 0.9999: return "is a copy of the score"
-    return "has a value of its own for every student, as an id has" if is_number and looks_like_id(values[known]) else ""
+    return ("has a value of its own for every student, as an id has" if is_number and looks_like_id(values[known])
+            else "")
 
 # %% ../../nbs/lib/models/01_features.ipynb #b6fa020c
 def lone_accuracy(
@@ -239,9 +244,14 @@ def check_leaks(
     columns, suspects = schema.inputs(audit), []
     for column, values in zip(columns, encode_frame(frame, columns).T, strict=True):
         reason = leak_reason(values, grades, score, column.kind == "numeric")
-        if reason: raise LeakError(f"{column.name} {reason}: it cannot be an input; give it the role ignored, score or id in the schema")
-        if lone_accuracy(values, grades, least=threshold - 0.05) >= threshold or follows_score(values, score): suspects.append(column.name)
-    if suspects: warnings.warn(f"{', '.join(suspects)} alone predicts the grade almost perfectly: is it known in time?", LeakWarning, stacklevel=2)
+        if reason:
+            raise LeakError(f"{column.name} {reason}: it cannot be an input; give it the role ignored, score or id in "
+                            f"the schema")
+        if lone_accuracy(values, grades, least=threshold - 0.05) >= threshold or follows_score(values, score):
+            suspects.append(column.name)
+    if suspects:
+        warnings.warn(f"{', '.join(suspects)} alone predicts the grade almost perfectly: is it known in time?",
+                      LeakWarning, stacklevel=2)
     return suspects
 
 # %% ../../nbs/lib/models/01_features.ipynb #5c32588c

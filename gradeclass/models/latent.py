@@ -90,7 +90,8 @@ def band_of(
 )->np.ndarray:        # Band of each score, 0 is best, shape (n,)
     "The grade that a score earns: a score at a cut earns the better grade"
     falls = len(cuts) < 2 or cuts[0] > cuts[-1]
-    return np.searchsorted(-np.asarray(cuts), -score, side="left") if falls else np.searchsorted(cuts, score, side="left")
+    return np.searchsorted(-np.asarray(cuts), -score, side="left") if falls else np.searchsorted(cuts, score,
+                                                                                                 side="left")
 
 # %% ../../nbs/lib/models/04_latent.ipynb #b4ed1a9b
 def noise_share(
@@ -420,10 +421,12 @@ def fit_to_score(
     shift = np.average(latent, weights=rows.weight)
     sums = sum_products(line, rows.X, latent - shift, rows.weight)
     beta, variance = fit_weights(sums, rows.weight.sum(), line.groups)
-    line = replace(line, beta=beta, shift=float(shift), sd=float(np.sqrt(variance)), cuts=line.sign*task.cuts, noise=task.noise)
+    line = replace(line, beta=beta, shift=float(shift), sd=float(np.sqrt(variance)), cuts=line.sign*task.cuts,
+                   noise=task.noise)
     few = rows.take(some_rows(len(rows.y), BLOCK))
     line = replace(line, explained=explained_by(line, few.X, few.weight))
-    return replace(line, usual=float(np.average(missing_sources(few.X, line.groups) @ line.explained, weights=few.weight)))
+    return replace(line,
+                   usual=float(np.average(missing_sources(few.X, line.groups) @ line.explained, weights=few.weight)))
 
 # %% ../../nbs/lib/models/04_latent.ipynb #44c27a15
 def fit_line(
@@ -433,7 +436,8 @@ def fit_line(
     "Fit the latent score on the score where there is one, else on at most 50,000 recorded grades"
     few = rows.take(some_rows(len(rows.y), BLOCK))
     mean, scale = column_scale(few.X, few.weight, task.groups)
-    line = Line(mean, scale, task.groups, "logistic", -1.0, cuts=np.zeros(0), noise=np.zeros(0), beta=np.zeros(len(mean)))
+    line = Line(mean, scale, task.groups, "logistic", -1.0, cuts=np.zeros(0), noise=np.zeros(0),
+                beta=np.zeros(len(mean)))
     if task.cuts is None: return fit_to_grades(line, few, task.n_grades)
     falls = len(task.cuts) < 2 or task.cuts[0] > task.cuts[-1]
     line = replace(line, link="normal", sign=-1.0 if falls else 1.0)

@@ -138,7 +138,8 @@ class NeuralGrades(GradeFamily):
         folder:Path, # Folder that the files go into
     )->None:
         "Write the net as `model.keras`; means, scales and learning curves as `neural.json`"
-        numbers = {"means": self.mean_.tolist(), "scales": self.scale_.tolist(), "grades": len(self.classes_), "history": self.history_}
+        numbers = {"means": self.mean_.tolist(), "scales": self.scale_.tolist(), "grades": len(self.classes_),
+                   "history": self.history_}
         write_json(Path(folder, "neural.json"), numbers)
         self.net_.save(Path(folder, "model.keras"))
         steady_archive(Path(folder, "model.keras"))
@@ -150,7 +151,8 @@ class NeuralGrades(GradeFamily):
     )->"NeuralGrades":
         "Read what `write` wrote"
         model, found = cls(), json.loads(Path(folder, "neural.json").read_text(encoding="utf-8"))
-        model.mean_, model.scale_, model.history_ = np.array(found["means"]), np.array(found["scales"]), found["history"]
+        model.mean_, model.scale_, model.history_ = (np.array(found["means"]), np.array(found["scales"]),
+                                                     found["history"])
         model.net_ = load_keras().saving.load_model(Path(folder, "model.keras"), compile=False, safe_mode=True)
         return model.restore(found["grades"], len(model.mean_))
 
@@ -165,7 +167,8 @@ def plot_history(
     for name, label, colour in (("loss", "rows learnt from", "#0173b2"), ("val_loss", "rows held out", "#de8f05")):
         curve = model.history_.get(name, [])
         if curve: ax.plot(np.arange(1, len(curve) + 1), curve, color=colour, label=label)
-    if "val_loss" in model.history_: ax.axvline(1 + int(np.argmin(model.history_["val_loss"])), color="#949494", label="best epoch")
+    if "val_loss" in model.history_:
+        ax.axvline(1 + int(np.argmin(model.history_["val_loss"])), color="#949494", label="best epoch")
     ax.set(title="Learning curves", xlabel="epoch", ylabel="loss (log loss and penalty)")
     ax.legend(frameon=False)
     return figure

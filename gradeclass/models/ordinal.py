@@ -26,9 +26,11 @@ from .family import GradeFamily, ModelError, spare_threads
 from .latent import TINY, Line, Rows, Task, band_of, curvature, fit_line, noise_matrix, some_rows
 
 # %% ../../nbs/lib/models/05_ordinal.ipynb #f906c43e
-BOOST_DEFAULTS = {"rounds": 60, "max_depth": 3, "learning_rate": 0.1, "subsample": 0.7, "colsample_bynode": 0.5, "min_child_weight": 5,
+BOOST_DEFAULTS = {"rounds": 60, "max_depth": 3, "learning_rate": 0.1, "subsample": 0.7, "colsample_bynode": 0.5,
+                  "min_child_weight": 5,
                   "reg_lambda": 5.0}
-FOREST_DEFAULTS = {"trees": 150, "max_depth": 6, "subsample": 0.7, "colsample_bynode": 0.5, "min_child_weight": 2, "reg_lambda": 0.0}
+FOREST_DEFAULTS = {"trees": 150, "max_depth": 6, "subsample": 0.7, "colsample_bynode": 0.5, "min_child_weight": 2,
+                   "reg_lambda": 0.0}
 INNER_ROWS, PREDICT_ROWS = 20_000, 100_000  # Rows for trees and inner folds, and rows predicted at a time, at the most
 
 def grow(
@@ -62,7 +64,8 @@ def boost_line(
         return rows.weight*first, rows.weight*second
 
     fixed = {"seed": seed, "base_score": 0.0, "disable_default_eval_metric": 1}
-    return grow(fixed | {k: v for k, v in settings.items() if k != "rounds"}, rows.X, rows.y, None, settings["rounds"], slopes)
+    return grow(fixed | {k: v for k, v in settings.items() if k != "rounds"}, rows.X, rows.y, None, settings["rounds"],
+                slopes)
 
 # %% ../../nbs/lib/models/05_ordinal.ipynb #99365967
 def boosted_latent(
@@ -97,7 +100,8 @@ def grow_forest(
     settings = FOREST_DEFAULTS | params
     worse = np.tile((rows.y[:, None] > np.arange(task.n_grades - 1)).astype(float), (2, 1))
     X = np.vstack([rows.X, blank_some(rows.X, task.groups, seed)])
-    fixed = {"objective": "reg:squarederror", "multi_strategy": "multi_output_tree", "num_parallel_tree": settings["trees"],
+    fixed = {"objective": "reg:squarederror", "multi_strategy": "multi_output_tree",
+             "num_parallel_tree": settings["trees"],
              "learning_rate": 1.0, "base_score": 0.5, "seed": seed}
     weight = np.r_[rows.weight, BLANK_WEIGHT*rows.weight]
     return grow(fixed | {k: v for k, v in settings.items() if k != "trees"}, X, worse, weight, 1)
@@ -243,7 +247,8 @@ class OrdinalGrades(GradeFamily):
         if unknown: raise ModelError(f"no member {unknown[0]}: use some of {', '.join(MEMBERS)}")
         if not len(self.members): raise ModelError(f"no members: use some of {', '.join(MEMBERS)}")
         if self.groups is not None and len(self.groups) != X.shape[1]:
-            raise ModelError(f"groups has {len(self.groups)} numbers for {X.shape[1]} columns: give one for each column")
+            raise ModelError(f"groups has {len(self.groups)} numbers for {X.shape[1]} columns: give one for each "
+                             f"column")
         if self.cuts is not None and len(self.cuts) != len(self.classes_) - 1:
             raise ModelError(f"{len(self.classes_)} grades need {len(self.classes_) - 1} cuts, found {len(self.cuts)}")
         if score is not None: check_consistent_length(y, score)
@@ -278,9 +283,11 @@ class OrdinalGrades(GradeFamily):
 
     def _fit_folds(self, rows, task, folds, members):
         with ThreadPoolExecutor(min(spare_threads(), 2*len(folds))) as pool:
-            forests = [pool.submit(self._fold_forest, rows, task, held) for held in folds] if "forest" in members else [None]*len(folds)
+            forests = [pool.submit(self._fold_forest, rows, task, held)
+                       for held in folds] if "forest" in members else [None]*len(folds)
             lines = [pool.submit(self._fold_line, rows, task, held, members) for held in folds]
-            return [FoldFit(held, *line.result(), forest and forest.result()) for held, line, forest in zip(folds, lines, forests, strict=True)]
+            return [FoldFit(held, *line.result(), forest and forest.result()) for held, line,
+                    forest in zip(folds, lines, forests, strict=True)]
 
     def _fold_line(self, rows, task, held, members):
         inside, outside = rows.take(~held), rows.take(held)
@@ -348,7 +355,8 @@ class OrdinalGrades(GradeFamily):
         folder:Path, # Folder that the files go into
     )->None:
         "Write `ordinal.json`, and the trees that are used as `boost.ubj` and `forest.ubj`"
-        line = {key: value.tolist() if isinstance(value, np.ndarray) else value for key, value in asdict(self.line_).items()}
+        line = {key: value.tolist() if isinstance(value, np.ndarray) else value for key,
+                value in asdict(self.line_).items()}
         write_json(Path(folder, "ordinal.json"), {"shares": self.shares_, "grades": len(self.classes_), "line": line})
         for name, trees in (("boost", self.booster_), ("forest", self.forest_)):
             if trees is not None: trees.save_model(Path(folder, f"{name}.ubj"))
@@ -360,7 +368,8 @@ class OrdinalGrades(GradeFamily):
     )->"OrdinalGrades":
         "Read what `write` wrote"
         model, found = cls(), json.loads(Path(folder, "ordinal.json").read_text(encoding="utf-8"))
-        model.line_ = Line(**{key: np.array(value) if isinstance(value, list) else value for key, value in found["line"].items()})
+        model.line_ = Line(**{key: np.array(value) if isinstance(value, list) else value for key,
+                              value in found["line"].items()})
         model.shares_ = found["shares"]
         trees = {name: read_trees(Path(folder, f"{name}.ubj")) for name in ("boost", "forest") if name in model.shares_}
         model.booster_, model.forest_ = trees.get("boost"), trees.get("forest")

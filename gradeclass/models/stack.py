@@ -18,7 +18,8 @@ from .neural import NeuralGrades
 from .ordinal import OrdinalGrades
 
 # %% ../../nbs/lib/models/08_stack.ipynb #077df0f4
-SINGLE_FAMILIES = {"ordinal": OrdinalGrades, "xgboost": XGBoostGrades, "logistic": LogisticGrades, "neural": NeuralGrades,
+SINGLE_FAMILIES = {"ordinal": OrdinalGrades, "xgboost": XGBoostGrades, "logistic": LogisticGrades,
+                   "neural": NeuralGrades,
                    "majority": MajorityGrades}
 
 # %% ../../nbs/lib/models/08_stack.ipynb #b2805945
@@ -33,7 +34,9 @@ def build_family(
     made = kinds[family]()
     known = set(made.get_params())
     unknown = sorted(set(params) - known)
-    if unknown: raise ModelError(f"family {family} has no parameter {unknown[0]}: use one of {', '.join(sorted(known - set(context)))}")
+    if unknown:
+        raise ModelError(f"family {family} has no parameter {unknown[0]}: use one of "
+                         f"{', '.join(sorted(known - set(context)))}")
     return made.set_params(**{key: value for key, value in context.items() if key in known}, **params)
 
 # %% ../../nbs/lib/models/08_stack.ipynb #3b539d2e
@@ -75,14 +78,16 @@ class StackedGrades(GradeFamily):
         self.members_ = {name: self._make(name).fit(self._columns(name, X), y, weight, score) for name in self.weights_}
 
     def _make(self, name):
-        context = {"n_grades": len(self.classes_), "categorical": self.categorical, "groups": self.groups, "cuts": self.cuts, "seed": self.seed}
+        context = {"n_grades": len(self.classes_), "categorical": self.categorical, "groups": self.groups,
+                   "cuts": self.cuts, "seed": self.seed}
         return build_family(SINGLE_FAMILIES, name, context, (self.members or STACK_DEFAULTS)[name])
 
     def _columns(self, name, X):
         return X if SINGLE_FAMILIES[name].one_hot else gather_codes(X, self.groups_)
 
     def _probability(self, X):
-        return sum(share*self.members_[name].predict_proba(self._columns(name, X)) for name, share in self.weights_.items())
+        return sum(share*self.members_[name].predict_proba(self._columns(name, X)) for name,
+                   share in self.weights_.items())
 
     def write(
         self,
@@ -113,7 +118,9 @@ def stack_shares(
 )->dict[str, float]:   # Family -> share; shares sum to 1
     "Check the weights and scale them; a family without weight is left out"
     weights = dict.fromkeys(members, 1.0) if weights is None else weights
-    if set(weights) != set(members): raise ModelError(f"weights are for {', '.join(weights)} and members are {', '.join(members)}: give both the same families")
+    if set(weights) != set(members):
+        raise ModelError(f"weights are for {', '.join(weights)} and members are {', '.join(members)}: give both the "
+                         f"same families")
     if "stack" in members: raise ModelError("a stack cannot hold a stack: name its families")
     if not weights or min(weights.values()) < 0 or not 0 < sum(weights.values()) < float("inf"):
         raise ModelError("the weights of a stack are 0 or more, and not all of them 0")

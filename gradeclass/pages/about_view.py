@@ -39,18 +39,23 @@ def about(
 )->str:            # HTML
     "What the model is, what it was made from, how good it is, and its card"
     manifest, figures = json.loads((served.folder/"bundle.json").read_text(encoding="utf-8")), measures(served.folder)
-    share = lambda name: percent(figures[name]["value"]) if figures.get(name, {}).get("value") is not None else "not measured"
+    share = lambda name: percent(figures[name]["value"]) if figures.get(name,
+                                                                        {}).get("value") is not None else "not measured"
     drift = newest_run(outputs).get("drift", {}).get("sentence") or "No comparison with earlier data has been made yet."
     rows = [("It looks at", ", ".join(column.title for column in served.inputs)), ("It never sees", ", ".join(
-                column.title for column in served.schema.columns if column not in served.inputs and column.role in ("audit", "score", "id")) or "–"),
-            ("Change in the data", drift), ("Kind of model", f"{manifest['family']}, seed {manifest['seed']}"), ("Digest (SHA-256)", served.digest)]
+                column.title for column in served.schema.columns if column not in served.inputs
+                and column.role in ("audit", "score", "id")) or "–"),
+            ("Change in the data", drift), ("Kind of model", f"{manifest['family']}, seed {manifest['seed']}"),
+            ("Digest (SHA-256)", served.digest)]
     lines = "".join(f'<tr><th scope="row">{escape(name)}</th><td>{escape(value)}</td></tr>' for name, value in rows)
     card = served.folder/"card.md"
     text = folded(card.read_text(encoding="utf-8")) if card.is_file() else "<p>This model came without a card.</p>"
     flags = served.threshold.precision if served.threshold else math.nan
-    good = [("Right grade", share("accuracy"), f"of {figures.get('students', 0):,} unseen students"), ("Right or one grade off", share("within_one"), ""),
+    good = [("Right grade", share("accuracy"), f"of {figures.get('students', 0):,} unseen students"),
+            ("Right or one grade off", share("within_one"), ""),
             ("Right when it flags", percent(flags) if flags == flags else "not measured", "needed help in fact")]
-    return (f'<div class="gc-stack"><section class="gc-card gc-cardtext"><h2>In short</h2>{facts(good)}<table class="gc-table gc-pairs"><tbody>{lines}</tbody>'
+    return (f'<div class="gc-stack"><section class="gc-card gc-cardtext"><h2>In short</h2>{facts(good)}'
+            f'<table class="gc-table gc-pairs"><tbody>{lines}</tbody>'
             f'</table></section><section class="gc-card gc-cardtext" aria-label="Model card">{text}</section></div>')
 
 # %% ../../nbs/lib/pages/13_about_view.ipynb #2874ef92

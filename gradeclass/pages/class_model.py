@@ -45,8 +45,11 @@ def read_upload(
 )->Dataset:         # The table through the schema
     "Read an uploaded file and leave nothing behind"
     name = safe_name(name)
-    if len(content) > LIMIT: raise AppError(f"{name} has {len(content)/1e6:.1f} MB, this page takes 10: use `gradeclass predict FILE --out LIST.csv`")
-    if Path(name).suffix.lower() not in KINDS: raise AppError(f"{name} is of an unknown kind: give a CSV or an Excel file ({', '.join(KINDS)})")
+    if len(content) > LIMIT:
+        raise AppError(f"{name} has {len(content)/1e6:.1f} MB, this page takes 10: use `gradeclass predict FILE --out "
+                       f"LIST.csv`")
+    if Path(name).suffix.lower() not in KINDS:
+        raise AppError(f"{name} is of an unknown kind: give a CSV or an Excel file ({', '.join(KINDS)})")
     with tempfile.TemporaryDirectory(prefix="gradeclass-") as folder:
         path = Path(folder, name)
         path.write_bytes(content)
@@ -58,8 +61,10 @@ def rounded(
     columns:list,       # What they are
 )->np.ndarray:          # The same; numbers to a hundredth of their range or so
     "As exact as people say a number"
-    spans = [1000.0 if column.codes or None in (column.min, column.max) else max(column.max - column.min, 1e-9) for column in columns]
-    return np.column_stack([np.round(encoded[:, i], max(0, 2 - math.floor(math.log10(span)))) for i, span in enumerate(spans)])
+    spans = [1000.0 if column.codes or None in (column.min, column.max) else max(column.max - column.min, 1e-9)
+             for column in columns]
+    return np.column_stack([np.round(encoded[:, i], max(0, 2 - math.floor(math.log10(span)))) for i,
+                            span in enumerate(spans)])
 
 # %% ../../nbs/lib/pages/06_class_model.ipynb #41a511eb
 def reasons_of(
@@ -71,7 +76,8 @@ def reasons_of(
     columns, others = served.inputs, pd.DataFrame([served.typical]) if served.typical else None
     found, encoded = contributions(served.model, frame, others), rounded(encode_frame(frame, columns), columns)
     order = np.argsort(-np.abs(found.values), axis=1, kind="stable")[:, :most]
-    def told(row): return [f"{columns[i].title} {show_value(encoded[row, i], columns[i])} ({signed(found.values[row, i])})"
+    def told(row):
+        return [f"{columns[i].title} {show_value(encoded[row, i], columns[i])} ({signed(found.values[row, i])})"
                            for i in order[row] if abs(found.values[row, i]) >= 0.005]
     return ["; ".join(told(row)) for row in range(len(frame))]
 
@@ -81,14 +87,17 @@ def can_explain_all(
 )->bool:           # Whether the reasons of a whole class take no time
     "Whether the model is a sum"
     from gradeclass.evaluation.explain import exact_terms
-    return exact_terms(served.model, served.model.pipeline_["encode"].transform(pd.DataFrame([{column.name: None for column in served.inputs}]))) is not None
+    return exact_terms(served.model,
+                       served.model.pipeline_["encode"].transform(pd.DataFrame([{column.name: None
+                                                                                 for column in served.inputs}]))) is not None
 
 # %% ../../nbs/lib/pages/06_class_model.ipynb #b9e9435a
 class ClassModel(HasTraits):
     "A class: the rows that were refused and why, and the others with whom to talk first"
     name = Unicode()                            # The file
     students = Instance(pd.DataFrame, allow_none=True) # Accepted rows, clean, index `row`
-    ranked = Instance(pd.DataFrame, allow_none=True)   # Index row: rank, risk, grade, likely, flagged; highest risk first
+    # Index row: rank, risk, grade, likely, flagged; highest risk first
+    ranked = Instance(pd.DataFrame, allow_none=True)
     refused = Instance(pd.DataFrame, allow_none=True)  # The other rows as they were, with `row` and `reason`
     findings = List(Instance(Finding))
     notes = List(Unicode())
@@ -138,15 +147,20 @@ class ClassModel(HasTraits):
             self.students, self.refused = checked.accepted, checked.refused
             self.findings, self.notes, self.name = checked.findings, dataset.notes, name
             self.ranked = ranked
-            self.places = min(len(ranked), max(1, round(len(ranked)*(self.served.threshold.share if self.served.threshold else 0.1))))
+            self.places = min(len(ranked),
+                              max(1, round(len(ranked)
+                                           *(self.served.threshold.share if self.served.threshold else 0.1))))
 
     @observe("search", "grade", "places")
     def _first(self, _): self.page = 0
 
-    def worth(self)->tuple[float, float]: # Of the listed, the share expected to need help; of all who are expected to need it, the share listed
+    # Of the listed, the share expected to need help; of all who are expected to need it, the share listed
+    def worth(self)->tuple[float, float]:
         "What a list of this length can be expected to be worth"
         risk = self.ranked.risk.to_numpy()
-        return (float(risk[:self.places].mean()), float(risk[:self.places].sum()/max(risk.sum(), 1e-12))) if len(risk) and self.places else (np.nan, np.nan)
+        return (float(risk[:self.places].mean()),
+                float(risk[:self.places].sum()/max(risk.sum(), 1e-12))) if len(risk) and self.places else (np.nan,
+                                                                                                           np.nan)
 
     def listed(self)->pd.DataFrame: # Rows of `ranked`
         "The students that the places, the search and the grade leave"
@@ -154,7 +168,8 @@ class ClassModel(HasTraits):
         if self.grade: found = found[found.grade == self.grade]
         if not self.search.strip(): return found
         who = found.index.astype(str).to_series(index=found.index)
-        if self.served.schema.id in self.students: who = who + " " + self.students.loc[found.index, self.served.schema.id].astype(str)
+        if self.served.schema.id in self.students:
+            who = who + " " + self.students.loc[found.index, self.served.schema.id].astype(str)
         return found[who.str.contains(self.search.strip(), case=False, regex=False)]
 
     def pages(self)->int: # At least 1
@@ -173,26 +188,33 @@ class ClassModel(HasTraits):
     )->pd.DataFrame:          # The same rows as people read them
         "Students of the list as people read them"
         schema, columns = self.served.schema, {"Order": found["rank"]}
-        if schema.id in self.students: columns[schema.by_name[schema.id].title] = self.students.loc[found.index, schema.id].fillna("–")
-        columns |= {"Row in the file": found.index, "Chance that help is needed (%)": (100*found.risk).round(1), "Flagged": np.where(found.flagged, "yes", ""),
+        if schema.id in self.students:
+            columns[schema.by_name[schema.id].title] = self.students.loc[found.index, schema.id].fillna("–")
+        columns |= {"Row in the file": found.index, "Chance that help is needed (%)": (100*found.risk).round(1),
+                    "Flagged": np.where(found.flagged, "yes", ""),
                     "Expected grade": found.grade, "Likely grades": found.likely}
-        if reasons: columns["Main reasons"] = reasons_of(self.served, self.students.loc[found.index]) if len(found) else []
+        if reasons:
+            columns["Main reasons"] = reasons_of(self.served, self.students.loc[found.index]) if len(found) else []
         return pd.DataFrame(columns, index=found.index)
 
     def table(self)->pd.DataFrame: # What `in_words` says, then the student's own cells
         "The list as it is filtered, to save and to open again"
         found = self.listed()
-        words, cells = self.in_words(found, self.explains_all or len(found) <= 4*self.size), self.students.loc[found.index]
-        taken, title = {plain_name(name) for name in cells}, self.served.schema.id and self.served.schema.by_name[self.served.schema.id].title
+        words, cells = self.in_words(found,
+                                     self.explains_all or len(found) <= 4*self.size), self.students.loc[found.index]
+        taken, title = {plain_name(name)
+                        for name in cells}, self.served.schema.id and self.served.schema.by_name[self.served.schema.id].title
         words = words.drop(columns=[title], errors="ignore")
-        return pd.concat([words.rename(columns=lambda name: f"{name} (list)" if plain_name(name) in taken else name), cells.astype(object)], axis=1)
+        return pd.concat([words.rename(columns=lambda name: f"{name} (list)" if plain_name(name) in taken else name),
+                          cells.astype(object)], axis=1)
 
     def problems(
         self,
         most:int=200, # Lines at the most
     )->pd.DataFrame:  # Row, Column, Found, Allowed, What follows
         "What is wrong, cell by cell"
-        rows = [(row, finding.column, value, finding.expected or "–", "row left out" if finding.severity == "error" else "noted")
+        rows = [(row, finding.column, value, finding.expected or "–",
+                 "row left out" if finding.severity == "error" else "noted")
                 for finding in self.findings if finding.rows and finding.check != "extra column"
                 for row, value in zip(finding.rows, finding.values or [""]*len(finding.rows), strict=False)]
         table = pd.DataFrame(rows, columns=["Row", "Column", "Found", "Allowed", "What follows"])
@@ -204,9 +226,11 @@ def rank_class(
     students:pd.DataFrame,  # Clean rows, index `row`, n of them
 )->pd.DataFrame:            # Same index: rank, risk, grade, likely, flagged; highest risk first, then the lowest expected score, then the order of the file
     "Judge everybody and put those first who might need help most"
-    if students.empty: return pd.DataFrame({"rank": [], "risk": [], "grade": [], "likely": [], "flagged": []}, index=students.index)
+    if students.empty:
+        return pd.DataFrame({"rank": [], "risk": [], "grade": [], "likely": [], "flagged": []}, index=students.index)
     answers, labels = served.answer(students), np.array(served.schema.grades.labels)
-    columns = {"risk": answers.risk, "grade": labels[answers.grade], "likely": served.name_sets(answers), "flagged": answers.listed}
+    columns = {"risk": answers.risk, "grade": labels[answers.grade], "likely": served.name_sets(answers),
+               "flagged": answers.listed}
     table = pd.DataFrame(columns, index=students.index)
     score = np.zeros(len(table)) if answers.score is None else answers.score[:, 0]
     table = table.iloc[np.lexsort([np.arange(len(table)), score, -answers.risk.round(4)])]

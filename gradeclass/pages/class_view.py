@@ -26,10 +26,12 @@ def summary(
 )->str:               # HTML
     "How many rows were read, ranked and refused, and what was noted on the way"
     ranked, refused = len(model.ranked), len(model.refused)
-    good = f"{model.name}: {count(ranked + refused, 'row')} read, {count(ranked, 'student')} ranked, {count(refused, 'row') if refused else 'none'} left out"
+    good = (f"{model.name}: {count(ranked + refused, 'row')} read, {count(ranked, 'student')} ranked, "
+            f"{count(refused, 'row') if refused else 'none'} left out")
     told = [*model.notes, *(finding.message for finding in model.findings if finding.severity == "warning")]
     more = "".join(f"<li>{escape(text)}</li>" for text in told[:20])
-    notes = f"<details><summary>{len(told)} {'notes' if len(told) > 1 else 'note'} on the file</summary><ul>{more}</ul></details>" if told else ""
+    notes = (f"<details><summary>{len(told)} {'notes' if len(told) > 1 else 'note'} on the file</summary>"
+             f"<ul>{more}</ul></details>" if told else "")
     return note(good, "info" if refused else "good") + notes
 
 # %% ../../nbs/lib/pages/07_class_view.ipynb #04c9d395
@@ -41,7 +43,8 @@ def problem_table(
     if found.empty: return ""
     more = f" (the first {len(found)})" if sum(len(finding.rows) for finding in model.findings) > len(found) else ""
     link = download(model.refused, "left-out.csv", "Save the rows that were left out") if len(model.refused) else ""
-    return f'<details open class="gc-card"><summary><b>Problems by row{more}</b></summary>{table(found, "Problems by row")}<p>{link}</p></details>'
+    return (f'<details open class="gc-card"><summary>'
+            f'<b>Problems by row{more}</b></summary>{table(found, "Problems by row")}<p>{link}</p></details>')
 
 # %% ../../nbs/lib/pages/07_class_view.ipynb #8c5c0b3d
 def list_table(
@@ -50,7 +53,8 @@ def list_table(
     "The page of the list that is shown"
     shown = model.shown()
     if shown.empty: return note("Nobody on the list fits the search.")
-    return table(shown.drop(columns="Row in the file") if model.served.schema.id in model.students else shown, "With whom to talk first",
+    return table(shown.drop(columns="Row in the file") if model.served.schema.id in model.students else shown,
+                 "With whom to talk first",
                  ("Order", "Chance that help is needed (%)", "Row in the file"))
 
 # %% ../../nbs/lib/pages/07_class_view.ipynb #6b00c1e3
@@ -63,8 +67,10 @@ def worth_sentence(
     threshold = model.served.threshold
     flags = f" A flag means: {listed_words(threshold)}." if threshold else ""
     places = "1 place" if model.places == 1 else f"{model.places:,} places"
-    return (f"<p><b>{places}.</b> Of these students, {percent(precision)} can be expected to need help; of all who may need help, "
-            f'{percent(recall)} are on the list. These are expectations from the probabilities, not promises.{escape(flags)}</p>'
+    return (f"<p><b>{places}.</b> Of these students, {percent(precision)} can be expected to need help; of all who may "
+            f"need help, "
+            f'{percent(recall)} are on the list. These are expectations from the probabilities, not '
+            f'promises.{escape(flags)}</p>'
             f'<p class="gc-small">{escape(LIST_NOTE)}</p>')
 
 # %% ../../nbs/lib/pages/07_class_view.ipynb #91ae11ba
@@ -76,14 +82,18 @@ class ClassView(widgets.VBox):
     ):
         self.model, self.quiet = ClassModel(served), False
         self.message = html("", "gc-message")
-        self.upload = widgets.FileUpload(accept=",".join(KINDS), multiple=False, description="Choose a file", tooltip="A CSV or Excel file of up to 10 MB")
-        self.sample = widgets.Button(description="Try the sample", tooltip="Invented students that come with the program")
-        self.summary, self.problems, self.worth, self.list, self.links = html("", "gc-live"), html(), html("", "gc-live"), html(), html()
+        self.upload = widgets.FileUpload(accept=",".join(KINDS), multiple=False, description="Choose a file",
+                                         tooltip="A CSV or Excel file of up to 10 MB")
+        self.sample = widgets.Button(description="Try the sample",
+                                     tooltip="Invented students that come with the program")
+        self.summary, self.problems, self.worth, self.list, self.links = html("", "gc-live"), html(), html("",
+                                                                                                           "gc-live"), html(), html()
         self.make_controls()
         self.upload.observe(self._take, "value")
         self.sample.on_click(lambda _: self._sample())
         words = html(f"<p>A CSV or Excel file with one row for each student, up to 10 MB. It needs columns such as "
-                     f"{escape(', '.join(column.name for column in served.inputs[:6]))}. It is read in memory and not kept.</p>")
+                     f"{escape(', '.join(column.name for column in served.inputs[:6]))}. It is read in memory and not "
+                     f"kept.</p>")
         buttons = box([self.upload, *([self.sample] if self.model.has_sample() else [])], "gc-bar")
         self.result = box([], "gc-stack")
         super().__init__([box([words, buttons, self.message], "gc-card"), self.result])
@@ -94,7 +104,8 @@ class ClassView(widgets.VBox):
     def make_controls(self)->None:
         "Places, search, grade, pages"
         self.places = widgets.IntSlider(1, 1, 2, description="How many can be helped?", tooltip="Places for help")
-        self.search = widgets.Text(description="Search", placeholder="student number or row", tooltip="Part of a student number or row")
+        self.search = widgets.Text(description="Search", placeholder="student number or row",
+                                   tooltip="Part of a student number or row")
         grades = [("all", ""), *((grade, grade) for grade in self.model.served.schema.grades.labels)]
         self.grade = widgets.Dropdown(options=grades, description="Expected grade")
         self.back, self.on, self.where = widgets.Button(description="Back"), widgets.Button(description="Next"), html()
@@ -129,7 +140,8 @@ class ClassView(widgets.VBox):
         self.places.value, self.search.value, self.grade.value = max(1, model.places), "", ""
         self.quiet = False
         self.message.value, self.summary.value, self.problems.value = "", summary(model), problem_table(model)
-        controls, pager = box([self.places, self.search, self.grade], "gc-bar"), box([self.back, self.where, self.on], "gc-pager")
+        controls, pager = box([self.places, self.search, self.grade], "gc-bar"), box([self.back, self.where, self.on],
+                                                                                     "gc-pager")
         card = [box([controls, self.worth, self.list, pager, self.links], "gc-card")] if len(model.ranked) else []
         self.result.children = [self.summary, self.problems, *card]
         self.show()
@@ -151,4 +163,5 @@ def warm_up(
 )->None:
     "Check one invented row, so that the first file does not wait for libraries"
     from gradeclass.data.dataset import make_dataset
-    validate(make_dataset(pd.DataFrame([{column.name: served.typical.get(column.name) for column in served.inputs}]), served.schema), "predict")
+    validate(make_dataset(pd.DataFrame([{column.name: served.typical.get(column.name) for column in served.inputs}]),
+                          served.schema), "predict")

@@ -32,7 +32,8 @@ def tables(
     found = {"The sample of invented students": sample_path(schema.name)} if schema.name in schema_names() else {}
     known = {name.casefold() for name in schema.source.files}
     for path in sorted((find_home()/"data"/"raw").glob("*")):
-        if path.suffix.lower() in KINDS and (not known or path.name.casefold() in known): found[f"data/raw/{path.name}"] = path
+        if path.suffix.lower() in KINDS and (not known or path.name.casefold() in known):
+            found[f"data/raw/{path.name}"] = path
     return found
 
 # %% ../../nbs/lib/pages/08_explore_model.ipynb #3e198bec
@@ -62,7 +63,8 @@ def as_shown(
     "A figure as a small PNG, its title for those who cannot see it"
     from gradeclass.pipeline.report import render_markdown
     titles = [ax.get_title(loc=side) for ax in figure.axes for side in ("left", "center") if ax.get_title(loc=side)]
-    shown = Shown(" ".join((titles or ["A figure"])[0].split()), small_png(figure), render_markdown(words) if words else "")
+    shown = Shown(" ".join((titles or ["A figure"])[0].split()), small_png(figure),
+                  render_markdown(words) if words else "")
     figure.clear()
     give_back()
     return shown
@@ -90,13 +92,16 @@ def default_figures(
     "What one wants to see of a table first, with the sentence that says what it means"
     from gradeclass.evaluation.associations import link_sentence
     from gradeclass.evaluation.explore import grades_sentence, plot_against_grade, plot_grades
-    if schema.target not in frame or frame[schema.target].notna().sum() < 3: raise AppError("this table has no grades, so nothing can be shown against them")
+    if schema.target not in frame or frame[schema.target].notna().sum() < 3:
+        raise AppError("this table has no grades, so nothing can be shown against them")
     yield as_shown(plot_grades(frame, schema), grades_sentence(frame, schema))
     for name in usual_columns(frame, schema):
-        if frame[name].notna().any(): yield as_shown(plot_against_grade(frame, schema, name), link_sentence(frame, schema, name))
+        if frame[name].notna().any():
+            yield as_shown(plot_against_grade(frame, schema, name), link_sentence(frame, schema, name))
 
 # %% ../../nbs/lib/pages/08_explore_model.ipynb #fe084dac
-PLOTS = {"scatter": "two numbers", "box": "a number by answers", "bar": "count of answers", "histogram": "one column", "pair": "several numbers"}
+PLOTS = {"scatter": "two numbers", "box": "a number by answers", "bar": "count of answers", "histogram": "one column",
+         "pair": "several numbers"}
 
 # %% ../../nbs/lib/pages/08_explore_model.ipynb #273109dc
 def plot_columns(
@@ -118,10 +123,14 @@ def check_plot(
     for name in filter(None, (x, y, hue)):
         if name not in columns: raise AppError(f"{name} cannot be drawn: choose one of {', '.join(columns)}")
     numeric = [name for name, column in columns.items() if not column.codes]
-    if kind == "pair" and len(numeric) < 2: raise AppError("a pair figure needs two columns of numbers, and this table has fewer")
-    if kind == "scatter" and (x not in numeric or y not in numeric): raise AppError("a scatter figure needs a number on both axes")
-    if kind == "box" and (x in numeric or y not in numeric): raise AppError("a box figure needs answers across and a number upwards")
-    if kind == "bar" and x in numeric: raise AppError("a bar figure needs a column of answers; for numbers take the histogram")
+    if kind == "pair" and len(numeric) < 2:
+        raise AppError("a pair figure needs two columns of numbers, and this table has fewer")
+    if kind == "scatter" and (x not in numeric or y not in numeric):
+        raise AppError("a scatter figure needs a number on both axes")
+    if kind == "box" and (x in numeric or y not in numeric):
+        raise AppError("a box figure needs answers across and a number upwards")
+    if kind == "bar" and x in numeric:
+        raise AppError("a bar figure needs a column of answers; for numbers take the histogram")
     if hue and hue in numeric: raise AppError("colours stand for answers, not for numbers")
 
 # %% ../../nbs/lib/pages/08_explore_model.ipynb #8285aacb
@@ -139,7 +148,9 @@ def build_plot(
     check_plot(kind, columns, x, y, hue)
     rows = frame.sample(most, random_state=0) if len(frame) > most and kind in ("scatter", "pair") else frame
     figure = draw_plot(rows, columns, kind, x, y, hue)
-    return as_shown(figure, f"{len(rows):,} students" + (f", drawn by lot from {len(frame):,}." if len(rows) < len(frame) else "."))
+    return as_shown(figure,
+                    f"{len(rows):,} students"
+                    + (f", drawn by lot from {len(frame):,}." if len(rows) < len(frame) else "."))
 
 # %% ../../nbs/lib/pages/08_explore_model.ipynb #9f45f28a
 def draw_plot(
@@ -160,12 +171,16 @@ def draw_plot(
         if kind == "scatter": sns.scatterplot(rows, x=x, y=y, alpha=0.6, s=22, ax=ax, **plain, **colours)
         if kind == "box": sns.boxplot(rows, x=x, y=y, ax=ax, **plain, **colours)
         if kind == "bar": sns.countplot(rows, x=x, ax=ax, **plain, **colours)
-        if kind == "histogram": sns.histplot(rows, x=x, multiple="stack", discrete=bool(columns[x].codes) or None, ax=ax, **plain, **colours)
+        if kind == "histogram":
+            sns.histplot(rows, x=x, multiple="stack", discrete=bool(columns[x].codes) or None, ax=ax, **plain,
+                         **colours)
         upwards = axis_title(columns[y]) if kind in ("scatter", "box") else "Students"
-        names = columns[x].title if kind in ("bar", "histogram") else f"{columns[y].title} by {columns[x].title.lower()}"
+        names = columns[x].title if kind in ("bar",
+                                             "histogram") else f"{columns[y].title} by {columns[x].title.lower()}"
         ax.set(xlabel=axis_title(columns[x]), ylabel=upwards, title=f"{names}, {len(rows):,} students")
         if columns[x].codes and sum(map(len, columns[x].labels)) > 50: ax.tick_params(axis="x", rotation=25)
-        if hue and ax.get_legend(): sns.move_legend(ax, "upper left", bbox_to_anchor=(1.01, 1), title=columns[hue].title, frameon=False)
+        if hue and ax.get_legend():
+            sns.move_legend(ax, "upper left", bbox_to_anchor=(1.01, 1), title=columns[hue].title, frameon=False)
     return figure
 
 # %% ../../nbs/lib/pages/08_explore_model.ipynb #ff5bd62c
@@ -182,7 +197,8 @@ def draw_pairs(
     numeric = [name for name, column in columns.items() if not column.codes][:most]
     colours = {"hue": hue, "palette": "colorblind"} if hue else {}
     with plot_style():
-        grid = sns.pairplot(rows[[*numeric, *([hue] if hue else [])]], vars=numeric, corner=True, height=2.1, plot_kws={"s": 10, "alpha": 0.5}, **colours)
+        grid = sns.pairplot(rows[[*numeric, *([hue] if hue else [])]], vars=numeric, corner=True, height=2.1,
+                            plot_kws={"s": 10, "alpha": 0.5}, **colours)
         grid.figure.suptitle(f"Numbers against each other, {len(rows):,} students", x=0.02, ha="left", weight="bold")
         grid.axes[0][0].set_title(f"Numbers against each other, {len(rows):,} students", loc="left", size=1, alpha=0)
         plt.close(grid.figure)
@@ -217,5 +233,6 @@ class ExploreModel(HasTraits):
         "Take an uploaded table"
         dataset = read_upload(name, content, self.served)
         frame = clean(dataset.frame, self.schema)
-        if not plot_columns(frame, self.schema): raise AppError(f"{safe_name(name)} has none of the columns of this schema")
+        if not plot_columns(frame, self.schema):
+            raise AppError(f"{safe_name(name)} has none of the columns of this schema")
         self.frame, self.name = frame, safe_name(name)

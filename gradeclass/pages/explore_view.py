@@ -25,7 +25,8 @@ def figure_html(
     "A figure with its words"
     import base64
     source = base64.b64encode(shown.png).decode()
-    return (f'<figure class="gc-figure"><span><img alt="{escape(shown.title)}" src="data:image/png;base64,{source}"></span>'
+    return (f'<figure class="gc-figure"><span>'
+            f'<img alt="{escape(shown.title)}" src="data:image/png;base64,{source}"></span>'
             f"<figcaption>{shown.words}</figcaption></figure>")
 
 # %% ../../nbs/lib/pages/11_explore_view.ipynb #717ee1a6
@@ -38,14 +39,19 @@ class ExploreView(widgets.VBox):
         self.model, self.message = ExploreModel(served), html("", "gc-message")
         self.source = widgets.Dropdown(options=list(self.model.tables) or ["none"], description="Table")
         self.source.add_class("gc-field")
-        self.upload = widgets.FileUpload(accept=",".join(KINDS), multiple=False, description="Or choose a file", tooltip="A CSV or Excel file of up to 10 MB")
+        self.upload = widgets.FileUpload(accept=",".join(KINDS), multiple=False, description="Or choose a file",
+                                         tooltip="A CSV or Excel file of up to 10 MB")
         self.figures, self.built, self.task = box([], "gc-card", "gc-figures"), html("", "gc-live"), None
-        self.kind = widgets.Dropdown(options=[(f"{name.capitalize()}: {words}", name) for name, words in PLOTS.items()], description="Figure")
+        self.kind = widgets.Dropdown(options=[(f"{name.capitalize()}: {words}", name) for name,
+                                              words in PLOTS.items()], description="Figure")
         self.x, self.y, self.hue = (widgets.Dropdown(description=words) for words in ("Across", "Upwards", "Colours"))
         for made in (self.kind, self.x, self.y, self.hue): made.add_class("gc-field")
         self.draw = widgets.Button(description="Draw", button_style="primary")
-        builder = box([html("<h2>Build a figure</h2>"), box([self.kind, self.x, self.y, self.hue, self.draw], "gc-bar"), self.built], "gc-card", "gc-stack")
-        super().__init__([box([box([self.source, self.upload], "gc-bar"), self.message], "gc-card"), self.figures, builder])
+        builder = box([html("<h2>Build a figure</h2>"),
+                       box([self.kind, self.x, self.y, self.hue, self.draw], "gc-bar"), self.built], "gc-card",
+                      "gc-stack")
+        super().__init__([box([box([self.source, self.upload], "gc-bar"), self.message], "gc-card"), self.figures,
+                          builder])
         self.add_class("gc-stack")
         self.source.observe(lambda change: self._choose(change["new"]), "value")
         self.upload.observe(self._take, "value")
@@ -69,7 +75,8 @@ class ExploreView(widgets.VBox):
         "Default figures and columns of the table"
         columns = plot_columns(self.model.frame, self.model.schema)
         choices = [(column.title, name) for name, column in columns.items()]
-        numbers = sorted((column for column in columns.values() if not column.codes), key=lambda column: column.role != "feature")
+        numbers = sorted((column for column in columns.values() if not column.codes),
+                         key=lambda column: column.role != "feature")
         numeric = [(column.title, column.name) for column in numbers]
         answers = [(column.title, name) for name, column in columns.items() if column.codes]
         self.x.options, self.y.options, self.hue.options = choices, numeric or [("none", "")], [("none", ""), *answers]
@@ -95,4 +102,5 @@ class ExploreView(widgets.VBox):
 
     def _draw(self)->None:
         with guarded(self.message):
-            self.built.value = figure_html(build_plot(self.model.frame, self.model.schema, self.kind.value, self.x.value, self.y.value, self.hue.value))
+            self.built.value = figure_html(build_plot(self.model.frame, self.model.schema, self.kind.value,
+                                                      self.x.value, self.y.value, self.hue.value))

@@ -35,14 +35,16 @@ def named_sentence(
     return f"In {often.replace(' in ', ' of ')} cases the grade in the end is among those named: here {answer.named}."
 
 # %% ../../nbs/lib/pages/03_html.ipynb #ff9bcfd8
-LEVELS = {"flagged": ("!", "Might need support soon"), "watch": ("?", "Might need support"), "fine": ("✓", "No sign of special need")}
+LEVELS = {"flagged": ("!", "Might need support soon"), "watch": ("?", "Might need support"),
+          "fine": ("✓", "No sign of special need")}
 
 # %% ../../nbs/lib/pages/03_html.ipynb #07b12662
 def facts(
     found:list, # Name, figure, and a few words below or nothing; those without a figure are left out
 )->str:         # HTML
     "A few figures side by side"
-    cells = "".join(f"<div><dt>{escape(name)}</dt><dd><b>{escape(figure)}</b>{f'<small>{escape(words)}</small>' if words else ''}</dd></div>"
+    cells = "".join(f"<div><dt>{escape(name)}</dt><dd>"
+                    f"<b>{escape(figure)}</b>{f'<small>{escape(words)}</small>' if words else ''}</dd></div>"
                     for name, figure, words in found if figure)
     return f'<dl class="gc-facts">{cells}</dl>'
 
@@ -55,7 +57,9 @@ def answer_facts(
     named = ("open", "too many are possible") if answer.named == "not sure" else (answer.named, sure)
     middle, low, high = answer.score or (0, 0, 0)
     score = (f"{middle:.2f}", f"{low:.2f} to {high:.2f}") if answer.score else ("", "")
-    return [("Likely grades", *named), ("At risk", percent(answer.risk), f"of ending with {' or '.join(answer.at_risk)}"), (answer.score_name, *score)]
+    return [("Likely grades", *named),
+            ("At risk", percent(answer.risk), f"of ending with {' or '.join(answer.at_risk)}"),
+            (answer.score_name, *score)]
 
 # %% ../../nbs/lib/pages/03_html.ipynb #a99faaec
 def headline(
@@ -64,9 +68,12 @@ def headline(
     "The grade, what it means, and whether help might be needed"
     sign, words = LEVELS[answer.level]
     sure = percent(answer.probability[answer.grades.index(answer.grade)])
-    missing = f"Not known: {', '.join(answer.unknown)}. The answer does without and is less sure." if answer.unknown else ""
-    return (f'<div class="gc-headline gc-{answer.level}"><div class="gc-badge" aria-hidden="true">{escape(answer.grade)}</div>'
-            f'<p class="gc-grade">{escape(answer.grade)} is most likely, {sure}<span>{escape(answer.meaning)}</span></p>{facts(answer_facts(answer))}'
+    missing = (f"Not known: {', '.join(answer.unknown)}. The answer does without and is less sure." if answer.unknown
+               else "")
+    return (f'<div class="gc-headline gc-{answer.level}">'
+            f'<div class="gc-badge" aria-hidden="true">{escape(answer.grade)}</div>'
+            f'<p class="gc-grade">{escape(answer.grade)} is most likely, {sure}'
+            f'<span>{escape(answer.meaning)}</span></p>{facts(answer_facts(answer))}'
             f'<p class="gc-support"><b class="gc-sign" aria-hidden="true">{sign}</b><span><strong>{words}.</strong> '
             f"{escape(support_sentence(answer))}</span></p>"
             f'{f"<p class=gc-unknown>{escape(missing)}</p>" if missing else ""}</div>')
@@ -81,8 +88,10 @@ def probability_bars(
         kind = "gc-risk" if grade in answer.at_risk else "gc-safe"
         kind += " gc-best" if grade == answer.grade else ""
         rows.append(f'<tr class="{kind}"><th scope="row">{escape(grade)}</th><td class="gc-track" aria-hidden="true">'
-                    f'<span style="width:{100*share:.1f}%"></span></td><td class="gc-number">{percent(share)}</td></tr>')
-    return ('<table class="gc-bars"><caption>How likely is each grade?</caption><thead class="gc-unseen"><tr><th scope="col">Grade</th><td></td>'
+                    f'<span style="width:{100*share:.1f}%"></span></td>'
+                    f'<td class="gc-number">{percent(share)}</td></tr>')
+    return ('<table class="gc-bars"><caption>How likely is each grade?</caption><thead class="gc-unseen"><tr>'
+            '<th scope="col">Grade</th><td></td>'
             f'<th scope="col">Probability</th></tr></thead><tbody>{"".join(rows)}</tbody></table>'
             f'<p class="gc-small">Striped: a grade that calls for help ({escape(", ".join(answer.at_risk))}).</p>')
 
@@ -91,15 +100,20 @@ def reason_bars(
     reasons:list[Reason], # Strongest first
 )->str:                   # HTML: bars to both sides
     "What speaks for and against"
-    if not reasons: return "<h3>Main reasons</h3><p>Nothing stands out: the records are those of an average student.</p>"
+    if not reasons:
+        return "<h3>Main reasons</h3><p>Nothing stands out: the records are those of an average student.</p>"
     largest = max(abs(reason.size) for reason in reasons)
     rows = []
     for reason in reasons:
         side, share = ("up", "better") if reason.size > 0 else ("down", "worse"), 50*abs(reason.size)/largest
-        rows.append(f'<tr><th scope="row">{escape(reason.title)}<small>{escape(reason.value)}</small></th><td class="gc-both gc-{side[0]}" aria-hidden="true">'
-                    f'<span style="width:{share:.1f}%"></span></td><td class="gc-number">{escape(reason.words)}</td></tr>')
-    return ('<table class="gc-reasons"><caption>Main reasons, compared with the average student</caption><thead class="gc-unseen"><tr>'
-            f'<th scope="col">Record</th><td></td><th scope="col">Effect</th></tr></thead><tbody>{"".join(rows)}</tbody></table>'
+        rows.append(f'<tr><th scope="row">{escape(reason.title)}<small>{escape(reason.value)}</small></th>'
+                    f'<td class="gc-both gc-{side[0]}" aria-hidden="true">'
+                    f'<span style="width:{share:.1f}%"></span></td>'
+                    f'<td class="gc-number">{escape(reason.words)}</td></tr>')
+    return ('<table class="gc-reasons"><caption>Main reasons, compared with the average student</caption>'
+            '<thead class="gc-unseen"><tr>'
+            f'<th scope="col">Record</th><td></td><th scope="col">Effect</th></tr></thead>'
+            f'<tbody>{"".join(rows)}</tbody></table>'
             '<p class="gc-small">To the right: towards a better grade. To the left: towards a worse one.</p>')
 
 # %% ../../nbs/lib/pages/03_html.ipynb #5fe34169
@@ -109,7 +123,8 @@ def details(
     "Probabilities, reasons, and who decides"
     named = named_sentence(answer)
     return (f'<div class="gc-details">{probability_bars(answer)}'
-            f'{f"<p class=gc-small>{escape(named)}</p>" if named else ""}{reason_bars(answer.reasons)}<p class="gc-advice">{ADVICE}</p></div>')
+            f'{f"<p class=gc-small>{escape(named)}</p>" if named else ""}{reason_bars(answer.reasons)}'
+            f'<p class="gc-advice">{ADVICE}</p></div>')
 
 # %% ../../nbs/lib/pages/03_html.ipynb #7ea0cc94
 def comparison(
@@ -119,10 +134,14 @@ def comparison(
 )->str:                 # HTML
     "The student as is, and with a few things different"
     if after is None: return '<p class="gc-small">Change something above to compare.</p>'
-    rows = [("Expected grade", before.grade, after.grade), ("Chance that help is needed", percent(before.risk), percent(after.risk))]
-    if before.score and after.score: rows.insert(1, (before.score_name, f"{before.score[0]:.2f}", f"{after.score[0]:.2f}"))
-    cells = "".join(f'<tr><th scope="row">{escape(name)}</th><td>{escape(one)}</td><td><b>{escape(other)}</b></td></tr>' for name, one, other in rows)
-    return ('<table class="gc-table"><thead><tr><td></td><th scope="col">As it is</th><th scope="col">With the changes</th></tr></thead>'
+    rows = [("Expected grade", before.grade, after.grade),
+            ("Chance that help is needed", percent(before.risk), percent(after.risk))]
+    if before.score and after.score:
+        rows.insert(1, (before.score_name, f"{before.score[0]:.2f}", f"{after.score[0]:.2f}"))
+    cells = "".join(f'<tr><th scope="row">{escape(name)}</th><td>{escape(one)}</td><td>'
+                    f'<b>{escape(other)}</b></td></tr>' for name, one, other in rows)
+    return ('<table class="gc-table"><thead><tr><td></td><th scope="col">As it is</th>'
+            '<th scope="col">With the changes</th></tr></thead>'
             f'<tbody>{cells}</tbody></table><p class="gc-small">{escape(caution)}</p>')
 
 # %% ../../nbs/lib/pages/03_html.ipynb #cd806749
@@ -133,11 +152,16 @@ def table(
 )->str:                 # HTML in a box that scrolls sideways where it is too wide
     "A table that a screen reader can read"
     head = "".join(f'<th scope="col" role="columnheader">{escape(str(name))}</th>' for name in frame.columns)
-    kinds = [f'{"class=gc-number " if name in numbers else ""}role="cell" data-label="{escape(str(name))}"' for name in frame.columns]
-    body = "".join('<tr role="row">' + "".join(f"<td {kind}>{escape(str(cell))}</td>" for kind, cell in zip(kinds, row, strict=True)) + "</tr>"
+    kinds = [f'{"class=gc-number " if name in numbers else ""}role="cell" data-label="{escape(str(name))}"'
+             for name in frame.columns]
+    body = "".join('<tr role="row">'
+                   + "".join(f"<td {kind}>{escape(str(cell))}</td>" for kind, cell in zip(kinds, row, strict=True))
+                   + "</tr>"
                    for row in frame.itertuples(index=False))
-    return (f'<div class="gc-scroll" tabindex="0" role="region" aria-label="{escape(caption)}"><table class="gc-table gc-cards" role="table">'
-            f'<caption>{escape(caption)}</caption><thead role="rowgroup"><tr role="row">{head}</tr></thead><tbody role="rowgroup">{body}</tbody></table></div>')
+    return (f'<div class="gc-scroll" tabindex="0" role="region" aria-label="{escape(caption)}">'
+            f'<table class="gc-table gc-cards" role="table">'
+            f'<caption>{escape(caption)}</caption><thead role="rowgroup"><tr role="row">{head}</tr></thead>'
+            f'<tbody role="rowgroup">{body}</tbody></table></div>')
 
 # %% ../../nbs/lib/pages/03_html.ipynb #23910cdd
 def note(
@@ -145,7 +169,8 @@ def note(
     kind:str="info", # info, good, or bad
 )->str:              # HTML
     "A short message in a box"
-    return f'<p class="gc-note gc-note-{kind}"{" role=alert" if kind == "bad" else ""}>{escape(text)}</p>' if text else ""
+    return (f'<p class="gc-note gc-note-{kind}"{" role=alert" if kind == "bad" else ""}>{escape(text)}</p>' if text
+            else "")
 
 # %% ../../nbs/lib/pages/03_html.ipynb #a07507d1
 def download(
@@ -156,7 +181,8 @@ def download(
     "A table as a CSV file to save, harmless in a spreadsheet"
     file = io.BytesIO()
     write_csv(frame, file)
-    return (f'<a class="gc-button" download="{escape(name)}" href="data:text/csv;charset=utf-8;base64,{base64.b64encode(file.getvalue()).decode()}">'
+    return (f'<a class="gc-button" download="{escape(name)}" '
+            f'href="data:text/csv;charset=utf-8;base64,{base64.b64encode(file.getvalue()).decode()}">'
             f"{escape(words)}</a>")
 
 # %% ../../nbs/lib/pages/03_html.ipynb #a22b4def

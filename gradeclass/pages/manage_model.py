@@ -49,7 +49,8 @@ def is_running(
     import psutil
     try:
         process = psutil.Process(pid)
-        return process.status() != psutil.STATUS_ZOMBIE and any("gradeclass.pages.manage_model" in word for word in process.cmdline())
+        return process.status() != psutil.STATUS_ZOMBIE and any("gradeclass.pages.manage_model" in word
+                                                                for word in process.cmdline())
     except psutil.Error: return False
 
 # %% ../../nbs/lib/pages/09_manage_model.ipynb #a7da6a4c
@@ -71,7 +72,8 @@ def share_done(
     return 1.0 if event["event"] in ("done", "cached") else before
 
 # %% ../../nbs/lib/pages/09_manage_model.ipynb #05d559af
-STATES = {"waiting": "waits", "started": "runs", "cell": "runs", "done": "done", "cached": "up to date", "failed": "failed"}
+STATES = {"waiting": "waits", "started": "runs", "cell": "runs", "done": "done", "cached": "up to date",
+          "failed": "failed"}
 
 def run_state(
     events:list[dict], # What `read_events` returned
@@ -86,7 +88,8 @@ def run_state(
         if stage in stages and kind in STATES: stages[stage] = (kind, share_done(event, stages[stage][1]))
         if kind == "finished": state.update(running=False, message=event["message"])
         if kind == "stopped": state.update(running=False, message=event["message"], bad=True)
-    if events and not state["running"] and not state["message"]: state.update(message="The run ended before it was done: somebody may have ended it.", bad=True)
+    if events and not state["running"] and not state["message"]:
+        state.update(message="The run ended before it was done: somebody may have ended it.", bad=True)
     return state
 
 # %% ../../nbs/lib/pages/09_manage_model.ipynb #c7c8e4ec
@@ -111,10 +114,13 @@ def start_run(
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("", encoding="utf-8")
     dropped = ("GRADECLASS_THIN", "GRADECLASS_MODEL", "GRADECLASS_MANAGE", "JPY_PARENT_PID")
-    env = {name: value for name, value in os.environ.items() if name not in dropped} | {"GRADECLASS_OUTPUTS": str(find_outputs())}
+    env = {name: value for name,
+           value in os.environ.items() if name not in dropped} | {"GRADECLASS_OUTPUTS": str(find_outputs())}
     with (path.parent/"run.err").open("w") as errors:
-        command = [sys.executable, "-c", "from gradeclass.pages.manage_model import run_main; run_main()", json.dumps(parameters)]
-        process = subprocess.Popen(command, env=env, cwd=find_home(), stdin=subprocess.DEVNULL, stdout=errors, stderr=errors, start_new_session=True)
+        command = [sys.executable, "-c", "from gradeclass.pages.manage_model import run_main; run_main()",
+                   json.dumps(parameters)]
+        process = subprocess.Popen(command, env=env, cwd=find_home(), stdin=subprocess.DEVNULL, stdout=errors,
+                                   stderr=errors, start_new_session=True)
     begun = {"event": "begun", "pid": process.pid, "time": datetime.now().isoformat("T", "seconds")}
     with path.open("a", encoding="utf-8") as file: file.write(json.dumps(begun) + "\n")
     return process.pid
@@ -128,10 +134,12 @@ def run_main()->None:
     parameters = json.loads(sys.argv[-1])
     try:
         run = run_pipeline(parameters.pop("data", ""), parameters.pop("schema", ""), parameters, on_event=tell)
-        tell({"event": "finished", "message": run.registration.get("sentence") or "The run is done.", "run_id": run.run_id})
+        tell({"event": "finished", "message": run.registration.get("sentence") or "The run is done.",
+              "run_id": run.run_id})
     except GradeclassError as error: tell({"event": "stopped", "message": without_paths(str(error))})
     except Exception as error:
-        tell({"event": "stopped", "message": f"The run failed ({type(error).__name__}); the details are in the server's log."})
+        tell({"event": "stopped",
+              "message": f"The run failed ({type(error).__name__}); the details are in the server's log."})
         raise
 
 # %% ../../nbs/lib/pages/09_manage_model.ipynb #859a4532
@@ -162,9 +170,11 @@ def side_by_side(
     for name, metric in METRICS.items():
         one, other = champion.get(name) or {}, challenger.get(name) or {}
         if one.get("value") is None and other.get("value") is None: continue
-        rows[metric.label] = {"better": "higher" if metric.higher else "lower", "champion": one.get("value"), "low": one.get("low"), "high": one.get("high"),
+        rows[metric.label] = {"better": "higher" if metric.higher else "lower", "champion": one.get("value"),
+                              "low": one.get("low"), "high": one.get("high"),
                               "challenger": other.get("value"), "low_2": other.get("low"), "high_2": other.get("high")}
-    return pd.DataFrame.from_dict(rows, "index", columns=["better", "champion", "low", "high", "challenger", "low_2", "high_2"])
+    return pd.DataFrame.from_dict(rows, "index",
+                                  columns=["better", "champion", "low", "high", "challenger", "low_2", "high_2"])
 
 # %% ../../nbs/lib/pages/09_manage_model.ipynb #b613012f
 PAPERS = {"report": "report.html", "evidently": "evidently.html", "card": "card.html"}
@@ -174,7 +184,8 @@ def paper_key(
     name:str, # A run's name, or a stage's folder
 )->str:       # 32 hexadecimal digits
     "What opens one paper: only who knows the second token's digest can make it"
-    return hmac.new(os.environ.get("GRADECLASS_MANAGE", "").encode(), f"{kind}/{name}".encode(), "sha256").hexdigest()[:32]
+    return hmac.new(os.environ.get("GRADECLASS_MANAGE", "").encode(), f"{kind}/{name}".encode(),
+                    "sha256").hexdigest()[:32]
 
 # %% ../../nbs/lib/pages/09_manage_model.ipynb #19301244
 def find_paper(
@@ -184,7 +195,8 @@ def find_paper(
 )->Path|None:     # The file, inside the outputs folder; None where there is none
     "Where a paper of a run lies"
     if kind not in PAPERS or not re.fullmatch(r"[\w-]+", name): return None
-    path = (outputs/("runs" if kind == "report" else "stages")/name/("bundle" if kind == "card" else "")/PAPERS[kind]).resolve()
+    path = (outputs/("runs" if kind == "report" else "stages")/name/("bundle" if kind == "card"
+                                                                     else "")/PAPERS[kind]).resolve()
     return path if path.is_file() and path.is_relative_to(outputs.resolve()) else None
 
 # %% ../../nbs/lib/pages/09_manage_model.ipynb #cb8657ff
@@ -194,9 +206,11 @@ def papers_of(
     "Links to what a run has written"
     if not run: return []
     folders = {stage["name"]: Path(stage["folder"]).name for stage in run.get("stages", [])}
-    wanted = [("Report of the newest run", "report", run["run_id"]), ("What Evidently says of the data", "evidently", folders.get("drift", "")),
+    wanted = [("Report of the newest run", "report", run["run_id"]),
+              ("What Evidently says of the data", "evidently", folders.get("drift", "")),
               ("Card of the newest model", "card", folders.get("evaluate", ""))]
-    return [(words, f"paper/{kind}/{name}?key={paper_key(kind, name)}") for words, kind, name in wanted if name and find_paper(find_outputs(), kind, name)]
+    return [(words, f"paper/{kind}/{name}?key={paper_key(kind, name)}") for words, kind,
+            name in wanted if name and find_paper(find_outputs(), kind, name)]
 
 # %% ../../nbs/lib/pages/09_manage_model.ipynb #939cc42f
 class ManageModel(HasTraits):
@@ -246,7 +260,8 @@ class ManageModel(HasTraits):
         "Let a version serve; the log keeps who decided and why"
         from gradeclass.registry.versions import promote
         self.check(why, who)
-        promote(self.outputs, number, f"{who.strip()} (page Manage)", why.strip(), instead_of=self.champion.get("number", 0))
+        promote(self.outputs, number, f"{who.strip()} (page Manage)", why.strip(),
+                instead_of=self.champion.get("number", 0))
         self.look()
 
     def revert(

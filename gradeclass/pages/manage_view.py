@@ -28,10 +28,12 @@ def steps(
     state:dict, # What `manage.run_state` returned
 )->str:         # HTML
     "The stages of a run, as they tick"
-    rows = "".join(f'<li><span aria-hidden="true">{SIGNS[kind]}</span><span>{name}</span><span><progress max="1" value="{share:.2f}" aria-label="{name}">'
+    rows = "".join(f'<li><span aria-hidden="true">{SIGNS[kind]}</span><span>{name}</span><span>'
+                   f'<progress max="1" value="{share:.2f}" aria-label="{name}">'
                    f"</progress> {STATES[kind]}</span></li>" for name, (kind, share) in state["stages"].items())
     shown = state["running"] or any(kind != "waiting" for kind, _ in state["stages"].values())
-    return (f'<ul class="gc-steps">{rows}</ul>' if shown else "") + note(state["message"], "bad" if state["bad"] else "good")
+    return (f'<ul class="gc-steps">{rows}</ul>' if shown else "") + note(state["message"],
+                                                                         "bad" if state["bad"] else "good")
 
 # %% ../../nbs/lib/pages/12_manage_view.ipynb #61812ec0
 def span(
@@ -41,7 +43,8 @@ def span(
     "A figure from 0 to 1 as a dot on its interval"
     if value is None or low is None or not 0 <= value <= 1: return ""
     low, high = max(0, low), min(1, high)
-    return (f'<svg viewBox="0 0 204 14" width="204" height="14" aria-hidden="true"><path d="M2 7H202" stroke="var(--line)" stroke-width="2"/>'
+    return (f'<svg viewBox="0 0 204 14" width="204" height="14" aria-hidden="true">'
+            f'<path d="M2 7H202" stroke="var(--line)" stroke-width="2"/>'
             f'<path d="M{2 + 200*low:.1f} 7H{2 + 200*high:.1f}" stroke="{colour}" stroke-width="4"/>'
             f'<circle cx="{2 + 200*value:.1f}" cy="7" r="6" fill="{colour}"/></svg>')
 
@@ -64,14 +67,18 @@ def comparison_figure(
     rows = []
     for name, row in found.iterrows():
         lines = span(row.champion, row.low, row.high) + span(row.challenger, row.low_2, row.high_2, "var(--bar-risk)")
-        rows.append(f'<tr role="row"><th scope="row" role="rowheader">{escape(name)} <small>{row.better} is better</small></th>'
+        rows.append(f'<tr role="row"><th scope="row" role="rowheader">{escape(name)} <small>{row.better} is '
+                    f'better</small></th>'
                     f'<td role="cell" data-label="Champion">{figure_text(row.champion, row.low, row.high)}</td>'
-                    f'<td role="cell" data-label="Challenger">{figure_text(row.challenger, row.low_2, row.high_2)}</td><td role="cell">{lines}</td></tr>')
+                    f'<td role="cell" data-label="Challenger">{figure_text(row.challenger, row.low_2, row.high_2)}</td>'
+                    f'<td role="cell">{lines}</td></tr>')
     named = lambda model: f"version {model['number']}" if model else "none"
     words = ("Measure", f"Champion: {named(champion)}", f"Challenger: {named(challenger)}", "0 to 1; above: champion")
     heads = "".join(f'<th scope="col" role="columnheader">{word}</th>' for word in words)
-    return ('<div class="gc-scroll" tabindex="0" role="region" aria-label="Champion and challenger"><table class="gc-table gc-cards" role="table">'
-            f'<caption>Champion and challenger, on the test students of their own runs</caption><thead role="rowgroup"><tr role="row">{heads}</tr></thead>'
+    return ('<div class="gc-scroll" tabindex="0" role="region" aria-label="Champion and challenger">'
+            '<table class="gc-table gc-cards" role="table">'
+            f'<caption>Champion and challenger, on the test students of their own runs</caption><thead role="rowgroup">'
+            f'<tr role="row">{heads}</tr></thead>'
             f'<tbody role="rowgroup">{"".join(rows)}</tbody></table></div>')
 
 # %% ../../nbs/lib/pages/12_manage_view.ipynb #9762ff57
@@ -80,10 +87,12 @@ def status(
 )->str:                # HTML
     "Data, drift, and which model serves"
     run, papers = model.newest, papers_of(model.newest)
-    links = "".join(f'<li><a href="{escape(address)}" target="_blank" rel="noopener">{words}</a></li>' for words, address in papers)
+    links = "".join(f'<li><a href="{escape(address)}" target="_blank" rel="noopener">{words}</a></li>' for words,
+                    address in papers)
     source = Path(str(run.get("parameters", {}).get("data", ""))).name
     drift = run.get("drift", {}).get("sentence") or "not looked at"
-    data = f"<p><b>Data</b>: {escape(source)}, run {escape(run['run_id'])}.</p><p><b>Drift</b>: {escape(drift)}</p>" if run else ""
+    data = (f"<p><b>Data</b>: {escape(source)}, run {escape(run['run_id'])}.</p><p><b>Drift</b>: {escape(drift)}</p>"
+            if run else "")
     tracking = "<li>MLflow: <code>gradeclass ui</code> on the server opens its pages</li>"
     return f"<h2>Status</h2>{render_markdown(model.serving)}{data}<ul>{links}{tracking}</ul>"
 
@@ -117,7 +126,8 @@ class ManageView(widgets.VBox):
         "Show what is behind the door"
         self.model = ManageModel()
         self.children[0].layout.display = "none"
-        self.status, self.steps, self.compared, self.past = html("", "gc-card"), html("", "gc-live"), html(), html("", "gc-card")
+        self.status, self.steps, self.compared, self.past = html("", "gc-card"), html("", "gc-live"), html(), html("",
+                                                                                                                   "gc-card")
         self.note = html("", "gc-live")
         self.inside.children = [self.status, self.make_run(), self.make_decision(), self.past]
         self.show()
@@ -127,24 +137,29 @@ class ManageView(widgets.VBox):
 
     def make_run(self)->widgets.VBox: # A card
         "Choose parameters, start, watch"
-        self.data = widgets.Text(description="Table", placeholder="empty: data/raw or the sample", tooltip="A file on the server, store:NAME, or sample")
+        self.data = widgets.Text(description="Table", placeholder="empty: data/raw or the sample",
+                                 tooltip="A file on the server, store:NAME, or sample")
         self.family = widgets.Dropdown(options=choices("family"), value="ordinal", description="Family of models")
         ends = [("a person decides", "ask"), ("the gate decides", "auto"), ("register it only", "never")]
         self.then = widgets.Dropdown(options=ends, description="When it is done")
-        self.more = widgets.Text(description="Further parameters", placeholder="seed=7, resamples=200", tooltip="name=value, with commas between")
+        self.more = widgets.Text(description="Further parameters", placeholder="seed=7, resamples=200",
+                                 tooltip="name=value, with commas between")
         for made in (self.data, self.family, self.then, self.more): made.add_class("gc-field")
         self.go = widgets.Button(description="Run the pipeline", button_style="primary")
         self.go.on_click(lambda _: self._run())
-        return box([html("<h2>Run</h2>"), box([self.data, self.family, self.then, self.more], "gc-bar"), self.go, self.steps], "gc-card", "gc-stack")
+        return box([html("<h2>Run</h2>"), box([self.data, self.family, self.then, self.more], "gc-bar"), self.go,
+                    self.steps], "gc-card", "gc-stack")
 
     def make_decision(self)->widgets.VBox: # A card
         "Compare, then promote or go back"
         self.version = widgets.Dropdown(description="Version")
-        self.who, self.why = widgets.Text(description="Your name"), widgets.Text(description="Reason", placeholder="one sentence")
+        self.who, self.why = widgets.Text(description="Your name"), widgets.Text(description="Reason",
+                                                                                 placeholder="one sentence")
         for made in (self.version, self.who, self.why): made.add_class("gc-field")
         self.promote = widgets.Button(description="Let this version serve", button_style="primary")
         self.revert = widgets.Button(description="Back to the model before")
-        self.promote.on_click(lambda _: self._decide(lambda: self.model.promote(self.version.value, self.why.value, self.who.value)))
+        self.promote.on_click(lambda _: self._decide(lambda: self.model.promote(self.version.value, self.why.value,
+                                                                                self.who.value)))
         self.revert.on_click(lambda _: self._decide(lambda: self.model.revert(self.why.value, self.who.value)))
         asked, buttons = box([self.version, self.who, self.why], "gc-bar"), box([self.promote, self.revert], "gc-bar")
         return box([html("<h2>Decide</h2>"), self.compared, asked, buttons, self.note], "gc-card", "gc-stack")
@@ -153,7 +168,8 @@ class ManageView(widgets.VBox):
         with guarded(self.steps):
             data = self.data.value.strip()
             if data and data != "sample" and "://" not in data and not data.startswith("store:"): existing_file(data)
-            self.model.start({"data": data, "family": self.family.value, "promote": self.then.value, **read_options(self.more.value)})
+            self.model.start({"data": data, "family": self.family.value, "promote": self.then.value,
+                              **read_options(self.more.value)})
             self.show()
 
     def _decide(self, act)->None:
@@ -168,8 +184,10 @@ class ManageView(widgets.VBox):
         self.steps.value, self.go.disabled = steps(model.run), model.run["running"]
         self.status.value, self.compared.value = status(model), comparison_figure(model.champion, model.challenger)
         past = model.history()
-        self.past.value = table(past, "How it came about, newest first") if len(past) else "<p>Nothing has been decided yet.</p>"
-        if list(self.version.options) != model.versions[::-1]: self.version.options, self.version.value = model.versions[::-1], model.versions[-1]
+        self.past.value = table(past,
+                                "How it came about, newest first") if len(past) else "<p>Nothing has been decided yet.</p>"
+        if list(self.version.options) != model.versions[::-1]:
+            self.version.options, self.version.value = model.versions[::-1], model.versions[-1]
         self.promote.disabled, self.revert.disabled = not model.versions, not model.champion
 
     async def watch(

@@ -35,7 +35,8 @@ class Page(widgets.VBox):
 
     def _note(self)->None:
         bad = self.host.problem and self.host.served
-        told = f"The newest model cannot be used, so the one before goes on answering. {self.host.problem}" if bad else self.news
+        told = (f"The newest model cannot be used, so the one before goes on answering. {self.host.problem}" if bad
+                else self.news)
         self.notice.value = note(told, "bad" if bad else "info")
 
     def show(self)->None:
@@ -63,9 +64,12 @@ class Offer(widgets.VBox):
         host:Host, # Looks for the model that is made
     ):
         self.host, self.message = host, html(note(host.problem or "There is no model yet."))
-        self.button = widgets.Button(description="Train on the built-in sample", button_style="primary", tooltip="Takes about a minute")
-        words = html("<h2>No model yet</h2><p>These pages show what a trained model says. You can train one on the built-in sample of invented students, "
-                     "which takes about a minute, or on your own table with <code>gradeclass run --data FILE</code>.</p>")
+        self.button = widgets.Button(description="Train on the built-in sample", button_style="primary",
+                                     tooltip="Takes about a minute")
+        words = html("<h2>No model yet</h2><p>These pages show what a trained model says. You can train one on the "
+                     "built-in sample of invented students, "
+                     "which takes about a minute, or on your own table with <code>gradeclass run --data "
+                     "FILE</code>.</p>")
         self.button.on_click(lambda _: self.train())
         super().__init__([words, self.button, self.message])
         self.add_class("gc-offer")

@@ -70,7 +70,8 @@ def form_fields(
     for column in served.inputs:
         step = 1.0 if column.whole or None in (column.min, column.max) else nice_step(column.max - column.min)
         start = start_value(column, served.typical.get(column.name), step)
-        fields.append(Field(column.name, column.title, column.description, column.group or "About the student", column.labels, column.min, column.max,
+        fields.append(Field(column.name, column.title, column.description, column.group or "About the student",
+                            column.labels, column.min, column.max,
                             step, column.unit, column.changeable, start))
     return fields
 
@@ -127,7 +128,8 @@ def main_reasons(
     others = pd.DataFrame([served.typical]) if served.typical else None
     found = explain_student(served.model, frame, others)
     told = found[found.contribution.abs() >= 0.005].head(most)
-    return [Reason(served.schema.by_name[name].title, row.value, float(row.contribution), size_words(row.contribution, found.attrs["unit"]))
+    return [Reason(served.schema.by_name[name].title, row.value, float(row.contribution),
+                   size_words(row.contribution, found.attrs["unit"]))
             for name, row in told.iterrows()]
 
 # %% ../../nbs/lib/pages/02_predict_model.ipynb #a5d25cfe
@@ -181,7 +183,8 @@ def answer_student(
     score = None if answers.score is None else tuple(answers.score[0].tolist())
     return Answer(grade, scale.meanings.get(grade, ""), scale.labels, scale.at_risk, answers.probability[0].tolist(),
                   served.name_sets(answers)[0], sets.coverage if sets else 0.0, score,
-                  served.schema.by_name[served.schema.score].title if served.schema.score else "", float(answers.risk[0]),
+                  served.schema.by_name[served.schema.score].title if served.schema.score else "",
+                  float(answers.risk[0]),
                   listed, flag_words(served.threshold, listed), main_reasons(served, frame) if reasons else [], unknown)
 
 # %% ../../nbs/lib/pages/02_predict_model.ipynb #88daa943
@@ -234,7 +237,8 @@ class StudentModel(HasTraits):
         value:object, # Another value
     )->None:
         "What if this were different"
-        if not self.fields[name].changeable: raise AppError(f"{self.fields[name].title} is not something that can be changed")
+        if not self.fields[name].changeable:
+            raise AppError(f"{self.fields[name].title} is not something that can be changed")
         kept = {other: cell for other, cell in self.changes.items() if other != name}
         cell = as_cell(self.fields[name], value)
         self.changes = kept if cell == self.student[name] else {**kept, name: cell}

@@ -24,7 +24,8 @@ class WhatIf(widgets.VBox):
         model:StudentModel, # The student
     ):
         self.model, self.filled = model, False
-        self.opener = widgets.ToggleButton(value=False, description="What if something were different?", tooltip="Compare with a few things changed")
+        self.opener = widgets.ToggleButton(value=False, description="What if something were different?",
+                                           tooltip="Compare with a few things changed")
         self.result, self.ideas, self.inputs, self.message = html("", "gc-live"), html(), {}, html()
         self.panel = box([], "gc-panel")
         super().__init__([self.opener, self.panel])
@@ -40,10 +41,12 @@ class WhatIf(widgets.VBox):
             self._show(None)
 
     def _fill(self)->None:
-        fields = [field._replace(group="What could be different?") for field in self.model.fields.values() if field.changeable]
+        fields = [field._replace(group="What could be different?") for field in self.model.fields.values()
+                  if field.changeable]
         if not fields: self.panel.children = [html(note("The schema marks nothing as changeable."))]
         else:
-            groups, self.inputs = make_form(fields, self.model.student, self._change, unknown=any(self.model.student[field.name] is None for field in fields))
+            groups, self.inputs = make_form(fields, self.model.student, self._change,
+                                            unknown=any(self.model.student[field.name] is None for field in fields))
             self.panel.children = [*groups, self.message, box([self.result, self.ideas], "gc-card")]
         self.filled = True
 
@@ -61,7 +64,8 @@ class WhatIf(widgets.VBox):
         with guarded(self.message):
             self.result.value = comparison(self.model.answer, self.model.after, CAUTION)
             ideas = "".join(f"<li>{escape(idea)}</li>" for idea in self.model.suggestions())
-            self.ideas.value = f"<h3>Smallest changes after which the model expects more</h3><ul>{ideas}</ul>" if ideas else ""
+            self.ideas.value = (f"<h3>Smallest changes after which the model expects more</h3><ul>{ideas}</ul>"
+                                if ideas else "")
 
 # %% ../../nbs/lib/pages/05_predict_view.ipynb #d1b0029e
 class PredictView(widgets.VBox):

@@ -40,7 +40,8 @@ else: WarmKernelManager = object
 # %% ../../nbs/lib/pages/14_server.ipynb #10e324a8
 PAGES = ("predict", "class", "explore", "about", "manage")
 LOOK = "gradeclass"  # Name of the template
-SHOWN = ("/api/kernels", "/voila/templates/", "/voila/static/", "/voila/labextensions/", "/voila/api/shutdown/", "/login", "/logout")
+SHOWN = ("/api/kernels", "/voila/templates/", "/voila/static/", "/voila/labextensions/", "/voila/api/shutdown/",
+         "/login", "/logout")
 EXTENSIONS = ["@voila-dashboards/widgets-manager8", "@jupyter-widgets/jupyterlab-manager"]
 UPLOAD = 10_000_000  # Bytes of the largest file that a page takes
 
@@ -68,7 +69,8 @@ class Options:
 @lru_cache
 def joined_script()->tuple[bytes, str]: # The code, compressed, and the first digits of its digest
     "The parts that Voilà's entry asks for, in one file"
-    found = [Path(folder) for folder in collect_static_paths(["voila", "nbconvert"], "base") if Path(folder, "voila.js").is_file()]
+    found = [Path(folder) for folder in collect_static_paths(["voila", "nbconvert"], "base")
+             if Path(folder, "voila.js").is_file()]
     if not found: return gzip.compress(b""), "none"
     numbers = sorted(set(re.findall(r"\b\w\.e\((\d+)\)", (found[0]/"voila.js").read_text(encoding="utf-8"))))
     parts = [found[0]/f"{number}.voila.js" for number in numbers if (found[0]/f"{number}.voila.js").is_file()]
@@ -77,13 +79,17 @@ def joined_script()->tuple[bytes, str]: # The code, compressed, and the first di
 
 # %% ../../nbs/lib/pages/14_server.ipynb #48f572f9
 POLICY = "; ".join([
-    "default-src 'none'", "script-src 'self' 'unsafe-eval'", "style-src 'self' 'unsafe-inline'", "img-src 'self' data: blob:", "font-src 'self' data:",
+    "default-src 'none'", "script-src 'self' 'unsafe-eval'", "style-src 'self' 'unsafe-inline'",
+    "img-src 'self' data: blob:", "font-src 'self' data:",
     "connect-src 'self' ws: wss:", "form-action 'self'", "frame-ancestors 'none'", "base-uri 'none'"])
-HEADERS = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "X-Frame-Options": "DENY"}
+HEADERS = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer",
+           "X-Frame-Options": "DENY"}
 
 # %% ../../nbs/lib/pages/14_server.ipynb #23446c47
-AHEAD = ("gradeclass.pages.predict_model", "gradeclass.pages.predict_view", "gradeclass.pages.class_view", "gradeclass.pages.manage_view", "gradeclass.pages.explore_model", "gradeclass.evaluation.explore",
-         "gradeclass.pages.manage_model", "gradeclass.data.synthetic", "gradeclass.cli.main", "pandera.pandas", "pandera.backends.pandas.register",
+AHEAD = ("gradeclass.pages.predict_model", "gradeclass.pages.predict_view", "gradeclass.pages.class_view",
+         "gradeclass.pages.manage_view", "gradeclass.pages.explore_model", "gradeclass.evaluation.explore",
+         "gradeclass.pages.manage_model", "gradeclass.data.synthetic", "gradeclass.cli.main", "pandera.pandas",
+         "pandera.backends.pandas.register",
          "matplotlib.backends.backend_agg", "matplotlib.pyplot", "seaborn",
          "PIL.PngImagePlugin", "PIL.BmpImagePlugin", "PIL.GifImagePlugin", "PIL.JpegImagePlugin", "PIL.PpmImagePlugin",
          "pandas.io.formats.csvs", "pandas.core.reshape.reshape", "pandas.core.methods.to_dict", "encodings.utf_8_sig",
@@ -106,7 +112,8 @@ def kernel_config(
 )->dict:         # Part of Voilà's settings
     "How the processes of visitors come about, and how one talks to them"
     if not forked: return {"KernelManager": {"transport": "ipc"} if os.name == "posix" else {}}
-    return {"MappingKernelManager": {"kernel_manager_class": "gradeclass.pages.server.PageKernel"}, "WarmProvisioner": {"modules": list(AHEAD)}}
+    return {"MappingKernelManager": {"kernel_manager_class": "gradeclass.pages.server.PageKernel"},
+            "WarmProvisioner": {"modules": list(AHEAD)}}
 
 # %% ../../nbs/lib/pages/14_server.ipynb #91853871
 def page_config(
@@ -118,14 +125,18 @@ def page_config(
     tornado = {"headers": HEADERS, "websocket_max_message_size": UPLOAD + 1_000_000, "autoreload": False}
     found = Config(kernel_config(options.forked))
     found.merge(Config({
-        "Voila": {"root_dir": str(folder), "ip": options.ip, "port": options.port, "open_browser": False, "token": options.token, "log_level": logging.WARNING,
+        "Voila": {"root_dir": str(folder), "ip": options.ip, "port": options.port, "open_browser": False,
+                  "token": options.token, "log_level": logging.WARNING,
                   "tornado_settings": tornado},
         "VoilaConfiguration": {
-            "template": LOOK, "preheat_kernel": options.pool > 0, "default_pool_size": min(1, options.pool), "strip_sources": True, "show_tracebacks": False,
-            "allow_template_override": "NO", "allow_theme_override": "NO", "file_allowlist": [], "extension_allowlist": EXTENSIONS,
+            "template": LOOK, "preheat_kernel": options.pool > 0, "default_pool_size": min(1, options.pool),
+            "strip_sources": True, "show_tracebacks": False,
+            "allow_template_override": "NO", "allow_theme_override": "NO", "file_allowlist": [],
+            "extension_allowlist": EXTENSIONS,
             "resources": {"joined": joined_script()[1]}},
         "VoilaKernelManager": {"preheat_denylist": [f"{name}.ipynb" for name in PAGES],
-                               "kernel_pools_config": {"default": {"pool_size": min(1, options.pool)}, "predict.ipynb": {"pool_size": options.pool}}},
+                               "kernel_pools_config": {"default": {"pool_size": min(1, options.pool)},
+                                                       "predict.ipynb": {"pool_size": options.pool}}},
         "MappingKernelManager": {"cull_idle_timeout": options.idle, "cull_interval": cull, "cull_connected": True},
         "ZMQChannelsWebsocketConnection": {"iopub_data_rate_limit": 1e8, "iopub_msg_rate_limit": 1e4}}))
     return found
@@ -141,7 +152,8 @@ def kernel_environment(
              "JUPYTER_PREFER_ENV_PATH": "1", "DO_NOT_TRACK": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1",
              "GRADECLASS_MANAGE": digest_text(options.manage_token), **threads}
     paths = [str(folder/"look"), *filter(None, os.environ.get("JUPYTER_PATH", "").split(os.pathsep))]
-    return {**found, "JUPYTER_PATH": os.pathsep.join(paths), **({"GRADECLASS_MODEL": str(Path(options.model).resolve())} if options.model else {})}
+    return {**found, "JUPYTER_PATH": os.pathsep.join(paths),
+            **({"GRADECLASS_MODEL": str(Path(options.model).resolve())} if options.model else {})}
 
 # %% ../../nbs/lib/pages/14_server.ipynb #001b4e70
 WORDS = {404: "There is no such page.", 403: "This needs the address with its token, as the server printed it.",
@@ -154,10 +166,13 @@ def plain_page(
     base:str="/", # Where the pages begin
 )->str:           # HTML
     "A page with one sentence and a way back"
-    return ('<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-            f'<title>gradeclass</title><link rel="stylesheet" href="{base}voila/templates/{LOOK}/static/page.css"></head>'
+    return ('<!doctype html><html lang="en"><head><meta charset="utf-8">'
+            '<meta name="viewport" content="width=device-width, initial-scale=1">'
+            f'<title>gradeclass</title><link rel="stylesheet" '
+            f'href="{base}voila/templates/{LOOK}/static/page.css"></head>'
             '<body class="gc"><main id="rendered_cells">'
-            f'<div class="gc-card"><h1>gradeclass</h1><p>{words}</p><p><a href="{base}predict">To the first page</a></p></div></main></body></html>')
+            f'<div class="gc-card"><h1>gradeclass</h1><p>{words}</p><p>'
+            f'<a href="{base}predict">To the first page</a></p></div></main></body></html>')
 
 # %% ../../nbs/lib/pages/14_server.ipynb #ec361106
 class PlainErrors:
@@ -241,7 +256,8 @@ class JoinedHandler(RequestHandler):
         self.finish(code)
 
 # %% ../../nbs/lib/pages/14_server.ipynb #68b71850
-SANDBOX = ("sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval' blob:; style-src 'unsafe-inline'; img-src data: blob:; "
+SANDBOX = ("sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval' blob:; style-src "
+           "'unsafe-inline'; img-src data: blob:; "
            "font-src data:")
 
 # %% ../../nbs/lib/pages/14_server.ipynb #f7fc0b3e
@@ -256,7 +272,8 @@ class PaperHandler(PlainErrors, JupyterHandler):
         "The paper, if the key fits"
         from gradeclass.pages.manage_model import find_paper, paper_key
         path = find_paper(find_outputs(), kind, name)
-        if path is None or not hmac.compare_digest(self.get_argument("key", ""), paper_key(kind, name)): raise HTTPError(404)
+        if path is None or not hmac.compare_digest(self.get_argument("key", ""), paper_key(kind, name)):
+            raise HTTPError(404)
         self.set_header("Content-Security-Policy", SANDBOX)
         self.set_header("Content-Type", "text/html; charset=utf-8")
         self.finish(path.read_bytes())
@@ -280,8 +297,11 @@ class PageServer(Voila):
         "Our own page to log in, our own page for what does not exist"
         settings = super().init_settings()
         for name in ("jinja2_env", "voila_jinja2_env"):
-            settings[name].loader = ChoiceLoader([FileSystemLoader(str(app_folder()/"look"/"voila"/"templates"/LOOK)), settings[name].loader])
-        if self.options.pool > 0: self.hand_out, self.kernel_manager.get_rendered_notebook = self.kernel_manager.get_rendered_notebook, self.hand_out_fresh
+            settings[name].loader = ChoiceLoader([FileSystemLoader(str(app_folder()/"look"/"voila"/"templates"/LOOK)),
+                                                  settings[name].loader])
+        if self.options.pool > 0:
+            self.hand_out, self.kernel_manager.get_rendered_notebook = (self.kernel_manager.get_rendered_notebook,
+                                                                        self.hand_out_fresh)
         return {**settings, "page_server": self, "default_handler_class": NoPage}
 
     async def hand_out_fresh(self, *args, **kwargs)->tuple:
@@ -293,9 +313,11 @@ class PageServer(Voila):
     def init_handlers(self)->list:
         "The pages, the way in, and what a page needs; no tree, no files, no contents"
         kept = [handler for handler in super().init_handlers() if any(part in handler[0] for part in SHOWN)]
-        look = {"template_paths": self.template_paths, "config": self.config, "voila_configuration": self.voila_configuration}
+        look = {"template_paths": self.template_paths, "config": self.config,
+                "voila_configuration": self.voila_configuration}
         base = self.server_url.rstrip("/")
-        ours = [(rf"{base}/({'|'.join(PAGES)})", PageHandler, look), (rf"{base}/?", FrontHandler), (rf"{base}/healthz", HealthHandler),
+        ours = [(rf"{base}/({'|'.join(PAGES)})", PageHandler, look), (rf"{base}/?", FrontHandler),
+                (rf"{base}/healthz", HealthHandler),
                 (rf"{base}/leave/([\w-]+)", LeaveHandler),
                 (rf"{base}/paper/(\w+)/([\w-]+)", PaperHandler), (rf"{base}/joined/(\w+)\.js", JoinedHandler)]
         return [*ours, *kept]
@@ -319,7 +341,8 @@ class PageServer(Voila):
         "Print the addresses"
         host = "127.0.0.1" if self.ip in ("", "0.0.0.0", "localhost") else self.ip
         address, token = f"http://{host}:{self.port}{self.base_url}", self.identity_provider.token
-        print(f"pages   {address}{f'?token={token}' if token else ''}\nmanage  {address}manage   with the token {self.options.manage_token}", flush=True)
+        print(f"pages   {address}{f'?token={token}' if token else ''}\nmanage  {address}manage   with the token "
+              f"{self.options.manage_token}", flush=True)
 
     def visitors(self)->int:
         "Processes that are in a visitor's hands"
@@ -348,9 +371,12 @@ def check_options(
     options:Options, # How the pages are served
 )->Options:          # With a token for each door
     "Refuse what cannot be served, and make the tokens that are missing"
-    if not 0 <= options.port <= 65535: raise GradeclassError(f"port {options.port} does not exist: choose one from 1 to 65535")
-    if options.most < 1 or options.pool < 0: raise GradeclassError("the pages need room for one visitor at least, and a pool of 0 or more")
-    if options.model and not Path(options.model, "bundle.json").is_file(): raise GradeclassError(f"{options.model} is not a bundle: it has no bundle.json")
+    if not 0 <= options.port <= 65535:
+        raise GradeclassError(f"port {options.port} does not exist: choose one from 1 to 65535")
+    if options.most < 1 or options.pool < 0:
+        raise GradeclassError("the pages need room for one visitor at least, and a pool of 0 or more")
+    if options.model and not Path(options.model, "bundle.json").is_file():
+        raise GradeclassError(f"{options.model} is not a bundle: it has no bundle.json")
     if options.token is None: options.token = os.environ.get("GRADECLASS_PAGES_TOKEN") or secrets.token_hex(16)
     options.manage_token = options.manage_token or os.environ.get("GRADECLASS_MANAGE_TOKEN") or secrets.token_hex(8)
     return options

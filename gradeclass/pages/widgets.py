@@ -109,9 +109,11 @@ def make_number(
 )->widgets.Widget: # The input
     "A slider; a box for a number without limits"
     if None in (field.low, field.high) or field.high <= field.low: return widgets.FloatText(value=value, **look)
-    if field.step >= 1: return widgets.IntSlider(int(value), math.floor(field.low), math.ceil(field.high), int(field.step), **look)
+    if field.step >= 1:
+        return widgets.IntSlider(int(value), math.floor(field.low), math.ceil(field.high), int(field.step), **look)
     digits = max(0, -math.floor(math.log10(field.step)))
-    return widgets.FloatSlider(value=value, min=field.low, max=field.high, step=field.step, readout_format=f".{digits}f", **look)
+    return widgets.FloatSlider(value=value, min=field.low, max=field.high, step=field.step,
+                               readout_format=f".{digits}f", **look)
 
 # %% ../../nbs/lib/pages/04_widgets.ipynb #4fdcfbb7
 def make_form(
@@ -126,5 +128,6 @@ def make_form(
         for field in questions:
             inputs[field.name] = make_input(field, values[field.name], unknown)
             inputs[field.name].observe(lambda change, name=field.name: tell(name, change["new"]), "value")
-        groups.append(box([html(f"<h2>{escape(group)}</h2>", "gc-legend"), *(inputs[field.name] for field in questions)], "gc-group"))
+        groups.append(box([html(f"<h2>{escape(group)}</h2>", "gc-legend"),
+                           *(inputs[field.name] for field in questions)], "gc-group"))
     return groups, inputs

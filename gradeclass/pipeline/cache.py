@@ -70,8 +70,10 @@ def compare_parts(
     now:dict,    # Parts of this time
 )->str:          # What has changed, in a few words; empty where nothing has
     "Say why a stage is stale"
-    changed = lambda kind: sorted(name for name in now[kind].keys() | before[kind].keys() if now[kind].get(name) != before[kind].get(name))
-    words = [f"{name} is {now['parameters'].get(name)!r}, was {before['parameters'].get(name)!r}" for name in changed("parameters")]
+    changed = lambda kind: sorted(name for name in now[kind].keys() | before[kind].keys()
+                                  if now[kind].get(name) != before[kind].get(name))
+    words = [f"{name} is {now['parameters'].get(name)!r}, was {before['parameters'].get(name)!r}"
+             for name in changed("parameters")]
     words += [f"{name} has changed" for name in changed("inputs")]
     names = {"notebook": "its notebook", "package": "the package", "python": "the Python version"}
     return "; ".join(words + [f"{names[kind]} has changed" for kind in names if before[kind] != now[kind]])
@@ -83,7 +85,8 @@ def last_parts(
 )->dict|None:     # Its parts, the last time that it was run; None where it never was
     "What a stage depended on when it was last run"
     records = [json.loads(path.read_text(encoding="utf-8")) for path in (outputs/"stages").glob(f"{stage}-*/{RECORD}")]
-    newest = max((record for record in records if "parts" in record), key=lambda record: record["started"], default=None)
+    newest = max((record for record in records if "parts" in record), key=lambda record: record["started"],
+                 default=None)
     return newest and newest["parts"]
 
 # %% ../../nbs/lib/pipeline/02_cache.ipynb #9e76456a
@@ -126,7 +129,9 @@ def stage_inputs(
     "Digests of what a stage reads: earlier stages, the files that `data` and `schema` name, and the champion to be met"
     inputs = {need: json.loads((done[need].folder/RECORD).read_text())["outputs_digest"] for need in stage.needs}
     if "data" in parameters: inputs["data"] = content_digest(parameters["data"])
-    if "schema" in parameters: inputs["schema"] = digest_file(parameters["schema"]) if Path(parameters["schema"]).is_file() else parameters["schema"]
+    if "schema" in parameters:
+        inputs["schema"] = (digest_file(parameters["schema"]) if Path(parameters["schema"]).is_file()
+                            else parameters["schema"])
     if stage.name == "register":
         inputs["champion"] = rival_digest(outputs, done["evaluate"].folder/"bundle")
     return inputs

@@ -39,9 +39,11 @@ def read_run(
     "Read a finished run"
     folder = Path(folder)
     try: record = json.loads((folder/"run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError): raise TrackingError(f"{folder} is not a finished run: its run.json cannot be read") from None
+    except (OSError, ValueError):
+        raise TrackingError(f"{folder} is not a finished run: its run.json cannot be read") from None
     try: run_id, stages = record["run_id"], {stage["name"]: Path(stage["folder"]) for stage in record["stages"]}
-    except (KeyError, TypeError): raise TrackingError(f"{folder/'run.json'} is damaged: it names no run and no stages") from None
+    except (KeyError, TypeError):
+        raise TrackingError(f"{folder/'run.json'} is damaged: it names no run and no stages") from None
     key = digest_text("".join(stage["key"] for stage in record["stages"]))
     return Finished(run_id, folder, record, {name: place for name, place in stages.items() if place.is_dir()}, key)
 
@@ -52,22 +54,26 @@ def run_metrics(
     "Every figure of a run under a flat name"
     flat = {}
     for name, figures in metrics.items():
-        if name == "per_grade": flat |= {f"grade_{grade}_{kind}": value for grade, row in figures.items() for kind, value in row.items()}
+        if name == "per_grade":
+            flat |= {f"grade_{grade}_{kind}": value for grade, row in figures.items() for kind, value in row.items()}
         elif isinstance(figures, dict) and "value" in figures:
             flat |= {name: figures["value"], f"{name}_low": figures.get("low"), f"{name}_high": figures.get("high")}
         elif isinstance(figures, dict): flat |= {f"{name}_{kind}": value for kind, value in figures.items()}
         else: flat[name] = figures
-    return {plain_key(name): float(value) for name, value in flat.items() if isinstance(value, int | float) and not isinstance(value, bool)}
+    return {plain_key(name): float(value) for name,
+            value in flat.items() if isinstance(value, int | float) and not isinstance(value, bool)}
 
 # %% ../../nbs/lib/pipeline/08_mlflow.ipynb #fd7e5ac6
 def run_params(
     run:Finished, # The run
 )->dict[str, str]:# Name -> value
     "Parameters that were asked for, and those that the stages took by default"
-    taken = {name: value for stage in run.stages for name, value in run.read(stage, "stage.json").get("parameters", {}).items()
+    taken = {name: value for stage in run.stages for name,
+             value in run.read(stage, "stage.json").get("parameters", {}).items()
              if not name.endswith("_folder")}
     taken |= run.record.get("parameters", {})
-    return {name: (value if isinstance(value, str) else json.dumps(value))[:6000] for name, value in taken.items() if name not in ("data", "schema")}
+    return {name: (value if isinstance(value, str) else json.dumps(value))[:6000] for name,
+            value in taken.items() if name not in ("data", "schema")}
 
 # %% ../../nbs/lib/pipeline/08_mlflow.ipynb #5e95798e
 def run_drift(
@@ -75,7 +81,8 @@ def run_drift(
 )->tuple[dict, dict]: # Metrics and tags
     "What the drift stage said"
     found = run.read("drift", "drift.json")
-    numbers = {plain_key(f"drift_{name}"): float(value) for name, value in found.items() if isinstance(value, int | float) and not isinstance(value, bool)}
+    numbers = {plain_key(f"drift_{name}"): float(value) for name,
+               value in found.items() if isinstance(value, int | float) and not isinstance(value, bool)}
     return numbers, {f"drift.{name}": str(found[name])[:4000] for name in ("verdict", "sentence") if found.get(name)}
 
 # %% ../../nbs/lib/pipeline/08_mlflow.ipynb #459a777d
@@ -95,8 +102,10 @@ def run_tags(
 )->dict[str, str]:# Name -> value
     "By what a run is found again"
     about = run.read("prepare", "data.json")
-    tags = {"gradeclass.run_id": run.run_id, "gradeclass.key": run.key, "gradeclass.digest": digest, "gradeclass.state": "half",
-            "gradeclass.data.files": about.get("source", ""), "gradeclass.data_digest": about.get("digest", ""), "gradeclass.schema": about.get("schema", "")}
+    tags = {"gradeclass.run_id": run.run_id, "gradeclass.key": run.key, "gradeclass.digest": digest,
+            "gradeclass.state": "half",
+            "gradeclass.data.files": about.get("source", ""), "gradeclass.data_digest": about.get("digest", ""),
+            "gradeclass.schema": about.get("schema", "")}
     return {name: value for name, value in tags.items() if value} | run_drift(run)[1]
 
 # %% ../../nbs/lib/pipeline/08_mlflow.ipynb #b4aa841f
@@ -110,8 +119,10 @@ def expected_studies(
     from gradeclass.training.search import Search, find_space, study_name
     taken, prepared = run.read("train", "stage.json")["parameters"], load_prepared(run.stages["prepare"], "train")
     family = read_manifest(run.stages["train"]/"bundle")["family"]
-    models = [GradeModel(prepared.schema, family, taken["balance"], taken["audit"], taken["seed"], params) for params in (taken["params"], None)]
-    return [study_name(Search(model, prepared.parts["train"], find_space(model), 5, "log_loss", "mode", False, 0.0)) for model in models]
+    models = [GradeModel(prepared.schema, family, taken["balance"], taken["audit"], taken["seed"], params)
+              for params in (taken["params"], None)]
+    return [study_name(Search(model, prepared.parts["train"], find_space(model), 5, "log_loss", "mode", False, 0.0))
+            for model in models]
 
 # %% ../../nbs/lib/pipeline/08_mlflow.ipynb #f516972f
 def find_trials(
@@ -152,7 +163,8 @@ def log_trials(
     for trial in trials:
         if not trial.state.is_finished(): continue
         begun, ended = (int(moment.timestamp()*1000) for moment in (trial.datetime_start, trial.datetime_complete))
-        tags = {"mlflow.parentRunId": parent, "gradeclass.trial": str(trial.number), "gradeclass.trial_state": trial.state.name}
+        tags = {"mlflow.parentRunId": parent, "gradeclass.trial": str(trial.number),
+                "gradeclass.trial_state": trial.state.name}
         child = store.client.create_run(store.experiment, begun, tags, f"trial {trial.number}").info.run_id
         metrics = {"seconds": (ended - begun)/1000} | ({"log_loss": trial.value} if trial.value is not None else {})
         store.client.log_batch(child, [Metric(name, value, ended, 0) for name, value in metrics.items()],
@@ -166,12 +178,15 @@ def log_files(
     run:Finished,   # The run
 )->None:
     "Keep the report, the schema, figures and executed notebooks with the run"
-    files = [(run.folder/"run.json", ""), (run.folder/"report.html", ""), (run.stages.get("prepare", run.folder)/"schema.yaml", ""),
-             (run.stages.get("evaluate", run.folder)/"metrics.json", ""), (run.stages.get("drift", run.folder)/"drift.json", "")]
+    files = [(run.folder/"run.json", ""), (run.folder/"report.html", ""),
+             (run.stages.get("prepare", run.folder)/"schema.yaml", ""),
+             (run.stages.get("evaluate", run.folder)/"metrics.json", ""),
+             (run.stages.get("drift", run.folder)/"drift.json", "")]
     for path, place in files:
         if path.is_file(): store.client.log_artifact(number, str(path), place or None)
     for stage, folder in run.stages.items():
-        if (folder/"notebook.ipynb").is_file(): store.client.log_artifact(number, str(folder/"notebook.ipynb"), f"notebooks/{stage}")
+        if (folder/"notebook.ipynb").is_file():
+            store.client.log_artifact(number, str(folder/"notebook.ipynb"), f"notebooks/{stage}")
         if (folder/"figures").is_dir(): store.client.log_artifacts(number, str(folder/"figures"), f"figures/{stage}")
 
 # %% ../../nbs/lib/pipeline/08_mlflow.ipynb #a20f0e2d
@@ -196,8 +211,11 @@ def log_run(
     number = store.client.create_run(store.experiment, begun, run_tags(run, digest), run.run_id).info.run_id
     metrics = run_metrics(run.record.get("metrics", {})) | run_drift(run)[0]
     metrics |= {f"seconds_{stage['name']}": float(stage["seconds"]) for stage in run.record["stages"]}
-    model = log_bundle(store, bundle, digest, number) if bundle else None  # Before the metrics, which MLflow would read back one by one
-    store.client.log_batch(number, [Metric(name, value, ended, 0, model_id=model, run_id=number) for name, value in metrics.items()],
+    # Before the metrics, which MLflow would read back one by one
+    model = log_bundle(store, bundle, digest, number) if bundle else None
+    store.client.log_batch(number,
+                           [Metric(name, value, ended, 0, model_id=model, run_id=number) for name,
+                            value in metrics.items()],
                            [Param(name, value) for name, value in run_params(run).items()])
     if data := dataset_input(run): store.client.log_inputs(number, [data])
     log_files(store, number, run)
@@ -239,7 +257,8 @@ def show_runs(
     store:Store, # The tracking store
 )->tuple[list[str], list[str]]: # Runs that were shown, and warnings
     "Show each run that is not there yet"
-    whole = {run.data.tags["gradeclass.key"]: run for run in find_runs(store, state="whole") if "gradeclass.key" in run.data.tags}
+    whole = {run.data.tags["gradeclass.key"]: run for run in find_runs(store, state="whole")
+             if "gradeclass.key" in run.data.tags}
     shown, tracked, problems, repeats = {run.data.tags["gradeclass.run_id"] for run in whole.values()}, [], [], {}
     for folder in sorted(path.parent for path in (store.outputs/"runs").glob("*/run.json")):
         try: run = read_run(folder)
@@ -252,7 +271,8 @@ def show_runs(
                 whole[run.key] = store.client.get_run(number)
                 tracked.append(run.run_id)
     for key, count in repeats.items():
-        if whole[key].data.tags.get("gradeclass.repeats") != str(count): store.client.set_tag(whole[key].info.run_id, "gradeclass.repeats", str(count))
+        if whole[key].data.tags.get("gradeclass.repeats") != str(count):
+            store.client.set_tag(whole[key].info.run_id, "gradeclass.repeats", str(count))
     return tracked, problems
 
 # %% ../../nbs/lib/pipeline/08_mlflow.ipynb #fab47275
@@ -322,7 +342,8 @@ def finish_sync(
     try: said, errors = process.communicate("begin\n", timeout=timeout)
     except subprocess.TimeoutExpired:
         end_group(process)
-        return [f"MLflow took longer than {timeout:g} seconds; nothing is lost: `gradeclass registry sync` completes what is missing"]
+        return [f"MLflow took longer than {timeout:g} seconds; nothing is lost: `gradeclass registry sync` completes "
+                f"what is missing"]
     try: return json.loads(said.strip().splitlines()[-1])["warnings"]
     except (ValueError, IndexError, KeyError):
         last = ((errors or "").strip().splitlines() or ["it was killed, or is out of memory"])[-1]
@@ -353,7 +374,8 @@ def ui_command(
 )->list[str]:         # A command
     "How MLflow's pages are served on the loopback address"
     outputs = Path(outputs).resolve()
-    return [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", tracking_uri(outputs), "--artifacts-destination",
+    return [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", tracking_uri(outputs),
+            "--artifacts-destination",
             (outputs/"mlflow-artifacts").as_uri(), "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
 
 # %% ../../nbs/lib/pipeline/08_mlflow.ipynb #255871a3
@@ -364,7 +386,8 @@ def open_ui(
     "Serve MLflow's pages until the process is ended"
     import socket
     uri = tracking_uri(outputs)
-    if uri.startswith(("http:", "https:")): raise TrackingError(f"the runs are shown by {hide_password(uri)}: open that address")
+    if uri.startswith(("http:", "https:")):
+        raise TrackingError(f"the runs are shown by {hide_password(uri)}: open that address")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try: probe.bind(("127.0.0.1", port))
@@ -423,7 +446,8 @@ class Mirror:
         server = (self.pipeline.environment or {}).get("GRADECLASS_FORK_SERVER", "")
         self.held.push(self.pipeline.held.pop_all())
         errors = self.held.enter_context(TemporaryFile("w+"))  # noqa: SIM115 - it lives as long as the process
-        return start_process("gradeclass.pipeline.mlflow:sync_main", [str(self.pipeline.outputs)], DEFAULTS | dict(os.environ), errors, server)
+        return start_process("gradeclass.pipeline.mlflow:sync_main", [str(self.pipeline.outputs)],
+                             DEFAULTS | dict(os.environ), errors, server)
 
     def __enter__(self)->"Mirror":
         return self

@@ -21,7 +21,8 @@ def column_types(
 ):                # mlflow.types.Schema
     "Columns of a schema in MLflow's words: numbers, and texts for codes"
     from mlflow.types import ColSpec, Schema
-    return Schema([ColSpec("double" if column.kind == "numeric" else "string", column.name, required) for column in columns])
+    return Schema([ColSpec("double" if column.kind == "numeric" else "string", column.name, required)
+                   for column in columns])
 
 # %% ../../nbs/lib/pipeline/07_mlflow_models.ipynb #a280a684
 def dataset_input(
@@ -35,7 +36,8 @@ def dataset_input(
     schema = parse_schema(path.read_text(encoding="utf-8"), "schema.yaml")
     described = json.dumps({"mlflow_colspec": column_types(schema.columns).to_dict()})
     profile = json.dumps({name: about[name] for name in ("rows", "accepted", "refused")})
-    dataset = Dataset(about["source"][:250], about["digest"][:36], "local", json.dumps({"uri": about["source"]}), described, profile)
+    dataset = Dataset(about["source"][:250], about["digest"][:36], "local", json.dumps({"uri": about["source"]}),
+                      described, profile)
     return DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])
 
 # %% ../../nbs/lib/pipeline/07_mlflow_models.ipynb #35f67852
@@ -59,7 +61,8 @@ def unchecked_versions():
     import mlflow.pyfunc
     import mlflow.utils.environment
     name = "warn_dependency_requirement_mismatches"
-    checks = {module: getattr(module, name) for module in (mlflow.pyfunc, mlflow.utils.environment) if hasattr(module, name)}
+    checks = {module: getattr(module, name) for module in (mlflow.pyfunc, mlflow.utils.environment)
+              if hasattr(module, name)}
     for module in checks: setattr(module, name, lambda *versions: None)
     try: yield
     finally:
@@ -84,7 +87,8 @@ def log_bundle(
     made = store.client.create_logged_model(store.experiment, "model", mlflow_run, {"gradeclass.digest": digest})
     what = {"loader_module": "gradeclass.registry", "data_path": str(bundle), "pip_requirements": needs}
     with unchecked_versions():
-        mlflow.models.Model.log(None, mlflow.pyfunc, name="model", run_id=mlflow_run, model_id=made.model_id, signature=model_signature(model),
+        mlflow.models.Model.log(None, mlflow.pyfunc, name="model", run_id=mlflow_run, model_id=made.model_id,
+                                signature=model_signature(model),
                                 input_example=example, **what)
     return made.model_id
 
@@ -104,7 +108,8 @@ def logged_model(
     "The logged model with the version's content; a version that no run shows gets an entry of its own"
     runs = find_runs(store, digest=version.digest, state="whole")
     if not runs:
-        tags = {"gradeclass.digest": version.digest, "gradeclass.state": "half", "gradeclass.run_id": f"version {version.number} {version.digest[:16]}"}
+        tags = {"gradeclass.digest": version.digest, "gradeclass.state": "half",
+                "gradeclass.run_id": f"version {version.number} {version.digest[:16]}"}
         for each in find_runs(store, run_id=tags["gradeclass.run_id"]): remove_run(store, each)
         number = store.client.create_run(store.experiment, tags=tags, run_name=f"version {version.number}").info.run_id
         log_bundle(store, version.folder, version.digest, number)
@@ -123,7 +128,8 @@ def show_version(
     "Make an MLflow version of a registered version"
     model, number = logged_model(store, version)
     tags = {"digest": version.digest, "gradeclass.version": str(version.number), "gradeclass.run_id": version.run_id}
-    made = store.client.create_model_version(name, model.model_uri, number, tags, description=f"Version {version.number}, digest {version.digest[:16]}",
+    made = store.client.create_model_version(name, model.model_uri, number, tags,
+                                             description=f"Version {version.number}, digest {version.digest[:16]}",
                                              await_creation_for=0, model_id=model.model_id)
     return int(made.version)
 
@@ -135,8 +141,11 @@ def show_model(
 )->tuple[dict, list]:   # Digest -> MLflow's number; numbers of ours that were added
     "Make sure that each registered version is there"
     from mlflow.exceptions import MlflowException
-    with suppress(MlflowException): store.client.create_registered_model(name, description="Models of gradeclass; aliases follow the local registry.")
-    shown = all_pages(lambda token: store.client.search_model_versions(f"name = '{name}'", max_results=1000, page_token=token))
+    with suppress(MlflowException):
+        store.client.create_registered_model(name,
+                                             description="Models of gradeclass; aliases follow the local registry.")
+    shown = all_pages(lambda token: store.client.search_model_versions(f"name = '{name}'", max_results=1000,
+                                                                       page_token=token))
     numbers = {each.tags["digest"]: int(each.version) for each in shown if "digest" in each.tags}
     added = [version for version in versions if version.digest not in numbers]
     for version in added: numbers[version.digest] = show_version(store, version, name)

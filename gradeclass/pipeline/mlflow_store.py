@@ -20,8 +20,10 @@ from ..config import GradeclassError
 
 # %% ../../nbs/lib/pipeline/06_mlflow_store.ipynb #43819180
 EXPERIMENT = "gradeclass"
-DEFAULTS = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
-            "MLFLOW_UV_AUTO_DETECT": "false", "MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK": "true", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+DEFAULTS = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+            "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+            "MLFLOW_UV_AUTO_DETECT": "false", "MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK": "true",
+            "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "GIT_PYTHON_REFRESH": "quiet"}
 PATIENCE = 30.0  # Seconds to wait for another process that writes to the same outputs
 
@@ -50,13 +52,17 @@ def explain(
     uri:str,         # Where it tried to write
 )->str:              # One sentence
     "Why nothing could be shown, and what happens next"
-    place, text, later = hide_password(uri), str(error).lower(), "nothing is lost: `gradeclass registry sync` shows the runs later"
+    place, text, later = (hide_password(uri), str(error).lower(),
+                          "nothing is lost: `gradeclass registry sync` shows the runs later")
     if isinstance(error, ImportError): return f"MLflow cannot be used ({error}): install it again; {later}"
     if "database is locked" in text: return f"another program holds the database {place}; {later}"
-    if "file is not a database" in text or "malformed" in text: return f"{place} is damaged: move the file away; {later} in a new one"
+    if "file is not a database" in text or "malformed" in text:
+        return f"{place} is damaged: move the file away; {later} in a new one"
     if "out-of-date database schema" in text or "can't locate revision" in text:
-        return f"{place} belongs to another version of MLflow: run `mlflow db upgrade {place}`, or move the file away; {later}"
-    reasons = ("max retries exceeded", "connection refused", "could not connect", "timed out", "connection aborted", "name or service not known")
+        return (f"{place} belongs to another version of MLflow: run `mlflow db upgrade {place}`, or move the file "
+                f"away; {later}")
+    reasons = ("max retries exceeded", "connection refused", "could not connect", "timed out", "connection aborted",
+               "name or service not known")
     if any(reason in text for reason in reasons): return f"the tracking server {place} does not answer; {later}"
     first = " ".join(str(error).split("(Background")[0].split())[:200]
     return f"MLflow could not write to {place} ({type(error).__name__}: {first}); {later}"
@@ -68,7 +74,8 @@ def quiet(): # Yields nothing
     for name, value in DEFAULTS.items(): os.environ.setdefault(name, value)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        loggers = [logging.getLogger(name) for name in ("mlflow", "mlflow.store.db.utils", "alembic", "alembic.runtime.migration")]
+        loggers = [logging.getLogger(name)
+                   for name in ("mlflow", "mlflow.store.db.utils", "alembic", "alembic.runtime.migration")]
         before = [logger.level for logger in loggers]
         for logger in loggers: logger.setLevel(logging.CRITICAL)
         try: yield
@@ -85,7 +92,9 @@ def alone(
     outputs.mkdir(parents=True, exist_ok=True)
     lock = FileLock(outputs/"mlflow.lock")
     try: lock.acquire(timeout=PATIENCE)
-    except Timeout: raise TrackingError("another process shows the runs in MLflow right now: `gradeclass registry sync` completes what is missing") from None
+    except Timeout:
+        raise TrackingError("another process shows the runs in MLflow right now: `gradeclass registry sync` completes "
+                            "what is missing") from None
     try: yield
     finally: lock.release()
 
@@ -185,7 +194,8 @@ def plain_key(
     name:str, # Such as grade_A+_recall
 )->str:       # A name that MLflow takes
     "Letters, digits and the few signs that MLflow allows"
-    return "".join(sign if sign.isascii() and (sign.isalnum() or sign in "_-. /") else f"_{ord(sign):x}" for sign in name)[:250]
+    return "".join(sign if sign.isascii() and (sign.isalnum() or sign in "_-. /") else f"_{ord(sign):x}"
+                   for sign in name)[:250]
 
 # %% ../../nbs/lib/pipeline/06_mlflow_store.ipynb #d910995c
 def find_runs(
@@ -194,7 +204,8 @@ def find_runs(
 )->list:         # MLflow's runs
     "Runs by their tags"
     wanted = " and ".join(f"tags.`gradeclass.{name}` = '{value}'" for name, value in tags.items())
-    return all_pages(lambda token: store.client.search_runs([store.experiment], wanted, max_results=1000, page_token=token))
+    return all_pages(lambda token: store.client.search_runs([store.experiment], wanted, max_results=1000,
+                                                            page_token=token))
 
 # %% ../../nbs/lib/pipeline/06_mlflow_store.ipynb #a66bb058
 def all_pages(
@@ -214,7 +225,9 @@ def remove_run(
     "Remove a run that was logged half, and what hangs on it"
     number = found.info.run_id
     below = f"tags.`mlflow.parentRunId` = '{number}'"
-    for child in all_pages(lambda token: store.client.search_runs([store.experiment], below, max_results=1000, page_token=token)):
+    for child in all_pages(lambda token: store.client.search_runs([store.experiment], below, max_results=1000,
+                                                                  page_token=token)):
         store.client.delete_run(child.info.run_id)
-    for model in store.client.search_logged_models([store.experiment], f"source_run_id = '{number}'"): store.client.delete_logged_model(model.model_id)
+    for model in store.client.search_logged_models([store.experiment], f"source_run_id = '{number}'"):
+        store.client.delete_logged_model(model.model_id)
     store.client.delete_run(number)

@@ -56,10 +56,13 @@ def render_output(
     "One output of a cell as HTML; warnings and logs are left out"
     data = output.get("data", {})
     text = lambda kind: "".join(data[kind])
-    if "image/png" in data: return f'<figure><img alt="{html.escape(label)}" src="data:image/png;base64,{text("image/png").strip()}"></figure>'
+    if "image/png" in data:
+        return (f'<figure><img alt="{html.escape(label)}" '
+                f'src="data:image/png;base64,{text("image/png").strip()}"></figure>')
     if "text/html" in data: return f'<div class="table">{without_style(text("text/html"))}</div>'
     if "text/markdown" in data: return render_markdown(lower_headings(text("text/markdown")))
-    if output["output_type"] == "stream" and output["name"] == "stdout": return f"<pre>{html.escape(''.join(output['text']))}</pre>"
+    if output["output_type"] == "stream" and output["name"] == "stdout":
+        return f"<pre>{html.escape(''.join(output['text']))}</pre>"
     return f"<pre>{html.escape(text('text/plain'))}</pre>" if "text/plain" in data else ""
 
 # %% ../../nbs/lib/pipeline/05_report.ipynb #ac7dfa91
@@ -122,7 +125,9 @@ def describe_stages(
     "One row a stage for the foot of the page"
     rows = [{"name": name, **read_stage(folder)} for name, folder in folders.items()]
     needs = lambda row: [name for name in row["parts"]["inputs"] if name in folders]
-    return [row | {"when": datetime.fromisoformat(row["started"]).strftime("%d %B %Y, %H:%M"), "needs": needs(row), "kept": row["name"] in kept}
+    return [row
+            | {"when": datetime.fromisoformat(row["started"]).strftime("%d %B %Y, %H:%M"), "needs": needs(row),
+               "kept": row["name"] in kept}
             for row in rows]
 
 # %% ../../nbs/lib/pipeline/05_report.ipynb #a8f4e427
@@ -153,11 +158,14 @@ def draw_stages(
     levels, taken, boxes = stage_levels(needs), {}, {}
     for stage in stages:
         level = levels[stage["name"]]
-        lane = max([boxes[name]["lane"] for name in needs[stage["name"]]] + [0]) if len(needs[stage["name"]]) > 1 else taken.get(level, 0)
+        lane = max([boxes[name]["lane"] for name in needs[stage["name"]]]
+                   + [0]) if len(needs[stage["name"]]) > 1 else taken.get(level, 0)
         taken[level] = lane + 1
         boxes[stage["name"]] = {**stage, "lane": lane, "x": 1 + level*(wide + gap), "y": 1 + lane*row}
-    arrows = [{"x1": boxes[a]["x"] + wide, "y1": boxes[a]["y"] + high/2, "x2": boxes[b]["x"] - 7, "y2": boxes[b]["y"] + high/2} for a, b in direct_needs(needs)]
-    size = {"width": 2 + max(levels.values())*(wide + gap) + wide, "height": 2 + max(box["lane"] for box in boxes.values())*row + high}
+    arrows = [{"x1": boxes[a]["x"] + wide, "y1": boxes[a]["y"] + high/2, "x2": boxes[b]["x"] - 7,
+               "y2": boxes[b]["y"] + high/2} for a, b in direct_needs(needs)]
+    size = {"width": 2 + max(levels.values())*(wide + gap) + wide,
+            "height": 2 + max(box["lane"] for box in boxes.values())*row + high}
     return {**size, "wide": wide, "high": high, "boxes": list(boxes.values()), "arrows": arrows}
 
 # %% ../../nbs/lib/pipeline/05_report.ipynb #66cc543a
@@ -183,11 +191,13 @@ def page_values(
     metrics["at_risk"]["best_recall"] = min(1, metrics["at_risk"]["places"]/max(metrics["at_risk"]["at_risk"], 1))
     schema = parse_schema((folders["prepare"]/"schema.yaml").read_text(encoding="utf-8"), "schema.yaml")
     stages = describe_stages(folders, kept)
-    return {"about": about, "manifest": manifest, "versions": versions, "schema": schema, "metrics": metrics, "stages": stages,
+    return {"about": about, "manifest": manifest, "versions": versions, "schema": schema, "metrics": metrics,
+            "stages": stages,
             "picture": draw_stages(stages), "made": max(stages, key=lambda stage: stage["started"])["when"],
             "cards": [make_card(metrics[name], words) for name, words in CARDS.items()],
             "card": render_card(folders["evaluate"]/"bundle"),
-            "sections": [{"id": name, "body": render_notebook(folders[name]/"notebook.ipynb")} for name in ORDER if name in folders]}
+            "sections": [{"id": name, "body": render_notebook(folders[name]/"notebook.ipynb")} for name in ORDER
+                         if name in folders]}
 
 # %% ../../nbs/lib/pipeline/05_report.ipynb #873d7fd4
 def write_report(
@@ -198,6 +208,7 @@ def write_report(
     "Write the page, whole"
     from jinja2 import Environment, FileSystemLoader
     folders = {name: Path(folder) for name, folder in folders.items()}
-    page = Environment(loader=FileSystemLoader(PACKAGE/"templates"), autoescape=True).get_template("report.html.j2").render(**page_values(folders, kept))
+    page = Environment(loader=FileSystemLoader(PACKAGE/"templates"),
+                       autoescape=True).get_template("report.html.j2").render(**page_values(folders, kept))
     with whole_file(path) as part: part.write_text(page, encoding="utf-8")
     return Path(path)

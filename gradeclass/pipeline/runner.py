@@ -67,9 +67,11 @@ class Run:
 
     def summary(self)->dict:
         "What `gradeclass run --json` prints"
-        stages = [{"name": s.name, "key": s.key, "seconds": s.seconds, "cached": s.cached, "folder": str(s.folder)} for s in self.stages]
+        stages = [{"name": s.name, "key": s.key, "seconds": s.seconds, "cached": s.cached, "folder": str(s.folder)}
+                  for s in self.stages]
         path = lambda file: str(file) if file else None
-        return {"run_id": self.run_id, "key": self.key(), "bundle": path(self.bundle), "report": path(self.report), "metrics": self.metrics,
+        return {"run_id": self.run_id, "key": self.key(), "bundle": path(self.bundle), "report": path(self.report),
+                "metrics": self.metrics,
                 "drift": {name: self.drift[name] for name in ("verdict", "sentence", "action") if name in self.drift},
                 "registration": self.registration, "stages": stages, "warnings": self.warnings}
 
@@ -81,7 +83,8 @@ def gather_run(
     "Put a run together from the results of its stages"
     run = Run(run_id, results)
     made = {result.name: result.folder for result in results}
-    if "evaluate" in made: run.bundle, run.metrics = made["evaluate"]/"bundle", read_json(made["evaluate"]/"metrics.json")
+    if "evaluate" in made:
+        run.bundle, run.metrics = made["evaluate"]/"bundle", read_json(made["evaluate"]/"metrics.json")
     if "drift" in made: run.drift = read_json(made["drift"]/"drift.json")
     if "register" in made: run.registration = read_json(made["register"]/"registration.json")
     return run
@@ -121,9 +124,11 @@ class Pipeline:
         anew:frozenset=frozenset(),  # Stages to run although they are up to date
         fixed:frozenset=frozenset(), # Stages to take from the store, and never to run
     ):
-        self.parameters, self.outputs, self.stages, self.jobs, self.on_event = parameters, outputs, stages, jobs, on_event
+        self.parameters, self.outputs, self.stages, self.jobs, self.on_event = (parameters, outputs, stages, jobs,
+                                                                                on_event)
         self.anew, self.fixed, self.done, self.workers, self.idle = anew, fixed, {}, [], []
-        self.lock, self.making, self.closed, self.held, self.environment = threading.RLock(), threading.RLock(), False, ExitStack(), None
+        self.lock, self.making, self.closed, self.held, self.environment = (threading.RLock(), threading.RLock(),
+                                                                            False, ExitStack(), None)
         self.begun, self.pool = set(), None
 
     def tell(
@@ -139,12 +144,14 @@ class Pipeline:
     )->Job:          # What a worker needs to know
         "The job of a stage"
         defaults = read_parameters(stage.path)
-        parameters = {name: self.parameters.get(name, default) for name, default in defaults.items() if not is_folder(name)}
+        parameters = {name: self.parameters.get(name, default) for name,
+                      default in defaults.items() if not is_folder(name)}
         parts = key_parts(stage, parameters, stage_inputs(stage, parameters, self.done, self.outputs))
         folders = {f"{need}_folder": str(self.done[need].folder) for need in stage.needs}
         if "outputs_folder" in defaults: folders["outputs_folder"] = str(self.outputs)
         name = f"{stage.name}-{stage_key(parts)}"
-        return Job(stage.name, stage_key(parts), str(stage.path), str(self.outputs/"stages"/name), str(self.outputs/"failed"/f"{name}.ipynb"),
+        return Job(stage.name, stage_key(parts), str(stage.path), str(self.outputs/"stages"/name),
+                   str(self.outputs/"failed"/f"{name}.ipynb"),
                    os.getcwd(), list(stage.outputs), parameters | folders, parts, stage.name in self.anew)
 
     def is_current(
@@ -162,7 +169,8 @@ class Pipeline:
         "Take a stage from the store, or run it in a worker"
         job = self.job(stage)
         if self.is_current(job): return self.finish(job, cached=True)
-        if stage.name in self.fixed: raise StageError(f"stage {stage.name} is not up to date: run it first, or leave out --only")
+        if stage.name in self.fixed:
+            raise StageError(f"stage {stage.name} is not up to date: run it first, or leave out --only")
         job.anew = job.anew or Path(job.folder).is_dir()
         self.tell({"stage": stage.name, "event": "started"})
         try:
@@ -191,10 +199,12 @@ class Pipeline:
         job:Job,     # Its job; gets `ahead`
     )->None:
         "Have a kernel ready for the stage that follows, and a second worker where two follow"
-        following = [other for other in self.stages if other.name not in self.begun and stage.name in other.needs and self.begun >= set(other.needs)]
+        following = [other for other in self.stages if other.name not in self.begun and stage.name in other.needs
+                     and self.begun >= set(other.needs)]
         if not following: return
         job.ahead = wanted_kernel(following[0].path, job.home)
-        if len(following) > 1 and self.pool and self.jobs > 1: self.pool.submit(self.make_ready, wanted_kernel(following[1].path, job.home))
+        if len(following) > 1 and self.pool and self.jobs > 1:
+            self.pool.submit(self.make_ready, wanted_kernel(following[1].path, job.home))
 
     def make_ready(
         self,
@@ -291,7 +301,9 @@ def plan_stage(
         pipeline.finish(job, cached=True)
         return Planned(stage.name, False, "up to date")
     before = last_parts(pipeline.outputs, stage.name)
-    return Planned(stage.name, True, "asked for" if job.anew else compare_parts(before, job.parts) or "its result is gone" if before else "has not run yet")
+    return Planned(stage.name, True,
+                   "asked for" if job.anew else compare_parts(before, job.parts) or "its result is gone" if before
+                   else "has not run yet")
 
 # %% ../../nbs/lib/pipeline/09_runner.ipynb #b7dceed1
 def make_outputs(
@@ -329,7 +341,8 @@ def plan_run(
     outputs = Path(outputs).expanduser().resolve() if outputs else find_outputs()
     only, start = check_names(only), next(iter(check_names([start] if start else [])), "")
     stages = needed_by(only) if only else list(STAGES.values())
-    chosen = check_parameters({"data": data, "schema": schema, **(parameters or {})}, known_parameters(list(STAGES.values())))
+    chosen = check_parameters({"data": data, "schema": schema, **(parameters or {})},
+                              known_parameters(list(STAGES.values())))
     chosen["data"] = choose_data(chosen["data"], chosen["schema"], find_home())
     if chosen["schema"]: chosen["schema"] = choose_schema(chosen["schema"])
     names = frozenset(stage.name for stage in stages)

@@ -32,10 +32,12 @@ class FlowError(GradeclassError):
 # %% ../../nbs/lib/pipeline/10_schedule.ipynb #e7c52a87
 def require_prefect()->None:
     "Refuse where Prefect is not installed"
-    if find_spec("prefect") is None: raise FlowError("Prefect is not installed: add it with `make prefect`, or pip install gradeclass[prefect]")
+    if find_spec("prefect") is None:
+        raise FlowError("Prefect is not installed: add it with `make prefect`, or pip install gradeclass[prefect]")
 
 # %% ../../nbs/lib/pipeline/10_schedule.ipynb #8cd18d7a
-TRANSIENT = re.compile(r"stage \w+( failed|: its process ended|: cannot write)|(stage \w+: )?\S+://\S+ cannot be read|Task run encountered unexpected exc")
+TRANSIENT = re.compile(r"stage \w+( failed|: its process ended|: cannot write)|(stage \w+: )?\S+://\S+ cannot be "
+                       r"read|Task run encountered unexpected exc")
 
 # %% ../../nbs/lib/pipeline/10_schedule.ipynb #611158f8
 def is_transient(
@@ -67,8 +69,10 @@ def stage_task(
     from prefect import task
     from prefect.cache_policies import NO_CACHE
     may_retry = lambda task, run, state: not pipeline.closed and is_transient(state.message)
-    return task(lambda: execute_stage(pipeline, stage), name=stage.name, task_run_name=stage.name, description=f"The notebook {stage.path.name}",
-                tags=["gradeclass"], retries=retries, retry_delay_seconds=retry_delay_seconds, retry_condition_fn=may_retry, cache_policy=NO_CACHE)
+    return task(lambda: execute_stage(pipeline, stage), name=stage.name, task_run_name=stage.name,
+                description=f"The notebook {stage.path.name}",
+                tags=["gradeclass"], retries=retries, retry_delay_seconds=retry_delay_seconds,
+                retry_condition_fn=may_retry, cache_policy=NO_CACHE)
 
 # %% ../../nbs/lib/pipeline/10_schedule.ipynb #eb379fdd
 def run_tasks(
@@ -93,7 +97,8 @@ def stage_table(
     rows = ["| stage | state | seconds | key |", "| --- | --- | ---: | --- |"]
     for name, state in states.items():
         result = pipeline.done.get(name)
-        rows.append(f"| {name} | {state.name} | {result.seconds:.1f} | `{result.key}` |" if result else f"| {name} | {state.name} | | |")
+        rows.append(f"| {name} | {state.name} | {result.seconds:.1f} | `{result.key}` |" if result
+                    else f"| {name} | {state.name} | | |")
     return "\n".join(rows)
 
 # %% ../../nbs/lib/pipeline/10_schedule.ipynb #a11b8257
@@ -104,7 +109,8 @@ def describe_figures(
     titles = {"accuracy": "right grade", "within_one": "right or one grade off", "macro_f1": "macro-F1"}
     rows = [f"| {title} | {metrics[name]['value']:.3f} | {metrics[name]['low']:.3f} to {metrics[name]['high']:.3f} |"
             for name, title in titles.items() if name in metrics]
-    return "\n".join([f"| on {metrics.get('students', 'the')} test students | | 95 % interval |", "| --- | ---: | ---: |", *rows]) if rows else ""
+    return "\n".join([f"| on {metrics.get('students', 'the')} test students | | 95 % interval |",
+                      "| --- | ---: | ---: |", *rows]) if rows else ""
 
 # %% ../../nbs/lib/pipeline/10_schedule.ipynb #c0c5fbb7
 def describe_flow(
@@ -115,7 +121,8 @@ def describe_flow(
     "What a person wants to know of a flow run"
     parts = [f"**{state.message}**" for state in states.values() if state.is_failed()]
     if run:
-        sentences = [run.drift.get("sentence"), run.registration.get("sentence"), *(f"Warning: {warning}" for warning in run.warnings)]
+        sentences = [run.drift.get("sentence"), run.registration.get("sentence"),
+                     *(f"Warning: {warning}" for warning in run.warnings)]
         parts += [describe_figures(run.metrics), *sentences, f"Run `{run.run_id}`, report: `{run.report}`"]
     return "\n\n".join(filter(None, [*parts, stage_table(pipeline, states)]))
 
@@ -125,7 +132,8 @@ def log_to_prefect(
 )->None:
     "Show what happens in the log of the task or flow that it happens in"
     from prefect import get_run_logger
-    words = {"started": "runs its notebook", "cached": "is up to date", "done": f"is done in {event.get('seconds', 0):.1f} s"}
+    words = {"started": "runs its notebook", "cached": "is up to date",
+             "done": f"is done in {event.get('seconds', 0):.1f} s"}
     if event["event"] in words: get_run_logger().info("%s %s", event["stage"], words[event["event"]])
     if event["event"] in ("failed", "warning"): get_run_logger().warning(event["message"])
 
@@ -160,7 +168,8 @@ def walk_stages(
         states = run_tasks(pipeline, retries, retry_delay_seconds)
         failed = next((state.message for state in states.values() if state.is_failed()), "")
         run = None if failed else finish_run(pipeline, run_id)
-        create_markdown_artifact(describe_flow(pipeline, states, run), key="gradeclass-run", description=failed or f"Run {run_id}")
+        create_markdown_artifact(describe_flow(pipeline, states, run), key="gradeclass-run",
+                                 description=failed or f"Run {run_id}")
     if failed: raise FlowError(failed)
     return run
 
@@ -186,11 +195,13 @@ def check_flow(
     pipeline = plan_run(data, schema, parameters, outputs)
     chosen = {name: pipeline.parameters[name] for name in parameters or {}}
     place = str(resolve_path(data)) if data and resolve_path(data).is_file() else data
-    return {"data": place, "table_schema": pipeline.parameters["schema"], "parameters": chosen, "outputs": str(pipeline.outputs),
+    return {"data": place, "table_schema": pipeline.parameters["schema"], "parameters": chosen,
+            "outputs": str(pipeline.outputs),
             "retries": retries, "retry_delay_seconds": retry_delay_seconds}
 
 # %% ../../nbs/lib/pipeline/10_schedule.ipynb #8da4c1cb
-QUIET = {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+QUIET = {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
          "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120"}
 
 # %% ../../nbs/lib/pipeline/10_schedule.ipynb #29221bf8
@@ -200,7 +211,8 @@ def server_settings(
 )->dict:          # Environment variables
     "How our server differs from Prefect's defaults"
     home, origins = outputs/"prefect", f"http://127.0.0.1:{port},http://localhost:{port}"
-    return QUIET | {"PREFECT_HOME": str(home), "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": origins, "PREFECT_UI_STATIC_DIRECTORY": str(home/"ui"),
+    return QUIET | {"PREFECT_HOME": str(home), "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": origins,
+                    "PREFECT_UI_STATIC_DIRECTORY": str(home/"ui"),
                     "PREFECT_UI_API_URL": f"http://127.0.0.1:{port}/api"}
 
 # %% ../../nbs/lib/pipeline/10_schedule.ipynb #4056f0f3
@@ -212,7 +224,8 @@ def check_port(
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try: probe.bind(("127.0.0.1", port))
-        except (OSError, OverflowError): raise FlowError(f"port {port} is taken or not allowed: choose another with --port") from None
+        except (OSError, OverflowError):
+            raise FlowError(f"port {port} is taken or not allowed: choose another with --port") from None
 
 # %% ../../nbs/lib/pipeline/10_schedule.ipynb #f1d9bc9a
 def serve_prefect(
@@ -224,7 +237,8 @@ def serve_prefect(
     check_port(port)
     outputs = Path(outputs).expanduser().resolve() if outputs else find_outputs()
     make_outputs(outputs)
-    with whole_file(outputs/"prefect"/"server.json") as part: part.write_text(f'{{"address": "http://127.0.0.1:{port}/api"}}', encoding="utf-8")
+    with whole_file(outputs/"prefect"/"server.json") as part:
+        part.write_text(f'{{"address": "http://127.0.0.1:{port}/api"}}', encoding="utf-8")
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     os.execve(sys.executable, command, os.environ | server_settings(port, outputs))
 
@@ -256,7 +270,9 @@ def configure_prefect(
         if "PREFECT_API_URL" not in os.environ and noted and answers(noted): os.environ["PREFECT_API_URL"] = noted
     from prefect.settings import PREFECT_API_URL
     address = PREFECT_API_URL.value() or ""
-    if address and not answers(address): raise FlowError(f"no Prefect server answers at {address}: start `gradeclass prefect`, or change PREFECT_API_URL")
+    if address and not answers(address):
+        raise FlowError(f"no Prefect server answers at {address}: start `gradeclass prefect`, or change "
+                        f"PREFECT_API_URL")
     return address
 
 # %% ../../nbs/lib/pipeline/10_schedule.ipynb #f1c2f744
@@ -278,7 +294,8 @@ def check_when(
 )->None:
     "Refuse anything but one way to say when"
     given = [bool(cron), bool(every), once]
-    if sum(given) != 1: raise FlowError("say when, in one way: --cron '0 6 * * 1' for Mondays at six, --every 6h, or --once for now")
+    if sum(given) != 1:
+        raise FlowError("say when, in one way: --cron '0 6 * * 1' for Mondays at six, --every 6h, or --once for now")
 
 # %% ../../nbs/lib/pipeline/10_schedule.ipynb #e7beeefe
 def read_interval(
@@ -311,7 +328,8 @@ def make_schedule(
     if every: return Interval(seconds)
     zone = timezone or local_zone()
     try: CronSchedule(cron=cron, timezone="UTC")
-    except ValueError: raise FlowError(f"--cron is {cron!r}; it needs minute, hour, day, month and weekday, such as '0 6 * * 1'") from None
+    except ValueError:
+        raise FlowError(f"--cron is {cron!r}; it needs minute, hour, day, month and weekday, such as '0 6 * * 1'") from None
     try: CronSchedule(cron=cron, timezone=zone)
     except ValueError: raise FlowError(f"no time zone {zone}: name one such as Europe/Berlin") from None
     return Cron(cron, timezone=zone)
@@ -321,7 +339,8 @@ def check_name(
     name:str, # Name of a schedule
 )->str:       # The same
     "Refuse a name that Prefect cannot take"
-    if not re.fullmatch(r"[\w .-]{1,100}", name): raise FlowError(f"--name is {name!r}; it needs letters, digits, dots and dashes")
+    if not re.fullmatch(r"[\w .-]{1,100}", name):
+        raise FlowError(f"--name is {name!r}; it needs letters, digits, dots and dashes")
     return name
 
 # %% ../../nbs/lib/pipeline/10_schedule.ipynb #ecff4ba6
@@ -368,12 +387,15 @@ def serve_flow(
     check_name(name)
     address = configure_prefect(Path(values["outputs"]))
     schedule = make_schedule(**when)
-    if not address: raise FlowError("a schedule needs Prefect's server: start `gradeclass prefect` in another terminal, or set PREFECT_API_URL")
+    if not address:
+        raise FlowError("a schedule needs Prefect's server: start `gradeclass prefect` in another terminal, or set "
+                        "PREFECT_API_URL")
     from prefect.runner import Runner
     runner = Runner(name=name, limit=1)
     runner.add_flow(make_flow(jobs), name=name, schedule=schedule, parameters=values, tags=["gradeclass"])
     runner.handle_sigterm = stop_gently(runner)
     for told in (signal.SIGTERM, signal.SIGINT): signal.signal(told, runner.handle_sigterm)
-    print(f"waiting for {when.get('cron') or when.get('every')}; pages at {address.removesuffix('/api')}; Ctrl-C ends this", file=sys.stderr, flush=True)
+    print(f"waiting for {when.get('cron') or when.get('every')}; pages at {address.removesuffix('/api')}; Ctrl-C ends "
+          f"this", file=sys.stderr, flush=True)
     try: asyncio.run(runner.start())
     finally: end_children()

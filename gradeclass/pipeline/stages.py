@@ -32,10 +32,12 @@ class Stage:
 
 # %% ../../nbs/lib/pipeline/01_stages.ipynb #4f964580
 STAGES = {stage.name: stage for stage in (
-    Stage("prepare", "10_prepare.ipynb", (), ("train.parquet", "validation.parquet", "test.parquet", "schema.yaml", "data.json")),
+    Stage("prepare", "10_prepare.ipynb", (),
+          ("train.parquet", "validation.parquet", "test.parquet", "schema.yaml", "data.json")),
     Stage("drift", "20_drift.ipynb", ("prepare",), ("drift.json", "evidently.html", "figures/drift.png")),
     Stage("train", "30_train.ipynb", ("prepare",), ("bundle/bundle.json",)),
-    Stage("evaluate", "40_evaluate.ipynb", ("prepare", "train"), ("bundle/bundle.json", "metrics.json", "predictions.csv")),
+    Stage("evaluate", "40_evaluate.ipynb", ("prepare", "train"),
+          ("bundle/bundle.json", "metrics.json", "predictions.csv")),
     Stage("register", "50_register.ipynb", ("prepare", "drift", "train", "evaluate"), ("registration.json",)),
 )}
 
@@ -69,8 +71,10 @@ def read_cells(
 )->list[dict]:     # Its cells: type, source and tags
     "The cells of a notebook, without its outputs"
     try: cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
-    except (OSError, ValueError, KeyError): raise StageError(f"{notebook} is not a notebook that can be read: restore it") from None
-    return [{"type": cell["cell_type"], "source": "".join(cell["source"]), "tags": cell["metadata"].get("tags", [])} for cell in cells]
+    except (OSError, ValueError, KeyError):
+        raise StageError(f"{notebook} is not a notebook that can be read: restore it") from None
+    return [{"type": cell["cell_type"], "source": "".join(cell["source"]), "tags": cell["metadata"].get("tags", [])}
+            for cell in cells]
 
 # %% ../../nbs/lib/pipeline/01_stages.ipynb #918f11f0
 def read_parameters(
@@ -94,7 +98,8 @@ def known_parameters(
     stages:list[Stage], # Stages to look at
 )->dict:                # Name -> default, of all stages together
     "What a person can set with `-p name=value`"
-    return {name: value for stage in stages for name, value in read_parameters(stage.path).items() if not is_folder(name)}
+    return {name: value for stage in stages for name,
+            value in read_parameters(stage.path).items() if not is_folder(name)}
 
 # %% ../../nbs/lib/pipeline/01_stages.ipynb #5863305f
 def convert_parameter(
@@ -118,16 +123,20 @@ def wanted(
     default, # A default value
 )->str:      # Its type in words
     "What kind of value a parameter takes"
-    kinds = {bool: "true or false,", int: "a whole number", float: "a number", str: "a text", list: "a list", dict: "a mapping"}
+    kinds = {bool: "true or false,", int: "a whole number", float: "a number", str: "a text", list: "a list",
+             dict: "a mapping"}
     return kinds.get(type(default), type(default).__name__)
 
 # %% ../../nbs/lib/pipeline/01_stages.ipynb #2b814b0b
-LIMITS = {"seed": (0, 2**32 - 1), "test_size": (0, 0.9), "validation_size": (0, 0.9), "max_refused": (0, 1), "resamples": (0, 100_000),
-          "places": (0, 10**9), "margin": (0, 10**9), "numeric_limit": (0.001, 100), "coded_limit": (0.001, 100), "missing_limit": (0.001, 1),
+LIMITS = {"seed": (0, 2**32 - 1), "test_size": (0, 0.9), "validation_size": (0, 0.9), "max_refused": (0, 1),
+          "resamples": (0, 100_000),
+          "places": (0, 10**9), "margin": (0, 10**9), "numeric_limit": (0.001, 100), "coded_limit": (0.001, 100),
+          "missing_limit": (0.001, 1),
           "drift_alpha": (1e-9, 1), "drift_rows": (1, 10**9)}
 
 # %% ../../nbs/lib/pipeline/01_stages.ipynb #ffcc4a7e
-CHOICES = {"on_drift": ["warn", "fail", "retrain"], "promote": ["auto", "ask", "never"], "promote_if": ["better", "not_worse"]}
+CHOICES = {"on_drift": ["warn", "fail", "retrain"], "promote": ["auto", "ask", "never"],
+           "promote_if": ["better", "not_worse"]}
 
 # %% ../../nbs/lib/pipeline/01_stages.ipynb #64246134
 def choices(
@@ -155,7 +164,8 @@ def check_limits(
 )->None:
     "Refuse a value that no stage can use, before any kernel starts"
     low, high = LIMITS.get(name, (None, None))
-    if low is not None and not low <= value <= high: raise StageError(f"parameter {name} is {value}; it needs a number from {low} to {high}")
+    if low is not None and not low <= value <= high:
+        raise StageError(f"parameter {name} is {value}; it needs a number from {low} to {high}")
     known = choices(name)
     if known and value not in known: raise StageError(f"no {name} {value}: use one of {', '.join(known)}")
 

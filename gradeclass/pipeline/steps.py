@@ -57,7 +57,8 @@ def store_state(
 )->dict:             # version, and batch -> rows; empty for a table that comes from no store
     "Which version of a store of students was read"
     if dataset.batch is None: return {}
-    return {"version": dataset.version, "batches": {str(number): int(rows) for number, rows in dataset.batch.value_counts(sort=False).items()}}
+    return {"version": dataset.version,
+            "batches": {str(number): int(rows) for number, rows in dataset.batch.value_counts(sort=False).items()}}
 
 # %% ../../nbs/lib/pipeline/04_steps.ipynb #75c809a3
 def describe_data(
@@ -68,11 +69,13 @@ def describe_data(
     "Where the data come from, how many rows there are, and what was found"
     schema = dataset.schema
     count = lambda part: part[schema.target].value_counts().reindex(schema.grades.labels).astype(int).to_dict()
-    findings = [{"check": f.check, "column": f.column, "rows": len(f.rows), "message": f.message} for f in checked.findings]
+    findings = [{"check": f.check, "column": f.column, "rows": len(f.rows), "message": f.message}
+                for f in checked.findings]
     return store_state(dataset) | {"source": Path(dataset.source).name, "digest": table_digest(dataset.frame),
             "schema": schema.name, "title": schema.title or schema.name,
             "rows": len(dataset.frame), "accepted": len(checked.accepted), "refused": len(checked.refused),
-            "notes": dataset.notes, "findings": findings, "grades": {name: count(part) for name, part in parts._asdict().items()}}
+            "notes": dataset.notes, "findings": findings,
+                                   "grades": {name: count(part) for name, part in parts._asdict().items()}}
 
 # %% ../../nbs/lib/pipeline/04_steps.ipynb #6de676a1
 def save_prepared(
@@ -98,7 +101,8 @@ def load_prepared(
 )->Prepared:         # Schema, the account of the data, and the parts
     "Read what `save_prepared` wrote; a part that is not asked for is not opened"
     folder = Path(folder)
-    if not (folder/"data.json").is_file(): raise GradeclassError(f"{folder} does not hold prepared data: run the prepare stage first")
+    if not (folder/"data.json").is_file():
+        raise GradeclassError(f"{folder} does not hold prepared data: run the prepare stage first")
     schema = parse_schema((folder/"schema.yaml").read_text(encoding="utf-8"), "schema.yaml")
     about = json.loads((folder/"data.json").read_text(encoding="utf-8"))
     return Prepared(schema, about, {name: pd.read_parquet(folder/f"{name}.parquet") for name in parts})
@@ -115,7 +119,8 @@ def plot_parts(
         figure, ax = new_figure()
         sns.barplot(shares, x="grade", y="share", hue="part", palette=COLOURS[:3], ax=ax)
         ax.set(title="Each part has the same mix of grades", xlabel="Grade", ylabel="Share of the part's students (%)")
-        ax.legend(ax.get_legend_handles_labels()[0], [f"{name} (n = {total:,})" for name, total in counts.sum().items()], title="")
+        ax.legend(ax.get_legend_handles_labels()[0],
+                  [f"{name} (n = {total:,})" for name, total in counts.sum().items()], title="")
     return figure
 
 # %% ../../nbs/lib/pipeline/04_steps.ipynb #c67573d8
@@ -191,7 +196,8 @@ def out_of_fold_files(
 )->dict:                          # File name -> value: typical.json, reference.json, calibration.json where there are rows enough
     "What goes into the bundle besides the model: calibration and sets, and whom students are compared with"
     typical = typical_student(frame, model.schema, model.audit).iloc[0]
-    files = {"typical.json": {name: value.item() if hasattr(value, "item") else value for name, value in typical.items()}}
+    files = {"typical.json": {name: value.item() if hasattr(value, "item") else value for name,
+                              value in typical.items()}}
     files[PROFILE] = make_profile(frame, model.schema, said, None if said is None else model.decide(said), seed)
     if calibration is not None: files["calibration.json"] = calibration.to_dict()
     return files
@@ -251,7 +257,8 @@ def input_importance(
     order = rng.permuted(np.tile(np.arange(len(frame)), (repeats, 1)), axis=1)
     base = shuffled_losses(model, encoded, grades, 0, np.arange(len(frame))[None])[0]
     losses = np.array([shuffled_losses(model, encoded, grades, i, order) for i in range(len(columns))]) - base
-    table = pd.DataFrame({"rise": losses.mean(axis=1), "spread": losses.std(axis=1)}, index=pd.Index([c.name for c in columns], name="input"))
+    table = pd.DataFrame({"rise": losses.mean(axis=1), "spread": losses.std(axis=1)},
+                         index=pd.Index([c.name for c in columns], name="input"))
     return table.sort_values("rise", ascending=False)
 
 # %% ../../nbs/lib/pipeline/04_steps.ipynb #83c8feaa
@@ -264,7 +271,8 @@ def plot_importance(
     shown = importance.head(most)[::-1]
     with plot_style():
         figure, ax = new_figure(6, 1.2 + 0.27*len(shown))
-        ax.barh([schema.by_name[name].title for name in shown.index], shown.rise, xerr=shown.spread, color=COLOURS[0], ecolor=COLOURS[3])
+        ax.barh([schema.by_name[name].title for name in shown.index], shown.rise, xerr=shown.spread, color=COLOURS[0],
+                ecolor=COLOURS[3])
         ax.set(title="What the model relies on", xlabel="Rise of the log loss when the input is shuffled", ylabel="")
     return figure
 
@@ -303,8 +311,10 @@ def list_students(
     "The students who come first on a list for help"
     table = predict_table(model, frame).sort_values("at_risk", ascending=False, kind="stable").head(most)
     chance = (100*table.at_risk).round().astype(int).astype(str) + " %"
-    who = {model.schema.by_name[model.schema.id].title: table[model.schema.id]} if model.schema.id in table else {"Row": table.index}
-    listed = pd.DataFrame({**who, f"Risk of {' or '.join(model.schema.grades.at_risk)}": chance, "Predicted grade": table.grade})
+    who = ({model.schema.by_name[model.schema.id].title: table[model.schema.id]} if model.schema.id in table
+           else {"Row": table.index})
+    listed = pd.DataFrame({**who, f"Risk of {' or '.join(model.schema.grades.at_risk)}": chance,
+                           "Predicted grade": table.grade})
     if model.schema.target in frame: listed["Grade in fact"] = frame.loc[table.index, model.schema.target].astype(str)
     return listed.set_axis(pd.RangeIndex(1, len(listed) + 1)).rename_axis(columns="Rank")
 
@@ -326,7 +336,8 @@ def judge_all(
 )->Judged:                 # Every student, the test part last
     "Judge each student by a model that has not seen the student"
     test, learnt = prepared.parts["test"], learnt_rows(prepared)
-    if said is None: return Judged(test, evaluation.grades, evaluation.probability, evaluation.predicted, np.ones(len(test), bool))
+    if said is None:
+        return Judged(test, evaluation.grades, evaluation.probability, evaluation.predicted, np.ones(len(test), bool))
     grades = np.concatenate([grade_index(learnt, prepared.schema), evaluation.grades])
     said = np.concatenate([said, evaluation.probability])
     return Judged(pd.concat([learnt, test]), grades, said, model.decide(said), np.arange(len(grades)) >= len(learnt))
@@ -350,17 +361,20 @@ def look_closer(
     "Look at the groups, find the threshold of a list, and measure lists of several lengths"
     fairness = check_fairness(judged.frame, schema, judged.grades, judged.predicted, n_boot, seed)
     chosen = slice(None) if judged.test.all() else ~judged.test
-    y, p, share = judged.grades[chosen], judged.probability[chosen], evaluation.at_risk["places"]/evaluation.at_risk["students"]
+    y, p, share = (judged.grades[chosen], judged.probability[chosen],
+                   evaluation.at_risk["places"]/evaluation.at_risk["students"])
     words = f"{len(y):,} students, {'the test part' if judged.test.all() else 'out of fold'}"
     threshold = find_threshold(y, p, schema.grades, float(share), words, n_boot, seed)
-    return Closer(fairness, threshold, places_table(judged.grades, judged.probability, schema.grades, n_boot=n_boot, seed=seed))
+    return Closer(fairness, threshold,
+                  places_table(judged.grades, judged.probability, schema.grades, n_boot=n_boot, seed=seed))
 
 # %% ../../nbs/lib/pipeline/04_steps.ipynb #dd03b367
 def all_metrics(
     evaluation:Evaluation, # What was measured
 )->dict:                   # What metrics.json holds
     "Every figure of the test part, ready for JSON"
-    return metrics_dict(evaluation.table, evaluation.by_grade) | {"at_risk": evaluation.at_risk, "students": len(evaluation.grades)}
+    return metrics_dict(evaluation.table, evaluation.by_grade) | {"at_risk": evaluation.at_risk,
+                                                                  "students": len(evaluation.grades)}
 
 # %% ../../nbs/lib/pipeline/04_steps.ipynb #a72d9612
 def extra_files(
@@ -370,11 +384,14 @@ def extra_files(
     closer:Closer,         # What `look_closer` returned
 )->dict:                   # File name -> text or value: fairness.json, threshold.json, card.md, card.html
     "What goes with a model besides its metrics"
-    values = {"schema": prepared.schema, "manifest": read_manifest(bundle), "about": prepared.about, "metrics": all_metrics(evaluation),
-              "versions": json.loads(Path(bundle, "versions.json").read_text(encoding="utf-8")), "grades": evaluation.grades,
+    values = {"schema": prepared.schema, "manifest": read_manifest(bundle), "about": prepared.about,
+              "metrics": all_metrics(evaluation),
+              "versions": json.loads(Path(bundle, "versions.json").read_text(encoding="utf-8")),
+              "grades": evaluation.grades,
               "probability": evaluation.probability, "digest": bundle_digest(bundle), **closer._asdict()}
     values["rule"] = RULES[values["manifest"]["rule"]]
-    return {"fairness.json": closer.fairness.as_dict(), "threshold.json": closer.threshold.as_dict(), **card_files(values)}
+    return {"fairness.json": closer.fairness.as_dict(), "threshold.json": closer.threshold.as_dict(),
+            **card_files(values)}
 
 # %% ../../nbs/lib/pipeline/04_steps.ipynb #f8fef1d8
 def describe_sets(
@@ -384,13 +401,18 @@ def describe_sets(
 )->tuple:                  # A sentence, and a table of coverage by grade (None where the bundle has no sets)
     "How often the true grade is in the set that is named"
     found = load_calibration(bundle)
-    if found.sets is None: return "There were too few training rows to name sets of grades with a stated coverage.", None
+    if found.sets is None:
+        return "There were too few training rows to name sets of grades with a stated coverage.", None
     table = coverage_table(found.sets.sets(evaluation.probability), evaluation.grades, scale)
     every, shown = table.loc[("all", "all")], table.loc["grade"]
-    shown = pd.DataFrame({"Students": shown.students.astype(int), "Grade is in the set": [f"{100*c:.0f} %" if n else "–" for c, n in zip(
-        shown.coverage, shown.students, strict=True)], "Grades per set": shown.mean_size.round(1)}).rename_axis(columns="True grade", index=None)
-    return (f"A set such as “{scale.labels[0]} or {scale.labels[1]}” is meant to hold the true grade of {100*found.sets.coverage:.0f} in 100 students. "
-            f"In the test part it holds it for {100*every.coverage:.0f} in 100 ({100*every.low:.0f} to {100*every.high:.0f}), "
+    shown = pd.DataFrame({"Students": shown.students.astype(int),
+                          "Grade is in the set": [f"{100*c:.0f} %" if n else "–" for c, n in zip(
+        shown.coverage, shown.students, strict=True)],
+                          "Grades per set": shown.mean_size.round(1)}).rename_axis(columns="True grade", index=None)
+    return (f"A set such as “{scale.labels[0]} or {scale.labels[1]}” is meant to hold the true grade of "
+            f"{100*found.sets.coverage:.0f} in 100 students. "
+            f"In the test part it holds it for {100*every.coverage:.0f} in 100 ({100*every.low:.0f} to "
+            f"{100*every.high:.0f}), "
             f"with {every.mean_size:.1f} grades per set."), shown
 
 # %% ../../nbs/lib/pipeline/04_steps.ipynb #c816a5ba
@@ -411,7 +433,8 @@ def explain_first(
     first = frame.iloc[[int(model.predict_at_risk(frame).argmax())]]
     found = explain_student(model, first, load_typical(bundle))
     reasons = "".join(f"\n- {reason}" for reason in in_words(found, model.schema))
-    return f"Compared with a typical student, the strongest reasons are:\n{reasons}", plot_contributions(found, model.schema)
+    return f"Compared with a typical student, the strongest reasons are:\n{reasons}", plot_contributions(found,
+                                                                                                         model.schema)
 
 # %% ../../nbs/lib/pipeline/04_steps.ipynb #463f1b33
 def save_evaluation(

@@ -64,7 +64,9 @@ def attempt(
     "Execute a task unless one that it needs has failed; a failure is a result too"
     failed = next((result for state, result in before if state == "failed"), None)
     if failed: return "failed", failed
-    try: return "done", execute_task(task, dict(zip(STAGES[task.stage].needs, (result for _, result in before), strict=True)))
+    try:
+        return "done", execute_task(task,
+                                    dict(zip(STAGES[task.stage].needs, (result for _, result in before), strict=True)))
     except GradeclassError as error: return "failed", str(error)
     except OSError as error: return "failed", f"stage {task.stage}: {error}"
 
@@ -130,7 +132,8 @@ def run_on_cluster(
     from gradeclass.cluster import explain_loss
     futures = {}
     for place, (key, task) in enumerate(tasks.items()):
-        futures[key] = client.submit(attempt, task, *(futures[need] for need in task.needs), pure=False, retries=3, priority=-place)
+        futures[key] = client.submit(attempt, task, *(futures[need] for need in task.needs), pure=False, retries=3,
+                                     priority=-place)
     names = {future.key: key for key, future in futures.items()}
     for future in as_completed(futures.values(), loop=client.loop):
         result = future.result() if future.status == "finished" else ("failed", explain_loss(future))

@@ -27,11 +27,13 @@ def gather_row(
     "What became of one run"
     results = [done.get(task.key, ("failed", "not run")) for task in sweep.tasks[place]]
     failed = next((result for state, result in results if state == "failed"), "")
-    row = {"run": place + 1, "state": "failed" if failed else "done", **{name: as_cell(value) for name, value in sweep.runs[place].items()}}
+    row = {"run": place + 1, "state": "failed" if failed else "done",
+           **{name: as_cell(value) for name, value in sweep.runs[place].items()}}
     made = {result.name: result for state, result in results if state == "done"}
     metrics = read_json(made["evaluate"].folder/"metrics.json") if "evaluate" in made and not failed else {}
     for name in SHOWN:
-        for part, tail in (("value", ""), ("low", "_low"), ("high", "_high")): row[name + tail] = metrics.get(name, {}).get(part)
+        for part, tail in (("value", ""), ("low", "_low"), ("high", "_high")):
+            row[name + tail] = metrics.get(name, {}).get(part)
     row |= {"students": metrics.get("students"), "seconds": round(sum(result.seconds for result in made.values()), 2)}
     row |= {name: str(made[name].folder) if name in made else "" for name in SWEPT}
     return row | {"reason": failed}
@@ -54,9 +56,11 @@ def make_table(
     from gradeclass.evaluation.metrics import METRICS
     table = pd.DataFrame([gather_row(sweep, place, done) for place in range(len(sweep.runs))])
     names = list(dict.fromkeys(name for run in sweep.runs for name in run))
-    table = table[["run", "state", *names, *(name for name in table if name not in ("run", "state", *names))]].astype({"students": "Int64"})
+    table = table[["run", "state", *names,
+                   *(name for name in table if name not in ("run", "state", *names))]].astype({"students": "Int64"})
     table[names] = table[names].convert_dtypes()
-    return table.sort_values([metric, "run"], ascending=[not METRICS[metric].higher, True], na_position="last", ignore_index=True)
+    return table.sort_values([metric, "run"], ascending=[not METRICS[metric].higher, True], na_position="last",
+                             ignore_index=True)
 
 # %% ../../nbs/lib/pipeline/12_sweep_page.ipynb #61634061
 def swept_names(
@@ -94,7 +98,8 @@ def draw_heat(
         return {"value": f"{value:.3f}", "runs": int(size), "share": round(float((value - low)/(high - low or 1)), 3)}
     columns = in_words(known[across])
     return {"down": down, "across": across, "columns": columns,
-            "rows": [{"name": row, "cells": [cell(row, column) for column in columns]} for row in in_words(known[down])]}
+            "rows": [{"name": row, "cells": [cell(row, column) for column in columns]}
+                     for row in in_words(known[down])]}
 
 # %% ../../nbs/lib/pipeline/12_sweep_page.ipynb #6d54f8bb
 def draw_axis(
@@ -129,13 +134,16 @@ def draw_parallel(
     titles = {name: METRICS[name].label if name in METRICS else name for name in [*names, *SHOWN]}
     placed = {name: draw_axis(shown[name].tolist()) for name in titles}
     at = lambda share: round(30 + HIGH*(1 - share), 1)
-    axes = [{"x": EDGE + WIDE*i, "title": title, "ticks": [{"y": at(share), "text": text[:16]} for share, text in placed[name][1]]}
+    axes = [{"x": EDGE + WIDE*i, "title": title,
+             "ticks": [{"y": at(share), "text": text[:16]} for share, text in placed[name][1]]}
             for i, (name, title) in enumerate(titles.items())]
     better = [share if METRICS[metric].higher else 1 - share for share in placed[metric][0]]
     lines = [{"run": run, "share": round(better[row], 3), "points": " ".join(
-                f"{axis['x']},{at(placed[name][0][row])}" for axis, name in zip(axes, titles, strict=True) if placed[name][0][row] is not None)}
+                f"{axis['x']},{at(placed[name][0][row])}" for axis,
+                name in zip(axes, titles, strict=True) if placed[name][0][row] is not None)}
              for row, run in enumerate(shown["run"])]
-    return {"axes": axes, "lines": lines[::-1], "width": 2*EDGE + WIDE*(len(axes) - 1), "height": HIGH + 70, "bottom": 30 + HIGH}
+    return {"axes": axes, "lines": lines[::-1], "width": 2*EDGE + WIDE*(len(axes) - 1), "height": HIGH + 70,
+            "bottom": 30 + HIGH}
 
 # %% ../../nbs/lib/pipeline/12_sweep_page.ipynb #aa05ad50
 def page_runs(
@@ -151,10 +159,12 @@ def page_runs(
         if value is None or value != value: return None
         least, most = spread[name]
         at = lambda number: round(100*(number - least)/(most - least or 1), 1)
-        return {"value": f"{value:.3f}", "range": f"{low:.3f}–{high:.3f}", "left": at(low), "width": round(at(high) - at(low), 1), "dot": at(value)}
+        return {"value": f"{value:.3f}", "range": f"{low:.3f}–{high:.3f}", "left": at(low),
+                "width": round(at(high) - at(low), 1), "dot": at(value)}
     link = lambda folder: relpath(Path(folder, EXECUTED), sweep.folder) if folder else ""
     return [{"run": row["run"], "state": row["state"], "reason": row["reason"], "seconds": row["seconds"],
-             "parameters": ["–" if row[name] is None else row[name] for name in names], "figures": [figure(row, name) for name in SHOWN],
+             "parameters": ["–" if row[name] is None else row[name] for name in names],
+             "figures": [figure(row, name) for name in SHOWN],
              "links": {stage: link(row[stage]) for stage in SWEPT if row[stage]}}
             for row in table.astype(object).where(table.notna(), None).to_dict("records")]
 
@@ -171,10 +181,14 @@ def write_page(
     from gradeclass.evaluation.metrics import METRICS
     names, templates = swept_names(sweep), PACKAGE/"templates"
     style = re.search(r"<style>(.*?)</style>", (templates/"report.html.j2").read_text(encoding="utf-8"), re.S)[1]
-    values = {"style": style, "runs": page_runs(sweep, table, names), "names": names, "metrics": [METRICS[name].label for name in SHOWN],
-              "metric": METRICS[metric].label, "heat": draw_heat(table, names, metric), "parallel": draw_parallel(table, names, metric),
-              "failed": int((table.state == "failed").sum()), "source": Path(sweep.data).name, "made": f"{datetime.now():%Y-%m-%d %H:%M}",
+    values = {"style": style, "runs": page_runs(sweep, table, names), "names": names,
+              "metrics": [METRICS[name].label for name in SHOWN],
+              "metric": METRICS[metric].label, "heat": draw_heat(table, names, metric),
+              "parallel": draw_parallel(table, names, metric),
+              "failed": int((table.state == "failed").sum()), "source": Path(sweep.data).name,
+              "made": f"{datetime.now():%Y-%m-%d %H:%M}",
               "splits": "seed" in names or "data" in names, "version": version("gradeclass")}
-    page = Environment(loader=FileSystemLoader(templates), autoescape=True).get_template("sweep.html.j2").render(**values)
+    page = Environment(loader=FileSystemLoader(templates),
+                       autoescape=True).get_template("sweep.html.j2").render(**values)
     with whole_file(sweep.folder/"index.html") as part: part.write_text(page, encoding="utf-8")
     return sweep.folder/"index.html"

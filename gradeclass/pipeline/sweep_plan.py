@@ -46,7 +46,8 @@ def read_values(
     for word in split_values(str(text)):
         found = re.fullmatch(r"(-?\d+):(-?\d+)(?::(\d+))?", word)
         step = int(found[3] or 1) if found else 1
-        if found and (step < 1 or int(found[1]) > int(found[2])): raise SweepError(f"{word} holds no number: write FIRST:LAST or FIRST:LAST:STEP, such as 1:10")
+        if found and (step < 1 or int(found[1]) > int(found[2])):
+            raise SweepError(f"{word} holds no number: write FIRST:LAST or FIRST:LAST:STEP, such as 1:10")
         values += [str(number) for number in range(int(found[1]), int(found[2]) + 1, step)] if found else [word]
     return values
 
@@ -59,10 +60,12 @@ def parse_yaml(
     class RangeLoader(yaml.SafeLoader):
         "Reads `1:10` as text"
     numbers = {f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "timestamp")}
-    resolvers = {first: [rule for rule in rules if rule[0] not in numbers] for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()}
+    resolvers = {first: [rule for rule in rules if rule[0] not in numbers] for first,
+                 rules in yaml.SafeLoader.yaml_implicit_resolvers.items()}
     RangeLoader.yaml_implicit_resolvers = resolvers
     RangeLoader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"[-+]?\d+$"), list("-+0123456789"))
-    RangeLoader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.\d*|\.\d+|\d+)([eE][-+]?\d+)?$"), list("-+0123456789."))
+    RangeLoader.add_implicit_resolver("tag:yaml.org,2002:float",
+                                      re.compile(r"[-+]?(\d+\.\d*|\.\d+|\d+)([eE][-+]?\d+)?$"), list("-+0123456789."))
     return yaml.load(text, RangeLoader)
 
 # %% ../../nbs/lib/pipeline/11_sweep_plan.ipynb #ebc26b4c
@@ -72,13 +75,16 @@ def read_grid(
     "Read a grid from a file"
     import yaml
     path = resolve_path(file)
-    if not path.is_file(): raise SweepError(f"no file {file}: name a YAML file with a grid, such as 'family: [ordinal, xgboost]'")
+    if not path.is_file():
+        raise SweepError(f"no file {file}: name a YAML file with a grid, such as 'family: [ordinal, xgboost]'")
     try: found = parse_yaml(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error: raise SweepError(f"{path.name} is not valid YAML: {' '.join(str(error).split())}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SweepError(f"{path.name} is not valid YAML: {' '.join(str(error).split())}") from None
     parts = found if isinstance(found, list) else [found]
     if not parts or not all(isinstance(part, dict) and part for part in parts):
         raise SweepError(f"{path.name} is no grid: write a line a parameter, such as 'family: [ordinal, xgboost]'")
-    as_list = lambda value: value if isinstance(value, list) else read_values(value) if isinstance(value, str) else [value]
+    as_list = lambda value: value if isinstance(value, list) else read_values(value) if isinstance(value,
+                                                                                                   str) else [value]
     return [{str(name): as_list(value) for name, value in part.items()} for part in parts]
 
 # %% ../../nbs/lib/pipeline/11_sweep_plan.ipynb #091327bd

@@ -78,7 +78,8 @@ def register_engine(
 # %% ../../nbs/lib/pipeline/03_worker.ipynb #5f2e744f
 def error_names()->set[str]: # Names of all our errors
     "Errors whose message is meant for a person"
-    import gradeclass.registry.versions, gradeclass.data.files, gradeclass.drift.compare, gradeclass.models.features, gradeclass.registry.gate, gradeclass.data.infer  # noqa: E401
+    # noqa: E401
+    import gradeclass.registry.versions, gradeclass.data.files, gradeclass.drift.compare, gradeclass.models.features, gradeclass.registry.gate, gradeclass.data.infer
     import gradeclass.models.grade_model, gradeclass.data.validation, gradeclass.evaluation.metrics  # noqa: E401, F401
     found, names = [GradeclassError], set()
     while found:
@@ -93,9 +94,11 @@ def explain_failure(
     job:Job,         # The job that failed
 )->str:              # One sentence, with the path of the executed notebook
     "Say what failed, in which cell, and where the executed notebook is"
-    if not hasattr(error, "ename"): return f"stage {job.stage} failed: {type(error).__name__}: {error} (executed notebook: {job.failed})"
+    if not hasattr(error, "ename"):
+        return f"stage {job.stage} failed: {type(error).__name__}: {error} (executed notebook: {job.failed})"
     if error.ename in error_names(): return f"stage {job.stage}: {error.evalue} (executed notebook: {job.failed})"
-    return f"stage {job.stage} failed in cell {error.cell_index}: {error.ename}: {error.evalue} (executed notebook: {job.failed})"
+    return (f"stage {job.stage} failed in cell {error.cell_index}: {error.ename}: {error.evalue} (executed notebook: "
+            f"{job.failed})")
 
 # %% ../../nbs/lib/pipeline/03_worker.ipynb #98c6fa82
 @contextmanager
@@ -103,7 +106,8 @@ def private_kernel(): # Yields options for papermill's engine
     "Talk to the kernel over sockets in a folder that only this user can open, where the system has them"
     from traitlets.config import Config
     with TemporaryDirectory(prefix="gradeclass-") as sockets:
-        yield {"config": Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/k"}})} if os.name == "posix" else {}
+        yield {"config": Config({"KernelManager": {"transport": "ipc",
+                                                   "ip": f"{sockets}/k"}})} if os.name == "posix" else {}
 
 # %% ../../nbs/lib/pipeline/03_worker.ipynb #7bfa292a
 def wanted_kernel(
@@ -154,8 +158,10 @@ def execute_job(
         executed = part/EXECUTED
         try:
             with kernel_options(job, pool) as options:
-                papermill.execute_notebook(job.notebook, executed, {**job.parameters, "out_folder": str(part)}, progress_bar=False,
-                                           engine_name=register_engine(on_cell), cwd=job.home, start_timeout=120, **options)
+                papermill.execute_notebook(job.notebook, executed, {**job.parameters, "out_folder": str(part)},
+                                           progress_bar=False,
+                                           engine_name=register_engine(on_cell), cwd=job.home, start_timeout=120,
+                                           **options)
             missing = [name for name in job.outputs if not (part/name).exists()]
             if missing: raise StageError(f"the notebook ended without writing {', '.join(missing)}")
         except Exception as error:
@@ -209,7 +215,9 @@ def do_job(
         tell(event="cell", done=done, cells=cells)
     try: execute_job(job, on_cell, pool)
     except GradeclassError as error: return {"event": "failed", "message": str(error)}
-    except OSError as error: return {"event": "failed", "message": f"stage {job.stage}: cannot write {error.filename or job.folder}: {error.strerror}"}
+    except OSError as error:
+        return {"event": "failed",
+                "message": f"stage {job.stage}: cannot write {error.filename or job.folder}: {error.strerror}"}
     return {"event": "done"}
 
 # %% ../../nbs/lib/pipeline/03_worker.ipynb #7ca774a9
@@ -246,7 +254,8 @@ def work()->None:
         if "stage" not in message:
             if pool: pool.begin(*message["ahead"])
             continue
-        tell = lambda stage=message["stage"], **event: print(json.dumps({"stage": stage, **event}), file=events, flush=True)
+        tell = lambda stage=message["stage"], **event: print(json.dumps({"stage": stage, **event}), file=events,
+                                                             flush=True)
         last = do_job(Job(**message), pool, tell)
         idle.set()
         tell(**last)
@@ -266,7 +275,8 @@ def start_process(
         from gradeclass.kernels.client import ForkError, fork_call
         with suppress(ForkError, OSError, TimeoutError): return fork_call(server, call, argv, env, errors)
     module, function = call.split(":")
-    return subprocess.Popen([sys.executable, "-c", f"from {module} import {function}; {function}()", *argv], stdin=subprocess.PIPE,
+    return subprocess.Popen([sys.executable, "-c", f"from {module} import {function}; {function}()", *argv],
+                            stdin=subprocess.PIPE,
                             stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True, env=env)
 
 # %% ../../nbs/lib/pipeline/03_worker.ipynb #b15a0331
@@ -278,7 +288,8 @@ class Worker:
         server:str="",              # Socket of a fork server that is up
     ):
         self.errors = TemporaryFile("w+")  # noqa: SIM115 - it lives as long as the process
-        self.process = start_process("gradeclass.pipeline.worker:work", [], os.environ | (environment or {}), self.errors, server)
+        self.process = start_process("gradeclass.pipeline.worker:work", [], os.environ | (environment or {}),
+                                     self.errors, server)
 
     def run(
         self,

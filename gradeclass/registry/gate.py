@@ -44,7 +44,8 @@ class Gate:
 
     def as_dict(self)->dict:
         "Ready for JSON"
-        rails = [asdict(rail) | {"figures": plain_numbers(pd.Series(rail.figures, dtype=object))} for rail in self.rails]
+        rails = [asdict(rail) | {"figures": plain_numbers(pd.Series(rail.figures, dtype=object))}
+                 for rail in self.rails]
         return asdict(self) | {"rails": rails}
 
 # %% ../../nbs/lib/registry/04_gate.ipynb #0c4eda17
@@ -59,7 +60,8 @@ def conclude(
     known = f" {left_out} test rows that the champion has learnt were left out." if left_out else ""
     start = f"On {students} students whom neither model has seen: "
     reasons = " ".join(rail.sentence for rail in (failed or rails[:1]))
-    return Gate(not failed, f"{'Promote' if not failed else 'Do not promote'}. {start}{reasons}{known}", students, left_out, tuple(rails), rules)
+    return Gate(not failed, f"{'Promote' if not failed else 'Do not promote'}. {start}{reasons}{known}", students,
+                left_out, tuple(rails), rules)
 
 # %% ../../nbs/lib/registry/04_gate.ipynb #7e4f29fd
 def judge_first(
@@ -70,10 +72,13 @@ def judge_first(
 )->Gate:                   # The decision
     "With no champion, a model has to beat the majority class"
     if len(frame) < rules.least:
-        return Gate(False, f"No model serves yet, and {len(frame)} test students are fewer than the {rules.least} it takes to show that this one is better "
+        return Gate(False,
+                    f"No model serves yet, and {len(frame)} test students are fewer than the {rules.least} it takes to "
+                    f"show that this one is better "
                            "than naming the most frequent grade: a person has to decide.", len(frame), rules=rules)
     new, scale = judge_by(challenger, frame), challenger.schema.grades
-    rails = [metric_rail(judge_constant(new.y, scale), new, scale, rules, first=True), calibration_rail(None, new, scale, rules),
+    rails = [metric_rail(judge_constant(new.y, scale), new, scale, rules, first=True),
+             calibration_rail(None, new, scale, rules),
              group_rail(None, new, frame, challenger.schema, rules), drift_rail(drift, rules)]
     gate = conclude(rails, len(frame), 0, rules)
     sentence = gate.sentence.replace("whom neither model has seen", "whom the model has not seen, with no champion yet")
@@ -94,15 +99,22 @@ def judge_challenger(
     new = load_model(challenger)
     if champion is None: return judge_first(new, frame, drift, rules)
     try: old = load_model(champion)
-    except GradeclassError as error: return Gate(False, f"Cannot be compared: the champion cannot be loaded ({error}). A person has to decide.", rules=rules)
+    except GradeclassError as error:
+        return Gate(False, f"Cannot be compared: the champion cannot be loaded ({error}). A person has to decide.",
+                    rules=rules)
     if differs := what_differs(new, old, frame):
-        return Gate(False, f"Cannot be compared: the champion has {differs}, so no student is the same thing to both. A person has to decide.", rules=rules)
+        return Gate(False,
+                    f"Cannot be compared: the champion has {differs}, so no student is the same thing to both. A "
+                    f"person has to decide.", rules=rules)
     kept = frame[unseen(frame, new.schema, learnt)]
     left_out = len(frame) - len(kept)
     if len(kept) < rules.least:
-        return Gate(False, f"Cannot be compared: {len(kept)} of {len(frame)} test students are new to both models (the champion learnt {left_out} of them), "
+        return Gate(False,
+                    f"Cannot be compared: {len(kept)} of {len(frame)} test students are new to both models (the "
+                    f"champion learnt {left_out} of them), "
                            f"and it takes {rules.least}. A person has to decide.", len(kept), left_out, rules=rules)
-    return conclude(all_rails(judge_by(old, kept), judge_by(new, kept), kept, new.schema, drift, rules), len(kept), left_out, rules)
+    return conclude(all_rails(judge_by(old, kept), judge_by(new, kept), kept, new.schema, drift, rules), len(kept),
+                    left_out, rules)
 
 # %% ../../nbs/lib/registry/04_gate.ipynb #c9684b78
 def all_rails(
@@ -115,7 +127,8 @@ def all_rails(
 )->list[Rail]:          # The metric first
     "Everything that is looked at"
     scale = schema.grades
-    return [metric_rail(old, new, scale, rules), calibration_rail(old, new, scale, rules), group_rail(old, new, frame, schema, rules),
+    return [metric_rail(old, new, scale, rules), calibration_rail(old, new, scale, rules),
+            group_rail(old, new, frame, schema, rules),
             drift_rail(drift, rules)]
 
 # %% ../../nbs/lib/registry/04_gate.ipynb #ccf052ec
@@ -190,17 +203,23 @@ def decide_on(
 )->Registration: # What became of it
     "Compare a version with the champion, and act on it"
     before = serving and serving.number
-    if version == serving: return Registration(version.number, version.digest, False, f"Version {before} serves already.", None, before, before)
-    gate = judge_challenger(version.folder, serving and serving.folder, test, serving and load_rows(outputs, serving), drift, rules)
+    if version == serving:
+        return Registration(version.number, version.digest, False, f"Version {before} serves already.", None, before,
+                            before)
+    gate = judge_challenger(version.folder, serving and serving.folder, test, serving and load_rows(outputs, serving),
+                            drift, rules)
     sentence, promoted = f"Version {version.number}: {gate.sentence}", False
     if mode == "never": sentence += " It was registered only, as asked."
     elif mode == "ask": sentence += f" A person decides: {by_hand(version.number)}"
-    elif version.number in read_state(outputs).withdrawn: sentence += f" It was rolled back from, so a person decides: {by_hand(version.number)}"
-    elif gate.promote: promoted = bool(promote(outputs, version.number, "the gate", gate.sentence, gate.as_dict(), before or 0))
+    elif version.number in read_state(outputs).withdrawn:
+        sentence += f" It was rolled back from, so a person decides: {by_hand(version.number)}"
+    elif gate.promote:
+        promoted = bool(promote(outputs, version.number, "the gate", gate.sentence, gate.as_dict(), before or 0))
     else:
         refuse(outputs, version.number, "the gate", gate.sentence, gate.as_dict())
         sentence += f" To promote it all the same: {by_hand(version.number)}"
-    return Registration(version.number, version.digest, promoted, sentence, gate, before, version.number if promoted else before)
+    return Registration(version.number, version.digest, promoted, sentence, gate, before,
+                        version.number if promoted else before)
 
 # %% ../../nbs/lib/registry/04_gate.ipynb #64331948
 def run_folders(
@@ -210,7 +229,9 @@ def run_folders(
     "The stages behind a registered version"
     import json
     for record in sorted(Path(outputs, "runs").glob("*/run.json"), reverse=True):
-        try: folders = {stage["name"]: Path(stage["folder"]) for stage in json.loads(record.read_text(encoding="utf-8"))["stages"]}
+        try:
+            folders = {stage["name"]: Path(stage["folder"])
+                       for stage in json.loads(record.read_text(encoding="utf-8"))["stages"]}
         except (OSError, ValueError, KeyError, TypeError): continue
         bundle = folders.get("evaluate", record.parent)/"bundle"
         if (bundle/MANIFEST).is_file() and bundle_digest(bundle) == digest: return folders
@@ -225,13 +246,17 @@ def judge_version(
     "Compare a registered version with the champion on the test rows of its run"
     state, serving = read_state(outputs), champion_of(outputs)
     version = challenger_of(outputs) if number is None else state.get(number)
-    if version is None: raise ChampionError("no version waits to be compared: name one, such as `gradeclass registry compare 1`")
-    if version == serving: raise ChampionError(f"version {version.number} is the champion: name another version to compare it with")
+    if version is None:
+        raise ChampionError("no version waits to be compared: name one, such as `gradeclass registry compare 1`")
+    if version == serving:
+        raise ChampionError(f"version {version.number} is the champion: name another version to compare it with")
     folders = run_folders(outputs, version.digest)
     if not (folders.get("prepare", Path("/nowhere"))/"test.parquet").is_file():
-        raise ChampionError(f"the test rows of version {version.number} are gone with the run that made it: run the pipeline again")
+        raise ChampionError(f"the test rows of version {version.number} are gone with the run that made it: run the "
+                            f"pipeline again")
     test = pd.read_parquet(folders["prepare"]/"test.parquet")
-    return version, judge_challenger(version.folder, serving and serving.folder, test, serving and load_rows(outputs, serving),
+    return version, judge_challenger(version.folder, serving and serving.folder, test,
+                                     serving and load_rows(outputs, serving),
                                      read_drift(folders.get("drift")), rules)
 
 # %% ../../nbs/lib/registry/04_gate.ipynb #003d4efe
@@ -248,7 +273,8 @@ def comparison_table(
         found = {name: rail.figures.get(name) for name in ("a", "b", "difference", "low", "high")}
         title = METRICS[gate.rules.metric].label if rail.name == "metric" else RAIL_TITLES[rail.name]
         span = "–" if found["low"] is None else f"{number(found['low'], '+')} to {number(found['high'], '+')}"
-        rows[title] = {gate.against: number(found["a"]), "Challenger": number(found["b"]), "Difference": number(found["difference"], "+"),
+        rows[title] = {gate.against: number(found["a"]), "Challenger": number(found["b"]),
+                       "Difference": number(found["difference"], "+"),
                        "95 % interval": span, "Good enough": "yes" if rail.passed else "no"}
     return pd.DataFrame.from_dict(rows, "index").rename_axis(columns="")
 
@@ -268,8 +294,10 @@ def history_table(
     most:int=20,      # Lines, the newest ones
 )->pd.DataFrame:      # When (UTC), Event, Version, Before, Decided by, Why
     "The log as a table, newest first"
-    rows = [{"When (UTC)": entry["time"].replace("T", " ").removesuffix("Z"), "Event": EVENTS.get(entry["event"], entry["event"]), "Version": entry["version"],
-             "Before": entry.get("from_version") or "–", "Decided by": entry.get("decided_by", ""), "Why": entry.get("why", "")}
+    rows = [{"When (UTC)": entry["time"].replace("T", " ").removesuffix("Z"),
+             "Event": EVENTS.get(entry["event"], entry["event"]), "Version": entry["version"],
+             "Before": entry.get("from_version") or "–", "Decided by": entry.get("decided_by", ""),
+             "Why": entry.get("why", "")}
             for entry in history(outputs)[::-1][:most]]
     return pd.DataFrame(rows, columns=["When (UTC)", "Event", "Version", "Before", "Decided by", "Why"])
 
@@ -279,8 +307,12 @@ def serving_sentence(
 )->str:               # One or two sentences, Markdown
     "Which model serves, since when, who decided, and why"
     champion, waiting = champion_of(outputs), challenger_of(outputs)
-    if champion is None: return "No model serves yet." + (f" To let version {waiting.number} serve: `{by_hand(waiting.number)}`" if waiting else "")
-    entry = next(entry for entry in history(outputs)[::-1] if entry["event"] in ("promote", "rollback") and entry["version"] == champion.number)
+    if champion is None:
+        return "No model serves yet." + (f" To let version {waiting.number} serve: `{by_hand(waiting.number)}`"
+                                         if waiting else "")
+    entry = next(entry for entry in history(outputs)[::-1] if entry["event"] in ("promote", "rollback")
+                 and entry["version"] == champion.number)
     more = f" Version {waiting.number} waits for a decision: `{by_hand(waiting.number)}`" if waiting else ""
-    return (f"**Version {champion.number}** serves since {entry['time'].replace('T', ' ').removesuffix('Z')} UTC (digest `{champion.digest[:16]}`). "
+    return (f"**Version {champion.number}** serves since {entry['time'].replace('T', ' ').removesuffix('Z')} UTC "
+            f"(digest `{champion.digest[:16]}`). "
             f"Decided by {entry['decided_by']}: {entry['why']}{more}")

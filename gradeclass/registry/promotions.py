@@ -47,7 +47,8 @@ def read_entries(
     if tail == b"" and lines and b"\0" in lines[-1]: tail = lines.pop() + b"\n"
     entries = [read_entry(line) for line in lines]
     if None in entries:
-        raise ChampionError(f"{name} is damaged in line {entries.index(None) + 1}: put the line right, or restore the file from a backup")
+        raise ChampionError(f"{name} is damaged in line {entries.index(None) + 1}: put the line right, or restore the "
+                            f"file from a backup")
     last = read_entry(tail)
     return ([*entries, last], 0) if last else (entries, len(tail))
 

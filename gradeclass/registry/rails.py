@@ -50,10 +50,14 @@ def what_differs(
 )->str:                    # Words; empty where the two can be compared
     "Why two models cannot judge the same students"
     new, old = challenger.schema, champion.schema
-    if new.grades.labels != old.grades.labels or set(new.grades.at_risk) != set(old.grades.at_risk): return "another grade scale"
-    told = [{column.name: (column.kind, tuple(column.codes.items())) for column in each.inputs()} for each in (new, old)]
-    names = [*(set(told[0]) ^ set(told[1])), *(name for name in told[0] if name in told[1] and told[0][name] != told[1][name])]
-    names += [column.name for column in old.inputs(champion.audit) if column.name not in frame and column.name not in names]
+    if new.grades.labels != old.grades.labels or set(new.grades.at_risk) != set(old.grades.at_risk):
+        return "another grade scale"
+    told = [{column.name: (column.kind, tuple(column.codes.items())) for column in each.inputs()}
+            for each in (new, old)]
+    names = [*(set(told[0]) ^ set(told[1])),
+             *(name for name in told[0] if name in told[1] and told[0][name] != told[1][name])]
+    names += [column.name for column in old.inputs(champion.audit) if column.name not in frame
+              and column.name not in names]
     return f"other inputs ({', '.join(sorted(names)[:3])}{' and more' if len(names) > 3 else ''})" if names else ""
 
 # %% ../../nbs/lib/registry/03_rails.ipynb #3b9c6c15
@@ -73,9 +77,12 @@ class Rules:
 
     def check(self)->None:
         "Refuse rules that cannot be followed"
-        if self.metric not in METRICS: raise GradeclassError(f"no metric {self.metric}: use one of {', '.join(METRICS)}")
-        if self.promote_if not in ("better", "not_worse"): raise GradeclassError(f"promote_if is {self.promote_if}: use better or not_worse")
-        if not 0 <= self.margin < float("inf"): raise GradeclassError(f"margin is {self.margin}: it needs a number from 0")
+        if self.metric not in METRICS:
+            raise GradeclassError(f"no metric {self.metric}: use one of {', '.join(METRICS)}")
+        if self.promote_if not in ("better", "not_worse"):
+            raise GradeclassError(f"promote_if is {self.promote_if}: use better or not_worse")
+        if not 0 <= self.margin < float("inf"):
+            raise GradeclassError(f"margin is {self.margin}: it needs a number from 0")
 
     @property
     def draws(self)->int:
@@ -134,7 +141,8 @@ def figure_words(
 )->str:         # Such as '0.41 to 0.66 (difference +0.25, 95 % interval +0.17 to +0.33)'
     "A comparison in figures"
     if None in (found["low"], found["high"]): return "a value that these students do not give"
-    return f"{found['a']:.3f} to {found['b']:.3f} (difference {found['difference']:+.3f}, 95 % interval {found['low']:+.3f} to {found['high']:+.3f})"
+    return (f"{found['a']:.3f} to {found['b']:.3f} (difference {found['difference']:+.3f}, 95 % interval "
+            f"{found['low']:+.3f} to {found['high']:+.3f})")
 
 # %% ../../nbs/lib/registry/03_rails.ipynb #0d3a24ed
 def metric_rail(
@@ -151,7 +159,9 @@ def metric_rail(
     margin = rules.margin if rules.promote_if == "not_worse" and not first else 0
     passed = bool(worst >= -margin if margin else worst > 0)
     words = f"not worse than {than} by more than {margin:g}" if margin else f"better than {than} by more than chance"
-    return Rail("metric", passed, f"{metric.label} goes from {figure_words(found)}: {'' if passed else 'not shown to be '}{words}.", found)
+    return Rail("metric", passed,
+                f"{metric.label} goes from {figure_words(found)}: {'' if passed else 'not shown to be '}{words}.",
+                found)
 
 # %% ../../nbs/lib/registry/03_rails.ipynb #9c4fd8cf
 def chance_error(
@@ -228,16 +238,22 @@ def group_rail(
 )->Rail:                # Whether the group that is served worst is served as before
     "At-risk recall of the worst group: not clearly lower than the champion's"
     groups = at_risk_groups(frame, schema, new.y)
-    if not groups: return Rail("groups", True, f"No group has {MIN_SIZE} students at risk, so nothing can be said about groups.")
+    if not groups:
+        return Rail("groups", True, f"No group has {MIN_SIZE} students at risk, so nothing can be said about groups.")
     members, once = np.column_stack(list(groups.values())), np.ones((1, len(frame)))
     lowest = lambda judged, weights=once: worst_recalls(judged, members, schema.grades, weights)
     each = [float(worst_recalls(new, member[:, None], schema.grades, once)[0]) for member in members.T]
     name, b = list(groups)[int(np.argmin(each))], min(each)
-    if old is None: return Rail("groups", True, f"The group that is served worst is {name}: {100*b:.0f} of 100 at risk are listed.", {"b": b, "group": name})
+    if old is None:
+        return Rail("groups", True,
+                    f"The group that is served worst is {name}: {100*b:.0f} of 100 at risk are listed.",
+                    {"b": b, "group": name})
     a = float(lowest(old)[0])
-    low, high = interval(bootstrap(len(frame), lambda weights: lowest(new, weights) - lowest(old, weights), rules.draws, rules.seed))
+    low, high = interval(bootstrap(len(frame), lambda weights: lowest(new, weights) - lowest(old, weights),
+                                   rules.draws, rules.seed))
     passed = not (b - a < -rules.groups and high < 0)
-    words = (f"In the group that is served worst ({name}) {100*b:.0f} of 100 at risk are listed, with the champion {100*a:.0f} "
+    words = (f"In the group that is served worst ({name}) {100*b:.0f} of 100 at risk are listed, with the champion "
+             f"{100*a:.0f} "
              f"(difference {100*(b - a):+.0f} points, 95 % interval {100*low:+.0f} to {100*high:+.0f})")
     figures = {"a": a, "b": b, "difference": b - a, "low": low, "high": high, "group": name}
     return Rail("groups", passed, f"{words}: {'not clearly worse' if passed else 'clearly worse'}.", figures)
@@ -251,4 +267,5 @@ def drift_rail(
     if not drift: return Rail("drift", True, "Drift was not looked at: there was no earlier table to compare with.")
     drifted = drift.get("verdict") == "drift"
     allowed = " This was allowed." if drifted and rules.despite_drift else ""
-    return Rail("drift", not drifted or rules.despite_drift, f"{drift.get('sentence') or 'No sentence was given.'}{allowed}", {"verdict": drift.get("verdict")})
+    return Rail("drift", not drifted or rules.despite_drift,
+                f"{drift.get('sentence') or 'No sentence was given.'}{allowed}", {"verdict": drift.get("verdict")})

@@ -73,7 +73,8 @@ class State(NamedTuple):
     )->Version:     # The version
         "Look a version up by number"
         if number in self.versions: return self.versions[number]
-        known = f"there are {', '.join(map(str, self.versions))}" if self.versions else "nothing is registered yet: `gradeclass run` does it"
+        known = (f"there are {', '.join(map(str, self.versions))}" if self.versions
+                 else "nothing is registered yet: `gradeclass run` does it")
         raise ChampionError(f"no version {number}: {known}")
 
 # %% ../../nbs/lib/registry/02_versions.ipynb #90b3c85f
@@ -86,7 +87,8 @@ def replay(
     for entry in entries:
         number, event = entry["version"], entry["event"]
         if event == "register":
-            state.versions[number] = Version(number, entry["digest"], entry.get("run_id") or "", entry["time"], copy_folder(outputs, entry["digest"]))
+            state.versions[number] = Version(number, entry["digest"], entry.get("run_id") or "", entry["time"],
+                                             copy_folder(outputs, entry["digest"]))
         if event == "promote": state.reigns.append(number)
         if event == "rollback":
             state.withdrawn.update(state.reigns[-1:])
@@ -112,7 +114,10 @@ def make_link(
     try: os.symlink(copy.relative_to(outputs), part, target_is_directory=True)
     except NotImplementedError: shutil.copytree(copy, part)
     except OSError as error:
-        if error.errno not in (errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EOPNOTSUPP) and getattr(error, "winerror", 0) != 1314: raise
+        if error.errno not in (errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EOPNOTSUPP) and getattr(error,
+                                                                                                      "winerror",
+                                                                                                      0) != 1314:
+            raise
         shutil.copytree(copy, part)
     return part
 
@@ -155,7 +160,8 @@ def check_place(
 )->None:
     "Refuse to replace a folder that the registry did not make"
     link = outputs/LINK
-    ours = link.is_symlink() or not link.exists() or linked(outputs) in {version.digest[:16] for version in state.versions.values()}
+    ours = link.is_symlink() or not link.exists() or linked(outputs) in {version.digest[:16]
+                                                                         for version in state.versions.values()}
     if not ours: raise ChampionError(f"{link} is not what the registry made: move it away, then try again")
 
 # %% ../../nbs/lib/registry/02_versions.ipynb #4f4c0d7e
@@ -204,7 +210,8 @@ def changing(
         with locked(outputs, patience): yield mend(outputs)
     except OSError as error:
         reason = f"{error.strerror or error}"
-        raise ChampionError(f"the registry in {outputs} cannot be written ({reason}): mend that and try again; what it held is kept") from error
+        raise ChampionError(f"the registry in {outputs} cannot be written ({reason}): mend that and try again; what it "
+                            f"held is kept") from error
 
 # %% ../../nbs/lib/registry/02_versions.ipynb #432add04
 def repair(
@@ -231,7 +238,8 @@ def check_copy(
     "Refuse a bundle that is not whole or is another one"
     from gradeclass.models.bundle import bundle_digest, read_manifest
     read_manifest(folder)
-    if bundle_digest(folder) != digest: raise ChampionError(f"{folder} holds another bundle than the registry wrote: restore the folder from a backup")
+    if bundle_digest(folder) != digest:
+        raise ChampionError(f"{folder} holds another bundle than the registry wrote: restore the folder from a backup")
 
 # %% ../../nbs/lib/registry/02_versions.ipynb #f8ad3ea7
 def keep_copy(
@@ -299,8 +307,10 @@ def add_entry(
     gate:dict|None=None,       # Figures behind the decision
 )->None:
     "Write one decision to the log"
-    entry = {"time": version.time if event == "register" else now(), "event": event, "version": version.number, "digest": version.digest,
-             "from_version": before and before.number, "from_digest": before and before.digest, "run_id": version.run_id,
+    entry = {"time": version.time if event == "register" else now(), "event": event, "version": version.number,
+             "digest": version.digest,
+             "from_version": before and before.number, "from_digest": before and before.digest,
+             "run_id": version.run_id,
              "decided_by": decided_by, "why": why, "gate": gate}
     write_line(registry_folder(outputs)/LOG, f"{json.dumps(entry, ensure_ascii=False)}\n".encode())
 
@@ -368,7 +378,8 @@ def promote(
     with changing(outputs) as state:
         chosen, serving = state.get(version), state.champion.number if state.champion else 0
         if instead_of not in (None, serving):
-            raise ChampionError(f"version {version} was compared with {instead_of or 'none'}, but {serving} serves by now: compare again")
+            raise ChampionError(f"version {version} was compared with {instead_of or 'none'}, but {serving} serves by "
+                                f"now: compare again")
         return chosen if chosen == state.champion else crown(outputs, state, chosen, "promote", decided_by, why, gate)
 
 # %% ../../nbs/lib/registry/02_versions.ipynb #236d9b86
@@ -381,7 +392,8 @@ def rollback(
     outputs = Path(outputs)
     with changing(outputs) as state:
         if not state.champion: raise ChampionError("no model serves yet, so there is none to go back from")
-        if len(state.reigns) < 2: raise ChampionError(f"version {state.champion.number} is the first that served: there is none before it")
+        if len(state.reigns) < 2:
+            raise ChampionError(f"version {state.champion.number} is the first that served: there is none before it")
         return crown(outputs, state, state.versions[state.reigns[-2]], "rollback", decided_by, why)
 
 # %% ../../nbs/lib/registry/02_versions.ipynb #3c306fe4
@@ -444,7 +456,8 @@ def check_registered(
     digest = bundle_digest(bundle)
     known = read_state(outputs).find(digest)
     if known: return known
-    raise ChampionError(f"{bundle} has the digest {digest[:16]}, which the registry in {outputs} does not know: register it, or serve a registered version")
+    raise ChampionError(f"{bundle} has the digest {digest[:16]}, which the registry in {outputs} does not know: "
+                        f"register it, or serve a registered version")
 
 # %% ../../nbs/lib/registry/02_versions.ipynb #254f8d3b
 def read_bundle(
@@ -463,5 +476,6 @@ def find_bundle()->Path: # The bundle that is served, or the newest that a run m
     if (champion/"bundle.json").is_file(): return champion
     runs = sorted((find_outputs()/"runs").glob("*/run.json"), reverse=True)
     found = next(filter(None, map(read_bundle, runs)), None)
-    if found is None: raise GradeclassError("there is no model yet: make one with `gradeclass run`, or name a bundle with --model")
+    if found is None:
+        raise GradeclassError("there is no model yet: make one with `gradeclass run`, or name a bundle with --model")
     return found

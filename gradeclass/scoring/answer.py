@@ -36,7 +36,8 @@ class Spreader:
     ):
         widths = [len(column.codes) if column.kind == "category" else 1 for column in columns]
         self.take = np.repeat(np.arange(len(columns)), widths)
-        codes = [np.arange(width) if column.kind == "category" else [math.nan] for width, column in zip(widths, columns, strict=True)]
+        codes = [np.arange(width) if column.kind == "category" else [math.nan] for width,
+                 column in zip(widths, columns, strict=True)]
         self.code = np.concatenate(codes).astype(float)
         self.plain = np.isnan(self.code)
 
@@ -56,7 +57,8 @@ def family_function(
     "A family's answer without its checks"
     if threads and isinstance(family, XGBoostGrades): family.booster_.set_param({"nthread": threads})
     if isinstance(family, StackedGrades):
-        members = [(share, family_function(family.members_[name], spread, threads)) for name, share in family.weights_.items()]
+        members = [(share, family_function(family.members_[name], spread, threads)) for name,
+                   share in family.weights_.items()]
         return lambda encoded: sum(share*member(encoded) for share, member in members)
     if family.one_hot: return lambda encoded: family._probability(spread(encoded))
     return family._probability
@@ -115,7 +117,8 @@ class Predictor:
         grade = self.model.decide(probability)
         sets, wide = self.find_sets(probability, grade)
         unsure = wide | (np.isnan(encoded).mean(axis=1) > 1 - LEAST)
-        return Answers(grade, probability, probability @ self.at_risk, self.list_by(probability, raw), score, sets, unsure)
+        return Answers(grade, probability, probability @ self.at_risk, self.list_by(probability, raw), score, sets,
+                       unsure)
 
     def frame(
         self,

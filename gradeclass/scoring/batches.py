@@ -71,7 +71,8 @@ def grade_rows(
     taken = model.schema.id in ("grade", "grade_index", "at_risk")
     columns = {} if ids is None else {"id" if taken else model.schema.id: ids.take(pa.array(rows.places))}
     columns |= {"grade": pa.array(scale.labels).take(pa.array(best)), "grade_index": pa.array(best)}
-    columns |= {f"p_{grade}": pa.array(np.ascontiguousarray(probability[:, place])) for place, grade in enumerate(scale.labels)}
+    columns |= {f"p_{grade}": pa.array(np.ascontiguousarray(probability[:, place])) for place,
+                grade in enumerate(scale.labels)}
     return pa.table(columns | {"at_risk": pa.array(risk)})
 
 # %% ../../nbs/lib/scoring/06_batches.ipynb #db760692
@@ -93,8 +94,10 @@ def grade_batch(
 )->Part:              # Predictions and refused rows
     "Read, check and grade a batch"
     rows = sort_rows(table, reading)
-    ids = read_ids(join_chunks(table.column(reading.id_name)), reading.schema.by_name[reading.schema.id]) if reading.id_name else None
-    return Part(grade_rows(model, rows, reading, ids), rows.refused, rows.findings, rows.read, np.isnan(rows.values).sum(axis=0), notes)
+    ids = read_ids(join_chunks(table.column(reading.id_name)),
+                   reading.schema.by_name[reading.schema.id]) if reading.id_name else None
+    return Part(grade_rows(model, rows, reading, ids), rows.refused, rows.findings, rows.read,
+                np.isnan(rows.values).sum(axis=0), notes)
 
 # %% ../../nbs/lib/scoring/06_batches.ipynb #92345a29
 def in_order(
@@ -189,7 +192,8 @@ def cut_blocks(
         rest += chunk
         end = cut_point(rest)
         if end: yield rest[:end]
-        elif len(rest) > LONGEST: raise DataError(f"{name}: no end of a row in {LONGEST//1_000_000} MB: is a quote never closed?")
+        elif len(rest) > LONGEST:
+            raise DataError(f"{name}: no end of a row in {LONGEST//1_000_000} MB: is a quote never closed?")
         rest = rest[end:]
     if rest := rest.rstrip(b"\x1a"): yield rest
 
@@ -209,9 +213,11 @@ def parse_block(
     names = layout.header
     try:
         if b"\0" in block: raise pa.ArrowInvalid("binary")
-        parse = pacsv.ParseOptions(delimiter=layout.separator, quote_char='"' if b'"' in block else False, newlines_in_values=b'"' in block,
+        parse = pacsv.ParseOptions(delimiter=layout.separator, quote_char='"' if b'"' in block else False,
+                                   newlines_in_values=b'"' in block,
                                    ignore_empty_lines=False)
-        convert = pacsv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False, quoted_strings_can_be_null=False)
+        convert = pacsv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False,
+                                       quoted_strings_can_be_null=False)
         read = pacsv.ReadOptions(use_threads=False, block_size=len(block) + 1, column_names=names)
         table, notes = pacsv.read_csv(pa.BufferReader(block), read, parse, convert), ()
     except pa.ArrowInvalid: table, notes = parse_block_slowly(layout, block)
@@ -229,7 +235,8 @@ def parse_block_slowly(
     frame = parse_csv(header.getvalue() + text, layout.name)
     short = (frame.iloc[:, -1] == "").any()
     notes += [f"{layout.name}: rows with fewer fields than the header are read with blanks at the end"] if short else []
-    return pa.Table.from_pandas(frame.astype(object), schema=pa.schema([(name, pa.string()) for name in frame]), preserve_index=False), tuple(notes)
+    return pa.Table.from_pandas(frame.astype(object), schema=pa.schema([(name, pa.string()) for name in frame]),
+                                preserve_index=False), tuple(notes)
 
 # %% ../../nbs/lib/scoring/06_batches.ipynb #4a3ba74b
 def restore_cells(
@@ -252,7 +259,8 @@ def open_csv(
     head, notes = decode_text(start[:end], name)
     if not head.strip(): raise DataError(f"{name} is empty")
     separator = find_separator(head)
-    header = [restore(cell) for cell in name_columns(next(csv.reader(io.StringIO(head, newline=""), delimiter=separator)), name)]
+    header = [restore(cell)
+              for cell in name_columns(next(csv.reader(io.StringIO(head, newline=""), delimiter=separator)), name)]
     blocks = cut_blocks(file, name, start[end:]) if end < len(start) else iter([])
     return Table(header, blocks, partial(parse_block, Layout(name, header, separator)), 2 + above, None, notes)
 
@@ -271,7 +279,9 @@ def make_harmless(
     "Neutralise formulas before CSV is written"
     for place, name in enumerate(table.column_names):
         cells = table.column(place)
-        if not pa.types.is_string(cells.type) or not pc.any(pc.match_substring_regex(cells, f"^{FORMULA.pattern}")).as_py(): continue
+        if not pa.types.is_string(cells.type) or not pc.any(pc.match_substring_regex(cells,
+                                                                                     f"^{FORMULA.pattern}")).as_py():
+            continue
         table = table.set_column(place, name, pa.array([neutralise(cell) for cell in cells.to_pylist()], pa.string()))
     return table.rename_columns([neutralise(name) for name in table.column_names])
 
@@ -353,19 +363,23 @@ class Summary:
         first:int,       # Number of the batch's first row
     )->None:
         "Take a batch into account"
-        self.graded, self.refused, self.read = self.graded + len(part.graded), self.refused + len(part.refused), self.read + part.read
-        if len(part.refused) and not self.first: self.first = f"row {first + part.refused.row.iloc[0]}: {part.refused.reason.iloc[0]}"
+        self.graded, self.refused, self.read = (self.graded + len(part.graded), self.refused + len(part.refused),
+                                                self.read + part.read)
+        if len(part.refused) and not self.first:
+            self.first = f"row {first + part.refused.row.iloc[0]}: {part.refused.reason.iloc[0]}"
         self.notes += [note for note in part.notes if note not in self.notes]
         for column, number in zip(reading.columns, part.blanks.tolist(), strict=True):
             if number and column.role == "feature": self.blanks[column.name] = self.blanks.get(column.name, 0) + number
         for found in part.findings:
-            rows, start, values, allowed = self.problems.get((found.column, found.check), (0, first + min(found.rows), [], found.expected))
+            rows, start, values, allowed = self.problems.get((found.column, found.check),
+                                                             (0, first + min(found.rows), [], found.expected))
             values = list(dict.fromkeys([*values, *map(show, found.values[:100])]))[:4]
             self.problems[found.column, found.check] = rows + len(found.rows), start, values, allowed
 
     def messages(self)->list[str]:
         "What a person should know, one sentence each"
-        cells = [f"{column}: {', '.join(values[:3])}{', ...' if len(values) > 3 else ''} {PHRASES[check]} ({count(rows, 'row')}, first row {first}); "
+        cells = [f"{column}: {', '.join(values[:3])}{', ...' if len(values) > 3 else ''} {PHRASES[check]} "
+                 f"({count(rows, 'row')}, first row {first}); "
                  f"allowed: {allowed}" for (column, check), (rows, first, values, allowed) in self.problems.items()]
         blank = ", ".join(f"{column} ({count(number, 'row')})" for column, number in self.blanks.items())
         return [*self.notes, *cells, *([f"blank cells are treated as unknown: {blank}"] if blank else [])]
@@ -403,7 +417,8 @@ def stream_table(
         writer = TableWriter(target, ending(out))
         with RefusedWriter(rejected) as refused:
             for part in in_order(grade, table.batches, threads_of(one_thread_each(model))):
-                if len(part.refused): refused.write(part.refused.assign(row=part.refused.row + table.first + summary.read))
+                if len(part.refused):
+                    refused.write(part.refused.assign(row=part.refused.row + table.first + summary.read))
                 writer.write(part.graded)
                 summary.add(part, reading, table.first + summary.read)
                 on_rows(summary.read, table.rows)
@@ -418,4 +433,5 @@ def nothing_graded(
     rejected:str|Path, # File of the refused rows
 )->str:                # One sentence
     "Say why there is nothing to hand on"
-    return f"no row could be graded; {summary.first}; all reasons are in {rejected}" if summary.refused else "the table holds no rows"
+    return (f"no row could be graded; {summary.first}; all reasons are in {rejected}" if summary.refused
+            else "the table holds no rows")

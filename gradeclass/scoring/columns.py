@@ -46,7 +46,8 @@ def plan_reading(
     if wrong: raise DataError(wrong)
     roles = ("feature", "audit") if purpose == "predict" else ("feature", "audit", "score", "target")
     columns = [column for column in coded_columns(schema).values() if column.role in roles]
-    there = [(column, name) for column, name in zip(columns, find_columns(empty, columns), strict=True) if name is not None]
+    there = [(column, name) for column,
+             name in zip(columns, find_columns(empty, columns), strict=True) if name is not None]
     id_name = find_columns(empty, [schema.by_name[schema.id]])[0] if schema.id else None
     return Reading(schema, purpose, [column for column, _ in there], [name for _, name in there], id_name,
                    notes + [finding.message for finding in findings])
@@ -164,7 +165,8 @@ def judge_rows(
     frame = table.take(pa.array(places)).to_pandas(integer_object_nulls=True)
     frame = number_rows(frame, first=0)
     if frame.empty: return None
-    return validate(make_dataset(frame.set_axis(pd.Index(places[frame.index], name="row"), axis=0), reading.schema), reading.purpose)
+    return validate(make_dataset(frame.set_axis(pd.Index(places[frame.index], name="row"), axis=0), reading.schema),
+                    reading.purpose)
 
 # %% ../../nbs/lib/scoring/05_columns.ipynb #8023bba7
 class Rows(NamedTuple):

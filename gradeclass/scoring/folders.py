@@ -45,7 +45,8 @@ def list_files(
         found = [f"{folder.rstrip('/')}/{file.removeprefix(path).lstrip('/')}" for file in store.find(path)]
     else: found = [str(file) for file in Path(folder).rglob("*") if file.is_file()]
     inside = lambda file: file.removeprefix(folder.rstrip("/")).strip("/").split("/")
-    return sorted(file for file in found if ending(file) in (".parquet", ".pq") and not any(part[0] in "._" for part in inside(file) if part))
+    return sorted(file for file in found if ending(file) in (".parquet", ".pq")
+                  and not any(part[0] in "._" for part in inside(file) if part))
 
 # %% ../../nbs/lib/scoring/07_folders.ipynb #deef3fd5
 def cut_groups(
@@ -104,7 +105,9 @@ def stamp(
     if is_address(source):
         store, path = open_store(source)
         about = store.info(path)
-        return digest_text(json.dumps([about.get(key) for key in ("size", "ETag", "etag", "mtime", "LastModified", "created", "last_modified")], default=str))
+        return digest_text(json.dumps([about.get(key)
+                                       for key in ("size", "ETag", "etag", "mtime", "LastModified", "created",
+                                                   "last_modified")], default=str))
     about = os.stat(source)
     return f"{about.st_size} {about.st_mtime_ns}"
 
@@ -122,7 +125,8 @@ def made_of(
     order:Order, # What is to be graded
 )->dict:         # Model, source and what tells a change of it
     "What a piece's predictions depend on"
-    return {"model": order.digest, "source": order.piece.source, "groups": list(order.piece.groups or ()), "stamp": stamp(order.piece.source)}
+    return {"model": order.digest, "source": order.piece.source, "groups": list(order.piece.groups or ()),
+            "stamp": stamp(order.piece.source)}
 
 # %% ../../nbs/lib/scoring/07_folders.ipynb #ef626588
 def find_done(
@@ -130,7 +134,8 @@ def find_done(
 )->Summary|None: # What became of it, where that is known and still true
     "Whether a piece was graded already, with this model, from this file"
     record = json.loads(read_text(order.record) or "{}")
-    exists = open_store(order.target)[0].exists(order.target) if is_address(order.target) else Path(order.target).is_file()
+    exists = (open_store(order.target)[0].exists(order.target) if is_address(order.target)
+              else Path(order.target).is_file())
     if not exists or record.get("made_of") != made_of(order): return None
     return Summary(record["graded"], record["refused"], record["first"], record["notes"], rejected=record["rejected"])
 
@@ -141,8 +146,10 @@ def load_once(
     digest:str, # What it has to be
 )->GradeModel:  # The model
     "Load a bundle once in each process"
-    if not Path(bundle, "bundle.json").is_file(): raise DataError(f"{bundle} is not seen here: put the bundle on a file system that all machines share")
-    if bundle_digest(bundle) != digest: raise DataError(f"{bundle} is not the bundle that was asked for: its digest is another one here")
+    if not Path(bundle, "bundle.json").is_file():
+        raise DataError(f"{bundle} is not seen here: put the bundle on a file system that all machines share")
+    if bundle_digest(bundle) != digest:
+        raise DataError(f"{bundle} is not the bundle that was asked for: its digest is another one here")
     return load_model(bundle)
 
 # %% ../../nbs/lib/scoring/07_folders.ipynb #45d8db1a
@@ -153,8 +160,10 @@ def grade_piece(
     "Grade one piece, unless that was done; a piece without a row that can be graded leaves its reasons and no predictions"
     if done := find_done(order): return done
     about = made_of(order)
-    summary = stream_table(load_once(order.bundle, order.digest), order.piece.source, order.target, order.rejected, order.piece.groups, on_rows)
-    record = {"made_of": about, "graded": summary.graded, "refused": summary.refused, "first": summary.first, "notes": summary.messages(),
+    summary = stream_table(load_once(order.bundle, order.digest), order.piece.source, order.target, order.rejected,
+                           order.piece.groups, on_rows)
+    record = {"made_of": about, "graded": summary.graded, "refused": summary.refused, "first": summary.first,
+              "notes": summary.messages(),
               "rejected": summary.rejected}
     with whole_target(order.record) as file: file.write(json.dumps(record, indent=1).encode())
     return summary
@@ -189,12 +198,16 @@ def gather(
         if state == "failed": failed[name] = result
         else:
             total.graded, total.refused = total.graded + result.graded, total.refused + result.refused
-            total.notes += [note for note in (f"{name}: {text}" for text in result.messages()) if note not in total.notes]
+            total.notes += [note for note in (f"{name}: {text}" for text in result.messages())
+                            if note not in total.notes]
             total.rejected = f"{orders[place].out}/_rejected" if total.refused else ""
         on_piece(number, len(orders))
     for order in orders: remove_halves(order)
-    if failed: raise DataError(f"{count(len(failed), 'piece')} of {len(orders)} could not be graded, the others are in {orders[0].out}: "
-                               f"{'; '.join(f'{name}: {why}' for name, why in sorted(failed.items())[:3])}; mend and run again, what is done stays")
+    if failed:
+        raise DataError(f"{count(len(failed), 'piece')} of {len(orders)} could not be graded, the others are in "
+                        f"{orders[0].out}: "
+                               f"{'; '.join(f'{name}: {why}' for name, why in sorted(failed.items())[:3])}; mend and "
+                               f"run again, what is done stays")
     return total
 
 # %% ../../nbs/lib/scoring/07_folders.ipynb #141f4890
@@ -207,9 +220,12 @@ def stream_folder(
     on_piece:Callable=lambda done, pieces: None,  # Called after each piece
 )->Summary:          # What became of all pieces
     "Grade piece by piece into a folder; what was done before is kept"
-    source, out, bundle = (str(place) if is_address(place) else str(Path(place).absolute()) for place in (source, out, bundle))
-    if not is_address(out) and Path(out).is_file(): raise DataError(f"{out} is a file: name a folder for the predictions")
-    if out.rstrip("/") == source.rstrip("/"): raise DataError(f"{out} is the folder that is read: choose another one for the predictions")
+    source, out, bundle = (str(place) if is_address(place) else str(Path(place).absolute())
+                           for place in (source, out, bundle))
+    if not is_address(out) and Path(out).is_file():
+        raise DataError(f"{out} is a file: name a folder for the predictions")
+    if out.rstrip("/") == source.rstrip("/"):
+        raise DataError(f"{out} is the folder that is read: choose another one for the predictions")
     orders = [Order(piece, bundle, bundle_digest(bundle), out.rstrip("/")) for piece in list_pieces(source)]
     if not scheduler: return gather(orders, each_here(orders, on_rows), on_piece)
     from gradeclass.cluster import check_folder, connect, each_on_cluster

@@ -41,9 +41,11 @@ def check_large_target(
     out:str|Path,    # What is to be written
 )->None:
     "Refuse a file that cannot be written in batches"
-    if ending(out) not in (".csv", ".parquet"): raise DataError(f"{out} cannot be written in batches: name a .csv or .parquet file")
+    if ending(out) not in (".csv", ".parquet"):
+        raise DataError(f"{out} cannot be written in batches: name a .csv or .parquet file")
     if is_address(out):
-        if str(out) == str(source): raise DataError(f"{out} is the file that is read: choose another name for the predictions")
+        if str(out) == str(source):
+            raise DataError(f"{out} is the file that is read: choose another name for the predictions")
     else: check_target(source if not is_address(source) else "", out)
 
 # %% ../../nbs/lib/scoring/08_score.ipynb #692562d1

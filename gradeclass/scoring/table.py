@@ -97,7 +97,8 @@ def check_target(
     "Refuse a place where we cannot write, and the file that we read"
     out = Path(out)
     if out.is_dir(): raise DataError(f"{out} is a folder: name a file for the predictions")
-    if out.suffix.lower() not in WRITERS: raise DataError(f"{out.name} is of an unknown kind: write {', '.join(WRITERS)}")
+    if out.suffix.lower() not in WRITERS:
+        raise DataError(f"{out.name} is of an unknown kind: write {', '.join(WRITERS)}")
     blocked = next((folder for folder in out.parents if folder.is_file()), None)
     if blocked: raise DataError(f"{blocked} is a file, not a folder: choose another place for {out.name}")
     for target in (out, rejected_path(out)):

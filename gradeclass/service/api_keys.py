@@ -48,7 +48,8 @@ def read_keys(
     "Read a file of keys"
     if not path.is_file(): return {}
     try: return {entry["id"]: Key(**entry) for entry in json.loads(path.read_text(encoding="utf-8"))["keys"]}
-    except (ValueError, KeyError, TypeError): raise KeysError(f"{path} is not a file of keys: restore it, or delete it and make new keys") from None
+    except (ValueError, KeyError, TypeError):
+        raise KeysError(f"{path} is not a file of keys: restore it, or delete it and make new keys") from None
 
 # %% ../../nbs/lib/service/04_api_keys.ipynb #8853927d
 def write_keys(
@@ -57,7 +58,8 @@ def write_keys(
 )->None:
     "Write a file of keys that its owner alone can read"
     text = json.dumps({"keys": [key._asdict() for key in keys.values()]}, indent=1)
-    with whole_file(path) as part, os.fdopen(os.open(part, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as file: file.write(text)
+    with whole_file(path) as part, os.fdopen(os.open(part, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as file:
+        file.write(text)
 
 # %% ../../nbs/lib/service/04_api_keys.ipynb #c696f27f
 def make_key(
@@ -69,10 +71,12 @@ def make_key(
     scopes = scopes or ["predict"]
     unknown = [scope for scope in scopes if scope not in SCOPES]
     if unknown: raise KeysError(f"no scope {unknown[0]}: use {' or '.join(SCOPES)}")
-    if not re.fullmatch(r"[\w .@-]{1,60}", name): raise KeysError("the name of a key has 1 to 60 letters, digits, blanks or . @ - _")
+    if not re.fullmatch(r"[\w .@-]{1,60}", name):
+        raise KeysError("the name of a key has 1 to 60 letters, digits, blanks or . @ - _")
     key_id = secrets.token_hex(4)
     text = f"gc_{key_id}_{secrets.token_urlsafe(32)}"
-    key = Key(key_id, name, sorted(set(scopes)), hashlib.sha256(text.encode()).hexdigest(), datetime.now(UTC).isoformat(timespec="seconds"))
+    key = Key(key_id, name, sorted(set(scopes)), hashlib.sha256(text.encode()).hexdigest(),
+              datetime.now(UTC).isoformat(timespec="seconds"))
     write_keys(path, read_keys(path) | {key_id: key})
     return text
 

@@ -41,11 +41,13 @@ def make_app(
         try: yield
         finally: await asyncio.to_thread(service.stop)
 
-    app = FastAPI(title="gradeclass", version=__version__, lifespan=life, docs_url=None, redoc_url=None, openapi_url=None,
+    app = FastAPI(title="gradeclass", version=__version__, lifespan=life, docs_url=None, redoc_url=None,
+                  openapi_url=None,
                   description="Predicts grade classes of students, so that help comes in time. " + ADVICE)
     for add in (add_predicting, add_files_and_lists, add_describing, add_following_up, add_operating): add(app, service)
     app.openapi = lambda: describe(app, service)
-    for kind in (HTTPException, RequestValidationError, Refusal, GradeclassError, ClientDisconnect, Exception): app.add_exception_handler(kind, refuse_politely)
+    for kind in (HTTPException, RequestValidationError, Refusal, GradeclassError, ClientDisconnect, Exception):
+        app.add_exception_handler(kind, refuse_politely)
     service.app = app
     return allow_origins(service, settings or service.settings)
 
@@ -66,7 +68,8 @@ def allow_origins(
     "Let pages of the named origins ask; no other page may"
     if not settings.cors: return service
     from starlette.middleware.cors import CORSMiddleware
-    return CORSMiddleware(service, allow_origins=settings.cors.split(), allow_methods=["GET", "POST"], allow_headers=["content-type", "x-api-key"])
+    return CORSMiddleware(service, allow_origins=settings.cors.split(), allow_methods=["GET", "POST"],
+                          allow_headers=["content-type", "x-api-key"])
 
 # %% ../../nbs/lib/service/14_app.ipynb #f4f465ee
 def app_from_environment(): # ASGI application
@@ -80,7 +83,8 @@ def allow_files()->None:
     try: import resource
     except ImportError: return
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    with suppress(ValueError, OSError): resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 65_536) if most > 0 else 65_536, most))
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 65_536) if most > 0 else 65_536, most))
 
 # %% ../../nbs/lib/service/14_app.ipynb #fe96f700
 def prepare_process()->None:
@@ -101,9 +105,11 @@ def serve(
     from gradeclass.service.guard import GuardedProtocol
     check_exposure(settings)
     model_places(settings.models)
-    common = {"host": settings.host, "port": settings.port, "http": GuardedProtocol, "ws": "none", "access_log": False, "server_header": False,
+    common = {"host": settings.host, "port": settings.port, "http": GuardedProtocol, "ws": "none", "access_log": False,
+              "server_header": False,
               "proxy_headers": False, "log_level": "warning", "timeout_worker_healthcheck": 60,
-              "timeout_keep_alive": 30, "timeout_graceful_shutdown": 60, "limit_concurrency": settings.connections, "backlog": 2048,
+              "timeout_keep_alive": 30, "timeout_graceful_shutdown": 60, "limit_concurrency": settings.connections,
+              "backlog": 2048,
               "loop": "auto"}
     if settings.workers == 1:
         prepare_process()

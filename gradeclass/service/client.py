@@ -85,10 +85,13 @@ class Client:
     ):              # What the service said
         "Ask, and turn a refusal into an error that says why"
         try: reply = self.http.request(method, path, **more)
-        except httpx.RequestError as error: raise ClientError(f"{self.http.base_url} does not answer ({type(error).__name__})") from None
+        except httpx.RequestError as error:
+            raise ClientError(f"{self.http.base_url} does not answer ({type(error).__name__})") from None
         if not reply.is_success: raise refusal_of(reply)
         try: return reply.json()
-        except ValueError: raise ClientError(f"{self.http.base_url} answers, but not as this service does", reply.status_code) from None
+        except ValueError:
+            raise ClientError(f"{self.http.base_url} answers, but not as this service does",
+                              reply.status_code) from None
 
     def predict(
         self,
@@ -96,7 +99,8 @@ class Client:
         reasons:bool=False,  # Say also what counted most
     )->Answer:               # What the service says
         "Ask about one student"
-        return Answer.of(self.request("POST", f"{self.prefix}/predict", json=as_json(student), params={"reasons": "true"} if reasons else {}))
+        return Answer.of(self.request("POST", f"{self.prefix}/predict", json=as_json(student),
+                                      params={"reasons": "true"} if reasons else {}))
 
     def predict_many(
         self,
@@ -104,7 +108,8 @@ class Client:
     )->list[Answer]:         # In their order
         "Ask about several students"
         sent = [as_json(student) for student in students]
-        return [Answer.of(reply) for reply in self.request("POST", f"{self.prefix}/predict/batch", json=sent)["predictions"]]
+        return [Answer.of(reply)
+                for reply in self.request("POST", f"{self.prefix}/predict/batch", json=sent)["predictions"]]
 
     def predict_file(
         self,
@@ -113,17 +118,20 @@ class Client:
     )->Path:             # The answer
         "Have a file answered; both are streamed"
         source, out = Path(source), Path(out)
-        if source.suffix not in FILE_KINDS or out.suffix not in FILE_KINDS: raise ClientError("name files that end in .csv or .parquet")
+        if source.suffix not in FILE_KINDS or out.suffix not in FILE_KINDS:
+            raise ClientError("name files that end in .csv or .parquet")
         from gradeclass.disk import whole_file
         headers, params = {"content-type": FILE_KINDS[source.suffix]}, {"format": out.suffix[1:]}
         try:
             with (whole_file(out) as part, open(part, "wb") as file,
-                  self.http.stream("POST", f"{self.prefix}/predict/file", content=read_pieces(source), headers=headers, params=params) as reply):
+                  self.http.stream("POST", f"{self.prefix}/predict/file", content=read_pieces(source), headers=headers,
+                                   params=params) as reply):
                 if not reply.is_success:
                     reply.read()
                     raise refusal_of(reply)
                 for piece in reply.iter_bytes(): file.write(piece)
-        except httpx.RequestError as error: raise ClientError(f"{self.http.base_url} broke off ({type(error).__name__})") from None
+        except httpx.RequestError as error:
+            raise ClientError(f"{self.http.base_url} broke off ({type(error).__name__})") from None
         return out
 
     def features(self)->list[dict]: # One for each field
@@ -142,7 +150,9 @@ class Client:
         score:float|None=None,        # The score in fact
     )->int:                           # Id of the row in the log
         "Report how it came out"
-        return self.request("POST", "/outcomes", json={"grade": grade, "prediction_id": prediction_id, "student": student, "score": score})["id"]
+        return self.request("POST", "/outcomes",
+                            json={"grade": grade, "prediction_id": prediction_id, "student": student,
+                                  "score": score})["id"]
 
     def override(
         self,
@@ -153,7 +163,8 @@ class Client:
         student:object=None,          # Student number, where the prediction is not known
     )->int:                           # Id of the row in the log
         "Report that a person decided otherwise"
-        about = {"grade": grade, "reason": reason, "decided_by": decided_by, "prediction_id": prediction_id, "student": student}
+        about = {"grade": grade, "reason": reason, "decided_by": decided_by, "prediction_id": prediction_id,
+                 "student": student}
         return self.request("POST", "/overrides", json=about)["id"]
 
 # %% ../../nbs/lib/service/15_client.ipynb #817978f1
@@ -173,7 +184,8 @@ def refusal_of(
     except ValueError: said = {}
     said = said if isinstance(said, dict) else {}
     message = said.get("message") or f"the answer was {reply.status_code} {reply.reason_phrase}"
-    return ClientError(message, reply.status_code, said.get("error", ""), said.get("problems", ()), said.get("request_id", ""))
+    return ClientError(message, reply.status_code, said.get("error", ""), said.get("problems", ()),
+                       said.get("request_id", ""))
 
 # %% ../../nbs/lib/service/15_client.ipynb #0fc6e52b
 def read_pieces(

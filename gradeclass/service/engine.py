@@ -84,7 +84,8 @@ class Lane:
         if not self.slow: self.deliver(taken, *self.attempt(people))
         else:
             self.busy = True
-            self.loop.run_in_executor(SLOW_MODELS, self.attempt, people).add_done_callback(lambda done: self.finish(taken, *done.result()))
+            self.loop.run_in_executor(SLOW_MODELS, self.attempt,
+                                      people).add_done_callback(lambda done: self.finish(taken, *done.result()))
         if self.waiting and not self.due:
             self.due = True
             self.loop.call_soon(self.step)
@@ -153,7 +154,8 @@ class Caller:
 # %% ../../nbs/lib/service/10_engine.ipynb #5542d913
 JSON, CSV, PARQUET = b"application/json", b"text/csv", b"application/vnd.apache.parquet"
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
-SAFE = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"), (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")]
+SAFE = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"),
+        (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")]
 PAGE_POLICY = b"default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
 HOST_PORT = re.compile(rb":\d+$")
 OPEN = {"/health", "/ready", "/docs", "/openapi.json"}
@@ -186,7 +188,8 @@ class Service:
         settings = self.settings
         self.loop = asyncio.get_running_loop()
         chores = self.access.drain, self.counts.share
-        self.log = PredictionLog(settings.log_url or default_log_url(), settings.log_capacity, settings.log_days, chores, settings.log_salt).start()
+        self.log = PredictionLog(settings.log_url or default_log_url(), settings.log_capacity, settings.log_days,
+                                 chores, settings.log_salt).start()
         for name, place in self.places.items():
             if (place/"bundle.json").is_file(): self.take(self.load(name, place))
             else: self.refused[name] = "there is no model yet: make one with `gradeclass run`"
@@ -227,7 +230,9 @@ class Service:
         while not self.stopped.wait(self.settings.poll):
             for name, place in self.places.items():
                 target = os.path.realpath(place)
-                if target == self.seen.get(name) or failed.get(name, ("", 0.0))[0] == target and time.monotonic() < failed[name][1]: continue
+                if target == self.seen.get(name) or failed.get(name,
+                                                               ("", 0.0))[0] == target and time.monotonic() < failed[name][1]:
+                    continue
                 try: self.loop.call_soon_threadsafe(self.switch, self.load(name, place))
                 except Exception as error:
                     self.seen.pop(name, None)
@@ -243,7 +248,8 @@ class Service:
     )->None:
         "Say that a bundle was refused; what served goes on"
         if not Path(target, "bundle.json").exists() and name not in self.lanes: return
-        self.refused[name] = str(error) if isinstance(error, GradeclassError) else f"it cannot be loaded ({type(error).__name__})"
+        self.refused[name] = str(error) if isinstance(error,
+                                                      GradeclassError) else f"it cannot be loaded ({type(error).__name__})"
         self.counts.add(self.counts.events, "bundle refused")
         self.access.event("bundle refused", model=name, reason=self.refused[name])
 
@@ -299,7 +305,8 @@ class Service:
             elif name == b"content-length": length = value
             elif name == b"host": host = value
             elif name == b"x-request-id": request_id = value
-            elif name == b"authorization": text = text or (value[7:].strip() if value[:7].lower() == b"bearer " else b"-")
+            elif name == b"authorization":
+                text = text or (value[7:].strip() if value[:7].lower() == b"bearer " else b"-")
             elif name == b"x-api-key": text = value
             elif name == b"content-encoding": coding = value
         if request_id is None or not REQUEST_ID.fullmatch(request_id):
@@ -309,8 +316,10 @@ class Service:
         caller = scope["gradeclass"] = Caller(name)
         self.identify(scope, caller, needs, text, host)
         if kinds and kind.split(b";")[0].strip().lower() not in kinds:
-            raise Refusal(415, "wrong_type", f"send {' or '.join(each.decode() for each in kinds)}, named in the header Content-Type")
-        if coding not in (b"", b"identity"): raise Refusal(415, "wrong_type", "send the body as it is, without Content-Encoding")
+            raise Refusal(415, "wrong_type",
+                          f"send {' or '.join(each.decode() for each in kinds)}, named in the header Content-Type")
+        if coding not in (b"", b"identity"):
+            raise Refusal(415, "wrong_type", "send the body as it is, without Content-Encoding")
         if length and (not length.isdigit() or int(length) > limit): raise too_long(limit)
         return caller
 
@@ -329,13 +338,17 @@ class Service:
             reason = "send a valid key in the header X-API-Key" if self.keys else LOCKED
             if key is None: raise Refusal(401, "no_key", reason, headers={"www-authenticate": "Bearer"})
             caller.key = key.id
-            if needs not in key.scopes: raise Refusal(403, "wrong_key", f"this key may not do that: it lacks the scope {needs}")
+            if needs not in key.scopes:
+                raise Refusal(403, "wrong_key", f"this key may not do that: it lacks the scope {needs}")
         else:
             client = scope.get("client")
             if (client and not is_loopback(client[0])) or HOST_PORT.sub(b"", host).lower() not in self.hosts:
-                raise Refusal(403, "local_only", "without keys only this computer may ask: make a key with `gradeclass key make`")
+                raise Refusal(403, "local_only",
+                              "without keys only this computer may ask: make a key with `gradeclass key make`")
         wait = self.buckets.wait(caller.key, time.monotonic())
-        if wait: raise Refusal(429, "too_often", f"this key asks too often: wait {wait:.2f} seconds", headers={"retry-after": str(int(wait) + 1)})
+        if wait:
+            raise Refusal(429, "too_often", f"this key asks too often: wait {wait:.2f} seconds",
+                          headers={"retry-after": str(int(wait) + 1)})
 
     def lane(
         self,
@@ -348,10 +361,13 @@ class Service:
             raise Refusal(503, "suspended", reason, headers={"retry-after": "60"})
         lane = self.lanes.get(name)
         if lane is None:
-            if name in self.places: raise Refusal(503, "no_model", self.refused.get(name, "the model is not loaded yet"), headers={"retry-after": "5"})
+            if name in self.places:
+                raise Refusal(503, "no_model", self.refused.get(name, "the model is not loaded yet"),
+                              headers={"retry-after": "5"})
             raise Refusal(404, "not_found", f"no model is called {name[:60]}: there are {', '.join(self.places)}")
         if self.log.room() < number + len(lane.waiting) + 64:
-            raise Refusal(503, "overloaded", "the prediction log is not keeping up: try again in a moment", headers={"retry-after": "1"})
+            raise Refusal(503, "overloaded", "the prediction log is not keeping up: try again in a moment",
+                          headers={"retry-after": "1"})
         return lane
 
     async def __call__(
@@ -396,9 +412,11 @@ class Service:
             if reasons: reply = await with_reasons(lane.served, student, reply)
         except Exception as error:
             refusal, caller = as_refusal(error), scope["gradeclass"]
-            status, more, reply = refusal.status, [(key.encode(), value.encode()) for key, value in refusal.headers.items()], refusal.body(caller.id)
+            status, more, reply = refusal.status, [(key.encode(), value.encode()) for key,
+                                                   value in refusal.headers.items()], refusal.body(caller.id)
         await send({"type": "http.response.start", "status": status, "headers": [
-            (b"content-type", JSON), (b"content-length", b"%d" % len(reply)), (b"x-request-id", caller.id.encode()), *SAFE, *more]})
+            (b"content-type", JSON), (b"content-length", b"%d" % len(reply)), (b"x-request-id", caller.id.encode()),
+            *SAFE, *more]})
         await finish(receive, send, reply, status)
         self.note(caller, "POST", scope["path"], status)
 
@@ -441,15 +459,19 @@ class Service:
             if message["type"] == "http.response.start":
                 status, started = message["status"], True
                 own = {name for name, _ in message["headers"]}
-                message["headers"] = [*message["headers"], (b"x-request-id", scope["gradeclass"].id.encode()), *(pair for pair in SAFE if pair[0] not in own)]
+                message["headers"] = [*message["headers"], (b"x-request-id", scope["gradeclass"].id.encode()),
+                                      *(pair for pair in SAFE if pair[0] not in own)]
             ended = message["type"] == "http.response.body" and not message.get("more_body")
-            if status == 413 and message["type"] == "http.response.body": await finish(receive, send, message["body"], status)
+            if status == 413 and message["type"] == "http.response.body":
+                await finish(receive, send, message["body"], status)
             else: await send(message)
 
         try:
             self.admit(scope, *needs)
             files = CSV in needs[1]
-            await self.app(scope, limited(receive, needs[2]) if files else whole(receive, await read_body(receive, needs[2])), send_more)
+            await self.app(scope,
+                           limited(receive, needs[2]) if files else whole(receive, await read_body(receive, needs[2])),
+                           send_more)
         except Exception as error:
             if ended: return
             if started:
@@ -477,7 +499,8 @@ HEAD = b"content-type: application/json\r\n" + b"".join(b"%b: %b\r\n" % pair for
 
 class Direct:
     "A request about one student, answered by the connection itself"
-    __slots__ = ("service", "connection", "scope", "name", "path", "body", "more_body", "message_event", "disconnected", "keep_alive",
+    __slots__ = ("service", "connection", "scope", "name", "path", "body", "more_body", "message_event",
+                 "disconnected", "keep_alive",
                  "response_started", "response_complete")
     def __init__(
         self,
@@ -485,7 +508,8 @@ class Direct:
         connection,      # `GuardedProtocol`
         name:str,        # Name of the model
     ):
-        self.service, self.connection, self.scope, self.name, self.path = service, connection, connection.scope, name, connection.url.decode()
+        self.service, self.connection, self.scope, self.name, self.path = (service, connection, connection.scope, name,
+                                                                           connection.url.decode())
         self.body, self.more_body, self.message_event = bytearray(), True, QUIET
         self.disconnected = self.response_started = self.response_complete = False
         self.keep_alive = True
@@ -555,7 +579,8 @@ async def read_body(
             size += len(parts[-1])
         whole = b"".join(parts)
     if len(whole) > limit: raise too_long(limit)
-    if message["type"] == "http.disconnect": raise Refusal(400, "gone", "the connection was closed before the body was complete")
+    if message["type"] == "http.disconnect":
+        raise Refusal(400, "gone", "the connection was closed before the body was complete")
     return whole
 
 # %% ../../nbs/lib/service/10_engine.ipynb #b6376746
@@ -567,7 +592,8 @@ def wants_reasons(
     unknown = [name for name in given if name != "reasons"]
     word = given.get("reasons", ["false"])[-1].lower()
     if unknown or word not in ("true", "false", "1", "0", "yes", "no"):
-        raise InputError([Problem("reasons", word[:60], "true or false", "the query may hold reasons=true or reasons=false and nothing else")])
+        raise InputError([Problem("reasons", word[:60], "true or false",
+                                  "the query may hold reasons=true or reasons=false and nothing else")])
     return word in ("true", "1", "yes")
 
 # %% ../../nbs/lib/service/10_engine.ipynb #8f2e6edd

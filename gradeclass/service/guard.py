@@ -53,7 +53,8 @@ class GuardedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self.flow = OneByOne(transport, self.pipeline)
         self.begun = self.heard = self.loop.time()
-        self.in_header, self.header_bytes, self.ended, self.leaving, self.stuck, self.untaken = True, 0, False, False, None, 0
+        self.in_header, self.header_bytes, self.ended, self.leaving, self.stuck, self.untaken = (True, 0, False, False,
+                                                                                                 None, 0)
         self.direct, self.running = getattr(self.app, "direct", None), None
         GuardedProtocol.everyone = self.connections
         if GuardedProtocol.watched is not self.loop:
@@ -81,9 +82,11 @@ class GuardedProtocol(HttpToolsProtocol):
     )->None:
         "Read a request that offers another protocol again without the offer: the parser would take its body for the next request"
         if self.parser.get_method() == b"CONNECT": return self.send_400_response("Invalid HTTP request received.")
-        hop = b"close" if any(name == b"connection" and b"close" in value.lower() for name, value in self.headers) else b"keep-alive"
+        hop = b"close" if any(name == b"connection" and b"close" in value.lower() for name,
+                              value in self.headers) else b"keep-alive"
         kept = [pair for pair in self.headers if pair[0] not in (b"connection", b"upgrade", b"http2-settings")]
-        lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode()), b"connection: " + hop,
+        lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode()),
+                 b"connection: " + hop,
                  *(b"%b: %b" % pair for pair in kept), b"", b""]
         self.parser = HttpRequestParser(self)
         with suppress(AttributeError): self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
@@ -135,8 +138,10 @@ class GuardedProtocol(HttpToolsProtocol):
     def is_free(self)->bool: # Whether an answer may be written at once
         "Whether nothing is under way here, and the request is an ordinary one"
         idle = self.cycle is None or self.cycle.response_complete
-        ordinary = self.parser.get_http_version() == "1.1" and self.parser.should_keep_alive() and not self.expect_100_continue
-        return idle and ordinary and not self.flow.write_paused and len(self.connections) < (self.limit_concurrency or 1e9)
+        ordinary = (self.parser.get_http_version() == "1.1" and self.parser.should_keep_alive()
+                    and not self.expect_100_continue)
+        return idle and ordinary and not self.flow.write_paused and len(self.connections) < (self.limit_concurrency
+                                                                                             or 1e9)
 
     def on_response_complete(self)->None:
         "It is answered"

@@ -20,14 +20,18 @@ def property_schema(
     column:Column, # One input
 )->dict:           # JSON Schema of its value
     "What may stand for one column"
-    words = " ".join(filter(None, [column.description, f"In {column.unit}." if column.unit else "", f"Allowed: {column.expected}."]))
+    words = " ".join(filter(None,
+                            [column.description, f"In {column.unit}." if column.unit else "",
+                             f"Allowed: {column.expected}."]))
     about = {"title": column.title, "description": words}
     if not column.codes:
         limits = {name: end for name, end in (("minimum", column.min), ("maximum", column.max)) if end is not None}
-        return about | {"anyOf": [{"type": "integer" if column.whole else "number", **limits}, {"type": "null"}], "examples": [middle_value(column)]}
+        return about | {"anyOf": [{"type": "integer" if column.whole else "number", **limits}, {"type": "null"}],
+                        "examples": [middle_value(column)]}
     codes = [code for code in column.codes if isinstance(code, int)]
     texts = list(dict.fromkeys([*(code for code in column.codes if isinstance(code, str)), *column.labels]))
-    kinds = ([{"type": "integer", "enum": codes}] if codes else []) + [{"type": "string", "enum": texts}, {"type": "null"}]
+    kinds = ([{"type": "integer", "enum": codes}] if codes else []) + [{"type": "string", "enum": texts},
+                                                                       {"type": "null"}]
     return about | {"anyOf": kinds, "examples": [middle_value(column), column.labels[0]]}
 
 # %% ../../nbs/lib/service/12_openapi.ipynb #037e2d9a
@@ -53,9 +57,13 @@ def student_schema(
 )->dict:           # JSON Schema of an object
     "What may be sent for one student"
     properties = {column.name: property_schema(column) for column in schema.inputs(audit=True)}
-    if schema.id: properties[schema.id] = {"title": schema.by_name[schema.id].title, "anyOf": [{"type": "string"}, {"type": "integer"}, {"type": "null"}],
-                                           "description": "Not needed. Only a salted hash of it is kept, to find a student's predictions again."}
-    return {"type": "object", "title": schema.title or schema.name, "description": schema.description, "properties": properties,
+    if schema.id:
+        properties[schema.id] = {"title": schema.by_name[schema.id].title,
+                                 "anyOf": [{"type": "string"}, {"type": "integer"}, {"type": "null"}],
+                                           "description": "Not needed. Only a salted hash of it is kept, to find a "
+                                                          "student's predictions again."}
+    return {"type": "object", "title": schema.title or schema.name, "description": schema.description,
+            "properties": properties,
             "additionalProperties": False, "minProperties": 1, "examples": [example_student(schema)]}
 
 # %% ../../nbs/lib/service/12_openapi.ipynb #e67103f3
@@ -66,8 +74,10 @@ def describe_features(
     "What a form needs to know to ask for a student"
     rows = []
     for column in schema.inputs(audit=True):
-        row = {"name": column.name, "label": column.title, "description": column.description, "group": column.group, "unit": column.unit,
-               "kind": column.kind, "protected": column.role == "audit", "used": audit or column.role == "feature", "changeable": column.changeable}
+        row = {"name": column.name, "label": column.title, "description": column.description, "group": column.group,
+               "unit": column.unit,
+               "kind": column.kind, "protected": column.role == "audit", "used": audit or column.role == "feature",
+               "changeable": column.changeable}
         if column.codes: row["options"] = [{"code": code, "label": label} for code, label in column.codes.items()]
         else: row |= {"min": column.min, "max": column.max, "whole": column.whole}
         rows.append(row)
@@ -76,16 +86,20 @@ def describe_features(
 # %% ../../nbs/lib/service/12_openapi.ipynb #9fd89be4
 class Prediction(BaseModel):
     "What is said of one student"
-    prediction_id: int = Field(description="Id in the log: name it when the outcome is known or a person decides otherwise")
+    prediction_id: int = Field(description="Id in the log: name it when the outcome is known or a person decides "
+                                           "otherwise")
     grade: str = Field(description="The announced grade")
     grade_index: int = Field(description="Its position on the scale, 0 is the best")
     meaning: str | None = Field(description="What the grade means, where the schema says so")
     probabilities: dict[str, float] = Field(description="Calibrated probability of each grade; they sum to 1")
-    expected_score: float | None = Field(description="Expected score, such as a GPA; null where the model was not trained on one")
+    expected_score: float | None = Field(description="Expected score, such as a GPA; null where the model was not "
+                                                     "trained on one")
     score_interval: list[float] | None = Field(description="Range that holds the score of 90 % of such students")
-    prediction_set: list[str] | None = Field(description="Grades that cannot be ruled out with the coverage in the model's card")
+    prediction_set: list[str] | None = Field(description="Grades that cannot be ruled out with the coverage in the "
+                                                         "model's card")
     at_risk: float = Field(description="Probability of a grade that calls for help")
-    needs_review: bool = Field(description="True where the model is unsure or half of the answers are missing: a person should look first")
+    needs_review: bool = Field(description="True where the model is unsure or half of the answers are missing: a "
+                                           "person should look first")
     missing: list[str] = Field(description="Fields that the model would use and was not given")
     grade_class: str = Field(description="The same as `grade`, for older clients")
     grade_class_index: int = Field(description="The same as `grade_index`, for older clients")
@@ -93,7 +107,9 @@ class Prediction(BaseModel):
     version: str = Field(description="Version of the model: the first 12 digits of its digest")
     digest: str = Field(description="SHA-256 of the bundle that answered")
     advice: str = Field(description="What a prediction is, and what it is not")
-    reasons: list[str] | None = Field(default=None, description="Where asked for by `?reasons=true`: what counted most, strongest first")
+    reasons: list[str] | None = Field(default=None,
+                                      description="Where asked for by `?reasons=true`: what counted most, strongest "
+                                                  "first")
 
 # %% ../../nbs/lib/service/12_openapi.ipynb #03ed13ba
 class Predictions(BaseModel):
@@ -137,21 +153,29 @@ class Refused(BaseModel):
 # %% ../../nbs/lib/service/12_openapi.ipynb #987a0d76
 class Outcome(BaseModel, extra="forbid"):
     "How it came out"
-    prediction_id: int | None = Field(default=None, ge=1, le=2**53, description="Id of the prediction, where it is known")
-    student: int | str | None = Field(default=None, description="Student number, where the prediction is not known; a salted hash of it is kept")
+    prediction_id: int | None = Field(default=None, ge=1, le=2**53,
+                                      description="Id of the prediction, where it is known")
+    student: int | str | None = Field(default=None,
+                                      description="Student number, where the prediction is not known; a salted hash of "
+                                                  "it is kept")
     grade: str = Field(max_length=40, description="The grade in fact: label or code")
     score: float | None = Field(default=None, allow_inf_nan=False, description="The score in fact, where there is one")
-    model: str | None = Field(default=None, max_length=60, description="Name of the model whose grades these are; the first one unless given")
+    model: str | None = Field(default=None, max_length=60,
+                              description="Name of the model whose grades these are; the first one unless given")
 
 # %% ../../nbs/lib/service/12_openapi.ipynb #97a94bbb
 class Override(BaseModel, extra="forbid"):
     "A person decided otherwise"
-    prediction_id: int | None = Field(default=None, ge=1, le=2**53, description="Id of the prediction, where it is known")
-    student: int | str | None = Field(default=None, description="Student number, where the prediction is not known; a salted hash of it is kept")
+    prediction_id: int | None = Field(default=None, ge=1, le=2**53,
+                                      description="Id of the prediction, where it is known")
+    student: int | str | None = Field(default=None,
+                                      description="Student number, where the prediction is not known; a salted hash of "
+                                                  "it is kept")
     grade: str = Field(max_length=40, description="The grade that the person expects: label or code")
     reason: str = Field(min_length=1, max_length=2000, description="Why, in a sentence")
     decided_by: str = Field(min_length=1, max_length=200, description="Who decided, such as a role or initials")
-    model: str | None = Field(default=None, max_length=60, description="Name of the model whose grades these are; the first one unless given")
+    model: str | None = Field(default=None, max_length=60,
+                              description="Name of the model whose grades these are; the first one unless given")
 
 # %% ../../nbs/lib/service/12_openapi.ipynb #64f84ee7
 class Suspend(BaseModel, extra="forbid"):
@@ -175,7 +199,8 @@ def render_docs(
 )->str:           # HTML
     "The OpenAPI document as a page"
     from jinja2 import Environment, FileSystemLoader
-    pages = Environment(loader=FileSystemLoader(PACKAGE/"templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    pages = Environment(loader=FileSystemLoader(PACKAGE/"templates"), autoescape=True, trim_blocks=True,
+                        lstrip_blocks=True)
     pages.filters["ref"] = lambda ref: ref.rsplit("/", 1)[-1]
     pages.filters["pretty"] = lambda value: json.dumps(value, indent=1, ensure_ascii=False)
     return pages.get_template("api.html").render(api=openapi)

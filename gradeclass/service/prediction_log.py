@@ -34,12 +34,17 @@ from ..config import GradeclassError, find_outputs
 TABLES = MetaData()
 ID = BigInteger().with_variant(Integer, "sqlite")
 
-PREDICTIONS = Table("predictions", TABLES, Column("id", ID, primary_key=True, autoincrement=False), Column("time", String(40), index=True),
-                    Column("model", Text), Column("digest", Text), Column("student", String(64), index=True), Column("inputs", Text), Column("outputs", Text))
-OUTCOMES = Table("outcomes", TABLES, Column("id", ID, primary_key=True), Column("time", String(40)), Column("prediction_id", ID, index=True),
+PREDICTIONS = Table("predictions", TABLES, Column("id", ID, primary_key=True, autoincrement=False),
+                    Column("time", String(40), index=True),
+                    Column("model", Text), Column("digest", Text), Column("student", String(64), index=True),
+                    Column("inputs", Text), Column("outputs", Text))
+OUTCOMES = Table("outcomes", TABLES, Column("id", ID, primary_key=True), Column("time", String(40)),
+                 Column("prediction_id", ID, index=True),
                  Column("student", String(64), index=True), Column("grade", Text), Column("score", Float))
-OVERRIDES = Table("overrides", TABLES, Column("id", ID, primary_key=True), Column("time", String(40)), Column("prediction_id", ID, index=True),
-                  Column("student", String(64), index=True), Column("grade", Text), Column("reason", Text), Column("decided_by", Text))
+OVERRIDES = Table("overrides", TABLES, Column("id", ID, primary_key=True), Column("time", String(40)),
+                  Column("prediction_id", ID, index=True),
+                  Column("student", String(64), index=True), Column("grade", Text), Column("reason", Text),
+                  Column("decided_by", Text))
 COUNTERS = Table("counters", TABLES, Column("name", String(40), primary_key=True), Column("following", ID))
 
 # %% ../../nbs/lib/service/07_prediction_log.ipynb #c9b0946e
@@ -65,7 +70,8 @@ def default_log_url()->str: # SQLAlchemy URL
 
 # %% ../../nbs/lib/service/07_prediction_log.ipynb #59733d20
 PATIENCE = {"connect_timeout": 10, "tcp_user_timeout": 20_000}
-IMPATIENT = {"psycopg2": PATIENCE, "psycopg": PATIENCE} # A PostgreSQL server that has vanished is noticed after 20 seconds, not after minutes
+# A PostgreSQL server that has vanished is noticed after 20 seconds, not after minutes
+IMPATIENT = {"psycopg2": PATIENCE, "psycopg": PATIENCE}
 
 def open_engine(
     url:str, # SQLAlchemy URL, such as sqlite:///outputs/predictions.db or postgresql://user:password@host/database
@@ -73,13 +79,16 @@ def open_engine(
     "Open the database of a log; a SQLite file is made"
     try:
         parsed = make_url(url)
-        if parsed.get_backend_name() != "sqlite": return create_engine(parsed, pool_pre_ping=True, connect_args=IMPATIENT.get(parsed.get_driver_name(), {}))
+        if parsed.get_backend_name() != "sqlite":
+            return create_engine(parsed, pool_pre_ping=True, connect_args=IMPATIENT.get(parsed.get_driver_name(), {}))
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
         if not Path(parsed.database).exists(): os.close(os.open(parsed.database, os.O_CREAT | os.O_RDWR, 0o600))
         engine = create_engine(parsed, connect_args={"timeout": 10, "check_same_thread": False})
     except (ArgumentError, NoSuchModuleError, ValueError, TypeError, OSError):
-        raise LogError("the address of the prediction log cannot be used: write sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE") from None
-    except ImportError as error: raise LogError(f"the prediction log needs a driver that is not installed: {error.name}") from None
+        raise LogError("the address of the prediction log cannot be used: write sqlite:///FILE or "
+                       "postgresql://USER:PASSWORD@HOST/DATABASE") from None
+    except ImportError as error:
+        raise LogError(f"the prediction log needs a driver that is not installed: {error.name}") from None
     event.listen(engine, "connect", prepare_sqlite)
     return engine
 
@@ -89,7 +98,8 @@ def prepare_sqlite(
     _=None,     # Not used
 )->None:
     "Write ahead, wait for other writers, and overwrite what is deleted"
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=10000", "secure_delete=ON"): connection.execute(f"PRAGMA {pragma}")
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=10000", "secure_delete=ON"):
+        connection.execute(f"PRAGMA {pragma}")
 
 # %% ../../nbs/lib/service/07_prediction_log.ipynb #e3104dc5
 def read_salt(
@@ -100,7 +110,8 @@ def read_salt(
     if given: return hashlib.sha256(given.encode()).digest()
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    with os.fdopen(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file: file.write(secrets.token_hex(32))
+    with os.fdopen(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+        file.write(secrets.token_hex(32))
     try: os.link(part, path)
     except OSError:
         if not path.exists(): os.replace(part, path)
@@ -132,7 +143,8 @@ class Entry(NamedTuple):
 
     def row(self)->tuple: # In the order of the columns
         "The entry as the table takes it"
-        return self.id, iso_time(self.time), self.model, self.digest, self.student, self.inputs(self.values), self.outputs.decode()
+        return (self.id, iso_time(self.time), self.model, self.digest, self.student, self.inputs(self.values),
+                self.outputs.decode())
 
 # %% ../../nbs/lib/service/07_prediction_log.ipynb #bbf9b046
 CHUNKS = (200, 20, 1) # Rows of one statement; SQLite allows 32,766 values
@@ -158,7 +170,8 @@ def without_written(
     rows:list,  # As `insert_rows` takes them
 )->list:        # Those that the table does not hold
     "Leave out the rows that were written before"
-    asked = select(PREDICTIONS.c.id, PREDICTIONS.c.time, PREDICTIONS.c.outputs).where(PREDICTIONS.c.id.between(rows[0][0], rows[-1][0]))
+    asked = select(PREDICTIONS.c.id, PREDICTIONS.c.time,
+                   PREDICTIONS.c.outputs).where(PREDICTIONS.c.id.between(rows[0][0], rows[-1][0]))
     there = {tuple(row) for row in connection.execute(asked)}
     return [row for row in rows if (row[0], row[1], row[6]) not in there]
 
@@ -170,7 +183,8 @@ def reserve_ids(
     "Set ids aside for one process, so that an answer can name its id before it is written"
     with engine.begin() as connection:
         moved = update(COUNTERS).where(COUNTERS.c.name == "predictions").values(following=COUNTERS.c.following + number)
-        if connection.execute(moved).rowcount == 0: connection.execute(insert(COUNTERS).values(name="predictions", following=1 + number))
+        if connection.execute(moved).rowcount == 0:
+            connection.execute(insert(COUNTERS).values(name="predictions", following=1 + number))
         end = connection.execute(select(COUNTERS.c.following).where(COUNTERS.c.name == "predictions")).scalar()
         used = connection.execute(select(func.max(PREDICTIONS.c.id)).where(PREDICTIONS.c.id >= end - number)).scalar()
         if used is not None: connection.execute(moved.values(following=(end := used + 1 + number)))
@@ -196,7 +210,8 @@ class PredictionLog:
         self.ids, self.spare = (0, 0), None
         self.stopping, self.wake, self.purged = False, threading.Event(), 0.0
         database = self.engine.url.database
-        beside = Path(database).with_suffix(".salt") if self.engine.dialect.name == "sqlite" else find_outputs()/"predictions.salt"
+        beside = (Path(database).with_suffix(".salt") if self.engine.dialect.name == "sqlite"
+                  else find_outputs()/"predictions.salt")
         self.salt = read_salt(beside, salt)
 
     def start(self)->"PredictionLog": # The log, open
@@ -208,7 +223,9 @@ class PredictionLog:
                 break
             except SQLAlchemyError as error:
                 if not last: time.sleep(0.3)
-                else: raise LogError(f"the prediction log cannot be opened: {str(getattr(error, 'orig', None) or error).splitlines()[0]}") from None
+                else:
+                    raise LogError(f"the prediction log cannot be opened: "
+                                   f"{str(getattr(error, 'orig', None) or error).splitlines()[0]}") from None
         self.thread = threading.Thread(target=self._run, name="prediction log", daemon=True)
         self.thread.start()
         return self
@@ -221,7 +238,8 @@ class PredictionLog:
 
     def is_behind(self)->bool: # Whether whoever asks should wait a moment
         "Whether half of the places are taken, or few ids are left"
-        return len(self.waiting) + self.writing > self.capacity//2 or (self.spare is None and self.ids[1] - self.ids[0] < FEW)
+        return len(self.waiting) + self.writing > self.capacity//2 or (self.spare is None
+                                                                       and self.ids[1] - self.ids[0] < FEW)
 
     def next_id(self)->int: # Id of the prediction that is put next
         "Take an id"
@@ -304,7 +322,8 @@ class PredictionLog:
         self.thread.join(timeout)
         left = len(self.waiting) + self.writing
         self.engine.dispose()
-        if left: raise LogError(f"{left} predictions could not be written ({self.failing or 'the database is too slow'})")
+        if left:
+            raise LogError(f"{left} predictions could not be written ({self.failing or 'the database is too slow'})")
 
     def purge(self)->int: # Predictions deleted
         "Delete what is older than the log is kept"
@@ -345,9 +364,13 @@ def add_row(
     **cells,                    # The other columns
 )->int:                         # Id of the new row
     "Add what became of a prediction"
-    if prediction_id is not None and not has_prediction(log, prediction_id): raise UnknownPredictionError(f"there is no prediction {prediction_id}")
-    hashed, cells = hash_student(student, log.salt), {name: cell.replace("\0", "") if isinstance(cell, str) else cell for name, cell in cells.items()}
-    if prediction_id is None and hashed is None: raise LogError("name the prediction by prediction_id, or the student by a number that is not blank")
+    if prediction_id is not None and not has_prediction(log, prediction_id):
+        raise UnknownPredictionError(f"there is no prediction {prediction_id}")
+    hashed, cells = hash_student(student,
+                                 log.salt), {name: cell.replace("\0", "") if isinstance(cell, str) else cell for name,
+                                             cell in cells.items()}
+    if prediction_id is None and hashed is None:
+        raise LogError("name the prediction by prediction_id, or the student by a number that is not blank")
     row = {"time": iso_time(time.time()), "prediction_id": prediction_id, "student": hashed, **cells}
     with log.engine.begin() as connection: return connection.execute(insert(table).values(row)).inserted_primary_key[0]
 
@@ -360,7 +383,8 @@ def forget_prediction(
     write_waiting(log)
     with log.engine.begin() as connection:
         about = [delete(table).where(table.c.prediction_id == prediction_id) for table in (OUTCOMES, OVERRIDES)]
-        return sum(connection.execute(each).rowcount for each in [*about, delete(PREDICTIONS).where(PREDICTIONS.c.id == prediction_id)])
+        return sum(connection.execute(each).rowcount
+                   for each in [*about, delete(PREDICTIONS).where(PREDICTIONS.c.id == prediction_id)])
 
 # %% ../../nbs/lib/service/07_prediction_log.ipynb #c1b51626
 def forget_student(
@@ -372,5 +396,7 @@ def forget_student(
     hashed = hash_student(student, log.salt)
     with log.engine.begin() as connection:
         own = select(PREDICTIONS.c.id).where(PREDICTIONS.c.student == hashed)
-        about = [delete(table).where(or_(table.c.student == hashed, table.c.prediction_id.in_(own))) for table in (OUTCOMES, OVERRIDES)]
-        return sum(connection.execute(each).rowcount for each in [*about, delete(PREDICTIONS).where(PREDICTIONS.c.student == hashed)])
+        about = [delete(table).where(or_(table.c.student == hashed, table.c.prediction_id.in_(own)))
+                 for table in (OUTCOMES, OVERRIDES)]
+        return sum(connection.execute(each).rowcount
+                   for each in [*about, delete(PREDICTIONS).where(PREDICTIONS.c.student == hashed)])

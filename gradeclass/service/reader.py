@@ -46,7 +46,8 @@ def show_sent(
     value:object, # A value as sent
 )->object:        # The same; long texts cut, lists and objects named by their kind
     "A value as a message may repeat it"
-    if isinstance(value, str): return (value if len(value) <= 60 else f"{value[:57]}...").encode(errors="replace").decode()
+    if isinstance(value, str):
+        return (value if len(value) <= 60 else f"{value[:57]}...").encode(errors="replace").decode()
     if isinstance(value, (list, dict)): return "a list" if isinstance(value, list) else "an object"
     return str(value) if isinstance(value, int) and abs(value) >= 2**53 else value
 
@@ -57,7 +58,8 @@ def number_problem(
 )->str:            # Why it cannot stand there, or an empty text
     "Check a number as `validate` does"
     if not math.isfinite(number): return "is not finite"
-    if (column.min is not None and number < column.min) or (column.max is not None and number > column.max): return "is out of range"
+    if (column.min is not None and number < column.min) or (column.max is not None and number > column.max):
+        return "is out of range"
     return "is not a whole number" if column.whole and number != int(number) else ""
 
 # %% ../../nbs/lib/service/01_reader.ipynb #6df5da93
@@ -70,7 +72,8 @@ def read_value(
     if is_missing(value, column): return NAN
     if column.codes:
         label = read_code("true" if value is True else "false" if value is False else value, column)
-        if not isinstance(label, str) or label not in column.labels: raise ValueError("is no answer that the schema knows")
+        if not isinstance(label, str) or label not in column.labels:
+            raise ValueError("is no answer that the schema knows")
         return float(column.labels.index(label))
     number = NAN if isinstance(value, bool) else read_number(value, column)
     if not isinstance(number, float) or isinstance(value, bool): raise ValueError("is not a number")
@@ -97,7 +100,8 @@ def make_field(
     if not column.codes: return Field(place, column, None, low, high)
     position = {label: float(i) for i, label in enumerate(column.labels)}
     table = {text: position[label] for text, label in column.lookup.items()} | position
-    table |= {code: position[label] for code, label in column.codes.items()} | {str(code): position[label] for code, label in column.codes.items()}
+    table |= {code: position[label] for code, label in column.codes.items()} | {str(code): position[label] for code,
+                                                                                label in column.codes.items()}
     return Field(place, column, table, low, high)
 
 # %% ../../nbs/lib/service/01_reader.ipynb #c04fd6cc
@@ -119,7 +123,8 @@ class StudentReader:
     ):
         self.schema, self.columns = schema, schema.inputs(audit=True)
         self.fields = {column.name: make_field(place, column) for place, column in enumerate(self.columns)}
-        self.used = [(place, column.name) for place, column in enumerate(self.columns) if audit or column.role == "feature"]
+        self.used = [(place, column.name) for place,
+                     column in enumerate(self.columns) if audit or column.role == "feature"]
         self.others = {column.name for column in schema.columns} - set(self.fields)
         self.spelt = {plain_name(column.name): column.name for column in schema.columns}
         self.blank, self.id = [NAN]*len(self.columns), schema.id
@@ -136,10 +141,13 @@ class StudentReader:
                 if name == self.id and isinstance(value, (str, int, float)): student = value
                 else: strange.append(name)
             elif field.table is None:
-                if value.__class__ in (int, float) and field.low <= value <= field.high and not (field.column.whole and value != int(value)):
+                if value.__class__ in (int,
+                                       float) and field.low <= value <= field.high and not (field.column.whole
+                                                                                            and value != int(value)):
                     values[field.place] = float(value)
                 else: strange.append(name)
-            elif value.__class__ in (int, str) and (position := field.table.get(value)) is not None: values[field.place] = position
+            elif value.__class__ in (int, str) and (position := field.table.get(value)) is not None:
+                values[field.place] = position
             else: strange.append(name)
         if strange: student = self.read_strange({name: sent[name] for name in strange}, values, student, sent)
         missing = [name for place, name in self.used if values[place] != values[place]]
@@ -160,16 +168,21 @@ class StudentReader:
             known = name if name in self.fields or name in self.others else self.spelt.get(plain_name(name))
             if known is None: problems.append(self.unknown(name, value))
             elif known != name and (twin := known if known in sent else spelt.setdefault(known, name)) != name:
-                problems.append(Problem(name, show_sent(value), "one value", f"{known} is given twice: as {twin} and as {name}"))
+                problems.append(Problem(name, show_sent(value), "one value",
+                                        f"{known} is given twice: as {twin} and as {name}"))
             elif known == self.id:
-                if value is None or isinstance(value, (str, int, float)): student = value if student is None else student
-                else: problems.append(Problem(name, show_sent(value), "a number or a text", f"{name}: {show_sent(value)} is not a single value"))
+                if value is None or isinstance(value, (str, int, float)):
+                    student = value if student is None else student
+                else:
+                    problems.append(Problem(name, show_sent(value), "a number or a text",
+                                            f"{name}: {show_sent(value)} is not a single value"))
             elif known in self.fields:
                 field = self.fields[known]
                 try: values[field.place] = read_value(value, field.column)
                 except ValueError as error:
                     allowed = field.column.expected
-                    problems.append(Problem(name, show_sent(value), allowed, f"{name}: {show_sent(value)} {error}; allowed: {allowed}"))
+                    problems.append(Problem(name, show_sent(value), allowed,
+                                            f"{name}: {show_sent(value)} {error}; allowed: {allowed}"))
         if problems: raise InputError(problems)
         return student
 
@@ -181,7 +194,8 @@ class StudentReader:
         "A name that the schema does not have"
         close = get_close_matches(plain_name(name[:100]), self.spelt, n=1, cutoff=0.7)
         hint = f": is {self.spelt[close[0]]} meant?" if close else ""
-        return Problem(str(show_sent(name)), show_sent(value), ", ".join(self.fields), f"{show_sent(name)} is not a field of a student{hint}")
+        return Problem(str(show_sent(name)), show_sent(value), ", ".join(self.fields),
+                       f"{show_sent(name)} is not a field of a student{hint}")
 
     def nothing(self)->Problem:
         "Nothing that the model could use was sent"
@@ -244,7 +258,8 @@ def read_object(
         if body.count(b'"') == 2*(len(sent) + texts): return sent
     found = read_json(body)
     if isinstance(found, dict): return found
-    raise InputError([Problem("", show_sent(found), "an object", "the body must be one object of names and values, such as {\"Absences\": 3}")])
+    raise InputError([Problem("", show_sent(found), "an object",
+                              "the body must be one object of names and values, such as {\"Absences\": 3}")])
 
 # %% ../../nbs/lib/service/01_reader.ipynb #819f7f83
 def read_list(
@@ -254,7 +269,8 @@ def read_list(
     "Read a list of flat objects"
     found = read_json(body)
     if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
-        raise InputError([Problem("", show_sent(found), "a list of objects", "the body must be a list of students, such as [{\"Absences\": 3}]")])
+        raise InputError([Problem("", show_sent(found), "a list of objects",
+                                  "the body must be a list of students, such as [{\"Absences\": 3}]")])
     if not 0 < len(found) <= most:
         reason = f"{len(found)} students were sent; allowed: 1 to {most} at a time, more as a file"
         raise InputError([Problem("", f"{len(found)} students", f"1 to {most}", reason)])

@@ -29,7 +29,8 @@ class Refusal(Exception):
         headers:dict|None=None,   # More headers
     ):
         super().__init__(message)
-        self.status, self.error, self.message, self.problems, self.headers = status, error, message, problems, headers or {}
+        self.status, self.error, self.message, self.problems, self.headers = (status, error, message, problems,
+                                                                              headers or {})
 
     def body(
         self,
@@ -37,7 +38,8 @@ class Refusal(Exception):
     )->bytes:           # JSON
         "The refusal as bytes"
         problems = [problem._asdict() for problem in self.problems[:50]]
-        return msgspec.json.encode({"error": self.error, "message": self.message, "problems": problems, "request_id": request_id})
+        return msgspec.json.encode({"error": self.error, "message": self.message, "problems": problems,
+                                    "request_id": request_id})
 
 # %% ../../nbs/lib/service/08_refusals.ipynb #4ff62fc6
 def as_refusal(
@@ -49,11 +51,15 @@ def as_refusal(
     if isinstance(error, UnknownPredictionError): return Refusal(404, "not_found", str(error))
     if isinstance(error, (LogError, SQLAlchemyError)):
         logging.getLogger("gradeclass.service.engine").error("the prediction log failed: %s", type(error).__name__)
-        return Refusal(503, "log_failed", "the prediction log cannot be reached: try again in a moment", headers={"retry-after": "5"})
-    if isinstance(error, RequestValidationError): return Refusal(422, "invalid_input", "what was sent cannot be used", field_problems(error))
-    if isinstance(error, ClientDisconnect): return Refusal(400, "gone", "the connection was closed before the body was complete")
+        return Refusal(503, "log_failed", "the prediction log cannot be reached: try again in a moment",
+                       headers={"retry-after": "5"})
+    if isinstance(error, RequestValidationError):
+        return Refusal(422, "invalid_input", "what was sent cannot be used", field_problems(error))
+    if isinstance(error, ClientDisconnect):
+        return Refusal(400, "gone", "the connection was closed before the body was complete")
     if isinstance(error, HTTPException):
-        return Refusal(error.status_code, *HTTP_WORDS.get(error.status_code, ("refused", "this request is refused")), headers=error.headers)
+        return Refusal(error.status_code, *HTTP_WORDS.get(error.status_code, ("refused", "this request is refused")),
+                       headers=error.headers)
     logging.getLogger("gradeclass.service.engine").error("a request could not be answered", exc_info=error)
     return Refusal(500, "internal", "something went wrong here; it has been noted")
 

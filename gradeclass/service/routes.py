@@ -47,15 +47,19 @@ def reply_json(
     return Response(msgspec.json.encode(value), status, media_type="application/json")
 
 # %% ../../nbs/lib/service/13_routes.ipynb #cee21583
-MEANS = {400: "The request is broken", 401: "A key is needed", 403: "This caller may not do that", 404: "There is no such thing", 405: "Wrong method",
-         413: "The body is too long", 415: "Wrong kind of body", 422: "What was sent cannot be used; `problems` says what is allowed",
-         429: "This key asks too often", 500: "Something went wrong here", 503: "Stopped by a person, too busy, or no model yet"}
+MEANS = {400: "The request is broken", 401: "A key is needed", 403: "This caller may not do that",
+         404: "There is no such thing", 405: "Wrong method",
+         413: "The body is too long", 415: "Wrong kind of body",
+         422: "What was sent cannot be used; `problems` says what is allowed",
+         429: "This key asks too often", 500: "Something went wrong here",
+         503: "Stopped by a person, too busy, or no model yet"}
 
 def refusals(
     *statuses:int, # HTTP statuses
 )->dict:           # What FastAPI wants to know
     "How requests may be refused"
-    return {status: {"model": Refused, "description": MEANS[status]} for status in (400, 401, 403, 404, 405, 413, 415, 422, 429, 503, *statuses)}
+    return {status: {"model": Refused, "description": MEANS[status]}
+            for status in (400, 401, 403, 404, 405, 413, 415, 422, 429, 503, *statuses)}
 
 # %% ../../nbs/lib/service/13_routes.ipynb #78102cd8
 async def answer_one(
@@ -83,7 +87,8 @@ async def answer_many(
     for i, one in enumerate(sent):
         try: people.append(lane.served.reader.read(one))
         except InputError as error:
-            problems += [found._replace(field=f"[{i}].{found.field}", message=f"student {i}: {found.message}") for found in error.problems]
+            problems += [found._replace(field=f"[{i}].{found.field}", message=f"student {i}: {found.message}")
+                         for found in error.problems]
             if len(problems) >= PROBLEMS: break
         if i % 200 == 199: await asyncio.sleep(0)
     if problems: raise InputError(problems)
@@ -114,8 +119,11 @@ async def answer_upload(
     kind = ".csv" if request.headers["content-type"].split(";")[0].strip().lower() == "text/csv" else ".parquet"
     wanted = request.query_params.get("format", kind[1:])
     if wanted not in ("csv", "parquet") or set(request.query_params) - {"format"}:
-        raise InputError([Problem("format", wanted[:60], "csv or parquet", "the query may hold format=csv or format=parquet and nothing else")])
-    if service.files >= FILES: raise Refusal(503, "overloaded", "other files are being answered: try again later", headers={"retry-after": "10"})
+        raise InputError([Problem("format", wanted[:60], "csv or parquet",
+                                  "the query may hold format=csv or format=parquet and nothing else")])
+    if service.files >= FILES:
+        raise Refusal(503, "overloaded", "other files are being answered: try again later",
+                      headers={"retry-after": "10"})
     service.files += 1
     path = Path(tempfile.mkdtemp(dir=upload_folder()), f"students{kind}")
     try:
@@ -130,14 +138,16 @@ async def answer_upload(
         if not isinstance(error, DataError): raise
         raise InputError([Problem("", None, "a table of students", str(error))]) from None
     headers = {"x-model": lane.served.name, "x-model-digest": lane.served.digest}
-    return StreamingResponse(send_pieces(service, answering, first, pieces, path), media_type=MEDIA[wanted], headers=headers)
+    return StreamingResponse(send_pieces(service, answering, first, pieces, path), media_type=MEDIA[wanted],
+                             headers=headers)
 
 # %% ../../nbs/lib/service/13_routes.ipynb #c09aec8c
 SPARE = 256*2**20 # Bytes of the disk that files leave to the prediction log
 
 def no_space()->Refusal:
     "What is said where the disk is full"
-    return Refusal(503, "no_space", "there is no room here for the file: try a smaller one, or later", headers={"retry-after": "600"})
+    return Refusal(503, "no_space", "there is no room here for the file: try a smaller one, or later",
+                   headers={"retry-after": "600"})
 
 # %% ../../nbs/lib/service/13_routes.ipynb #254c96af
 MEDIA = {"csv": "text/csv", "parquet": PARQUET.decode()}
@@ -176,7 +186,8 @@ async def send_pieces(
         answering.pipe.gone.set()
         service.files -= 1
         service.counts.add(service.counts.events, "rows of files", answering.read)
-        service.access.event("file", model=answering.served.name, digest=answering.served.digest, rows=answering.read, refused=answering.refused)
+        service.access.event("file", model=answering.served.name, digest=answering.served.digest, rows=answering.read,
+                             refused=answering.refused)
         shutil.rmtree(path.parent, ignore_errors=True)
 
 # %% ../../nbs/lib/service/13_routes.ipynb #b8adb21d
@@ -188,14 +199,17 @@ async def answer_ordered(
     sent = read_json(await request.body())
     listed = sent.get("features") if isinstance(sent, dict) else None
     if not isinstance(listed, list):
-        raise InputError([Problem("features", None, "a list of values", "the body must be {\"features\": [...]}, in the order that /api/features names")])
+        raise InputError([Problem("features", None, "a list of values",
+                                  "the body must be {\"features\": [...]}, in the order that /api/features names")])
     fitting = [name for name, lane in service.lanes.items() if len(lane.served.reader.columns) == len(listed)]
     lane = service.lane(service.default if service.default in fitting or not fitting else fitting[0])
     served, reader = lane.served, lane.served.reader
     reply = msgspec.json.decode(await lane.ask(reader.read(reader.in_order(listed))))
     code = list(served.schema.grades.codes)[reply["grade_index"]]
-    kept = {name: reply[name] for name in ("prediction_id", "probabilities", "at_risk", "needs_review", "version", "advice")}
-    return reply_json({"prediction": reply["grade"], "prediction_code": code, "meaning": reply["meaning"] or reply["grade"], **kept})
+    kept = {name: reply[name]
+            for name in ("prediction_id", "probabilities", "at_risk", "needs_review", "version", "advice")}
+    return reply_json({"prediction": reply["grade"], "prediction_code": code,
+                       "meaning": reply["meaning"] or reply["grade"], **kept})
 
 # %% ../../nbs/lib/service/13_routes.ipynb #f860b81f
 def read_grade(
@@ -205,11 +219,15 @@ def read_grade(
 )->str:              # Label
     "Read a grade by the scale of a model"
     lane = service.lanes.get(name or service.default)
-    if lane is None: raise InputError([Problem("model", name, ", ".join(service.lanes), f"no model is called {name or service.default}")])
+    if lane is None:
+        raise InputError([Problem("model", name, ", ".join(service.lanes),
+                                  f"no model is called {name or service.default}")])
     column = Column.model_construct(name="grade", kind="ordinal", codes=lane.served.schema.grades.codes)
     try: value = read_value(grade, column)
     except ValueError: value = float("nan")
-    if value != value: raise InputError([Problem("grade", grade, column.expected, f"{grade} is not a grade; allowed: {column.expected}")])
+    if value != value:
+        raise InputError([Problem("grade", grade, column.expected,
+                                  f"{grade} is not a grade; allowed: {column.expected}")])
     return column.labels[int(value)]
 
 # %% ../../nbs/lib/service/13_routes.ipynb #e1a4a69f
@@ -219,12 +237,17 @@ def about_model(
     "Card, digests and metrics of a model"
     def paper(name):
         path = served.folder/name
-        try: return json.loads(path.read_text(encoding="utf-8")) if name.endswith(".json") else path.read_text(encoding="utf-8")
+        try:
+            return (json.loads(path.read_text(encoding="utf-8")) if name.endswith(".json")
+                    else path.read_text(encoding="utf-8"))
         except (OSError, ValueError): return None
     manifest = paper("bundle.json") or {}
-    return {"model": served.name, "version": served.version, "digest": served.digest, "family": manifest.get("family"), "schema": served.schema.name,
-            "grades": served.labels, "at_risk": served.schema.grades.at_risk, "inputs": manifest.get("inputs"), "files": manifest.get("files"),
-            "metrics": paper("metrics.json"), "threshold": paper("threshold.json"), "calibration": served.calibration.to_dict(),
+    return {"model": served.name, "version": served.version, "digest": served.digest, "family": manifest.get("family"),
+            "schema": served.schema.name,
+            "grades": served.labels, "at_risk": served.schema.grades.at_risk, "inputs": manifest.get("inputs"),
+            "files": manifest.get("files"),
+            "metrics": paper("metrics.json"), "threshold": paper("threshold.json"),
+            "calibration": served.calibration.to_dict(),
             "card": paper("card.md"), "advice": ADVICE}
 
 # %% ../../nbs/lib/service/13_routes.ipynb #32476c6c
@@ -239,7 +262,8 @@ def order_to_stop(
     try:
         with whole_file(service.suspended_file) as part: part.write_text(json.dumps(what), encoding="utf-8")
     except OSError as error:
-        reason = f"this process has stopped, but the order cannot be written for others and for a restart ({type(error).__name__}): end the service"
+        reason = (f"this process has stopped, but the order cannot be written for others and for a restart "
+                  f"({type(error).__name__}): end the service")
         raise Refusal(503, "not_written", reason) from None
     return {"suspended": True, **what}
 
@@ -259,7 +283,8 @@ def readiness(
 )->tuple[dict, int]: # What is the matter, and the HTTP status
     "Whether the service can answer"
     log = service.log
-    state = {"models": {name: lane.served.version for name, lane in service.lanes.items()}, "refused": dict(service.refused),
+    state = {"models": {name: lane.served.version for name, lane in service.lanes.items()},
+             "refused": dict(service.refused),
              "suspended": service.suspension is not None, "log_waiting": len(log.waiting), "log_failing": log.failing}
     ready = service.default in service.lanes and service.suspension is None and log.room() > 0
     return {"ready": ready, **state}, 200 if ready else 503
@@ -269,7 +294,8 @@ def gauges(
     service:Service, # The service
 )->dict:             # Name -> (help, value)
     "What Prometheus may want to know of this moment"
-    return {"log_waiting": ("Predictions that wait to be written", len(service.log.waiting)), "log_written": ("Predictions written", service.log.written),
+    return {"log_waiting": ("Predictions that wait to be written", len(service.log.waiting)),
+            "log_written": ("Predictions written", service.log.written),
             "log_failing": ("1 while the log cannot be written", int(bool(service.log.failing))),
             "suspended": ("1 while a person has stopped the service", int(service.suspension is not None)),
             "models": ("Models that answer", len(service.lanes))}
@@ -297,16 +323,20 @@ def describe(
         one = refs[0] if len(refs) == 1 else {"anyOf": refs} if refs else {"type": "object"}
         example = example_student(service.lanes[names[0]].served.schema) if refs else {}
         many = {"type": "array", "items": one, "minItems": 1, "maxItems": service.settings.max_batch}
-        content = {"schema": many, "example": [example]} if path.endswith("/batch") else {"schema": one, "example": example}
+        content = {"schema": many, "example": [example]} if path.endswith("/batch") else {"schema": one,
+                                                                                          "example": example}
         verbs["post"]["requestBody"] = {"required": True, "content": {"application/json": content}}
     return document
 
 # %% ../../nbs/lib/service/13_routes.ipynb #19e10b26
-TABLES_IN = {"text/csv": {"schema": {"type": "string"}}, "application/vnd.apache.parquet": {"schema": {"type": "string", "format": "binary"}}}
-REASONS = {"parameters": [{"name": "reasons", "in": "query", "required": False, "schema": {"type": "string", "enum": ["true", "false"]},
+TABLES_IN = {"text/csv": {"schema": {"type": "string"}},
+             "application/vnd.apache.parquet": {"schema": {"type": "string", "format": "binary"}}}
+REASONS = {"parameters": [{"name": "reasons", "in": "query", "required": False,
+                           "schema": {"type": "string", "enum": ["true", "false"]},
                            "description": "true: say also what counted most"}]}
 
-FORMAT = {"parameters": [{"name": "format", "in": "query", "required": False, "schema": {"type": "string", "enum": ["csv", "parquet"]},
+FORMAT = {"parameters": [{"name": "format", "in": "query", "required": False,
+                          "schema": {"type": "string", "enum": ["csv", "parquet"]},
                           "description": "Of the answer; as it was sent unless given"}]}
 
 def add_predicting(
@@ -321,7 +351,8 @@ def add_predicting(
         "Codes or labels; what is unknown is left out or null, and listed in the answer under `missing`."
         return await answer_one(service, request, service.default)
 
-    @app.post("/predict/batch", summary="Predict a list of students", responses={200: {"model": Predictions}, **refusals()})
+    @app.post("/predict/batch", summary="Predict a list of students",
+              responses={200: {"model": Predictions}, **refusals()})
     async def predict_batch(request:Request):
         "All of them or none: one that cannot be read refuses the list, and `problems` says which and why."
         return await answer_many(service, request, service.default)
@@ -331,7 +362,8 @@ def add_predicting(
         "As `/predict`, for one of several models."
         return await answer_one(service, request, name)
 
-    @app.post("/models/{name}/predict/batch", summary="Predict a list of students by a model's name", responses={200: {"model": Predictions}, **refusals()})
+    @app.post("/models/{name}/predict/batch", summary="Predict a list of students by a model's name",
+              responses={200: {"model": Predictions}, **refusals()})
     async def predict_batch_named(request:Request, name:str):
         "As `/predict/batch`, for one of several models."
         return await answer_many(service, request, name)
@@ -342,8 +374,10 @@ def add_files_and_lists(
     service:Service, # The service
 )->None:
     "The addresses that take files, and values without names"
-    tables = {"responses": {200: {"content": {kind: {} for kind in TABLES_IN}, "description": "One row for each row, in their order"}, **refusals()},
-              "openapi_extra": {"requestBody": {"required": True, "content": TABLES_IN}, **FORMAT}, "response_class": Response}
+    tables = {"responses": {200: {"content": {kind: {} for kind in TABLES_IN},
+                                  "description": "One row for each row, in their order"}, **refusals()},
+              "openapi_extra": {"requestBody": {"required": True, "content": TABLES_IN}, **FORMAT},
+              "response_class": Response}
 
     @app.post("/predict/file", summary="Predict a file of students", **tables)
     async def predict_file(request:Request):
@@ -355,9 +389,11 @@ def add_files_and_lists(
         "As `/predict/file`, for one of several models."
         return await answer_upload(service, request, name)
 
-    ordered = {"requestBody": {"required": True, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/OrderedStudent"}}}}}
+    ordered = {"requestBody": {"required": True,
+                               "content": {"application/json": {"schema": {"$ref": "#/components/schemas/OrderedStudent"}}}}}
 
-    @app.post("/api/predict", summary="Predict a student whose values come without names", responses={200: {"model": OrderedPrediction}, **refusals()},
+    @app.post("/api/predict", summary="Predict a student whose values come without names",
+              responses={200: {"model": OrderedPrediction}, **refusals()},
               openapi_extra=ordered)
     async def predict_ordered(request:Request):
         "For older clients: values in the order of the columns, as `/api/features` lists them."
@@ -369,7 +405,8 @@ def add_describing(
     service:Service, # The service
 )->None:
     "The addresses that describe models"
-    def features(name): return describe_features(service.lane(name).served.schema, service.lane(name).served.model.audit)
+    def features(name):
+        return describe_features(service.lane(name).served.schema, service.lane(name).served.model.audit)
 
     @app.get("/features", summary="What a form needs to know", responses=refusals())
     async def get_features()->list[dict]:
@@ -386,7 +423,8 @@ def add_describing(
     @app.get("/models", summary="Which models are served", responses=refusals())
     async def get_models()->list[dict]:
         "Name, version and digest of each; the first is the default."
-        return reply_json([{"model": name, "version": lane.served.version, "digest": lane.served.digest, "schema": lane.served.schema.name}
+        return reply_json([{"model": name, "version": lane.served.version, "digest": lane.served.digest,
+                            "schema": lane.served.schema.name}
                            for name, lane in service.lanes.items()])
 
     @app.get("/model", summary="What is known of the default model", responses=refusals())
@@ -412,21 +450,26 @@ def add_following_up(
     "The addresses that take what became of predictions, and delete them"
     def keep(table, row, **cells):
         if row.prediction_id is None and not str(row.student or "").strip() and row.student != 0:
-            raise InputError([Problem("prediction_id", None, "the id of a prediction", "name the prediction by prediction_id, or the student by student")])
+            raise InputError([Problem("prediction_id", None, "the id of a prediction",
+                                      "name the prediction by prediction_id, or the student by student")])
         grade = read_grade(service, row.grade, row.model)
-        return reply_json({"id": add_row(service.log, table, row.prediction_id, row.student, grade=grade, **cells)}, 201)
+        return reply_json({"id": add_row(service.log, table, row.prediction_id, row.student, grade=grade, **cells)},
+                          201)
 
-    @app.post("/outcomes", summary="Report how it came out", status_code=201, responses={201: {"model": Kept}, **refusals()})
+    @app.post("/outcomes", summary="Report how it came out", status_code=201,
+              responses={201: {"model": Kept}, **refusals()})
     def post_outcome(row:Outcome):
         "The grade in fact, and the score where there is one. Drift and accuracy are watched with it."
         return keep(OUTCOMES, row, score=row.score)
 
-    @app.post("/overrides", summary="Report that a person decided otherwise", status_code=201, responses={201: {"model": Kept}, **refusals()})
+    @app.post("/overrides", summary="Report that a person decided otherwise", status_code=201,
+              responses={201: {"model": Kept}, **refusals()})
     def post_override(row:Override):
         "What the person expects, why, and who it was."
         return keep(OVERRIDES, row, reason=row.reason, decided_by=row.decided_by)
 
-    @app.delete("/predictions/{prediction_id}", summary="Delete a prediction from the log", responses={200: {"model": Deleted}, **refusals()})
+    @app.delete("/predictions/{prediction_id}", summary="Delete a prediction from the log",
+                responses={200: {"model": Deleted}, **refusals()})
     def delete_prediction(prediction_id:int):
         "And what became of it."
         if not 0 < prediction_id < 2**53: raise Refusal(404, "not_found", "there is no such prediction")
@@ -434,7 +477,8 @@ def add_following_up(
         if not gone: raise Refusal(404, "not_found", f"there is no prediction {prediction_id}")
         return reply_json({"deleted": gone})
 
-    @app.delete("/students/{student:path}", summary="Delete all that is kept of a student", responses={200: {"model": Deleted}, **refusals()})
+    @app.delete("/students/{student:path}", summary="Delete all that is kept of a student",
+                responses={200: {"model": Deleted}, **refusals()})
     def delete_student(student:str):
         "Predictions, outcomes and overrides."
         if not student.strip(): raise Refusal(404, "not_found", "name a student: /students/NUMBER")
@@ -456,17 +500,21 @@ def add_operating(
         "503 with the reason while it cannot."
         return reply_json(*readiness(service))
 
-    @app.get("/metrics", summary="Counts for Prometheus", response_class=Response, responses={200: {"content": {"text/plain": {}}}, **refusals()})
+    @app.get("/metrics", summary="Counts for Prometheus", response_class=Response,
+             responses={200: {"content": {"text/plain": {}}}, **refusals()})
     def get_metrics():
         "Requests, times, predictions by grade, the log's queue."
-        return Response(prometheus_text(service.counts.total(), gauges(service)), media_type="text/plain; version=0.0.4")
+        return Response(prometheus_text(service.counts.total(), gauges(service)),
+                        media_type="text/plain; version=0.0.4")
 
     @app.post("/suspend", summary="Stop answering", responses=refusals())
     def post_suspend(order:Suspend)->dict:
         "Until a person resumes; a restart does not resume."
         return reply_json(order_to_stop(service, order))
 
-    nothing = {"requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object", "maxProperties": 0}, "example": {}}}}}
+    nothing = {"requestBody": {"required": True,
+                               "content": {"application/json": {"schema": {"type": "object", "maxProperties": 0},
+                                                                "example": {}}}}}
 
     @app.post("/resume", summary="Answer again", responses=refusals(), openapi_extra=nothing)
     def post_resume()->dict:

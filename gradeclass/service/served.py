@@ -78,10 +78,12 @@ class Served:
         students:list[Student],   # Who they are
     )->list[tuple[int, bytes]]:   # Grade index, and what the log keeps as JSON, of each
         "What is said, as bytes"
-        encode, labels, meanings, rows, made = msgspec.json.encode, self.labels, self.meanings, answers_rows(answers), []
+        encode, labels, meanings, rows, made = (msgspec.json.encode, self.labels, self.meanings, answers_rows(answers),
+                                                [])
         for (grade, p, score, inside, risk, unsure), student in zip(rows, students, strict=True):
             made.append((grade, encode({
-                "grade": labels[grade], "grade_index": grade, "meaning": meanings[grade], "probabilities": dict(zip(labels, p, strict=True)),
+                "grade": labels[grade], "grade_index": grade, "meaning": meanings[grade],
+                "probabilities": dict(zip(labels, p, strict=True)),
                 "expected_score": score and score[0], "score_interval": score and score[1:],
                 "prediction_set": inside and [label for label, there in zip(labels, inside, strict=True) if there],
                 "at_risk": risk, "needs_review": unsure, "missing": student.missing})))

@@ -35,14 +35,19 @@ class ServeSource(HomeSource):
 # %% ../../nbs/lib/service/05_settings.ipynb #e80a09cd
 class ServiceSettings(BaseSettings):
     "What can be set about the service; the environment variable has GRADECLASS_SERVE_ in front"
-    models: str = Field("", description="Bundles to serve, as [NAME=]FOLDER with blanks between; the first is the default. Empty: outputs/champion")
+    models: str = Field("",
+                        description="Bundles to serve, as [NAME=]FOLDER with blanks between; the first is the default. "
+                                    "Empty: outputs/champion")
     host: str = Field("127.0.0.1", description="Address to listen on; others than this computer's own need a key")
     port: int = Field(9696, ge=0, le=65_535, description="Port to listen on")
     workers: int = Field(1, ge=1, le=64, description="Processes that answer")
     log_url: str = Field("", description="Database of the prediction log. Empty: outputs/predictions.db")
-    log_capacity: int = Field(50_000, ge=1_000, description="Predictions that may wait to be written; above that, requests are refused")
+    log_capacity: int = Field(50_000, ge=1_000,
+                              description="Predictions that may wait to be written; above that, requests are refused")
     log_days: int = Field(365, ge=180, description="Days that the log is kept")
-    log_salt: str = Field("", description="Secret that student numbers are hashed with, for services that share one log. Empty: a file beside the log")
+    log_salt: str = Field("",
+                          description="Secret that student numbers are hashed with, for services that share one log. "
+                                      "Empty: a file beside the log")
     keys: str = Field("", description="File of keys. Empty: outputs/keys.json")
     rate: float = Field(0, ge=0, description="Requests a second for each key; 0: no limit")
     max_body: int = Field(65_536, ge=1_024, description="Bytes of a request about one student")
@@ -50,8 +55,10 @@ class ServiceSettings(BaseSettings):
     max_batch_body: int = Field(4_194_304, ge=1_024, description="Bytes of a list")
     max_file: int = Field(2_147_483_648, ge=1_024, description="Bytes of a file")
     batch_rows: int = Field(64, ge=1, le=4_096, description="Students answered in one step")
-    poll: float = Field(0.25, gt=0, le=60, description="Seconds between two looks for a new champion, an order to stop, new keys")
-    access_log: bool = Field(True, description="Write one line of JSON for each request, without personal data, to stderr")
+    poll: float = Field(0.25, gt=0, le=60,
+                        description="Seconds between two looks for a new champion, an order to stop, new keys")
+    access_log: bool = Field(True,
+                             description="Write one line of JSON for each request, without personal data, to stderr")
     cors: str = Field("", description="Web origins that may ask from a browser, with blanks between. Empty: none")
     connections: int = Field(1_000, ge=1, description="Connections at a time")
 
@@ -81,7 +88,8 @@ def load_service_settings(
     try: return ServiceSettings(**given)
     except ValidationError as error:
         wrong = [(str(found["loc"][0]), found["input"], found["msg"]) for found in error.errors()]
-        raise ServiceError("; ".join(f"{serve_variable(name)} is {value!r}: {reason}" for name, value, reason in wrong)) from None
+        raise ServiceError("; ".join(f"{serve_variable(name)} is {value!r}: {reason}" for name, value,
+                                     reason in wrong)) from None
 
 # %% ../../nbs/lib/service/05_settings.ipynb #f9ebcdae
 def service_markdown()->str: # A table of three columns
@@ -101,9 +109,12 @@ def model_places(
         place = Path(place).expanduser()
         if not name:
             try: name = str(json.loads((place/"bundle.json").read_text(encoding="utf-8"))["schema"])
-            except (OSError, ValueError, KeyError, TypeError): raise ServiceError(f"{place} is not a bundle: name a folder with bundle.json") from None
-        if not re.fullmatch(r"[A-Za-z0-9_-]{1,60}", name): raise ServiceError(f"{name} is no name for a model: use letters, digits, - and _")
-        if name in found: raise ServiceError(f"two models are called {name}: write NAME=FOLDER with another name for one of them")
+            except (OSError, ValueError, KeyError, TypeError):
+                raise ServiceError(f"{place} is not a bundle: name a folder with bundle.json") from None
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,60}", name):
+            raise ServiceError(f"{name} is no name for a model: use letters, digits, - and _")
+        if name in found:
+            raise ServiceError(f"two models are called {name}: write NAME=FOLDER with another name for one of them")
         found[name] = place
     return found or {"champion": find_outputs()/"champion"}
 
@@ -122,4 +133,5 @@ def check_exposure(
 )->None:
     "Without a key, only this computer may ask"
     if is_loopback(settings.host) or read_keys(settings.keys_path()): return
-    raise ServiceError(f"--host {settings.host} lets other computers ask: make a key first, with `gradeclass key make NAME`")
+    raise ServiceError(f"--host {settings.host} lets other computers ask: make a key first, with `gradeclass key make "
+                       f"NAME`")

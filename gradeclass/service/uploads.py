@@ -45,7 +45,8 @@ def spread_rows(
     if len(places) == number: return cells if isinstance(cells, pa.Array) else pa.array(cells)
     take = np.full(number, -1)
     take[places] = np.arange(len(places))
-    return pa.array(cells).take(pa.array(take, mask=take < 0)) if len(places) else pa.nulls(number, pa.array(cells).type)
+    return pa.array(cells).take(pa.array(take, mask=take < 0)) if len(places) else pa.nulls(number,
+                                                                                            pa.array(cells).type)
 
 # %% ../../nbs/lib/service/11_uploads.ipynb #9d1d179c
 def set_words(
@@ -58,7 +59,8 @@ def set_words(
     return pa.array(words, pa.string()).take(pa.array(inverse))
 
 # %% ../../nbs/lib/service/11_uploads.ipynb #90d2223f
-OWN = {"row", "grade", "grade_index", "expected_score", "prediction_set", "at_risk", "needs_review", "refused"} # Columns of an answer
+# Columns of an answer
+OWN = {"row", "grade", "grade_index", "expected_score", "prediction_set", "at_risk", "needs_review", "refused"}
 
 def id_column(
     schema:Schema, # What a student is
@@ -75,14 +77,18 @@ def answer_rows(
     "Read, check and answer a batch"
     sorted_rows = sort_rows(rows, reading)
     values = np.full((len(sorted_rows.values), len(served.names)), np.nan)
-    for place, column in enumerate(reading.columns): values[:, served.names.index(column.name)] = sorted_rows.values[:, place]
+    for place, column in enumerate(reading.columns):
+        values[:, served.names.index(column.name)] = sorted_rows.values[:, place]
     used, number = sorted_rows.places, rows.num_rows
     put = lambda cells: spread_rows(cells, used, number)
     said = served.answer_values(values)
     columns = {"row": pa.array(np.arange(number))}
-    if reading.id_name: columns[id_column(served.schema)] = read_ids(join_chunks(rows.column(reading.id_name)), served.schema.by_name[served.schema.id])
+    if reading.id_name:
+        columns[id_column(served.schema)] = read_ids(join_chunks(rows.column(reading.id_name)),
+                                                     served.schema.by_name[served.schema.id])
     columns |= {"grade": put(pa.array(served.labels).take(pa.array(said.grade))), "grade_index": put(said.grade)}
-    columns |= {f"p_{grade}": put(np.ascontiguousarray(said.probability[:, i])) for i, grade in enumerate(served.labels)}
+    columns |= {f"p_{grade}": put(np.ascontiguousarray(said.probability[:, i])) for i,
+                grade in enumerate(served.labels)}
     if said.score is not None: columns["expected_score"] = put(np.ascontiguousarray(said.score[:, 0]))
     if said.sets is not None: columns["prediction_set"] = put(set_words(said.sets, served.labels))
     columns |= {"at_risk": put(said.risk), "needs_review": put(said.unsure)}
@@ -90,7 +96,8 @@ def answer_rows(
     if len(sorted_rows.refused): reasons[sorted_rows.refused.row] = sorted_rows.refused.reason
     columns["refused"] = pa.array(reasons, pa.string())
     table = pa.table(columns)
-    if len(used) + len(sorted_rows.refused) < number: table = table.filter(pc.or_(pc.is_valid(table["grade"]), pc.is_valid(table["refused"])))
+    if len(used) + len(sorted_rows.refused) < number:
+        table = table.filter(pc.or_(pc.is_valid(table["grade"]), pc.is_valid(table["refused"])))
     return Counted(table, number, len(sorted_rows.refused))
 
 # %% ../../nbs/lib/service/11_uploads.ipynb #d08199d6
@@ -111,7 +118,8 @@ def check_header(
     outside = ~np.bitwise_xor.accumulate(signs == ord('"'))
     ends = np.flatnonzero((signs == ord("\n")) & outside)
     if not len(ends) and len(start) > HEADER_BYTES//2:
-        raise DataError(f"{name}: the header does not end within {HEADER_BYTES//1024} KB: the first row should be the names of the columns")
+        raise DataError(f"{name}: the header does not end within {HEADER_BYTES//1024} KB: the first row should be the "
+                        f"names of the columns")
     head = start[:ends[0]] if len(ends) else start
     if max(head.count(sign) for sign in (b",", b";", b"\t")) >= MOST_COLUMNS: raise too_wide(name)
 
@@ -120,7 +128,8 @@ def too_wide(
     name:str, # Of the file
 )->DataError:
     "What is said of a table with too many columns"
-    return DataError(f"{name} has more than {MOST_COLUMNS:,} columns: send the columns that the model needs, see /features")
+    return DataError(f"{name} has more than {MOST_COLUMNS:,} columns: send the columns that the model needs, see "
+                     f"/features")
 
 # %% ../../nbs/lib/service/11_uploads.ipynb #48773539
 def plain_texts(
@@ -133,7 +142,8 @@ def plain_texts(
         if pa.types.is_dictionary(cells.type):
             lengths = pc.binary_length(cells.dictionary).fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
             used = cells.indices.drop_null().to_numpy(zero_copy_only=False)
-            if lengths[used].sum() > TEXT_BYTES: raise DataError(f"{name}: the column {column} holds texts that are too long for an answer")
+            if lengths[used].sum() > TEXT_BYTES:
+                raise DataError(f"{name}: the column {column} holds texts that are too long for an answer")
             cells = cells.dictionary_decode()
         columns[column] = cells
     return pa.table(columns)
@@ -154,9 +164,12 @@ def open_upload_parquet(
     wanted = [column for column in names if column in {*reading.names, reading.id_name}]
     kinds = {column: whole.schema_arrow.field(column).type for column in wanted}
     for column, kind in kinds.items():
-        if pa.types.is_nested(kind): raise DataError(f"{name}: the column {column} holds lists or objects: one value for each row is needed")
+        if pa.types.is_nested(kind):
+            raise DataError(f"{name}: the column {column} holds lists or objects: one value for each row is needed")
     check_groups(whole.metadata, set(wanted), name)
-    texts = [column for column, kind in kinds.items() if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind)]
+    texts = [column for column,
+             kind in kinds.items() if pa.types.is_string(kind) or pa.types.is_large_string(kind)
+             or pa.types.is_binary(kind)]
     table = pq.ParquetFile(file, buffer_size=BUFFER, read_dictionary=texts)
     batches = readable(table.iter_batches(BATCH, columns=wanted, use_threads=False), name)
     return Table(wanted, batches, lambda batch: (plain_texts(batch, name), ()), 1, whole.metadata.num_rows)
@@ -173,7 +186,8 @@ def check_groups(
         size = sum(metadata.row_group(group).column(place).total_uncompressed_size for place in places)
         if size > GROUP_BYTES:
             allowed = f"{GROUP_BYTES//2**20} MB"
-            raise DataError(f"{name}: a row group holds {size/2**20:,.0f} MB once unpacked; allowed: {allowed}: write smaller ones")
+            raise DataError(f"{name}: a row group holds {size/2**20:,.0f} MB once unpacked; allowed: {allowed}: write "
+                            f"smaller ones")
 
 # %% ../../nbs/lib/service/11_uploads.ipynb #6a693b66
 def readable(
@@ -196,7 +210,8 @@ def check_block(
     if max(block.count(sign) for sign in (b",", b";", b"\t")) > 10*lines*columns + 100_000:
         raise DataError(f"{name}: many rows have more cells than the header has names")
     ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n"))
-    if np.diff(ends, prepend=-1, append=len(block)).max() > ROW_BYTES: raise DataError(f"{name}: a row is longer than {ROW_BYTES//1024} KB")
+    if np.diff(ends, prepend=-1, append=len(block)).max() > ROW_BYTES:
+        raise DataError(f"{name}: a row is longer than {ROW_BYTES//1024} KB")
 
 # %% ../../nbs/lib/service/11_uploads.ipynb #e107e555
 def open_upload(

@@ -59,10 +59,13 @@ def try_family(
         warnings.simplefilter("ignore")
         for i in range(n_folds):
             try: said[fold == i] = clone(model).fit(frame[fold != i]).predict_proba(frame[fold == i])
-            except (GradeclassError, ImportError) as error: return Attempt(None, time.perf_counter() - began, f"left out: {error}")
+            except (GradeclassError, ImportError) as error:
+                return Attempt(None, time.perf_counter() - began, f"left out: {error}")
             spent = time.perf_counter() - began
             if spent*n_folds/(i + 1) > budget and i + 1 < n_folds:
-                return Attempt(None, spent, f"left out: it would have taken about {spent*n_folds/(i + 1):.0f} s, {max(budget, 0):.0f} s were left")
+                return Attempt(None, spent,
+                               f"left out: it would have taken about {spent*n_folds/(i + 1):.0f} s, "
+                               f"{max(budget, 0):.0f} s were left")
     return Attempt(said, time.perf_counter() - began)
 
 # %% ../../nbs/lib/training/03_choose.ipynb #13e009a6
@@ -123,11 +126,14 @@ def choose_model(
     models = {name: GradeModel(schema, name, balance, audit, seed) for name in order_families(families)}
     attempts = try_families(list(models.values()), frame, fold, seconds)
     names = [name for name, attempt in attempts.items() if attempt.said is not None]
-    if not names: raise TuneError("no family could be fitted: " + "; ".join(f"{name} {attempt.note}" for name, attempt in attempts.items()))
+    if not names:
+        raise TuneError("no family could be fitted: "
+                        + "; ".join(f"{name} {attempt.note}" for name, attempt in attempts.items()))
     likelihood = np.column_stack([attempts[name].said[np.arange(len(frame)), grades] for name in names]).clip(1e-12)
     shares, reason = weigh_families(names, likelihood, fold)
     best = max(shares, key=shares.get)
-    model = models[best] if len(shares) == 1 else GradeModel(schema, "stack", balance, audit, seed, {"members": {n: {} for n in shares}, "weights": shares})
+    model = models[best] if len(shares) == 1 else GradeModel(schema, "stack", balance, audit, seed,
+                                                             {"members": {n: {} for n in shares}, "weights": shares})
     return Chosen(model, attempt_table(attempts, grades, schema.grades, shares), reason)
 
 # %% ../../nbs/lib/training/03_choose.ipynb #42bdc8ad
@@ -143,8 +149,12 @@ def weigh_families(
     (gain, error), shares = stack_gain(likelihood, fold), learn_shares(likelihood)
     if gain > error and (shares > 0).sum() > 1:
         kept = {name: float(share) for name, share in zip(names, shares, strict=True) if share > 0}
-        return kept, f"Chosen: a stack of {', '.join(kept)}. Its log loss is {gain:.3f} better than that of {best} (standard error {error:.3f})."
-    return {best: 1.0}, f"Chosen: {best}, with the lowest log loss ({loss.min():.3f}). A stack would gain {gain:.3f} (standard error {error:.3f})."
+        return (kept,
+                f"Chosen: a stack of {', '.join(kept)}. Its log loss is {gain:.3f} better than that of {best} "
+                f"(standard error {error:.3f}).")
+    return ({best: 1.0},
+            f"Chosen: {best}, with the lowest log loss ({loss.min():.3f}). A stack would gain {gain:.3f} (standard "
+            f"error {error:.3f}).")
 
 # %% ../../nbs/lib/training/03_choose.ipynb #16f61874
 def attempt_table(
@@ -156,7 +166,8 @@ def attempt_table(
     "What was tried, how good it was and what it took"
     rows = []
     for name, attempt in attempts.items():
-        found = {} if attempt.said is None else {metric: measure_once(grades, attempt.said, scale, metric) for metric in ("log_loss", "accuracy", "macro_f1")}
+        found = {} if attempt.said is None else {metric: measure_once(grades, attempt.said, scale, metric)
+                                                 for metric in ("log_loss", "accuracy", "macro_f1")}
         rows.append({"log_loss": np.nan, "accuracy": np.nan, "macro_f1": np.nan} | found |
                     {"seconds": attempt.seconds, "share": shares.get(name, 0.0), "note": attempt.note})
     return pd.DataFrame(rows, index=pd.Index(attempts, name="family"))
@@ -185,7 +196,8 @@ def make_model(
     storage:str|Path|None=None, # SQLite file that keeps the search
 )->Made:                      # The model, and how it came about
     "The model that is asked for, chosen and tuned on the frame alone"
-    if family == "auto" and params: raise TuneError("params belong to one family: name the family, or leave params out with family auto")
+    if family == "auto" and params:
+        raise TuneError("params belong to one family: name the family, or leave params out with family auto")
     chosen = choose_model(frame, schema, auto_seconds, seed, None, balance, audit) if family == "auto" else None
     model = chosen.model if chosen else GradeModel(schema, family, balance, audit, seed, params)
     texts, tables = ([chosen.reason], [chosen.table.round(3)]) if chosen else ([], [])
@@ -193,4 +205,6 @@ def make_model(
     if tune_trials or tune_seconds:
         tuned = tune(model, frame, tune_trials or MOST_TRIALS, tune_seconds or None, storage=storage, progress=False)
         model, texts, tables = tuned.model, [*texts, tuned.summary()], [*tables, tuned.best()]
-    return Made(model, " ".join(texts) or "Nothing was searched: the parameters are the given ones, and the family's defaults.", tables)
+    return Made(model,
+                " ".join(texts)
+                or "Nothing was searched: the parameters are the given ones, and the family's defaults.", tables)

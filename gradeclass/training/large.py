@@ -90,7 +90,8 @@ def large_params(
 )->dict:         # The same, with what cannot be searched for set
     "The number of rounds is given, not searched for"
     if family != "xgboost": return params
-    if params.get("patience") is not None: raise ModelError("patience cannot be used on a table of any size: give rounds, such as {rounds: 200}")
+    if params.get("patience") is not None:
+        raise ModelError("patience cannot be used on a table of any size: give rounds, such as {rounds: 200}")
     return {"rounds": LARGE_ROUNDS} | params | {"patience": None}
 
 # %% ../../nbs/lib/training/06_large.ipynb #20637e6d
@@ -180,7 +181,8 @@ def fit_on_cluster(
             with client.as_current(): family.booster_ = train_once(settings, rounds, want, survey, client)
             return family
         except Exception as error:
-            if not lost_worker(client, workers) or attempt == TRIES - 1: raise ModelError(f"training on the cluster failed: {first_line(error)}") from error
+            if not lost_worker(client, workers) or attempt == TRIES - 1:
+                raise ModelError(f"training on the cluster failed: {first_line(error)}") from error
     return family
 
 # %% ../../nbs/lib/training/06_large.ipynb #15a574c8
@@ -218,9 +220,11 @@ def train_once(
     from xgboost import dask as dxgb
     width = len(want.schema.inputs(want.audit)) + 1
     load = dask.delayed(load_piece, pure=False)
-    parts = [da.from_delayed(load(want, Piece(source, "", groups)), (rows, width), np.float32) for source, groups, rows in survey.train if rows]
+    parts = [da.from_delayed(load(want, Piece(source, "", groups)), (rows, width), np.float32) for source, groups,
+             rows in survey.train if rows]
     table = da.concatenate(parts, axis=0)
-    matrix = dxgb.DaskQuantileDMatrix(client, table[:, :-1], table[:, -1], feature_types=column_kinds(want), enable_categorical=True)
+    matrix = dxgb.DaskQuantileDMatrix(client, table[:, :-1], table[:, -1], feature_types=column_kinds(want),
+                                      enable_categorical=True)
     return dxgb.train(client, settings, matrix, num_boost_round=rounds)["booster"]
 
 # %% ../../nbs/lib/training/06_large.ipynb #af53984d
@@ -231,7 +235,9 @@ def as_frame(
     "Numbers back to a table"
     columns = {}
     for place, column in enumerate(want.columns):
-        if column.codes: cells = pd.Categorical.from_codes(np.nan_to_num(values[:, place], nan=-1).astype(int), column.labels, ordered=column.kind == "ordinal")
+        if column.codes:
+            cells = pd.Categorical.from_codes(np.nan_to_num(values[:, place], nan=-1).astype(int), column.labels,
+                                              ordered=column.kind == "ordinal")
         else: cells = values[:, place]
         columns[column.name] = cells
     return pd.DataFrame(columns, index=pd.RangeIndex(1, len(values) + 1, name="row"))
@@ -248,7 +254,8 @@ def take_survey(
     total, done = None, 0
     from gradeclass.cluster import each_on_cluster, guarded
     look = partial(survey_piece, want)
-    results = each_on_cluster(client, look, pieces) if client else ((place, *guarded(look, piece)) for place, piece in enumerate(pieces))
+    results = each_on_cluster(client, look, pieces) if client else ((place, *guarded(look, piece)) for place,
+                                                                    piece in enumerate(pieces))
     for place, state, result in results:
         if state == "failed": raise DataError(f"{pieces[place].name}: {result}")
         total, done = result if total is None else total + result, done + 1
@@ -256,9 +263,12 @@ def take_survey(
     places = {(piece.source, piece.groups): place for place, piece in enumerate(pieces)}
     total = replace(total, train=tuple(sorted(total.train, key=lambda part: places[part[:2]])))
     share = total.refused/max(total.rows + total.refused, 1)
-    if share > max_refused: raise DataError(f"{total.refused:,} of {count(total.rows + total.refused, 'row')} refused ({share:.1%}; {max_refused:.0%} may be); "
+    if share > max_refused:
+        raise DataError(f"{total.refused:,} of {count(total.rows + total.refused, 'row')} refused ({share:.1%}; "
+                        f"{max_refused:.0%} may be); "
                                             f"one of them because {total.first}")
-    if (total.counts > 0).sum() < 2: raise ModelError("all training rows have the same grade: there is nothing to learn")
+    if (total.counts > 0).sum() < 2:
+        raise ModelError("all training rows have the same grade: there is nothing to learn")
     return total
 
 # %% ../../nbs/lib/training/06_large.ipynb #46847534
@@ -291,11 +301,14 @@ def judge_model(
     model.calibrate(calibration.calibrator, said)
     said = calibrate_out_of_fold(calibration.calibrator.kind, said, grades, want.seed)
     typical = typical_student(as_frame(want, survey.sample[1]), want.schema, want.audit).iloc[0]
-    about = {"rows": survey.rows, "trained_on": survey.rows - survey.held_rows, "held_out": survey.held_rows, "measured_on": len(grades),
-             "refused": survey.refused, "held_out_by": "hash of the student's id" if want.schema.id else "hash of the row"}
+    about = {"rows": survey.rows, "trained_on": survey.rows - survey.held_rows, "held_out": survey.held_rows,
+             "measured_on": len(grades),
+             "refused": survey.refused,
+             "held_out_by": "hash of the student's id" if want.schema.id else "hash of the row"}
     figures = headline(grades, said, want.schema.grades, model.decide(said), n_boot=200, seed=want.seed)
     return {"validation.json": metrics_dict(figures), "calibration.json": calibration.to_dict(), "training.json": about,
-            "typical.json": {name: value.item() if hasattr(value, "item") else value for name, value in typical.items()}}
+            "typical.json": {name: value.item() if hasattr(value, "item") else value for name,
+                             value in typical.items()}}
 
 # %% ../../nbs/lib/training/06_large.ipynb #c7c094af
 def find_schema(
@@ -306,7 +319,8 @@ def find_schema(
     if schema: return load_schema(schema)
     with open_source(piece.source) as file: header = open_table(file, piece.source, piece.groups).header
     if found := match_schema(header): return load_schema(found)
-    raise DataError(f"no schema fits the columns of {piece.source}: make one with `gradeclass schema infer`, then name it")
+    raise DataError(f"no schema fits the columns of {piece.source}: make one with `gradeclass schema infer`, then name "
+                    f"it")
 
 # %% ../../nbs/lib/training/06_large.ipynb #7bace0c1
 class Trained(NamedTuple):
@@ -332,7 +346,8 @@ def train_large(
     on_step:Callable=lambda step, done, total: None, # Called with 'survey' or 'train', how far it is, and how far it goes
 )->Trained:                  # What was made
     "Train on a table of any size in bounded memory"
-    if family not in ("ordinal", "xgboost"): raise ModelError(f"family {family} cannot be trained on a table of any size: use ordinal or xgboost")
+    if family not in ("ordinal", "xgboost"):
+        raise ModelError(f"family {family} cannot be trained on a table of any size: use ordinal or xgboost")
     if rule not in RULES: raise ModelError(f"no decision rule {rule}: use one of {', '.join(RULES)}")
     if not 0 < held_share < 1: raise DataError(f"the held-out part is a share above 0 and below 1, not {held_share:g}")
     if Path(out).exists(): raise ModelError(f"{out} exists already: choose a new folder for the bundle")

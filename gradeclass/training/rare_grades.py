@@ -149,7 +149,8 @@ def way_metric(
     weights:np.ndarray, # Weight of each student, shape (B, n)
 )->np.ndarray:          # Mean over the deals, shape (B,)
     "One metric of one way, for every resample"
-    cases = [check_predictions(compared.grades, told.said, compared.scale, told.predicted) for told in compared.told[pair]]
+    cases = [check_predictions(compared.grades, told.said, compared.scale, told.predicted)
+             for told in compared.told[pair]]
     return np.mean([METRICS[metric].measure(case, weights) for case in cases], axis=0)
 
 # %% ../../nbs/lib/training/04_rare_grades.ipynb #dfed64ad
@@ -158,7 +159,8 @@ def way_recalls(
     pair:tuple,           # (model, way)
 )->dict[str, float]:      # Grade -> share of the students who have it that is announced
     "Recall of each grade, mean over the deals"
-    cases = [check_predictions(compared.grades, told.said, compared.scale, told.predicted) for told in compared.told[pair]]
+    cases = [check_predictions(compared.grades, told.said, compared.scale, told.predicted)
+             for told in compared.told[pair]]
     recall = np.mean([grade_rates(case, np.ones((1, len(case.y)))).recall[0] for case in cases], axis=0)
     return dict(zip(compared.scale.labels, recall.tolist(), strict=True))
 
@@ -171,7 +173,8 @@ def way_gap(
     seed:int=SEED,    # Seed of the resampling
 )->tuple[float, float]: # Lower and upper end
     "95 % interval of what a way changes against `none`, the same students in both"
-    def measure(weights): return way_metric(compared, pair, metric, weights) - way_metric(compared, (pair[0], "none"), metric, weights)
+    def measure(weights):
+        return way_metric(compared, pair, metric, weights) - way_metric(compared, (pair[0], "none"), metric, weights)
     return interval(bootstrap(len(compared.grades), measure, n_boot, seed))
 
 # %% ../../nbs/lib/training/04_rare_grades.ipynb #4036b48e
@@ -202,7 +205,8 @@ def plot_recalls(
             part = table.loc[model]
             image = ax.imshow(100*part[scale.labels], cmap="Blues", vmin=0, vmax=100, aspect="auto")
             for (row, column), value in np.ndenumerate(100*part[scale.labels].to_numpy()):
-                ax.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=8, color="white" if value > 60 else "black")
+                ax.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=8,
+                        color="white" if value > 60 else "black")
             ax.set(title=model, xlabel="Recorded grade", yticks=range(len(part)), yticklabels=part.index)
             ax.set_xticks(range(len(scale.labels)), scale.labels)
             ax.grid(False)
@@ -224,7 +228,8 @@ def plot_costs(
             ax.set(xlabel="F1 (macro), more is better", ylabel=f"{METRICS[metric].label}, less is better")
         axes[0].set_title("What evening out gains and costs")
         keys = [*markers.items(), *((way, "o") for way in table.index.unique("way"))]
-        handles = [axes[0].plot([], [], marker, color=colours.get(name, "black"), label=name)[0] for name, marker in keys]
+        handles = [axes[0].plot([], [], marker, color=colours.get(name, "black"), label=name)[0] for name,
+                   marker in keys]
         figure.legend(handles=handles, loc="outside right center", frameon=False)
     return figure
 
@@ -238,10 +243,12 @@ def ways_sentence(
     plain, others = part.loc["none"], part.drop(index="none")
     best, rows = others.macro_f1.idxmax(), others.loc[[way for way in others.index if way in METHODS]]
     gain = others.loc[best]
-    text = (f"**{model}**: macro-F1 is {plain.macro_f1:.3f} with the rows as they are and at most {gain.macro_f1:.3f} otherwise ({best}; "
+    text = (f"**{model}**: macro-F1 is {plain.macro_f1:.3f} with the rows as they are and at most {gain.macro_f1:.3f} "
+            f"otherwise ({best}; "
             f"95 % interval of the difference {gain.gap_low:+.3f} to {gain.gap_high:+.3f}).")
     if rows.empty: return text
     def moves(metric):
         ends = dict.fromkeys(f"{value:.3f}" for value in (rows[metric].min(), rows[metric].max()))
         return f"from {plain[metric]:.3f} to {'–'.join(ends)}"
-    return f"{text} Evening out the rows takes the Brier score {moves('brier')} and the calibration error {moves('ece')}."
+    return (f"{text} Evening out the rows takes the Brier score {moves('brier')} and the calibration error "
+            f"{moves('ece')}.")

@@ -80,7 +80,8 @@ SPACES = {
         "params.reg_lambda": Span(0.1, 30, 1, log=True),
     },
     "ordinal": {
-        "members": Choice({"all": ["linear", "boost", "forest"], "linear": ["linear"], "linear and forest": ["linear", "forest"]}, "all"),
+        "members": Choice({"all": ["linear", "boost", "forest"], "linear": ["linear"],
+                           "linear and forest": ["linear", "forest"]}, "all"),
         "noise_strength": Span(10, 1000, 100, log=True),
         "boost.rounds": Span(20, 200, 60, log=True, whole=True),
         "boost.max_depth": Span(2, 5, 3, whole=True),
@@ -101,7 +102,8 @@ SPACES = {
 # %% ../../nbs/lib/training/01_search.ipynb #6246f5c8
 PRESETS = {
     "grid216": {"rounds": (100, 200, 300), "params.learning_rate": (0.01, 0.1, 0.2), "params.max_depth": (3, 5, 7),
-                "params.min_child_weight": (1, 5), "params.subsample": (0.8, 1.0), "params.colsample_bytree": (0.8, 1.0)},
+                "params.min_child_weight": (1, 5), "params.subsample": (0.8, 1.0),
+                "params.colsample_bytree": (0.8, 1.0)},
     "grid4": {"rounds": (100, 200), "params.max_depth": (3, 6)},
 }
 
@@ -110,7 +112,8 @@ def flatten(
     params:dict, # A family's parameters, nested
 )->dict:         # Dotted name -> value
     "Write nested parameters under dotted names"
-    inner = {f"{name}.{key}": value for name, part in params.items() if isinstance(part, dict) for key, value in part.items()}
+    inner = {f"{name}.{key}": value for name, part in params.items() if isinstance(part, dict) for key,
+             value in part.items()}
     return {name: value for name, value in params.items() if not isinstance(value, dict)} | inner
 
 # %% ../../nbs/lib/training/01_search.ipynb #b9612b2e
@@ -132,9 +135,12 @@ def find_space(
 )->dict:                  # Dotted name -> Span or Choice
     "What is searched"
     if preset and preset not in PRESETS: raise TuneError(f"no preset {preset}: use one of {', '.join(PRESETS)}")
-    if preset and model.family != "xgboost": raise TuneError(f"preset {preset} is a grid for xgboost, not for {model.family}: leave the preset out")
-    if model.family not in SPACES: raise TuneError(f"family {model.family} has nothing to tune: use one of {', '.join(SPACES)}")
-    grid = {name: Choice({value: value for value in values}, values[0]) for name, values in PRESETS[preset].items()} if preset else SPACES[model.family]
+    if preset and model.family != "xgboost":
+        raise TuneError(f"preset {preset} is a grid for xgboost, not for {model.family}: leave the preset out")
+    if model.family not in SPACES:
+        raise TuneError(f"family {model.family} has nothing to tune: use one of {', '.join(SPACES)}")
+    grid = {name: Choice({value: value for value in values}, values[0]) for name,
+            values in PRESETS[preset].items()} if preset else SPACES[model.family]
     space = {name: values for name, values in grid.items() if name not in flatten(model.params or {})}
     if not space: raise TuneError(f"every parameter that could be tuned is given: leave out one of {', '.join(grid)}")
     return space
@@ -219,7 +225,9 @@ def run_trial(
     from optuna.samplers import GridSampler, TPESampler
     from threadpoolctl import threadpool_limits
     if time.time() > search.until and in_state(study, "COMPLETE"): return
-    if search.grid: study.sampler = GridSampler({name: list(choice.values) for name, choice in search.space.items()}, seed=search.model.seed)
+    if search.grid:
+        study.sampler = GridSampler({name: list(choice.values) for name, choice in search.space.items()},
+                                    seed=search.model.seed)
     else: study.sampler = TPESampler(seed=search.model.seed + turn)
     with warnings.catch_warnings(), threadpool_limits(1), quiet_optuna():
         warnings.simplefilter("ignore")
@@ -239,7 +247,8 @@ def study_name(
 )->str:            # Such as 'ordinal-3f9a51c07b2e'
     "A name that the same search has again, and no other"
     model = search.model
-    parts = (table_digest(search.frame), schema_yaml(model.schema), model.family, model.balance, model.audit, model.seed, model.params,
+    parts = (table_digest(search.frame), schema_yaml(model.schema), model.family, model.balance, model.audit,
+             model.seed, model.params,
              search.space, search.folds, search.metric, search.rule, search.grid, source_digest())
     return f"{model.family}-{digest_text(repr(parts))[:12]}"
 
@@ -255,7 +264,8 @@ def open_study(
         import optuna
         path = Path(storage).resolve() if storage else Path(scratch, "study.db") if jobs > 1 else None
         if path: path.parent.mkdir(parents=True, exist_ok=True)
-        study = optuna.create_study(storage=f"sqlite:///{path}" if path else None, study_name=study_name(search), load_if_exists=True,
+        study = optuna.create_study(storage=f"sqlite:///{path}" if path else None, study_name=study_name(search),
+                                    load_if_exists=True,
                                     direction="maximize" if METRICS[search.metric].higher else "minimize",
                                     pruner=optuna.pruners.NopPruner() if search.grid else optuna.pruners.MedianPruner())
         if not search.grid: propose_start(study, search)
@@ -294,10 +304,12 @@ def run_search(
     from joblib import Parallel, delayed
     from tqdm import tqdm
     if in_state(study, "WAITING"): run_trial(study, search, 0)
-    while (left := count_left(study, search, trials)) and (time.time() < search.until or not in_state(study, "COMPLETE")):
+    while (left := count_left(study, search, trials)) and (time.time() < search.until
+                                                           or not in_state(study, "COMPLETE")):
         begun = len(in_state(study, "COMPLETE", "PRUNED", "RUNNING", "FAIL"))
         turns = range(begun, begun + left)
-        done = Parallel(jobs, return_as="generator_unordered")(delayed(run_trial)(study, search, turn) for turn in turns)
+        done = Parallel(jobs,
+                        return_as="generator_unordered")(delayed(run_trial)(study, search, turn) for turn in turns)
         for _ in tqdm(done, "tuning", left, disable=not progress, unit="trial"): pass
 
 # %% ../../nbs/lib/training/01_search.ipynb #57b8f8d5
@@ -315,7 +327,8 @@ class Tuned:
     def summary(self)->str: # One or two sentences
         "What was gained, in words"
         states = self.trials.state.value_counts()
-        text = f"{len(self.trials)} trials, {states.get('PRUNED', 0)} of them given up early. {METRICS[self.metric].label} on inner folds: {self.value:.3f}"
+        text = (f"{len(self.trials)} trials, {states.get('PRUNED', 0)} of them given up early. "
+                f"{METRICS[self.metric].label} on inner folds: {self.value:.3f}")
         return text + (f", with the default parameters {self.start:.3f}." if np.isfinite(self.start) else ".")
 
     def best(
@@ -377,7 +390,8 @@ def read_study(
 )->Tuned:          # Its result
     "The best trial, and what was tried"
     table, best = trial_table(study), study.best_trial
-    chosen = {name: choices.values[best.params[name]] if isinstance(choices, Choice) else best.params[name] for name, choices in search.space.items()}
+    chosen = {name: choices.values[best.params[name]] if isinstance(choices, Choice) else best.params[name] for name,
+              choices in search.space.items()}
     start = [trial.value for trial in in_state(study, "COMPLETE") if trial.user_attrs.get("start")]
     return Tuned(search.settings(nest(chosen)), nest(chosen), best.value, start[0] if start else np.nan, table,
                  rate_parameters(study, search.model.seed), search.metric)
@@ -394,7 +408,8 @@ def plot_history(
         figure, ax = new_figure(6, 3.2)
         ax.plot(complete.index, complete, "o", color=COLOURS[3], markersize=4, label="a trial")
         ax.step(best.index, best, where="post", color=COLOURS[0], label="best so far")
-        ax.plot(pruned, np.full(len(pruned), 0.02), "x", color=COLOURS[1], transform=ax.get_xaxis_transform(), label="given up early")
+        ax.plot(pruned, np.full(len(pruned), 0.02), "x", color=COLOURS[1], transform=ax.get_xaxis_transform(),
+                label="given up early")
         ax.set(title="What the search found", xlabel="Trial", ylabel=f"{METRICS[tuned.metric].label}, inner folds")
         ax.legend()
     return figure
@@ -439,7 +454,8 @@ class TunedModel(ClassifierMixin, BaseEstimator):
         sample_weight=None, # Weight of each row in the final fit, shape (n,)
     )->"TunedModel":        # The model, tuned and fitted
         "Tune on the rows, then fit on all of them"
-        self.tuned_ = tune(self.model, frame, self.trials, self.seconds, self.folds, self.metric, self.preset, progress=False)
+        self.tuned_ = tune(self.model, frame, self.trials, self.seconds, self.folds, self.metric, self.preset,
+                           progress=False)
         self.model_ = self.tuned_.model.fit(frame, sample_weight=sample_weight)
         self.classes_ = self.model_.classes_
         return self

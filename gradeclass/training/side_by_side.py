@@ -59,8 +59,10 @@ def repeated_cv(
     runs = Parallel(jobs)(delayed(timed_out_of_fold)(models[name], frame, n_folds, each) for name, each in plan)
     runs = {name: [run for (owner, _), run in zip(plan, runs, strict=True) if owner == name] for name in models}
     model = next(iter(models.values()))
-    return Comparison(grade_index(frame, model.schema), {name: np.stack([said for said, _ in own]) for name, own in runs.items()},
-                      {name: float(np.mean([seconds for _, seconds in own])) for name, own in runs.items()}, model.schema.grades)
+    return Comparison(grade_index(frame, model.schema),
+                      {name: np.stack([said for said, _ in own]) for name, own in runs.items()},
+                      {name: float(np.mean([seconds for _, seconds in own])) for name, own in runs.items()},
+                      model.schema.grades)
 
 # %% ../../nbs/lib/training/02_side_by_side.ipynb #9627a90f
 def resample_metric(
@@ -71,7 +73,8 @@ def resample_metric(
     weights:np.ndarray,  # Weight of each student, shape (B, n)
 )->np.ndarray:           # Shape (B,)
     "Mean of a metric over the deals, for every resample"
-    cases = [check_predictions(compared.grades, said, compared.scale, decide(said, rule)) for said in compared.said[name]]
+    cases = [check_predictions(compared.grades, said, compared.scale, decide(said, rule))
+             for said in compared.said[name]]
     return np.mean([METRICS[metric].measure(case, weights) for case in cases], axis=0)
 
 # %% ../../nbs/lib/training/02_side_by_side.ipynb #3ce66696
@@ -86,13 +89,16 @@ def leaderboard(
     n, once = len(compared.grades), np.ones((1, len(compared.grades)))
     found = {name: float(resample_metric(compared, name, metric, rule, once)[0]) for name in compared.said}
     names = sorted(found, key=found.get, reverse=METRICS[metric].higher)
-    draws = bootstrap(n, lambda weights: np.column_stack([resample_metric(compared, name, metric, rule, weights) for name in names]), n_boot, seed)
+    draws = bootstrap(n,
+                      lambda weights: np.column_stack([resample_metric(compared, name, metric, rule, weights)
+                                                       for name in names]), n_boot, seed)
     table = pd.DataFrame({metric: [found[name] for name in names]}, index=pd.Index(names, name="model"))
     table[["low", "high"]] = [interval(column) for column in draws.T]
     table["gap"] = table[metric] - table[metric].iloc[0]
     table[["gap_low", "gap_high"]] = [interval(column) for column in (draws - draws[:, :1]).T]
     for other in ("accuracy", "macro_f1", "qwk", "within_one", "log_loss"):
-        if other != metric: table[other] = [float(resample_metric(compared, name, other, rule, once)[0]) for name in names]
+        if other != metric:
+            table[other] = [float(resample_metric(compared, name, other, rule, once)[0]) for name in names]
     table["seconds"] = [compared.seconds[name] for name in names]
     table.attrs = {"metric": metric, "students": n}
     return table
@@ -107,7 +113,8 @@ def plot_leaderboard(
         figure, ax = new_figure(6, 1.2 + 0.35*len(shown))
         reach = np.stack([shown[metric] - shown.low, shown.high - shown[metric]]).clip(min=0)
         ax.errorbar(shown[metric], shown.index, xerr=reach, fmt="o", color=COLOURS[0], ecolor=COLOURS[3], capsize=3)
-        ax.set(title=f"Models on {board.attrs['students']:,} students, out of fold", xlabel=METRICS[metric].label, ylabel="")
+        ax.set(title=f"Models on {board.attrs['students']:,} students, out of fold", xlabel=METRICS[metric].label,
+               ylabel="")
         ax.margins(y=0.5/max(len(shown), 1))
     return figure
 

@@ -43,7 +43,8 @@ def content_keys(
 )->np.ndarray:         # Unsigned 64-bit numbers, shape (n,)
     "A hash of what each row holds"
     key = np.full(len(values), 0x9E3779B97F4A7C15, np.uint64)
-    for column in values.T: key = mix(key ^ np.ascontiguousarray(np.where(np.isnan(column), -1e300, column + 0.0)).view(np.uint64))
+    for column in values.T:
+        key = mix(key ^ np.ascontiguousarray(np.where(np.isnan(column), -1e300, column + 0.0)).view(np.uint64))
     return key
 
 # %% ../../nbs/lib/training/05_survey.ipynb #5081d18c
@@ -56,7 +57,8 @@ def row_keys(
     key = content_keys(values)
     if ids is not None:
         named = ids.is_valid().to_numpy(zero_copy_only=False)
-        key = np.where(named, pd.util.hash_array(ids.to_numpy(zero_copy_only=False).astype(object), categorize=False), key)
+        key = np.where(named, pd.util.hash_array(ids.to_numpy(zero_copy_only=False).astype(object), categorize=False),
+                       key)
     return mix(key ^ np.uint64(mix(np.array([seed], np.uint64))[0]))
 
 # %% ../../nbs/lib/training/05_survey.ipynb #4742a580
@@ -78,7 +80,8 @@ class Want(NamedTuple):
     @property
     def columns(self)->list:
         "Every column that is read, the target with its codes"
-        return [column for column in coded_columns(self.schema).values() if column.role in ("feature", "audit", "score", "target")]
+        return [column for column in coded_columns(self.schema).values()
+                if column.role in ("feature", "audit", "score", "target")]
 
     @property
     def encoder(self)->SchemaEncoder:
@@ -125,8 +128,10 @@ def each_batch(
             parts = sort_rows(rows, reading)
             values = np.full((len(parts.values), len(want.columns)), np.nan)
             values[:, places] = parts.values
-            ids = read_ids(join_chunks(rows.column(reading.id_name)), want.schema.by_name[want.schema.id]).take(parts.places) if reading.id_name else None
-            return Batch(values, row_keys(ids, values, want.seed), len(parts.refused), parts.refused.reason.iloc[0] if len(parts.refused) else "")
+            ids = read_ids(join_chunks(rows.column(reading.id_name)),
+                           want.schema.by_name[want.schema.id]).take(parts.places) if reading.id_name else None
+            return Batch(values, row_keys(ids, values, want.seed), len(parts.refused),
+                         parts.refused.reason.iloc[0] if len(parts.refused) else "")
         yield from in_order(read, table.batches, usable_cores())
 
 # %% ../../nbs/lib/training/05_survey.ipynb #f915c379
@@ -166,8 +171,10 @@ class Survey:
 
     def __add__(self, other:"Survey")->"Survey":
         samples = join_samples(self.sample, other.sample, BLOCK), join_samples(self.held, other.held, BLOCK)
-        return Survey(self.moments + other.moments, self.pairs + other.pairs, self.counts + other.counts, *samples, self.rows + other.rows,
-                      self.held_rows + other.held_rows, self.refused + other.refused, self.first or other.first, self.train + other.train)
+        return Survey(self.moments + other.moments, self.pairs + other.pairs, self.counts + other.counts, *samples,
+                      self.rows + other.rows,
+                      self.held_rows + other.held_rows, self.refused + other.refused, self.first or other.first,
+                      self.train + other.train)
 
 # %% ../../nbs/lib/training/05_survey.ipynb #b2e79256
 def centre_of(
@@ -177,7 +184,8 @@ def centre_of(
     columns = want.schema.inputs(want.audit)
     ends = lambda column: [end for end in (column.min, column.max) if end is not None] or [0.0]
     middle = lambda column: (len(column.codes) - 1)/2 if column.codes else sum(ends(column))/len(ends(column))
-    return want.encoder.arrange(np.array([[0.0 if column.kind == "category" else middle(column) for column in columns]]))[0]
+    return want.encoder.arrange(np.array([[0.0 if column.kind == "category" else middle(column)
+                                           for column in columns]]))[0]
 
 # %% ../../nbs/lib/training/05_survey.ipynb #4742d76f
 def moments_of(
@@ -203,10 +211,13 @@ def survey_batch(
     p = len(centre_of(want))
     moments, pairs = np.zeros((2*p + 2,)*2), np.zeros((size, size))
     if scale.cuts:
-        moments, known = moments_of(want.encoder.arrange(want.inputs(train)), centre_of(want), score), np.isfinite(score)
+        moments, known = moments_of(want.encoder.arrange(want.inputs(train)), centre_of(want),
+                                    score), np.isfinite(score)
         np.add.at(pairs, (band_of(score[known], np.array(scale.cuts)), y[known]), 1)
-    return Survey(moments, pairs, np.bincount(y, minlength=size).astype(float), smallest(batch.keys[~held], train, BLOCK),
-                  smallest(batch.keys[held], batch.values[held], BLOCK), len(batch.values), int(held.sum()), batch.refused, batch.first)
+    return Survey(moments, pairs, np.bincount(y, minlength=size).astype(float),
+                  smallest(batch.keys[~held], train, BLOCK),
+                  smallest(batch.keys[held], batch.values[held], BLOCK), len(batch.values), int(held.sum()),
+                  batch.refused, batch.first)
 
 # %% ../../nbs/lib/training/05_survey.ipynb #95f61f15
 def survey_piece(
@@ -241,7 +252,8 @@ def line_from_sums(
     to = change_of_columns(offset, scale, sign, shift)
     sums = to @ survey.moments @ to.T
     beta, variance = fit_weights(sums, count, task.groups)
-    line = Line(centre + offset, scale, task.groups, "normal", sign, sign*task.cuts, task.noise, beta, float(shift), float(np.sqrt(variance)))
+    line = Line(centre + offset, scale, task.groups, "normal", sign, sign*task.cuts, task.noise, beta, float(shift),
+                float(np.sqrt(variance)))
     return with_gaps(line, sums, there, count)
 
 # %% ../../nbs/lib/training/05_survey.ipynb #c9f0071e
@@ -280,10 +292,13 @@ def make_task(
 )->Task:           # Scale, source columns, and the noise of the grades
     "What all fits have in common"
     columns, scale = want.schema.inputs(want.audit), want.schema.grades
-    groups = np.repeat(np.arange(len(columns)), [len(column.codes) if column.kind == "category" else 1 for column in columns])
-    if not scale.cuts or survey.moments[-1, -1] < survey.counts.sum()/2: return Task(len(scale.codes), groups, None, None)
+    groups = np.repeat(np.arange(len(columns)),
+                       [len(column.codes) if column.kind == "category" else 1 for column in columns])
+    if not scale.cuts or survey.moments[-1, -1] < survey.counts.sum()/2:
+        return Task(len(scale.codes), groups, None, None)
     band, grade = np.divmod(np.arange(survey.pairs.size), len(scale.codes))
-    return Task(len(scale.codes), groups, np.array(scale.cuts, float), noise_matrix(band, grade, survey.pairs.ravel(), len(scale.codes)))
+    return Task(len(scale.codes), groups, np.array(scale.cuts, float),
+                noise_matrix(band, grade, survey.pairs.ravel(), len(scale.codes)))
 
 # %% ../../nbs/lib/training/05_survey.ipynb #95d8baad
 def sample_rows(
@@ -292,4 +307,5 @@ def sample_rows(
 )->Rows:               # As the members of family `ordinal` take them
     "A sample as training rows"
     X = want.encoder.arrange(want.inputs(values))
-    return Rows(X, want.column(values, want.schema.target).astype(int), np.ones(len(X)), want.column(values, want.schema.score))
+    return Rows(X, want.column(values, want.schema.target).astype(int), np.ones(len(X)),
+                want.column(values, want.schema.score))

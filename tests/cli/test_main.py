@@ -39,11 +39,15 @@ def ask(place, monkeypatch, capsys):
 def words_table(n=240, seed=3):
     "Semicolons, German words, decimal commas, ids in letters; the grade is a word that follows from effort and absences"
     rng = np.random.default_rng(seed)
-    effort, away, bus = rng.choice(["rarely", "sometimes", "often", "always"], n), rng.uniform(0, 12, n), rng.choice(["bus", "bike", "on foot"], n)
-    merit = pd.Series(effort).map({"rarely": 0, "sometimes": 1, "often": 2, "always": 3}) - away/4 + rng.normal(0, 0.5, n)
+    effort, away, bus = rng.choice(["rarely", "sometimes", "often", "always"], n), rng.uniform(0, 12,
+                                                                                               n), rng.choice(["bus",
+                                                                                                               "bike", "on foot"], n)
+    merit = pd.Series(effort).map({"rarely": 0, "sometimes": 1, "often": 2, "always": 3}) - away/4 + rng.normal(0, 0.5,
+                                                                                                                n)
     result = pd.cut(merit, [-9, -1.5, 0, 1.2, 9], labels=["fail", "pass", "good", "excellent"]).astype(str)
     away = [f"{days:.1f}".replace(".", ",") for days in away]
-    return pd.DataFrame({"Pupil id": [f"P-{number:04}" for number in rng.permutation(n)], "Effort": effort, "Days away": away, "Way to school": bus,
+    return pd.DataFrame({"Pupil id": [f"P-{number:04}" for number in rng.permutation(n)], "Effort": effort,
+                         "Days away": away, "Way to school": bus,
                          "Final": result})
 
 
@@ -74,14 +78,17 @@ def run_json(ask, *words):
 
 
 @pytest.mark.parametrize("make, separator, target, name, grades", [
-    (words_table, ";", "Final", "Pupil id", ["excellent", "good", "pass", "fail"]), (codes_table, ",", "OUTCOME", None, ["3", "2", "1"])])
-def test_unknown_table_is_described_learnt_and_graded_without_code(make, separator, target, name, grades, ask, monkeypatch, place):
+    (words_table, ";", "Final", "Pupil id", ["excellent", "good", "pass", "fail"]),
+    (codes_table, ",", "OUTCOME", None, ["3", "2", "1"])])
+def test_unknown_table_is_described_learnt_and_graded_without_code(make, separator, target, name, grades, ask,
+                                                                   monkeypatch, place):
     table = make()
     table.to_csv("table.csv", sep=separator, index=False)
     code, printed, _ = ask("schema", "infer", "table.csv", "--target", target, "-o", "table.yaml")
     assert code == 0 and "to confirm" in printed
     assert parse_schema((place/"table.yaml").read_text(encoding="utf-8")).grades.labels == grades
-    run = run_json(ask, "--data", "table.csv", "--schema", "table.yaml", "-p", "resamples=50", "-p", "params={members: [linear]}")
+    run = run_json(ask, "--data", "table.csv", "--schema", "table.yaml", "-p", "resamples=50", "-p",
+                   "params={members: [linear]}")
     assert run["metrics"]["accuracy"]["value"] > table[target].value_counts(normalize=True).max() + 0.1
     monkeypatch.setenv("GRADECLASS_OUTPUTS", "outputs")
     code, printed, said = ask("predict", "table.csv", "-o", "grades.csv")
@@ -94,7 +101,8 @@ def test_unknown_table_is_described_learnt_and_graded_without_code(make, separat
 def sample_run(tmp_path_factory):
     "A run on the sample through the installed command: the folder, and how the command ended"
     folder = tmp_path_factory.mktemp("run")
-    command = [sys.executable, "-c", "from gradeclass.cli.main import main; main()", "run", "--data", "sample", "-p", "resamples=50",
+    command = [sys.executable, "-c", "from gradeclass.cli.main import main; main()", "run", "--data", "sample", "-p",
+               "resamples=50",
                "-p", "params={members: [linear]}", "--outputs", "outputs"]
     return folder, command, subprocess.run([*command, "--json"], cwd=folder, capture_output=True, text=True)
 
@@ -145,7 +153,7 @@ def assert_report(path):
     "Smaller than 5 MB, and nothing in it is fetched from elsewhere"
     page = path.read_text(encoding="utf-8")
     assert path.stat().st_size < 5_000_000
-    fetched = r"""<(?:script|img|link|iframe|source|video|audio|embed|object)\b[^>]*?\b(?:src|href|data)\s*=\s*["']?(?:https?:)?//"""
+    fetched = (r"""<(?:script|img|link|iframe|source|video|audio|embed|object)\b[^>]*?\b(?:src|href|data)\s*=\s*["']?(?:https?:)?//""")
     assert not re.search(fetched, page, re.IGNORECASE)
     assert not re.search(r"@import|url\(\s*[\"']?(?:https?:)?//", page, re.IGNORECASE)
 
@@ -154,7 +162,8 @@ def test_report_of_the_sample_needs_no_network(sample_run):
     assert_report(sample_run[0]/json.loads(sample_run[2].stdout)["report"])
 
 
-@pytest.mark.parametrize("file, schema, rows", [("students_performance.csv", "students", 305), ("student_prediction.csv", "higher_ed", 19)])
+@pytest.mark.parametrize("file, schema, rows",
+                         [("students_performance.csv", "students", 305), ("student_prediction.csv", "higher_ed", 19)])
 def test_published_table_runs_to_metrics_and_report(file, schema, rows, real_data, ask, place):
     run = run_json(ask, "--data", real_data(file), "--schema", schema)
     assert run["metrics"]["students"] == rows
@@ -202,7 +211,8 @@ def test_validate_ends_with_1_for_an_error_and_lists_each_cell(ask, place):
     code, printed, _ = ask("data", "validate", "class.csv", "-o", "findings.csv")
     assert code == 1 and "38 accepted, 2 refused" in printed
     found = read_table("findings.csv")[0]
-    assert found[found.check == "out of range"][["row", "value"]].astype(float).to_numpy().tolist() == [[4, 99], [11, -1]]
+    assert found[found.check == "out of range"][["row", "value"]].astype(float).to_numpy().tolist() == [[4, 99],
+                                                                                                        [11, -1]]
 
 
 def test_validate_prints_json_alone_and_ends_with_0_for_warnings(ask):
@@ -223,7 +233,8 @@ def python(code, *words):
     "Run Python in a fresh process as a user would: what it prints, and its seconds (of the processor, where that is busy with other work)"
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     started, used = time.perf_counter(), cpu_seconds()
-    ended = subprocess.run([sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True, env=environment, check=True)
+    ended = subprocess.run([sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True,
+                           env=environment, check=True)
     return ended.stdout, min(time.perf_counter() - started, cpu_seconds() - used)
 
 
@@ -243,14 +254,17 @@ def test_import_is_quick_and_light():
 
 @pytest.mark.parametrize("words", ["--help", "predict --help", "schema show students"])
 def test_help_and_schemas_need_no_pandas(words):
-    code = "import sys, atexit; sys.argv[0] = 'gradeclass'; atexit.register(lambda: print(*{name.partition('.')[0] for name in sys.modules}))"
+    code = ("import sys, atexit; sys.argv[0] = 'gradeclass'; atexit.register(lambda: print(*{name.partition('.')[0] "
+            "for name in sys.modules}))")
     printed, _ = python(code + "; from gradeclass.cli.main import main; main()", *words.split())
     assert not {"pandas", "numpy", "sklearn"} & set(printed.splitlines()[-1].split())
 
 
 def test_one_student_is_graded_quickly_without_what_only_training_needs(trained):
-    code = ("import sys; from gradeclass.models.bundle import load_model; from gradeclass.scoring.table import predict_table; import pandas as pd; model = load_model(sys.argv[1]); "
+    code = ("import sys; from gradeclass.models.bundle import load_model; from gradeclass.scoring.table import "
+            "predict_table; import pandas as pd; model = load_model(sys.argv[1]); "
             "predict_table(model, pd.DataFrame({'Absences': ['3'], 'Tutoring': ['Yes']}))")
     tries = [python(code + LOADED, trained) for _ in range(3)]
-    assert not {"evidently", "mlflow", "optuna", "seaborn", "papermill", "pandera", "imblearn"} & set(tries[0][0].split())
+    assert not {"evidently", "mlflow", "optuna", "seaborn", "papermill", "pandera",
+                "imblearn"} & set(tries[0][0].split())
     assert min(seconds for _, seconds in tries) < 4

@@ -146,18 +146,28 @@ def test_only_small_groups_give_one_plain_sentence():
         explore.plot_against_grade(STUDENTS.head(12), SCHEMA, "Ethnicity")
 
 
-@pytest.mark.parametrize("frame", [STUDENTS.head(0), STUDENTS.head(1), STUDENTS.head(2), STUDENTS[STUDENTS["GradeClass"] == "F"],
-                                   STUDENTS.assign(Absences=3.0), STUDENTS.assign(Tutoring=STUDENTS["Tutoring"].mask(STUDENTS["Age"] > 0)),
+@pytest.mark.parametrize("frame",
+                         [STUDENTS.head(0), STUDENTS.head(1), STUDENTS.head(2), STUDENTS[STUDENTS["GradeClass"] == "F"],
+                                   STUDENTS.assign(Absences=3.0),
+                          STUDENTS.assign(Tutoring=STUDENTS["Tutoring"].mask(STUDENTS["Age"] > 0)),
                                    STUDENTS.drop(columns=["GPA", "Sports"]), STUDENTS.drop(columns="GradeClass")],
-                         ids=["empty", "one", "two", "one grade", "constant", "empty column", "columns missing", "no grade"])
+                         ids=["empty", "one", "two", "one grade", "constant", "empty column", "columns missing",
+                              "no grade"])
 def test_poor_tables_give_a_result_or_a_plain_sentence(frame):
-    calls = [explore.missing_table, explore.missing_sentence, explore.plot_numeric, explore.plot_coded, explore.plot_grades,
-             explore.even_sentence, explore.grades_sentence, explore.plot_score_bands, explore.conflict_sentence, explore.conflict_place_sentence,
+    calls = [explore.missing_table, explore.missing_sentence, explore.plot_numeric, explore.plot_coded,
+             explore.plot_grades,
+             explore.even_sentence, explore.grades_sentence, explore.plot_score_bands, explore.conflict_sentence,
+             explore.conflict_place_sentence,
              explore.plot_conflict_rows, association_table, explore.plot_correlations, associations.overlap_sentence]
-    calls += [lambda f, s, name=name: explore.plot_against_grade(f, s, name) for name in ("Absences", "Tutoring", "Age", "Sports")]
-    calls += [lambda f, s, name=name: explore.plot_score_against(f, s, name) for name in ("Absences", "Tutoring", "Age", "GradeClass")]
-    calls += [lambda f, s: explore.plot_associations(association_table(f, s)), lambda f, s: associations.links_sentence(association_table(f, s))]
-    calls += [lambda f, s: associations.link_sentence(f, s, "Absences"), lambda f, s: explore.group_sentence(f, s, "Gender")]
+    calls += [lambda f, s,
+              name=name: explore.plot_against_grade(f, s, name) for name in ("Absences", "Tutoring", "Age", "Sports")]
+    calls += [lambda f, s,
+              name=name: explore.plot_score_against(f, s, name)
+              for name in ("Absences", "Tutoring", "Age", "GradeClass")]
+    calls += [lambda f, s: explore.plot_associations(association_table(f, s)), lambda f,
+              s: associations.links_sentence(association_table(f, s))]
+    calls += [lambda f, s: associations.link_sentence(f, s, "Absences"), lambda f,
+              s: explore.group_sentence(f, s, "Gender")]
     for call in calls:
         try: made = call(frame, SCHEMA)
         except ExploreError as error: assert str(error) and "\n" not in str(error)
@@ -175,7 +185,8 @@ def test_sentence_counts_the_labels_that_contradict_the_score():
     grades = pd.Categorical(["A"]*200 + ["F"]*190 + ["D"]*10, list("ABCDF"), ordered=True)
     frame = STUDENTS.assign(GPA=np.repeat([3.6, 1.0], 200), GradeClass=grades)
     sentence = explore.conflict_sentence(frame, SCHEMA)
-    assert "10 of 400 recorded grades (2.5 %)" in sentence and "100 % of them are one grade off; 100 % are better" in sentence
+    assert ("10 of 400 recorded grades (2.5 %)" in sentence
+            and "100 % of them are one grade off; 100 % are better" in sentence)
     assert "rows 392 to 401" in explore.conflict_place_sentence(frame, SCHEMA)
 
 

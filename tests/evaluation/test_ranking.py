@@ -46,7 +46,10 @@ def test_table_says_what_top_k_says():
     y, p = example()
     table = places_table(y, p, SCALE, (0.1, 50), n_boot=0)
     assert table.index.tolist() == [20, 50]
-    for k in (20, 50): assert table.loc[k, ["found", "precision", "recall", "lift"]].tolist() == pytest.approx([top_k(y, p, SCALE, k)[name] for name in (
+    for k in (20, 50):
+        assert table.loc[k,
+                         ["found", "precision", "recall",
+                          "lift"]].tolist() == pytest.approx([top_k(y, p, SCALE, k)[name] for name in (
         "found", "precision", "recall", "lift")])
     assert table.precision_low.isna().all()
 
@@ -68,7 +71,8 @@ def test_list_is_never_better_than_a_perfect_one(seed, n):
 def test_intervals_hold_the_values_and_repeat_with_the_seed():
     y, p = example()
     table = places_table(y, p, SCALE, (0.2,), 200, 5)
-    for name in ("precision", "recall", "lift"): assert (table[f"{name}_low"] <= table[name]).all() and (table[name] <= table[f"{name}_high"]).all()
+    for name in ("precision", "recall", "lift"):
+        assert (table[f"{name}_low"] <= table[name]).all() and (table[name] <= table[f"{name}_high"]).all()
     pd.testing.assert_frame_equal(table, places_table(y, p, SCALE, (0.2,), 200, 5))
 
 
@@ -82,7 +86,8 @@ def test_handful_of_places_or_of_students_in_need_gets_no_figure():
     y, p = example(40)
     y[:] = np.where(np.arange(40) < 9, 4, 1)
     shown = show_places(places_table(y, p, SCALE, (5, 20), n_boot=10))
-    assert shown["Listed, at risk in fact"].tolist()[0] == shown["Times better than lots"].tolist()[0] == "fewer than 10"
+    assert (shown["Listed, at risk in fact"].tolist()[0] == shown["Times better than lots"].tolist()[0]
+            == "fewer than 10")
     assert "%" in shown["Listed, at risk in fact"].tolist()[1] and set(shown["At risk, listed"]) == {"fewer than 10"}
 
 
@@ -92,12 +97,14 @@ def test_threshold_lists_as_many_as_there_are_places():
     listed = threshold.lists(p[:, 4])
     assert listed.sum() == 30 and threshold.share == pytest.approx(0.15)
     assert threshold.precision == pytest.approx((y[listed] == 4).mean())
-    assert threshold.precision == pytest.approx(at_risk_precision(check_predictions(y, p, SCALE, k=30), np.ones((1, 200)))[0])
+    assert threshold.precision == pytest.approx(at_risk_precision(check_predictions(y, p, SCALE, k=30),
+                                                                  np.ones((1, 200)))[0])
     assert threshold.precision_low <= threshold.precision <= threshold.precision_high
 
 
 def test_students_tied_with_the_last_place_are_listed_too():
-    y, p = np.array([4, 4, 0, 0]), np.array([[0.1, 0, 0, 0, 0.9], [0.5, 0, 0, 0, 0.5], [0.5, 0, 0, 0, 0.5], [1, 0, 0, 0, 0]])
+    y, p = np.array([4, 4, 0, 0]), np.array([[0.1, 0, 0, 0, 0.9], [0.5, 0, 0, 0, 0.5], [0.5, 0, 0, 0, 0.5],
+                                             [1, 0, 0, 0, 0]])
     threshold = find_threshold(y, p, SCALE, 2, n_boot=10)
     assert threshold.share == 0.75 and threshold.precision == pytest.approx(2/3) and threshold.recall == 1
 
@@ -110,7 +117,9 @@ def test_threshold_survives_json_even_without_anyone_at_risk():
     assert "cannot be said" in threshold_sentence(Threshold.from_dict(state))
 
 
-@pytest.mark.parametrize("state", [{}, {"probability": 1}, {**find_threshold(*example(20), SCALE, n_boot=5).as_dict(), "more": 1}])
+@pytest.mark.parametrize("state",
+                         [{}, {"probability": 1},
+                          {**find_threshold(*example(20), SCALE, n_boot=5).as_dict(), "more": 1}])
 def test_something_else_than_a_threshold_is_refused(state):
     with pytest.raises(RankingError, match="this is no threshold"): Threshold.from_dict(state)
 

@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-NOTEBOOKS = sorted(path for path in (ROOT/"nbs").rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts and "_proc" not in path.parts)
+NOTEBOOKS = sorted(path for path in (ROOT/"nbs").rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts
+                   and "_proc" not in path.parts)
 SOURCES = sorted(path for folder in ("gradeclass", "tests", "benchmarks") for path in (ROOT/folder).rglob("*.py"))
 ABSOLUTE = re.compile(r"(?<![\w.:/~-])/(?:work|root|home|Users|tmp/w)/[\w.]|[A-Z]:\\\\Users")
 
-pytestmark = pytest.mark.skipif(not (ROOT/"nbs").is_dir(), reason="needs the checkout: the notebooks are not beside the tests")
+pytestmark = pytest.mark.skipif(not (ROOT/"nbs").is_dir(),
+                                reason="needs the checkout: the notebooks are not beside the tests")
 
 def cells(path):
     return json.loads(path.read_text(encoding="utf-8"))["cells"]
@@ -54,11 +56,13 @@ def test_library_notebook_exports_one_module_and_closes_with_the_export(path):
     assert "#| hide" in sources[-1] and "nbdev_export()" in sources[-1]
 
 def test_each_module_comes_from_a_notebook():
-    made = {found for path in NOTEBOOKS for cell in cells(path) for found in re.findall(r"^#\| ?default_exp (\S+)", source(cell), re.M)}
+    made = {found for path in NOTEBOOKS for cell in cells(path)
+            for found in re.findall(r"^#\| ?default_exp (\S+)", source(cell), re.M)}
     package = ROOT/"gradeclass"
     modules = {".".join(path.relative_to(package).with_suffix("").parts) for path in package.rglob("*.py")}
     assert {name for name in modules if name.split(".")[-1] not in ("__init__", "_modidx")} == made
 
 @pytest.mark.parametrize("path", sorted((ROOT/"gradeclass").rglob("*.py")), ids=short)
 def test_package_needs_none_of_the_tools_that_build_it(path):
-    assert not re.search(r"^\s*(from|import) (nbdev|execnb|jupytext|pytest|hypothesis)\b", path.read_text(encoding="utf-8"), re.M)
+    assert not re.search(r"^\s*(from|import) (nbdev|execnb|jupytext|pytest|hypothesis)\b",
+                         path.read_text(encoding="utf-8"), re.M)
