@@ -441,19 +441,3 @@ def compare_audit(
     gaps.index = [f"gap in {rate}: {attribute}" for attribute, rate in gaps.index]
     gaps = gaps.assign(difference=gaps["with"] - gaps["without"])
     return pd.concat([pd.DataFrame.from_dict(rows, "index"), gaps]).rename_axis("measure")
-
-# %% ../../nbs/lib/evaluation/08_fairness.ipynb #2a01a389
-def audit_sentence(
-    compared:pd.DataFrame, # What `compare_audit` returned
-)->str:                    # Two sentences
-    "What it would gain to let the model see protected attributes"
-    accuracy = compared.loc["accuracy"]
-    better = ("better" if accuracy.low > 0 else "worse" if accuracy.high < 0
-              else "neither better nor worse than chance explains")
-    gaps = compared[compared.index.str.startswith("gap")]
-    wider = int((gaps.difference > 0).sum())
-    return (f"With protected attributes {100*accuracy['with']:.0f} in 100 grades are right, without them "
-            f"{100*accuracy['without']:.0f} "
-            f"(difference {100*accuracy.difference:+.1f} points, 95 % interval {100*accuracy.low:+.1f} to "
-            f"{100*accuracy.high:+.1f}): {better}. "
-            f"Of {len(gaps)} gaps between groups {wider} {'is' if wider == 1 else 'are'} wider with them.")

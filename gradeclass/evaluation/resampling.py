@@ -161,17 +161,6 @@ def reliability(
     limits = [binomtest(int(group.sum()), len(group)).proportion_ci(method="wilson") for _, group in rows["hit"]]
     return table.assign(low=[limit.low for limit in limits], high=[limit.high for limit in limits])
 
-# %% ../../nbs/lib/evaluation/02_resampling.ipynb #de342187
-def reliability_by_grade(
-    y:np.ndarray,         # True grade, shape (n,), 0 is the best
-    p:np.ndarray,         # Probability of each grade, shape (n, K)
-    scale:GradeScale,     # The K grades
-    bins:int=5,           # Bins of equal width over 0 to 1
-)->pd.DataFrame:          # As `reliability`, with the grade in front
-    "What was said against what came true, for each grade by itself"
-    tables = {label: reliability(y, p, bins, grade) for grade, label in enumerate(scale.labels)}
-    return pd.concat(tables, names=["grade"]).reset_index("grade").reset_index(drop=True)
-
 # %% ../../nbs/lib/evaluation/02_resampling.ipynb #1e486ea0
 def top_k(
     y:np.ndarray,         # True grade, shape (n,), 0 is the best

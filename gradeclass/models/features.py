@@ -156,18 +156,6 @@ class LeakError(GradeclassError):
 class LeakWarning(UserWarning):
     "An input that predicts the grade almost perfectly on its own"
 
-# %% ../../nbs/lib/models/01_features.ipynb #88b52d4c
-def check_roles(
-    names:list[str], # Columns that are meant to be inputs
-    schema:Schema,   # What each column is for
-)->None:
-    "Refuse a score, a target or an id among the inputs"
-    for name in names:
-        role = schema.by_name[name].role if name in schema.by_name else "unknown"
-        if role not in ("feature", "audit"):
-            raise LeakError(f"{name} cannot be an input: its role is {role}; use "
-                            f"{', '.join(c.name for c in schema.inputs())}")
-
 # %% ../../nbs/lib/models/01_features.ipynb #25e212c7
 def looks_like_id(
     values:np.ndarray, # A numeric input without its gaps, shape (n,)

@@ -52,17 +52,3 @@ def out_of_fold(
         fitted = clone(model).fit(frame[rows], sample_weight=None if weight is None else weight[rows])
         said[~rows] = fitted.predict_proba(frame[~rows])
     return said
-
-# %% ../../nbs/lib/models/10_folds.ipynb #a55ea2e2
-def repeat_out_of_fold(
-    model:GradeModel,   # How to fit
-    frame:pd.DataFrame, # Students with grades, n of them
-    n_folds:int=5,      # Folds
-    repeats:int=5,      # Deals
-    seed:int=SEED,      # The first deal's seed; the others count on from it
-    jobs:int=1,         # Processes
-)->np.ndarray:          # Probabilities, shape (repeats, n, grades)
-    "Out-of-fold probabilities from several deals"
-    from joblib import Parallel, delayed
-    runs = (delayed(out_of_fold)(model, frame, n_folds, seed + i) for i in range(repeats))
-    return np.stack(Parallel(jobs)(runs))

@@ -442,21 +442,6 @@ def history(
     "Who was champion when, why, and who decided"
     return read_log(outputs)
 
-# %% ../../nbs/lib/registry/02_versions.ipynb #1a011267
-def check_registered(
-    outputs:str|Path, # The outputs folder
-    bundle:str|Path,  # The bundle that is about to serve
-)->Version:           # The version that it is
-    "Refuse a bundle that the registry does not know"
-    from gradeclass.models.bundle import bundle_digest, read_manifest
-    bundle = Path(bundle).resolve()
-    read_manifest(bundle)
-    digest = bundle_digest(bundle)
-    known = read_state(outputs).find(digest)
-    if known: return known
-    raise ChampionError(f"{bundle} has the digest {digest[:16]}, which the registry in {outputs} does not know: "
-                        f"register it, or serve a registered version")
-
 # %% ../../nbs/lib/registry/02_versions.ipynb #254f8d3b
 def read_bundle(
     record:Path, # The `run.json` of a run

@@ -303,7 +303,6 @@ def draw_all(y, p, scale):
         "per_grade": plots.plot_per_grade(per_grade(y, p, scale)),
         "reliability": plots.plot_reliability(y, p), "top_k": plots.plot_top_k(y, p, scale, k=1),
         "intervals": plots.plot_intervals(table), "shares": plots.plot_grade_shares(y, predicted, scale),
-        "student": plots.plot_student(p[0], scale, "1001"),
     }
 
 
