@@ -97,9 +97,8 @@ def explained_share(
     base = np.column_stack([np.ones(len(outcome)), given])
     fit = lambda inputs, values: values - inputs @ np.linalg.lstsq(inputs, values, rcond=None)[0]
     outcome, rest = fit(base, outcome), fit(base, design)
-    total, used = float((outcome**2).sum()), int(np.linalg.matrix_rank(rest,
-                                                                       tol=1e-6*max(1.0,
-                                                                                    np.abs(design).max(initial=0))))
+    total = float((outcome**2).sum())
+    used = int(np.linalg.matrix_rank(rest, tol=1e-6*max(1.0, np.abs(design).max(initial=0))))
     left = len(outcome) - int(np.linalg.matrix_rank(base)) - used
     if used < 1 or left < 1 or total < 1e-9: return math.nan, used, left
     return min(1.0, max(0.0, 1 - float((fit(rest, outcome)**2).sum())/total)), used, left
@@ -209,7 +208,8 @@ def association_table(
     given:str|None=None,  # Column that is taken out first, such as the course
 )->pd.DataFrame:          # Index column, strongest first: title, role, measure, students, strength, low, high, p, better_with
     "How strongly each input and each protected column goes with the grade; p is corrected for their number"
-    outcome, taken = find_column(frame, schema, schema.target), find_column(frame, schema, given) if given else None
+    outcome = find_column(frame, schema, schema.target)
+    taken = find_column(frame, schema, given) if given else None
     columns = [column for column in schema.inputs(audit=True) if column.name in frame and column.name != given]
     rows = {column.name: associate(frame, outcome, column, taken) for column in columns}
     table = pd.DataFrame.from_dict(rows, "index",

@@ -43,8 +43,8 @@ def headline_rows(
 )->list[list]:    # Measure, value, interval, which way is better
     "The metrics of the test part"
     known = [(name, metric) for name, metric in METRICS.items() if name in metrics]
-    return [[metric.label, *interval_text(metrics[name]), "higher" if metric.higher else "lower"] for name,
-            metric in known]
+    return [[metric.label, *interval_text(metrics[name]), "higher" if metric.higher else "lower"]
+            for name, metric in known]
 
 # %% ../../nbs/lib/evaluation/14_card.ipynb #eb891913
 def grade_rows(

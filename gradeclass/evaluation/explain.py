@@ -211,18 +211,20 @@ def in_words(
     "The strongest reasons as a person says them"
     told = explanation[explanation.contribution.abs() >= 0.005].head(k)
     unit = explanation.attrs["unit"]
-    return [f"{schema.by_name[name].title} ({row.value}): {signed(row.contribution, unit)}" for name,
-            row in told.iterrows()]
+    return [f"{schema.by_name[name].title} ({row.value}): {signed(row.contribution, unit)}"
+            for name, row in told.iterrows()]
 
 # %% ../../nbs/lib/evaluation/10_explain.ipynb #08223b95
 def headline_of(
     about:dict, # What `explain_student` puts into `attrs`
 )->str:         # Such as 'GPA: 1.26 expected, 1.86 for the average student'
     "What is expected of the student and of the average one"
-    here, average, unit = about["total"], about["baseline"], about["unit"]
+    here = about["total"]
+    average = about["baseline"]
+    unit = about["unit"]
     if unit == "grades": return f"{-here:.1f} grades below the best expected, {-average:.1f} for the average student"
-    return f"{unit[0].upper()}{unit[1:]}: {here:.2f} expected, {average:.2f} for the average student".replace(" -",
-                                                                                                              " −")
+    return f"{unit[0].upper()}{unit[1:]}: {here:.2f} expected, {average:.2f} for the average student".replace(
+        " -", " −")
 
 # %% ../../nbs/lib/evaluation/10_explain.ipynb #b0ae4071
 def plot_contributions(

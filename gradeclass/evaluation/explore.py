@@ -74,7 +74,8 @@ def missing_sentence(
 )->str:                 # One or two sentences
     "Whether cells are empty, and where most are"
     table = missing_table(frame, schema)
-    gaps, constant = table[table.missing > 0].sort_values("missing", ascending=False), table[table.distinct == 1]
+    gaps = table[table.missing > 0].sort_values("missing", ascending=False)
+    constant = table[table.distinct == 1]
     same = (f" {listed(list(constant.title))}: the same for everyone, so it cannot explain a grade." if len(constant)
             else "")
     if gaps.empty: return f"No cell is empty.{same}"
@@ -271,8 +272,8 @@ def score_conflicts(
     find_column(frame, schema, schema.target)
     known = frame[[score, schema.target]].dropna()
     given = pd.Categorical.from_codes(grade_positions(known[score].to_numpy(), schema), categories=grades.labels)
-    table = pd.crosstab(given, known[schema.target], dropna=False).reindex(index=grades.labels, columns=grades.labels,
-                                                                           fill_value=0)
+    table = pd.crosstab(given, known[schema.target], dropna=False).reindex(
+        index=grades.labels, columns=grades.labels, fill_value=0)
     return table.rename_axis(index="by score", columns="recorded")
 
 # %% ../../nbs/lib/evaluation/13_explore.ipynb #14b0f255
@@ -298,7 +299,9 @@ def plot_score_bands(
     schema:Schema,      # What it holds; its grades have cuts
 )->object:              # matplotlib Figure
     "Histogram of the score with the cuts, and which labels contradict them"
-    counts, score, grades = score_conflicts(frame, schema).to_numpy(), find_score(frame, schema), schema.grades
+    counts = score_conflicts(frame, schema).to_numpy()
+    score = find_score(frame, schema)
+    grades = schema.grades
     known = frame[[score.name, schema.target]].dropna()
     agrees = grade_positions(known[score.name].to_numpy(), schema) == known[schema.target].cat.codes
     edges = np.clip([math.inf, *grades.cuts, -math.inf], known[score.name].min(), known[score.name].max())

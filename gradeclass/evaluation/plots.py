@@ -41,10 +41,10 @@ def plot_per_grade(
 )->object:               # matplotlib Figure
     "Precision, recall and F1 of each grade as bars"
     import seaborn as sns
-    long = grades.rename(columns={"precision": "Precision", "recall": "Recall", "f1": "F1"})[["Precision", "Recall",
-                                                                                              "F1"]]
-    long = long.set_axis([f"{grade}\n(n = {support})" for grade,
-                          support in grades.support.items()]).rename_axis("Grade")
+    long = grades.rename(columns={"precision": "Precision", "recall": "Recall", "f1": "F1"})[[
+        "Precision", "Recall", "F1"]]
+    long = long.set_axis([f"{grade}\n(n = {support})"
+                          for grade, support in grades.support.items()]).rename_axis("Grade")
     with plot_style():
         figure, ax = new_figure()
         long = long.reset_index().melt("Grade", var_name="measure")

@@ -55,7 +55,9 @@ def places_table(
     seed:int=SEED,              # Seed of the resampling
 )->pd.DataFrame:                # Index places: what `top_k` gives, best_recall, and <name>_low and <name>_high of precision, recall and lift
     "What lists of several lengths are worth, with 95 % bootstrap intervals"
-    case, counted, rows = check_predictions(y, p, scale), sorted({places(k, len(y)) for k in choices}), []
+    case = check_predictions(y, p, scale)
+    counted = sorted({places(k, len(y)) for k in choices})
+    rows = []
     draws = list_draws(case, counted, n_boot, seed) if n_boot else np.full((1, len(counted), 3), np.nan)
     for k, drawn in zip(counted, draws.transpose(1, 2, 0), strict=True):
         row = top_k(y, p, scale, k)

@@ -54,7 +54,8 @@ def grown_mass(
     scores[rows, low] = mass
     padded = np.column_stack([p, np.full(len(p), -1.0)])
     for _ in range(grades - 1):
-        below, above = padded[rows, np.where(low > 0, low - 1, grades)], padded[rows, np.minimum(high + 1, grades)]
+        below = padded[rows, np.where(low > 0, low - 1, grades)]
+        above = padded[rows, np.minimum(high + 1, grades)]
         taken = np.where(above > below, np.minimum(high + 1, grades - 1), np.maximum(low - 1, 0))
         mass = mass + p[rows, taken]
         scores[rows, taken] = mass

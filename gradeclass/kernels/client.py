@@ -67,7 +67,9 @@ class ForkServer:
     ):
         for left in Path(sockets_base()).glob(f"{PREFIX}*"): remove_dead(left)
         # noqa: SIM115 - lives with it
-        self.owner, self.folder, self.errors = os.getpid(), folder or make_folder("s"), tempfile.TemporaryFile("w+")
+        self.owner = os.getpid()
+        self.folder = folder or make_folder("s")
+        self.errors = tempfile.TemporaryFile("w+")
         self.address, self.answered = f"{self.folder}/control", False
         soon, later = (SOON, LATER) if tuple(modules) == MODULES else ((), ())
         first = [name for name in dict.fromkeys([*KERNEL, *modules]) if name not in soon]
@@ -119,7 +121,10 @@ class ForkedProcess:
         pid:int,      # Its process
         buffer:bytes, # What was read after the answer
     ):
-        self.sock, self.pid, self.buffer, self.returncode = sock, pid, buffer, None
+        self.sock = sock
+        self.pid = pid
+        self.buffer = buffer
+        self.returncode = None
         ALIVE.add(self)
 
     def poll(self)->int|None: # Exit code, negative for a signal; None while it runs
@@ -239,11 +244,15 @@ def fork_call(
         raise
     finally:
         for fd in (ask_in, said): os.close(fd)
-    process.stdin, process.stdout, process.stderr = os.fdopen(tell_in, "w"), os.fdopen(hear), errors
+    process.stdin = os.fdopen(tell_in, "w")
+    process.stdout = os.fdopen(hear)
+    process.stderr = errors
     return process
 
 # %% ../../nbs/lib/kernels/02_client.ipynb #06314e8b
-SERVERS, RETIRED, LOCK = {}, [], threading.Lock()
+SERVERS = {}
+RETIRED = []
+LOCK = threading.Lock()
 
 # %% ../../nbs/lib/kernels/02_client.ipynb #9dcfd87f
 def own_server(

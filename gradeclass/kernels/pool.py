@@ -33,8 +33,10 @@ class KernelPool:
         modules=MODULES, # As in `warm_options`
         address:str="",  # As in `warm_options`
     ):
-        self.options, self.loop, self.ahead, self.ending = warm_options(modules,
-                                                                        address), ensure_event_loop(), None, set()
+        self.options = warm_options(modules, address)
+        self.loop = ensure_event_loop()
+        self.ahead = None
+        self.ending = set()
 
     def start(
         self,

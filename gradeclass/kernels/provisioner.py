@@ -58,7 +58,9 @@ class WarmProvisioner(LocalProvisioner):
         except (ForkError, OSError, TimeoutError) as error:
             self.log.warning("Starting an ordinary kernel: %s", error or "the fork server does not answer")
             return await super().launch_kernel(cmd, **kwargs)
-        self.pid, self.pgid, self.cwd = self.process.pid, None, kwargs.get("cwd") or os.getcwd()
+        self.pid = self.process.pid
+        self.pgid = None
+        self.cwd = kwargs.get("cwd") or os.getcwd()
         return self.connection_info
 
     async def fork(

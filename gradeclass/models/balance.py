@@ -58,7 +58,9 @@ class Balancer(BaseEstimator):
         categorical=None,      # Which columns hold codes, shape (p,); None: none of them
         seed:int=SEED,         # Seed of the drawing
     ):
-        self.method, self.categorical, self.seed = method, categorical, seed
+        self.method = method
+        self.categorical = categorical
+        self.seed = seed
 
     def fit_resample(
         self,
@@ -70,9 +72,8 @@ class Balancer(BaseEstimator):
             raise GradeclassError(f"no balance {self.method}: use one of {', '.join(METHODS)}")
         X, y = check_X_y(X, y, dtype=float, ensure_all_finite="allow-nan")
         if self.method in ("none", "weights"): return X, y
-        return RandomOverSampler(random_state=self.seed).fit_resample(X,
-                                                                      y) if self.method == "over" else self._invent(X,
-                                                                                                                    y)
+        return RandomOverSampler(random_state=self.seed).fit_resample(
+            X, y) if self.method == "over" else self._invent(X, y)
 
     def _invent(self, X, y):
         categorical = np.zeros(X.shape[1], bool) if self.categorical is None else np.asarray(self.categorical, bool)

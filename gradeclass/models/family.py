@@ -153,8 +153,12 @@ class XGBoostGrades(GradeFamily):
         params:dict|None=None,      # XGBoost's own parameters, over `XGBOOST_DEFAULTS`
         seed:int=SEED,              # Seed of row and column sampling and of the held-out rows
     ):
-        self.n_grades, self.categorical, self.rounds = n_grades, categorical, rounds
-        self.patience, self.params, self.seed = patience, params, seed
+        self.n_grades = n_grades
+        self.categorical = categorical
+        self.rounds = rounds
+        self.patience = patience
+        self.params = params
+        self.seed = seed
 
     def _matrix(self, X, y, weight, rows=slice(None)):
         import xgboost as xgb

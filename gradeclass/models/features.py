@@ -89,8 +89,9 @@ def spread_names(
     columns:list, # Columns to encode
 )->list[str]:     # Name of each column that `spread_codes` returns
     "Names of the columns after one-hot encoding"
-    return [name for column in columns for name in
-            ([f"{column.name}={label}" for label in column.labels] if column.kind == "category" else [column.name])]
+    return [name for column in columns
+            for name in ([f"{column.name}={label}" for label in column.labels] if column.kind == "category"
+                         else [column.name])]
 
 # %% ../../nbs/lib/models/01_features.ipynb #c4486e95
 class SchemaEncoder(TransformerMixin, BaseEstimator):
@@ -102,7 +103,9 @@ class SchemaEncoder(TransformerMixin, BaseEstimator):
         audit:bool=False,        # Let the model see protected attributes too
         one_hot:bool=False,      # Spread categories over 0/1 columns (linear models); else their positions (trees)
     ):
-        self.schema, self.audit, self.one_hot = schema, audit, one_hot
+        self.schema = schema
+        self.audit = audit
+        self.one_hot = one_hot
 
     def fit(
         self,

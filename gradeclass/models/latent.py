@@ -87,8 +87,8 @@ def band_of(
 )->np.ndarray:        # Band of each score, 0 is best, shape (n,)
     "The grade that a score earns: a score at a cut earns the better grade"
     falls = len(cuts) < 2 or cuts[0] > cuts[-1]
-    return np.searchsorted(-np.asarray(cuts), -score, side="left") if falls else np.searchsorted(cuts, score,
-                                                                                                 side="left")
+    return np.searchsorted(-np.asarray(cuts), -score, side="left") if falls else np.searchsorted(
+        cuts, score, side="left")
 
 # %% ../../nbs/lib/models/04_latent.ipynb #b4ed1a9b
 def noise_share(
@@ -235,7 +235,9 @@ def fit_weights(
     groups:np.ndarray, # Source column of each column, shape (p,)
 )->tuple:              # Weights, shape (p,), and the variance that they leave
     "Ridge regression from sums, the penalties and the left-over variance fitted in turn"
-    within, across, total = sums[:-1, :-1], sums[:-1, -1], sums[-1, -1]
+    within = sums[:-1, :-1]
+    across = sums[:-1, -1]
+    total = sums[-1, -1]
     penalty, variance = np.ones(len(groups)), total/count + TINY
     for _ in range(STEPS):
         covariance = np.linalg.inv(within/variance + np.diag(penalty))
@@ -385,7 +387,9 @@ def fit_to_grades(
     n_grades:int, # Grades of the scale
 )->Line:          # Fitted
     "Weights, cuts and share of wrong grades that make the recorded grades most probable; rows with gaps count as blurred"
-    X, theta, penalty = line.scaled(rows.X), first_guess(rows, n_grades), np.full(rows.X.shape[1], 10.0)
+    X = line.scaled(rows.X)
+    theta = first_guess(rows, n_grades)
+    penalty = np.full(rows.X.shape[1], 10.0)
     scale = np.ones(len(X))
     for _ in range(STEPS):
         args = (X, rows.y, rows.weight, penalty, scale)

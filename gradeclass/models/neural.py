@@ -91,15 +91,23 @@ class NeuralGrades(GradeFamily):
         patience:int|None=20,       # Stop when so many epochs bring no gain on held-out rows; None: hold out none
         seed:int=SEED,              # Seed of weights, dropout, order and held-out rows
     ):
-        self.n_grades, self.hidden, self.activation, self.dropout, self.l2 = n_grades, hidden, activation, dropout, l2
-        self.learning_rate, self.batch, self.epochs = learning_rate, batch, epochs
+        self.n_grades = n_grades
+        self.hidden = hidden
+        self.activation = activation
+        self.dropout = dropout
+        self.l2 = l2
+        self.learning_rate = learning_rate
+        self.batch = batch
+        self.epochs = epochs
         self.patience, self.seed = patience, seed
 
     def _fit(self, X, y, weight, score):
         keras = load_keras()
         weight = np.ones(len(y)) if weight is None else weight
         used = weight > 0
-        X, y, weight = X[used], y[used], weight[used]/weight[used].mean()
+        X = X[used]
+        y = y[used]
+        weight = weight[used]/weight[used].mean()
         self.mean_, self.scale_ = column_statistics(X, weight)
         with seeded(keras, self.seed):
             self.net_ = self._build(keras, X.shape[1])
@@ -150,8 +158,9 @@ class NeuralGrades(GradeFamily):
     )->"NeuralGrades":
         "Read what `write` wrote"
         model, found = cls(), json.loads(Path(folder, "neural.json").read_text(encoding="utf-8"))
-        model.mean_, model.scale_, model.history_ = (np.array(found["means"]), np.array(found["scales"]),
-                                                     found["history"])
+        model.mean_ = np.array(found["means"])
+        model.scale_ = np.array(found["scales"])
+        model.history_ = found["history"]
         model.net_ = load_keras().saving.load_model(Path(folder, "model.keras"), compile=False, safe_mode=True)
         return model.restore(found["grades"], len(model.mean_))
 

@@ -226,15 +226,24 @@ class OrdinalGrades(GradeFamily):
         forest:dict|None=None,        # XGBoost's parameters and `trees`, over `FOREST_DEFAULTS`
         seed:int=SEED,                # Seed of folds and trees
     ):
-        self.n_grades, self.groups, self.cuts, self.members, self.folds = n_grades, groups, cuts, members, folds
-        self.noise_strength, self.boost, self.forest, self.seed = noise_strength, boost, forest, seed
+        self.n_grades = n_grades
+        self.groups = groups
+        self.cuts = cuts
+        self.members = members
+        self.folds = folds
+        self.noise_strength = noise_strength
+        self.boost = boost
+        self.forest = forest
+        self.seed = seed
 
     def _fit(self, X, y, weight, score):
         self._check(X, y, score)
         rows = make_rows(X, y, weight, score if self.cuts is not None else None)
         task = self._make_task(rows, X.shape[1])
         members = ("linear",) if len(rows.y) < 4*self.folds else tuple(self.members)
-        self.line_, self.booster_, self.forest_ = fit_line(rows, task), None, None
+        self.line_ = fit_line(rows, task)
+        self.booster_ = None
+        self.forest_ = None
         few = rows.take(some_rows(len(rows.y), INNER_ROWS, self.seed))
         self.shares_ = {members[0]: 1.0} if len(members) == 1 else self._weigh(few, task, members)
         if "boost" in self.shares_: self.booster_ = self._grow_boost(self.line_, few)
@@ -284,8 +293,8 @@ class OrdinalGrades(GradeFamily):
             forests = [pool.submit(self._fold_forest, rows, task, held)
                        for held in folds] if "forest" in members else [None]*len(folds)
             lines = [pool.submit(self._fold_line, rows, task, held, members) for held in folds]
-            return [FoldFit(held, *line.result(), forest and forest.result()) for held, line,
-                    forest in zip(folds, lines, forests, strict=True)]
+            return [FoldFit(held, *line.result(), forest and forest.result())
+                    for held, line, forest in zip(folds, lines, forests, strict=True)]
 
     def _fold_line(self, rows, task, held, members):
         inside, outside = rows.take(~held), rows.take(held)
@@ -333,7 +342,8 @@ class OrdinalGrades(GradeFamily):
     )->tuple:             # Lowest and highest likely score, shapes (n,)
         "A range for the score, as wide as the blur says; it is not clipped to the score's limits"
         shape = norm if self.line_.link == "normal" else logistic_distribution
-        middle, reach = self.latent(X), shape.ppf(0.5 + level/2)*self.line_.sd*self.line_.widening(self._rows(X))
+        middle = self.latent(X)
+        reach = shape.ppf(0.5 + level/2)*self.line_.sd*self.line_.widening(self._rows(X))
         return middle - reach, middle + reach
 
     def terms(
@@ -353,8 +363,8 @@ class OrdinalGrades(GradeFamily):
         folder:Path, # Folder that the files go into
     )->None:
         "Write `ordinal.json`, and the trees that are used as `boost.ubj` and `forest.ubj`"
-        line = {key: value.tolist() if isinstance(value, np.ndarray) else value for key,
-                value in asdict(self.line_).items()}
+        line = {key: value.tolist() if isinstance(value, np.ndarray) else value
+                for key, value in asdict(self.line_).items()}
         write_json(Path(folder, "ordinal.json"), {"shares": self.shares_, "grades": len(self.classes_), "line": line})
         for name, trees in (("boost", self.booster_), ("forest", self.forest_)):
             if trees is not None: trees.save_model(Path(folder, f"{name}.ubj"))
@@ -366,8 +376,8 @@ class OrdinalGrades(GradeFamily):
     )->"OrdinalGrades":
         "Read what `write` wrote"
         model, found = cls(), json.loads(Path(folder, "ordinal.json").read_text(encoding="utf-8"))
-        model.line_ = Line(**{key: np.array(value) if isinstance(value, list) else value for key,
-                              value in found["line"].items()})
+        model.line_ = Line(**{key: np.array(value) if isinstance(value, list) else value
+                              for key, value in found["line"].items()})
         model.shares_ = found["shares"]
         trees = {name: read_trees(Path(folder, f"{name}.ubj")) for name in ("boost", "forest") if name in model.shares_}
         model.booster_, model.forest_ = trees.get("boost"), trees.get("forest")

@@ -69,8 +69,13 @@ class StackedGrades(GradeFamily):
         weights:dict|None=None,    # Family -> share of the say; all alike unless given
         seed:int=SEED,             # Seed of every member
     ):
-        self.n_grades, self.categorical, self.groups, self.cuts = n_grades, categorical, groups, cuts
-        self.members, self.weights, self.seed = members, weights, seed
+        self.n_grades = n_grades
+        self.categorical = categorical
+        self.groups = groups
+        self.cuts = cuts
+        self.members = members
+        self.weights = weights
+        self.seed = seed
 
     def _fit(self, X, y, weight, score):
         self.weights_ = stack_shares(self.members or STACK_DEFAULTS, self.weights)
@@ -86,8 +91,8 @@ class StackedGrades(GradeFamily):
         return X if SINGLE_FAMILIES[name].one_hot else gather_codes(X, self.groups_)
 
     def _probability(self, X):
-        return sum(share*self.members_[name].predict_proba(self._columns(name, X)) for name,
-                   share in self.weights_.items())
+        return sum(share*self.members_[name].predict_proba(self._columns(name, X))
+                   for name, share in self.weights_.items())
 
     def write(
         self,

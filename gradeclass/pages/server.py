@@ -296,8 +296,8 @@ class PageServer(Voila):
             settings[name].loader = ChoiceLoader([FileSystemLoader(str(app_folder()/"look"/"voila"/"templates"/LOOK)),
                                                   settings[name].loader])
         if self.options.pool > 0:
-            self.hand_out, self.kernel_manager.get_rendered_notebook = (self.kernel_manager.get_rendered_notebook,
-                                                                        self.hand_out_fresh)
+            self.hand_out, self.kernel_manager.get_rendered_notebook = (
+                self.kernel_manager.get_rendered_notebook, self.hand_out_fresh)
         return {**settings, "page_server": self, "default_handler_class": NoPage}
 
     async def hand_out_fresh(self, *args, **kwargs)->tuple:

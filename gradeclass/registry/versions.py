@@ -158,8 +158,8 @@ def check_place(
 )->None:
     "Refuse to replace a folder that the registry did not make"
     link = outputs/LINK
-    ours = link.is_symlink() or not link.exists() or linked(outputs) in {version.digest[:16]
-                                                                         for version in state.versions.values()}
+    ours = link.is_symlink() or not link.exists() or linked(outputs) in {
+        version.digest[:16] for version in state.versions.values()}
     if not ours: raise ChampionError(f"{link} is not what the registry made: move it away, then try again")
 
 # %% ../../nbs/lib/registry/02_versions.ipynb #4f4c0d7e

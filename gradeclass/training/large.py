@@ -53,7 +53,9 @@ def fit_ordinal(
     family.restore(task.n_grades, rows.X.shape[1])
     family._check(rows.X, rows.y, rows.score)
     family.line_ = fit_line(rows, task) if task.cuts is None else line_from_sums(survey, centre_of(want), task)
-    family.booster_, family.forest_, few = None, None, rows.take(np.arange(min(len(rows.y), INNER_ROWS)))
+    family.booster_ = None
+    family.forest_ = None
+    few = rows.take(np.arange(min(len(rows.y), INNER_ROWS)))
     members = ("linear",) if len(rows.y) < 4*family.folds else tuple(family.members)
     family.shares_ = {members[0]: 1.0} if len(members) == 1 else family._weigh(few, task, members)
     if "boost" in family.shares_: family.booster_ = family._grow_boost(family.line_, few)
@@ -69,7 +71,9 @@ def each_page(
     pieces:list[Piece],  # Where the rows are
 )->Iterator[tuple]:      # Inputs, float32, shape (up to `PAGE`, inputs), and grade index
     "Training rows in pages"
-    X, y, rows = [], [], 0
+    X = []
+    y = []
+    rows = 0
     for piece in pieces:
         for batch in each_batch(want, piece):
             train = batch.values[~is_held_out(batch.keys, want.held_share)]
@@ -78,7 +82,9 @@ def each_page(
             rows += len(train)
             if rows >= PAGE:
                 yield np.vstack(X), np.concatenate(y)
-                X, y, rows = [], [], 0
+                X = []
+                y = []
+                rows = 0
     if rows: yield np.vstack(X), np.concatenate(y)
 
 # %% ../../nbs/lib/training/06_large.ipynb #dc2868b3
@@ -218,8 +224,8 @@ def train_once(
     from xgboost import dask as dxgb
     width = len(want.schema.inputs(want.audit)) + 1
     load = dask.delayed(load_piece, pure=False)
-    parts = [da.from_delayed(load(want, Piece(source, "", groups)), (rows, width), np.float32) for source, groups,
-             rows in survey.train if rows]
+    parts = [da.from_delayed(load(want, Piece(source, "", groups)), (rows, width), np.float32)
+             for source, groups, rows in survey.train if rows]
     table = da.concatenate(parts, axis=0)
     matrix = dxgb.DaskQuantileDMatrix(client, table[:, :-1], table[:, -1], feature_types=column_kinds(want),
                                       enable_categorical=True)
@@ -252,8 +258,8 @@ def take_survey(
     total, done = None, 0
     from gradeclass.cluster import each_on_cluster, guarded
     look = partial(survey_piece, want)
-    results = each_on_cluster(client, look, pieces) if client else ((place, *guarded(look, piece)) for place,
-                                                                    piece in enumerate(pieces))
+    results = each_on_cluster(client, look, pieces) if client else (
+        (place, *guarded(look, piece)) for place, piece in enumerate(pieces))
     for place, state, result in results:
         if state == "failed": raise DataError(f"{pieces[place].name}: {result}")
         total, done = result if total is None else total + result, done + 1
@@ -304,9 +310,10 @@ def judge_model(
              "refused": survey.refused,
              "held_out_by": "hash of the student's id" if want.schema.id else "hash of the row"}
     figures = headline(grades, said, want.schema.grades, model.decide(said), n_boot=200, seed=want.seed)
-    return {"validation.json": metrics_dict(figures), "calibration.json": calibration.to_dict(), "training.json": about,
-            "typical.json": {name: value.item() if hasattr(value, "item") else value for name,
-                             value in typical.items()}}
+    return {"validation.json": metrics_dict(figures), "calibration.json": calibration.to_dict(),
+            "training.json": about,
+            "typical.json": {name: value.item() if hasattr(value, "item") else value
+                             for name, value in typical.items()}}
 
 # %% ../../nbs/lib/training/06_large.ipynb #c7c094af
 def find_schema(

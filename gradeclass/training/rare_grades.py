@@ -226,8 +226,8 @@ def plot_costs(
             ax.set(xlabel="F1 (macro), more is better", ylabel=f"{METRICS[metric].label}, less is better")
         axes[0].set_title("What evening out gains and costs")
         keys = [*markers.items(), *((way, "o") for way in table.index.unique("way"))]
-        handles = [axes[0].plot([], [], marker, color=colours.get(name, "black"), label=name)[0] for name,
-                   marker in keys]
+        handles = [axes[0].plot([], [], marker, color=colours.get(name, "black"), label=name)[0]
+                   for name, marker in keys]
         figure.legend(handles=handles, loc="outside right center", frameon=False)
     return figure
 

@@ -210,8 +210,8 @@ def survey_batch(
     p = len(centre_of(want))
     moments, pairs = np.zeros((2*p + 2,)*2), np.zeros((size, size))
     if scale.cuts:
-        moments, known = moments_of(want.encoder.arrange(want.inputs(train)), centre_of(want),
-                                    score), np.isfinite(score)
+        moments = moments_of(want.encoder.arrange(want.inputs(train)), centre_of(want), score)
+        known = np.isfinite(score)
         np.add.at(pairs, (band_of(score[known], np.array(scale.cuts)), y[known]), 1)
     return Survey(moments, pairs, np.bincount(y, minlength=size).astype(float),
                   smallest(batch.keys[~held], train, BLOCK),

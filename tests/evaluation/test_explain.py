@@ -39,8 +39,8 @@ def parts():
 @pytest.fixture(scope="module")
 def models(parts):
     schema = load_schema("students")
-    return {name: GradeModel(schema, family, audit=True, params=params).fit(parts.train) for name,
-            (family, params) in FAMILIES.items()}
+    return {name: GradeModel(schema, family, audit=True, params=params).fit(parts.train)
+            for name, (family, params) in FAMILIES.items()}
 
 
 @pytest.mark.parametrize("name", EXACT)
@@ -216,8 +216,8 @@ def test_risk_goal_is_kept_or_nothing_is_said(models, parts):
     model = models["score"]
     risk = model.predict_at_risk(parts.test)
     high, low = parts.test[risk > 0.6].head(1), parts.test[risk < 0.1].head(1)
-    assert (suggest_changes(model, high, max_risk=0.3).risk <= 0.3).all() and len(suggest_changes(model, high,
-                                                                                                  max_risk=0.3))
+    assert (suggest_changes(model, high, max_risk=0.3).risk <= 0.3).all() and len(suggest_changes(
+        model, high, max_risk=0.3))
     assert suggest_changes(model, low, max_risk=0.3).empty
 
 

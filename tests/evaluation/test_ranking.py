@@ -102,8 +102,8 @@ def test_threshold_lists_as_many_as_there_are_places():
 
 
 def test_students_tied_with_the_last_place_are_listed_too():
-    y, p = np.array([4, 4, 0, 0]), np.array([[0.1, 0, 0, 0, 0.9], [0.5, 0, 0, 0, 0.5], [0.5, 0, 0, 0, 0.5],
-                                             [1, 0, 0, 0, 0]])
+    y = np.array([4, 4, 0, 0])
+    p = np.array([[0.1, 0, 0, 0, 0.9], [0.5, 0, 0, 0, 0.5], [0.5, 0, 0, 0, 0.5], [1, 0, 0, 0, 0]])
     threshold = find_threshold(y, p, SCALE, 2, n_boot=10)
     assert threshold.share == 0.75 and threshold.precision == pytest.approx(2/3) and threshold.recall == 1
 

@@ -97,7 +97,8 @@ def test_no_modules_import_each_other():
 
 def test_a_circle_and_a_climb_would_be_found():
     "Otherwise the two tests above would prove nothing"
-    modules = {"data.files": "from ..models import family", "models.family": "def fit():\n    from gradeclass.data.files import read"}
+    modules = {"data.files": "from ..models import family",
+               "models.family": "def fit():\n    from gradeclass.data.files import read"}
     imports = find_imports(modules)
     assert climbing(imports) == ["data.files imports models.family"]
     assert find_circle(imports) == ["data.files", "models.family", "data.files"]

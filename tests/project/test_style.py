@@ -65,8 +65,8 @@ def test_notebooks_are_small_and_clean():
 
 def test_no_path_of_someones_computer_and_no_word_that_was_replaced():
     texts = {short(path): path.read_text(encoding="utf-8") for path in [*NOTEBOOKS, *SOURCES] if path != Path(__file__)}
-    wrong = [f"{name}: {found[0]}" for name,
-             text in texts.items() for found in (ABSOLUTE.search(text), GONE.search(text)) if found]
+    wrong = [f"{name}: {found[0]}" for name, text in texts.items()
+             for found in (ABSOLUTE.search(text), GONE.search(text)) if found]
     assert not wrong, "\n".join(wrong)
 
 

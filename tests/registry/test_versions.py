@@ -491,9 +491,8 @@ def test_probabilities_that_are_too_bold_fail_though_the_grades_are_the_same(sai
     schema, fair = said
     bold = Judged(fair.y, np.where(np.eye(fair.p.shape[1])[fair.predicted] > 0, 0.99, 0.0025), fair.predicted)
     assert metric_rail(fair, bold, schema.grades, Rules(promote_if="not_worse")).passed
-    assert not calibration_rail(fair, bold, schema.grades, Rules()).passed and not calibration_rail(None, bold,
-                                                                                                    schema.grades,
-                                                                                                    Rules()).passed
+    assert not calibration_rail(fair, bold, schema.grades, Rules()).passed and not calibration_rail(
+        None, bold, schema.grades, Rules()).passed
     assert calibration_rail(fair, fair, schema.grades, Rules()).passed
 
 
@@ -544,9 +543,8 @@ def test_ask_leaves_the_decision_and_never_says_nothing_about_it(bundles, parts,
     assert not asked.promoted and asked.gate.promote and 'gradeclass registry promote 1 --why "..."' in asked.sentence
     assert champion_of(tmp_path) is None and challenger_of(tmp_path).number == 1
     never = register_run(tmp_path, bundles["b"], parts.train, parts.test, mode="never")
-    assert not never.promoted and "registered only" in never.sentence and [e["event"]
-                                                                           for e in history(tmp_path)] == ["register",
-                                                                                                           "register"]
+    assert not never.promoted and "registered only" in never.sentence and [
+        e["event"] for e in history(tmp_path)] == ["register", "register"]
 
 
 def test_gate_does_not_promote_again_what_a_person_rolled_back_from(bundles, parts, tmp_path):
@@ -601,8 +599,8 @@ def test_person_promotes_and_goes_back_and_the_log_names_the_person(served, ask)
     told = json.loads(ask("history", "--json")[1])[-2:]
     assert [(e["event"], e["version"], e["why"], e["decided_by"]) for e in told] == [
         ("promote", 3, "the year has begun", versions.user_name()), ("rollback", 1, "odd lists", versions.user_name())]
-    assert {entry["version"]: entry["status"] for entry in json.loads(ask("list", "--json")[1])} == {1: "champion",
-                                                                                                     2: "", 3: "challenger"}
+    assert {entry["version"]: entry["status"]
+            for entry in json.loads(ask("list", "--json")[1])} == {1: "champion", 2: "", 3: "challenger"}
 
 
 def test_promotion_that_nobody_confirms_is_not_made(served, ask, monkeypatch):
