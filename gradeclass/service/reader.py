@@ -30,6 +30,13 @@ class Problem(NamedTuple):
     allowed: str      # What would be right
     message: str      # One sentence
 
+    def of_student(
+        self,
+        place:int, # Position in a list of students
+    )->"Problem":  # The same, with the student named
+        "What is wrong with one student of several"
+        return self._replace(field=f"[{place}].{self.field}", message=f"student {place}: {self.message}")
+
 # %% ../../nbs/lib/service/01_reader.ipynb #588f7c13
 class InputError(GradeclassError):
     "Something was sent that cannot be answered"
