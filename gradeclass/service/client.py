@@ -7,12 +7,13 @@ __all__ = ['FILE_KINDS', 'Client']
 
 # %% ../../nbs/lib/service/16_client.ipynb #8fe14d4d
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
 
 from ..config import GradeclassError
+from ..disk import whole_file
+from .openapi import Prediction
 
 # %% ../../nbs/lib/service/16_client.ipynb #7ef412aa
 class ClientError(GradeclassError):
@@ -32,34 +33,6 @@ class ClientError(GradeclassError):
         self.request_id = request_id
 
 # %% ../../nbs/lib/service/16_client.ipynb #8aaf69f6
-@dataclass(frozen=True)
-class Answer:
-    "What the service says of one student"
-    prediction_id: int            # To name when the outcome is known
-    grade: str
-    grade_index: int              # 0 is the best
-    probabilities: dict           # Grade -> calibrated probability
-    at_risk: float                # Probability of a grade that calls for help
-    needs_review: bool            # A person should look first
-    version: str                  # Of the model
-    digest: str                   # Of its bundle
-    advice: str                   # What a prediction is, and what it is not
-    meaning: str|None = None
-    expected_score: float|None = None
-    score_interval: list|None = None
-    prediction_set: list|None = None
-    missing: list = field(default_factory=list)
-    reasons: list|None = None
-
-    @classmethod
-    def of(
-        cls,
-        reply:dict, # As the service sent it
-    )->"Answer":    # The same, typed
-        "Read an answer; what a newer service adds is left out"
-        return cls(**{name: value for name, value in reply.items() if name in cls.__dataclass_fields__})
-
-# %% ../../nbs/lib/service/16_client.ipynb #a7c62294
 FILE_KINDS = {".csv": "text/csv", ".parquet": "application/vnd.apache.parquet"}
 
 class Client:
@@ -100,19 +73,19 @@ class Client:
         self,
         student:dict,        # Name -> code or label
         reasons:bool=False,  # Say also what counted most
-    )->Answer:               # What the service says
+    )->Prediction:           # What the service says
         "Ask about one student"
-        return Answer.of(self.request("POST", f"{self.prefix}/predict", json=as_json(student),
-                                      params={"reasons": "true"} if reasons else {}))
+        params = {"reasons": "true"} if reasons else {}
+        return Prediction(**self.request("POST", f"{self.prefix}/predict", json=as_json(student), params=params))
 
     def predict_many(
         self,
         students:list[dict], # Students
-    )->list[Answer]:         # In their order
+    )->list[Prediction]:     # In their order
         "Ask about several students"
         sent = [as_json(student) for student in students]
-        return [Answer.of(reply)
-                for reply in self.request("POST", f"{self.prefix}/predict/batch", json=sent)["predictions"]]
+        replies = self.request("POST", f"{self.prefix}/predict/batch", json=sent)["predictions"]
+        return [Prediction(**reply) for reply in replies]
 
     def predict_file(
         self,
@@ -120,15 +93,14 @@ class Client:
         out:str|Path,    # Where the answer goes: .csv or .parquet
     )->Path:             # The answer
         "Have a file answered; both are streamed"
-        source, out = Path(source), Path(out)
+        source = Path(source)
+        out = Path(out)
         if source.suffix not in FILE_KINDS or out.suffix not in FILE_KINDS:
             raise ClientError("name files that end in .csv or .parquet")
-        from gradeclass.disk import whole_file
-        headers, params = {"content-type": FILE_KINDS[source.suffix]}, {"format": out.suffix[1:]}
+        asked = self.http.stream("POST", f"{self.prefix}/predict/file", content=read_pieces(source),
+                                 headers={"content-type": FILE_KINDS[source.suffix]}, params={"format": out.suffix[1:]})
         try:
-            with (whole_file(out) as part, open(part, "wb") as file,
-                  self.http.stream("POST", f"{self.prefix}/predict/file", content=read_pieces(source), headers=headers,
-                                   params=params) as reply):
+            with whole_file(out) as part, open(part, "wb") as file, asked as reply:
                 if not reply.is_success:
                     reply.read()
                     raise refusal_of(reply)
@@ -147,15 +119,14 @@ class Client:
 
     def outcome(
         self,
-        grade:str,                    # The grade in fact
+        grade:str,                    # The actual grade
         prediction_id:int|None=None,  # Which prediction it is about
         student:object=None,          # Student number, where the prediction is not known
-        score:float|None=None,        # The score in fact
+        score:float|None=None,        # The actual score
     )->int:                           # Id of the row in the log
         "Report how it came out"
-        return self.request("POST", "/outcomes",
-                            json={"grade": grade, "prediction_id": prediction_id, "student": student,
-                                  "score": score})["id"]
+        about = {"grade": grade, "prediction_id": prediction_id, "student": student, "score": score}
+        return self.request("POST", "/outcomes", json=about)["id"]
 
     def override(
         self,
@@ -175,8 +146,11 @@ def as_json(
     student:dict, # Name -> value, such as a row of a table
 )->dict:          # The same for JSON: plain numbers, None where a value is missing
     "Make a row ready to be sent"
-    plain = {str(name): value.item() if hasattr(value, "item") else value for name, value in student.items()}
-    return {name: None if str(value) in ("nan", "<NA>", "NaT") else value for name, value in plain.items()}
+    sent = {}
+    for name, value in student.items():
+        plain = value.item() if hasattr(value, "item") else value
+        sent[str(name)] = None if str(plain) in ("nan", "<NA>", "NaT") else plain
+    return sent
 
 # %% ../../nbs/lib/service/16_client.ipynb #0f9dc0d0
 def refusal_of(
@@ -185,7 +159,7 @@ def refusal_of(
     "Read a refusal, also one that something between us and the service has sent"
     try: said = reply.json()
     except ValueError: said = {}
-    said = said if isinstance(said, dict) else {}
+    if not isinstance(said, dict): said = {}
     message = said.get("message") or f"the answer was {reply.status_code} {reply.reason_phrase}"
     return ClientError(message, reply.status_code, said.get("error", ""), said.get("problems", ()),
                        said.get("request_id", ""))

@@ -31,7 +31,7 @@ from .api_keys import Buckets, find_key, read_keys
 from .direct import Direct
 from .http import JSON, Refusal, Reply, as_refusal, limited, read_body, replay, too_long
 from .lane import Lane
-from .metrics import AccessLog, Counts
+from .metrics import AccessLog, Counts, add
 from .prediction_log import PredictionLog, default_log_url
 from .reader import InputError, Problem, Student, read_object
 from .served import Served, serve_bundle
@@ -91,6 +91,7 @@ class Service:
         self.locked = False
         self.buckets = Buckets(settings.rate/settings.workers)
         self.counts = Counts()
+        self.scratch = os.environ.get("GRADECLASS_SERVE_SCRATCH", "") # Folder of all processes, where there are several
         self.access = AccessLog(sys.stderr if settings.access_log else None)
         self.log = None
         self.files = 0
@@ -103,13 +104,18 @@ class Service:
         settings = self.settings
         self.loop = asyncio.get_running_loop()
         self.log = PredictionLog(settings.log_url or default_log_url(), settings.log_capacity, settings.log_days,
-                                 self.access.drain, settings.log_salt).start()
+                                 self.do_chores, settings.log_salt).start()
         for name, place in self.places.items():
             if (place/MANIFEST).is_file(): self.take(self.load(name, place))
             else: self.refused[name] = "there is no model yet: make one with `gradeclass run`"
         self.look_at_files()
         self.watcher = threading.Thread(target=self.watch, name="watcher", daemon=True)
         self.watcher.start()
+
+    def do_chores(self)->None:
+        "What the log's thread does besides"
+        self.access.drain()
+        if self.scratch: self.counts.share(self.scratch)
 
     def stop(self)->None:
         "Write what waits, and end"
@@ -147,7 +153,7 @@ class Service:
     )->None:
         "Let a new model answer from now on, and count it"
         self.take(served)
-        self.counts.events.labels("model switched").inc()
+        add(self.counts.events, "model switched")
 
     def watch(self)->None:
         "Look for news until the end"
@@ -180,7 +186,7 @@ class Service:
         if not Path(folder, MANIFEST).exists() and name not in self.lanes: return
         known = isinstance(error, GradeclassError)
         self.refused[name] = str(error) if known else f"it cannot be loaded ({type(error).__name__})"
-        self.counts.events.labels("bundle refused").inc()
+        add(self.counts.events, "bundle refused")
         self.access.event("bundle refused", model=name, reason=self.refused[name])
 
     def look_at_files(self)->None:

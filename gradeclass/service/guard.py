@@ -89,7 +89,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self,
         rest:bytes, # What came after the header
     )->None:
-        "Read a request that offers another protocol again without the offer: the parser would take its body for the next request"
+        "Read a request that offers another protocol again without the offer"
+        # The parser would take its body for the next request
         method = self.parser.get_method()
         if method == b"CONNECT": return self.send_400_response("Invalid HTTP request received.")
         closes = any(name == b"connection" and b"close" in value.lower() for name, value in self.headers)

@@ -11,7 +11,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from .http import Refusal
-from .metrics import Counts
+from .metrics import Counts, add
 from .prediction_log import Entry, LogError, PredictionLog, hash_student
 from .reader import Student
 from .served import Served
@@ -37,7 +37,8 @@ class Lane:
         self.due = False
         self.busy = False
         self.slow = served.seconds > SLOW
-        self.tallies = [counts.predictions.labels(served.name, grade) for grade in served.labels]
+        self.grades = counts.grades
+        self.keys = [(served.name, grade) for grade in served.labels]
 
     def ask(
         self,
@@ -127,5 +128,5 @@ class Lane:
             who = None if student.student is None else hash_student(student.student, log.salt)
             log.put(Entry(number, now, served.name, served.digest, who, served.inputs_json, student.values, core))
             replies.append(served.reply(number, grade, core))
-            self.tallies[grade].inc()
+            add(self.grades, self.keys[grade])
         return replies

@@ -19,19 +19,19 @@ def property_schema(
     column:Column, # One input
 )->dict:           # JSON Schema of its value
     "What may stand for one column"
-    words = " ".join(filter(None,
-                            [column.description, f"In {column.unit}." if column.unit else "",
-                             f"Allowed: {column.expected}."]))
-    about = {"title": column.title, "description": words}
-    if not column.codes:
-        limits = {name: end for name, end in (("minimum", column.min), ("maximum", column.max)) if end is not None}
-        return about | {"anyOf": [{"type": "integer" if column.whole else "number", **limits}, {"type": "null"}],
-                        "examples": [middle_value(column)]}
-    codes = [code for code in column.codes if isinstance(code, int)]
-    texts = list(dict.fromkeys([*(code for code in column.codes if isinstance(code, str)), *column.labels]))
-    kinds = ([{"type": "integer", "enum": codes}] if codes else []) + [
-        {"type": "string", "enum": texts}, {"type": "null"}]
-    return about | {"anyOf": kinds, "examples": [middle_value(column), column.labels[0]]}
+    unit = f"In {column.unit}." if column.unit else ""
+    words = " ".join(filter(None, [column.description, unit, f"Allowed: {column.expected}."]))
+    if column.codes:
+        codes = [code for code in column.codes if isinstance(code, int)]
+        texts = [code for code in column.codes if isinstance(code, str)]
+        kinds = [{"type": "integer", "enum": codes}] if codes else []
+        kinds.append({"type": "string", "enum": list(dict.fromkeys([*texts, *column.labels]))})
+        examples = [middle_value(column), column.labels[0]]
+    else:
+        number = {"type": "integer" if column.whole else "number", "minimum": column.min, "maximum": column.max}
+        kinds = [{name: value for name, value in number.items() if value is not None}]
+        examples = [middle_value(column)]
+    return {"title": column.title, "description": words, "anyOf": [*kinds, {"type": "null"}], "examples": examples}
 
 # %% ../../nbs/lib/service/13_openapi.ipynb #037e2d9a
 def middle_value(
@@ -39,8 +39,9 @@ def middle_value(
 )->object:         # A code or a number
     "A value from the middle of what is allowed"
     if column.codes: return list(column.codes)[len(column.codes)//2]
-    low = column.min if column.min is not None else 0
-    middle = (low + (column.max if column.max is not None else low + 10))/2
+    low = 0 if column.min is None else column.min
+    high = low + 10 if column.max is None else column.max
+    middle = (low + high)/2
     return int(middle) if column.whole else middle
 
 # %% ../../nbs/lib/service/13_openapi.ipynb #dfe7aa7f
@@ -57,13 +58,12 @@ def student_schema(
     "What may be sent for one student"
     properties = {column.name: property_schema(column) for column in schema.inputs(audit=True)}
     if schema.id:
-        properties[schema.id] = {"title": schema.by_name[schema.id].title,
-                                 "anyOf": [{"type": "string"}, {"type": "integer"}, {"type": "null"}],
-                                           "description": "Not needed. Only a salted hash of it is kept, to find a "
-                                                          "student's predictions again."}
+        words = "Not needed. Only a salted hash of it is kept, to find a student's predictions again."
+        properties[schema.id] = {"title": schema.by_name[schema.id].title, "description": words,
+                                 "anyOf": [{"type": "string"}, {"type": "integer"}, {"type": "null"}]}
     return {"type": "object", "title": schema.title or schema.name, "description": schema.description,
-            "properties": properties,
-            "additionalProperties": False, "minProperties": 1, "examples": [example_student(schema)]}
+            "properties": properties, "additionalProperties": False, "minProperties": 1,
+            "examples": [example_student(schema)]}
 
 # %% ../../nbs/lib/service/13_openapi.ipynb #e67103f3
 def describe_features(
@@ -74,9 +74,8 @@ def describe_features(
     rows = []
     for column in schema.inputs(audit=True):
         row = {"name": column.name, "label": column.title, "description": column.description, "group": column.group,
-               "unit": column.unit,
-               "kind": column.kind, "protected": column.role == "audit", "used": audit or column.role == "feature",
-               "changeable": column.changeable}
+               "unit": column.unit, "kind": column.kind, "protected": column.role == "audit",
+               "used": audit or column.role == "feature", "changeable": column.changeable}
         if column.codes: row["options"] = [{"code": code, "label": label} for code, label in column.codes.items()]
         else: row |= {"min": column.min, "max": column.max, "whole": column.whole}
         rows.append(row)
@@ -85,20 +84,16 @@ def describe_features(
 # %% ../../nbs/lib/service/13_openapi.ipynb #9fd89be4
 class Prediction(BaseModel):
     "What is said of one student"
-    prediction_id: int = Field(description="Id in the log: name it when the outcome is known or a person decides "
-                                           "otherwise")
+    prediction_id: int = Field(description="Id in the log, to name when the outcome is known or a person decides")
     grade: str = Field(description="The announced grade")
     grade_index: int = Field(description="Its position on the scale, 0 is the best")
     meaning: str | None = Field(description="What the grade means, where the schema says so")
     probabilities: dict[str, float] = Field(description="Calibrated probability of each grade; they sum to 1")
-    expected_score: float | None = Field(description="Expected score, such as a GPA; null where the model was not "
-                                                     "trained on one")
+    expected_score: float | None = Field(description="Expected score, such as a GPA, where the model knows scores")
     score_interval: list[float] | None = Field(description="Range that holds the score of 90 % of such students")
-    prediction_set: list[str] | None = Field(description="Grades that cannot be ruled out with the coverage in the "
-                                                         "model's card")
+    prediction_set: list[str] | None = Field(description="Grades not ruled out, at the coverage that the card names")
     at_risk: float = Field(description="Probability of a grade that calls for help")
-    needs_review: bool = Field(description="True where the model is unsure or half of the answers are missing: a "
-                                           "person should look first")
+    needs_review: bool = Field(description="Unsure, or half of the inputs are missing: a person should look")
     missing: list[str] = Field(description="Fields that the model would use and was not given")
     grade_class: str = Field(description="The same as `grade`, for older clients")
     grade_class_index: int = Field(description="The same as `grade_index`, for older clients")
@@ -106,9 +101,7 @@ class Prediction(BaseModel):
     version: str = Field(description="Version of the model: the first 12 digits of its digest")
     digest: str = Field(description="SHA-256 of the bundle that answered")
     advice: str = Field(description="What a prediction is, and what it is not")
-    reasons: list[str] | None = Field(default=None,
-                                      description="Where asked for by `?reasons=true`: what counted most, strongest "
-                                                  "first")
+    reasons: list[str] | None = Field(None, description="With `?reasons=true`: what counted most, strongest first")
 
 # %% ../../nbs/lib/service/13_openapi.ipynb #03ed13ba
 class Predictions(BaseModel):
@@ -150,31 +143,24 @@ class Refused(BaseModel):
     request_id: str = Field(description="Name it when you report a problem; also in the header X-Request-ID")
 
 # %% ../../nbs/lib/service/13_openapi.ipynb #987a0d76
-class Outcome(BaseModel, extra="forbid"):
-    "How it came out"
-    prediction_id: int | None = Field(default=None, ge=1, le=2**53,
-                                      description="Id of the prediction, where it is known")
-    student: int | str | None = Field(default=None,
-                                      description="Student number, where the prediction is not known; a salted hash of "
-                                                  "it is kept")
-    grade: str = Field(max_length=40, description="The grade in fact: label or code")
-    score: float | None = Field(default=None, allow_inf_nan=False, description="The score in fact, where there is one")
-    model: str | None = Field(default=None, max_length=60,
-                              description="Name of the model whose grades these are; the first one unless given")
+class Report(BaseModel, extra="forbid"):
+    "What is reported of a prediction"
+    prediction_id: int | None = Field(None, ge=1, le=2**53, description="Id of the prediction, where it is known")
+    student: int | str | None = Field(None, description="Student number otherwise; a salted hash of it is kept")
+    model: str | None = Field(None, max_length=60, description="Model whose grades these are; else the first one")
 
 # %% ../../nbs/lib/service/13_openapi.ipynb #97a94bbb
-class Override(BaseModel, extra="forbid"):
+class Outcome(Report):
+    "How it came out"
+    grade: str = Field(max_length=40, description="The actual grade: label or code")
+    score: float | None = Field(None, allow_inf_nan=False, description="The actual score, where there is one")
+
+# %% ../../nbs/lib/service/13_openapi.ipynb #238ab89f
+class Override(Report):
     "A person decided otherwise"
-    prediction_id: int | None = Field(default=None, ge=1, le=2**53,
-                                      description="Id of the prediction, where it is known")
-    student: int | str | None = Field(default=None,
-                                      description="Student number, where the prediction is not known; a salted hash of "
-                                                  "it is kept")
     grade: str = Field(max_length=40, description="The grade that the person expects: label or code")
     reason: str = Field(min_length=1, max_length=2000, description="Why, in a sentence")
     decided_by: str = Field(min_length=1, max_length=200, description="Who decided, such as a role or initials")
-    model: str | None = Field(default=None, max_length=60,
-                              description="Name of the model whose grades these are; the first one unless given")
 
 # %% ../../nbs/lib/service/13_openapi.ipynb #64f84ee7
 class Suspend(BaseModel, extra="forbid"):
@@ -198,8 +184,8 @@ def render_docs(
 )->str:           # HTML
     "The OpenAPI document as a page"
     from jinja2 import Environment, FileSystemLoader
-    pages = Environment(loader=FileSystemLoader(PACKAGE/"templates"), autoescape=True, trim_blocks=True,
-                        lstrip_blocks=True)
+    templates = FileSystemLoader(PACKAGE/"templates")
+    pages = Environment(loader=templates, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     pages.filters["ref"] = lambda ref: ref.rsplit("/", 1)[-1]
     pages.filters["pretty"] = lambda value: json.dumps(value, indent=1, ensure_ascii=False)
     return pages.get_template("api.html").render(api=openapi)

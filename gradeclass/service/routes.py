@@ -27,6 +27,7 @@ from ..models.bundle import MANIFEST
 from ..schema import Column
 from .engine import PARQUET, Service, wants_reasons, with_reasons
 from .http import Refusal
+from .metrics import add, prometheus_text
 from gradeclass.service.openapi import (
     Deleted, Kept, OrderedPrediction, OrderedStudent, Outcome, Override, Prediction, Predictions, Refused, Suspend,
     describe_features, example_student, render_docs, student_schema,
@@ -90,10 +91,10 @@ async def answer_many(
 
 # %% ../../nbs/lib/service/14_routes.ipynb #9371cdd1
 def upload_folder()->Path: # `uploads` in the outputs folder
-    "Where files are kept while they are answered: on disk, not in the memory that /tmp often is; what a killed process left goes after a day"
+    "Where files are kept while they are answered: on disk, not in the memory that /tmp often is"
     folder = find_outputs()/"uploads"
     folder.mkdir(parents=True, exist_ok=True)
-    for left in folder.iterdir():
+    for left in folder.iterdir(): # By a process that was killed
         with suppress(OSError):
             if time.time() - left.stat().st_mtime > 86_400: shutil.rmtree(left)
     return folder
@@ -172,7 +173,7 @@ async def send_pieces(
     finally:
         answering.pipe.gone.set()
         service.files -= 1
-        service.counts.events.labels("rows of files").inc(answering.read)
+        add(service.counts.events, "rows of files", answering.read)
         served = answering.served
         service.access.event("file", model=served.name, digest=served.digest, rows=answering.read,
                              refused=answering.refused)
@@ -508,7 +509,8 @@ def add_operating(
              responses={200: {"content": {"text/plain": {}}}, **REFUSALS})
     def get_metrics():
         "Requests, times, predictions by grade, the log's queue."
-        return Response(service.counts.text(gauges(service)), media_type="text/plain; version=0.0.4")
+        counts = service.counts.total(service.scratch)
+        return Response(prometheus_text(counts, gauges(service)), media_type="text/plain; version=0.0.4")
 
     @app.post("/suspend", summary="Stop answering", responses=REFUSALS)
     def post_suspend(order:Suspend)->dict:

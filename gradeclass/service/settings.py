@@ -98,6 +98,16 @@ def service_markdown()->str: # A table of three columns
     return "\n".join(["| variable | meaning | default |", "|---|---|---|", *(f"| {' | '.join(row)} |" for row in rows)])
 
 # %% ../../nbs/lib/service/05_settings.ipynb #d17be13a
+def schema_name(
+    place:Path, # A bundle, whose digests nobody has checked yet
+)->str:         # Such as 'students'
+    "The schema that a bundle names"
+    # Not `models.bundle.MANIFEST`: that module takes a second to import, and `gradeclass key` needs none of it
+    try: return str(json.loads((place/"bundle.json").read_text(encoding="utf-8"))["schema"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ServiceError(f"{place} is not a bundle: name a folder with bundle.json") from None
+
+# %% ../../nbs/lib/service/05_settings.ipynb #d6217d40
 def model_places(
     text:str, # `models` of the settings
 )->dict[str, Path]: # Name -> folder, in order
@@ -106,10 +116,7 @@ def model_places(
     for word in text.split():
         name, _, place = word.rpartition("=")
         place = Path(place).expanduser()
-        if not name:
-            try: name = str(json.loads((place/"bundle.json").read_text(encoding="utf-8"))["schema"])
-            except (OSError, ValueError, KeyError, TypeError):
-                raise ServiceError(f"{place} is not a bundle: name a folder with bundle.json") from None
+        name = name or schema_name(place)
         if not re.fullmatch(r"[A-Za-z0-9_-]{1,60}", name):
             raise ServiceError(f"{name} is no name for a model: use letters, digits, - and _")
         if name in found:
