@@ -28,12 +28,14 @@ def deal_folds(
     "Deal rows into folds with the same mix of grades, students whole"
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
     grades, groups = grade_index(frame, schema), group_rows(frame, schema)
-    whole = len(np.unique(groups)) == len(frame)
-    dealer = (StratifiedKFold if whole else StratifiedGroupKFold)(n_folds, shuffle=True, random_state=seed)
+    once = len(np.unique(groups)) == len(frame)
+    # The dealer for groups is slow, and deals otherwise, where every student has one row
+    Dealer = StratifiedKFold if once else StratifiedGroupKFold
     fold = np.empty(len(frame), int)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The least populated class")
-        for i, (_, held) in enumerate(dealer.split(frame, grades, None if whole else groups)): fold[held] = i
+        parts = Dealer(n_folds, shuffle=True, random_state=seed).split(frame, grades, None if once else groups)
+        for i, (_, held) in enumerate(parts): fold[held] = i
     return fold
 
 # %% ../../nbs/lib/models/10_folds.ipynb #bbe94425
@@ -52,17 +54,3 @@ def out_of_fold(
         fitted = clone(model).fit(frame[rows], sample_weight=None if weight is None else weight[rows])
         said[~rows] = fitted.predict_proba(frame[~rows])
     return said
-
-# %% ../../nbs/lib/models/10_folds.ipynb #a55ea2e2
-def repeat_out_of_fold(
-    model:GradeModel,   # How to fit
-    frame:pd.DataFrame, # Students with grades, n of them
-    n_folds:int=5,      # Folds
-    repeats:int=5,      # Deals
-    seed:int=SEED,      # The first deal's seed; the others count on from it
-    jobs:int=1,         # Processes
-)->np.ndarray:          # Probabilities, shape (repeats, n, grades)
-    "Out-of-fold probabilities from several deals"
-    from joblib import Parallel, delayed
-    runs = (delayed(out_of_fold)(model, frame, n_folds, seed + i) for i in range(repeats))
-    return np.stack(Parallel(jobs)(runs))

@@ -32,25 +32,9 @@ def column_scale(
     return mean, np.where(spread, DUMMY_SCALE, np.where(sd > 1e-6, sd, 1.0))
 
 # %% ../../nbs/lib/models/04_latent.ipynb #3550aa1f
-def normal(
-    z:np.ndarray, # Standardised values, any shape
-)->tuple:         # Distribution function, density, slope of the density
-    "The normal distribution"
-    density = np.exp(-0.5*z*z)/np.sqrt(2*np.pi)
-    return ndtr(z), density, -z*density
-
-def logistic(
-    z:np.ndarray, # Standardised values, any shape
-)->tuple:         # Distribution function, density, slope of the density
-    "The logistic distribution: proportional odds (McCullagh 1980, Regression Models for Ordinal Data)"
-    below = expit(z)
-    density = below*(1 - below)
-    return below, density, density*(1 - 2*below)
-
-LINKS = {"normal": normal, "logistic": logistic}
+LINKS = {"normal": ndtr, "logistic": expit}  # Distribution function of each shape of the blur
 LOGISTIC_VARIANCE = np.pi**2/3
 
-# %% ../../nbs/lib/models/04_latent.ipynb #ad6b709e
 def band_shares(
     latent:np.ndarray,  # Latent values, shape (n,)
     cuts:np.ndarray,    # Rising cuts, shape (K-1,)
@@ -58,20 +42,20 @@ def band_shares(
     scale=1.0,          # Blur of each row, shape (n,), or one for all
 )->np.ndarray:          # Probability that the blurred value falls into each band, shape (n, K)
     "Share of the bell between neighbouring cuts"
-    below = LINKS[link]((cuts - latent[:, None])/np.reshape(scale, (-1, 1)))[0]
+    below = LINKS[link]((cuts - latent[:, None])/np.reshape(scale, (-1, 1)))
     return np.diff(below, axis=1, prepend=0.0, append=1.0)
 
 # %% ../../nbs/lib/models/04_latent.ipynb #5e342668
+PRIOR_SHAPE, PRIOR_RATE = 0.5, 0.005  # Of the gamma prior on each penalty
+
 def update_penalties(
     beta:np.ndarray,       # Weights, shape (p,)
     covariance:np.ndarray, # How uncertain they are, shape (p, p)
     groups:np.ndarray,     # Source column of each weight, shape (p,)
-    shape:float=0.5,       # Shape of the gamma prior on each penalty
-    rate:float=0.005,      # Rate of it
 )->np.ndarray:             # Penalty of each weight, equal within a source column, shape (p,)
     "One step of expectation-maximisation on the penalties: the larger a column's weights, the smaller its penalty"
     spread = np.bincount(groups, beta**2 + np.diag(covariance))
-    return np.clip((np.bincount(groups) + 2*shape)/(spread + 2*rate), 1e-3, 1e5)[groups]
+    return np.clip((np.bincount(groups) + 2*PRIOR_SHAPE)/(spread + 2*PRIOR_RATE), 1e-3, 1e5)[groups]
 
 def settled(
     old:np.ndarray, # Penalties before a step
@@ -83,22 +67,19 @@ def settled(
 # %% ../../nbs/lib/models/04_latent.ipynb #9da0db4f
 def band_of(
     score:np.ndarray, # Scores, shape (n,)
-    cuts:np.ndarray,  # Cuts from the best grade to the worst; falling, or rising where low scores are good
+    cuts:np.ndarray,  # Cuts from the best grade to the worst, falling, shape (K-1,)
 )->np.ndarray:        # Band of each score, 0 is best, shape (n,)
     "The grade that a score earns: a score at a cut earns the better grade"
-    falls = len(cuts) < 2 or cuts[0] > cuts[-1]
-    return np.searchsorted(-np.asarray(cuts), -score, side="left") if falls else np.searchsorted(cuts, score,
-                                                                                                 side="left")
+    return np.searchsorted(-np.asarray(cuts), -score)
 
 # %% ../../nbs/lib/models/04_latent.ipynb #b4ed1a9b
 def noise_share(
     counts:np.ndarray, # Rows by band and recorded grade, shape (K, K)
-    steps:int=200,     # Steps of expectation-maximisation
 )->tuple:              # Share ε of grades drawn at random, and the shares that they are drawn from
     "Fit 'kept with 1 - ε, else drawn': each grade counts as drawn as far as the story says so"
     size = len(counts)
     eps, drawn = 0.1, np.full(size, 1/size)
-    for _ in range(steps):
+    for _ in range(200):  # Steps of expectation-maximisation: many more than it takes to settle
         noisy = counts*eps*drawn/np.maximum((1 - eps)*np.eye(size) + eps*drawn, TINY)
         eps, drawn = noisy.sum()/max(counts.sum(), TINY), (noisy.sum(axis=0) + 1)/(noisy.sum() + size)
     return eps, drawn
@@ -125,7 +106,7 @@ class Line:
     scale: np.ndarray               # Of each column, shape (p,)
     groups: np.ndarray              # Source column of each column, shape (p,)
     link: str                       # Shape of the blur: 'normal' (fitted on a score) or 'logistic' (fitted on grades)
-    sign: float                     # What turns latent values into scores, or into 'high is good'
+    sign: float                     # -1: what turns latent values into scores, or into 'high is good'
     cuts: np.ndarray                # Rising, shape (K-1,)
     noise: np.ndarray               # Recorded grade by band, shape (K, K)
     beta: np.ndarray                # Weight of each scaled column, shape (p,)
@@ -202,7 +183,6 @@ class Rows(NamedTuple):
         "Some of the rows"
         return Rows(*(part if part is None else part[index] for part in self))
 
-# %% ../../nbs/lib/models/04_latent.ipynb #3e22ea69
 def some_rows(
     n:int,      # Rows that there are
     most:int,   # Rows that are wanted at most
@@ -247,7 +227,7 @@ def fit_weights(
         if settled(old, penalty): break
     return beta, variance
 
-# %% ../../nbs/lib/models/04_latent.ipynb #18782da9
+# %% ../../nbs/lib/models/04_latent.ipynb #6e275151
 class Terms(NamedTuple):
     "The likelihood of each row and what its derivatives are made of, shapes (n,)"
     band: np.ndarray        # Probability of the recorded grade's band
@@ -257,7 +237,14 @@ class Terms(NamedTuple):
     lower_slope: np.ndarray # Slope of the density there
     upper_slope: np.ndarray
 
-# %% ../../nbs/lib/models/04_latent.ipynb #0a010bc1
+def logistic(
+    z:np.ndarray, # Standardised values, any shape
+)->tuple:         # Distribution function, density, slope of the density
+    "The logistic distribution and its derivatives"
+    below = expit(z)
+    density = below*(1 - below)
+    return below, density, density*(1 - 2*below)
+
 def row_terms(
     latent:np.ndarray, # Latent values, shape (n,)
     y:np.ndarray,      # Recorded grade, shape (n,)
@@ -273,7 +260,7 @@ def row_terms(
     recorded = (1 - eps)*band + eps/(len(cuts) + 1)
     return Terms(band, recorded, low_density/scale, high_density/scale, low_slope/scale**2, high_slope/scale**2)
 
-# %% ../../nbs/lib/models/04_latent.ipynb #66c4319a
+# %% ../../nbs/lib/models/04_latent.ipynb #014d1710
 def curvature(
     latent:np.ndarray, # Latent values, shape (n,)
     y:np.ndarray,      # Recorded grade, shape (n,)
@@ -283,8 +270,10 @@ def curvature(
 )->tuple:              # First and second derivative of minus the log likelihood by the latent value, shapes (n,); the second is above 0
     "How minus the log likelihood of each row changes with its latent value"
     terms = row_terms(latent, y, cuts, eps, scale)
-    kept, slope = (1 - eps)*terms.band/terms.recorded, (terms.upper - terms.lower)/terms.band
-    return kept*slope, np.maximum(kept*(slope**2 - (terms.upper_slope - terms.lower_slope)/terms.band), 1e-6)
+    kept = (1 - eps)*terms.band/terms.recorded
+    slope = (terms.upper - terms.lower)/terms.band
+    bend = slope**2 - (terms.upper_slope - terms.lower_slope)/terms.band
+    return kept*slope, np.maximum(kept*bend, 1e-6)
 
 # %% ../../nbs/lib/models/04_latent.ipynb #9525090e
 def to_cuts(
@@ -318,7 +307,6 @@ def prior_cost(
     cost = 0.5*penalty @ beta**2 + 0.005*(free[1:]**2).sum() - 0.2*np.log(eps) - 5*np.log1p(-eps)
     return cost, np.r_[penalty*beta, 0.0, 0.01*free[1:], 5*eps - 0.2*(1 - eps)]
 
-# %% ../../nbs/lib/models/04_latent.ipynb #fccb2886
 def unpack(
     theta:np.ndarray, # Weights, first cut, logarithms of the gaps, logit of the share of wrong grades
     n_columns:int,    # Number of weights
@@ -326,7 +314,6 @@ def unpack(
     "What the optimiser moves, taken apart"
     return theta[:n_columns], theta[n_columns:-1], float(np.clip(expit(theta[-1]), 1e-9, 1 - 1e-9))
 
-# %% ../../nbs/lib/models/04_latent.ipynb #cc93fa63
 def objective(
     theta:np.ndarray,   # What `unpack` takes apart
     X:np.ndarray,       # Scaled rows, shape (n, p)
@@ -366,7 +353,6 @@ def first_guess(
     cuts = logit(np.cumsum(counts/counts.sum())[:-1])
     return np.r_[np.zeros(rows.X.shape[1]), from_cuts(cuts), -3.0]
 
-# %% ../../nbs/lib/models/04_latent.ipynb #67b8e416
 def explained_by(
     line:Line,         # With weights
     X:np.ndarray,      # Encoded rows, shape (n, p)
@@ -378,15 +364,15 @@ def explained_by(
     sums = np.stack([parts[:, line.groups == group].sum(axis=1) for group in range(line.groups.max() + 1)], axis=1)
     return (there*sums**2).sum(axis=0)/np.maximum(there.sum(axis=0), TINY)
 
-# %% ../../nbs/lib/models/04_latent.ipynb #aa030fb2
+# %% ../../nbs/lib/models/04_latent.ipynb #67b8e416
 def fit_to_grades(
     line:Line,    # With columns scaled
     rows:Rows,    # Training rows
     n_grades:int, # Grades of the scale
 )->Line:          # Fitted
     "Weights, cuts and share of wrong grades that make the recorded grades most probable; rows with gaps count as blurred"
-    X, theta, penalty = line.scaled(rows.X), first_guess(rows, n_grades), np.full(rows.X.shape[1], 10.0)
-    scale = np.ones(len(X))
+    X, scale = line.scaled(rows.X), np.ones(len(rows.X))
+    theta, penalty = first_guess(rows, n_grades), np.full(X.shape[1], 10.0)
     for _ in range(STEPS):
         args = (X, rows.y, rows.weight, penalty, scale)
         theta = minimize(objective, theta, args, jac=True, method="L-BFGS-B", options={"maxiter": 200}).x
@@ -404,7 +390,7 @@ class Task(NamedTuple):
     "What all fits of one model have in common"
     n_grades: int               # Grades of the scale, K
     groups: np.ndarray          # Source column of each column, 0, 1, ..., shape (p,)
-    cuts: np.ndarray|None       # Cuts of the score, best to worst; None: no score is used
+    cuts: np.ndarray|None       # Cuts of the score, best to worst, falling; None: no score is used
     noise: np.ndarray|None      # Recorded grade by band where a score is used, shape (K, K)
 
 # %% ../../nbs/lib/models/04_latent.ipynb #17b89d46
@@ -418,12 +404,12 @@ def fit_to_score(
     shift = np.average(latent, weights=rows.weight)
     sums = sum_products(line, rows.X, latent - shift, rows.weight)
     beta, variance = fit_weights(sums, rows.weight.sum(), line.groups)
-    line = replace(line, beta=beta, shift=float(shift), sd=float(np.sqrt(variance)), cuts=line.sign*task.cuts,
-                   noise=task.noise)
+    line = replace(line, link="normal", beta=beta, shift=float(shift), sd=float(np.sqrt(variance)),
+                   cuts=line.sign*task.cuts, noise=task.noise)
     few = rows.take(some_rows(len(rows.y), BLOCK))
     line = replace(line, explained=explained_by(line, few.X, few.weight))
-    return replace(line,
-                   usual=float(np.average(missing_sources(few.X, line.groups) @ line.explained, weights=few.weight)))
+    missing = missing_sources(few.X, line.groups) @ line.explained
+    return replace(line, usual=float(np.average(missing, weights=few.weight)))
 
 # %% ../../nbs/lib/models/04_latent.ipynb #44c27a15
 def fit_line(
@@ -436,7 +422,5 @@ def fit_line(
     line = Line(mean, scale, task.groups, "logistic", -1.0, cuts=np.zeros(0), noise=np.zeros(0),
                 beta=np.zeros(len(mean)))
     if task.cuts is None: return fit_to_grades(line, few, task.n_grades)
-    falls = len(task.cuts) < 2 or task.cuts[0] > task.cuts[-1]
-    line = replace(line, link="normal", sign=-1.0 if falls else 1.0)
     known = np.isfinite(rows.score)
     return fit_to_score(line, rows if known.all() else rows.take(known), task)
