@@ -220,8 +220,8 @@ def judge_heated(found):
             report("a change is answered, 95 of 100", ordered[int(0.95*len(ordered))], 0.300, "s"),
             report("sessions at once that do not work", found["sessions"] - found["worked"], 0,
                    f"of {found['sessions']}"),
-            *(report(f"resident memory of a process of {name}, after use", value, 250, "MB") for name,
-              value in found["memory"].items()),
+            *(report(f"resident memory of a process of {name}, after use", value, 250, "MB")
+              for name, value in found["memory"].items()),
             report("processes left after visitors have gone", found["left"], 6, ""),
             report(f"memory then, {found['before']:.0f} MB before and {found['full']:.0f} with all visitors (PSS)",
                    found["after"], 1.15*found["before"], "MB"),
@@ -232,8 +232,8 @@ def judge_cold(ordinary, copies):
     "The bars of copies: quick without a process kept ready, and half the memory"
     for name, taken in ordinary["usables"].items():
         print(f"      {name} answers with an ordinary process, none kept ready: {taken:.3f} s")
-    quick = [report(f"{name} answers with a copy, none kept ready", taken, 3.0, "s") for name,
-             taken in copies["usables"].items()]
+    quick = [report(f"{name} answers with a copy, none kept ready", taken, 3.0, "s")
+             for name, taken in copies["usables"].items()]
     return [*quick,
             report(f"memory of ten sessions with copies, ordinary {ordinary['memory']:.0f} MB (PSS)", copies["memory"],
                    ordinary["memory"]/2, "MB"),

@@ -106,8 +106,8 @@ def tally(runs):
     "Changes found, unchanged months flagged, and changed months in which another column is flagged (a label shift moves others in truth)"
     found = {name: sum(column in run[name] for run in runs) for name, (_, column) in CHANGES.items()}
     alarms = sum(bool(run[f"unchanged {i + 1}"]) for run in runs for i in range(5))
-    beside = sum(bool(set(run[name]) - {column}) for run in runs for name,
-                 (change, column) in CHANGES.items() if change)
+    beside = sum(bool(set(run[name]) - {column}) for run in runs
+                 for name, (change, column) in CHANGES.items() if change)
     return found, alarms, beside
 
 
@@ -141,7 +141,9 @@ def main(words=None):
     try: find_table("students", data_folder(given.data))
     except GradeclassError as error: sys.exit(f"drift: {error}")
     schema, frame = read_students("students", data_folder(given.data))
-    started, passed, kept = time.perf_counter(), True, {}
+    started = time.perf_counter()
+    passed = True
+    kept = {}
     runs = [one_seed(frame, schema, seed, given.size) for seed in range(given.first, given.first + given.seeds)]
     for kind in runs[0]:
         rows, good = report([run[kind] for run in runs])

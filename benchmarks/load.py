@@ -42,7 +42,8 @@ def compare(ports, processes, connections, seconds, rounds, students):
     print(f"{connections} connections, {rounds} rounds of {seconds} s in turns")
     for name, found in runs.items():
         rate, p50, p99, cpu = (middle([run[key] for run in found]) for key in ("rate", "p50", "p99", "cpu"))
-        requests, failed = sum(run["requests"] for run in found), sum(run["failed"] + run["broken"] for run in found)
+        requests = sum(run["requests"] for run in found)
+        failed = sum(run["failed"] + run["broken"] for run in found)
         print(f"  {name:9} {rate:8.0f}/s  p50 {p50:7.2f} ms  p99 {p99:7.2f} ms  CPU {cpu:4.0f} µs each  requests "
               f"{requests:,}  failed {failed}")
     print(f"  by processor time {middle(costs):.2f} x the constant reply ({min(costs):.2f}-{max(costs):.2f})")

@@ -22,8 +22,8 @@ def run_once(table, outputs, options=(), variables=None):
     "Wall seconds of `gradeclass run`, and what it printed as JSON"
     command = [sys.executable, "-c", "from gradeclass.cli.main import main; main()", "run", "--data", str(table),
                "--outputs", str(outputs), "--json", *options]
-    environment = {name: value for name,
-                   value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"} | (variables or {})
+    environment = {name: value
+                   for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"} | (variables or {})
     began = time.monotonic()
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode: raise BenchmarkError(f"the run failed: {done.stderr.strip().splitlines()[-1]}")
@@ -43,8 +43,8 @@ def where_time_goes(stage):
              and cell["metadata"].get("papermill", {}).get("duration") is not None]
     seconds = [cell["metadata"]["papermill"]["duration"] for cell in timed]
     opening = next(i for i, cell in enumerate(timed) if "import" in "".join(cell["source"]))
-    before, inside = stage["seconds"] - own["duration"], seconds_between(own["start_time"],
-                                                                         timed[0]["metadata"]["papermill"]["start_time"])
+    before = stage["seconds"] - own["duration"]
+    inside = seconds_between(own["start_time"], timed[0]["metadata"]["papermill"]["start_time"])
     return {"all": stage["seconds"], "kernel start": before + inside, "imports": seconds[opening],
             "work": sum(seconds) - seconds[opening],
             "papermill": own["duration"] - inside - sum(seconds)}
@@ -79,16 +79,16 @@ def kernel_rows(rows):
     middle = {kind: [statistics.median(row[at] for row in found) for at in (0, 1)] for kind, found in rows.items()}
     verdict = lambda good: "PASS" if good else "FAIL"
     table = [{"run": kind, "wall seconds": f"{middle[kind][0]:.1f}",
-              "each": ", ".join(f"{wall:.1f}" for wall, _ in found),
-              "CPU seconds": f"{middle[kind][1]:.1f}",
+              "each": ", ".join(f"{wall:.1f}" for wall, _ in found), "CPU seconds": f"{middle[kind][1]:.1f}",
               "bar": f"{verdict(middle[kind][0] < BARS[kind])} (under {BARS[kind]} s)" if kind in BARS else "–"}
              for kind, found in rows.items()]
-    ratios = [one[0]/other[0] for one,
-              other in zip(rows["first run"], rows["first run, ordinary kernels"], strict=True)]
-    return [*table, {"run": "first run / ordinary kernels", "wall seconds": f"{statistics.median(ratios):.2f}",
-                     "each": ", ".join(f"{ratio:.2f}" for ratio in ratios),
-                     "CPU seconds": f"{middle['first run'][1]/middle['first run, ordinary kernels'][1]:.2f}",
-                     "bar": f"{verdict(statistics.median(ratios) <= RATIO)} (at most {RATIO})"}]
+    ratios = [one[0]/other[0]
+              for one, other in zip(rows["first run"], rows["first run, ordinary kernels"], strict=True)]
+    return [*table,
+            {"run": "first run / ordinary kernels", "wall seconds": f"{statistics.median(ratios):.2f}",
+             "each": ", ".join(f"{ratio:.2f}" for ratio in ratios),
+             "CPU seconds": f"{middle['first run'][1]/middle['first run, ordinary kernels'][1]:.2f}",
+             "bar": f"{verdict(statistics.median(ratios) <= RATIO)} (at most {RATIO})"}]
 
 
 def stage_rows(runs):
@@ -133,9 +133,8 @@ def wall_rows(rows):
 def median_parts(runs):
     "The stages' rows, each figure the median of the runs"
     return [{name: value if name == "stage"
-             else f"{statistics.median(float(run['parts'][i][name]) for run in runs):.1f}" for name,
-             value in row.items()}
-            for i, row in enumerate(runs[0]["parts"])]
+             else f"{statistics.median(float(run['parts'][i][name]) for run in runs):.1f}"
+             for name, value in row.items()} for i, row in enumerate(runs[0]["parts"])]
 
 
 def main():

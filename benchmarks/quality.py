@@ -21,11 +21,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+sys.path.append(str(Path(__file__).parents[1]/"nbs"/"studies"))
 from common import FILES, BenchmarkError, data_folder, find_table, markdown, read_students, with_interval
+from rare_grades import compare_ways, ways_sentence, ways_table
 from rivals import AutoGluon, Blend, GridSearch, SmoteNet
 from sklearn.base import clone
 
-from gradeclass.training.rare_grades import compare_ways, ways_sentence, ways_table
 from gradeclass.config import SEED, GradeclassError
 from gradeclass.data.split import split
 from gradeclass.evaluation.metrics import METRICS
@@ -104,7 +105,7 @@ def ignore_column(schema, name):
     return Schema.model_validate(schema.model_dump()
                                  | {"columns": [column.model_dump()
                                                 | ({"role": "ignored"} if column.name == name else {})
-                                                                    for column in schema.columns]})
+                                                for column in schema.columns]})
 
 
 def lacking(module, what):
@@ -247,8 +248,8 @@ def measure(compared, wanted, base=None):
     def values(weights):
         own = [resample_metric(compared, "it", metric, rule, weights) for metric, rule in wanted]
         if base is None: return np.column_stack(own)
-        return np.column_stack(own) - np.column_stack([resample_metric(base, "it", metric, rule, weights) for metric,
-                                                       rule in wanted])
+        return np.column_stack(own) - np.column_stack([resample_metric(base, "it", metric, rule, weights)
+                                                       for metric, rule in wanted])
     value, draws = values(np.ones((1, len(compared.grades))))[0], bootstrap(len(compared.grades), values, BOOT)
     return {key: (float(one), *interval(column)) for key, one, column in zip(wanted, value, draws.T, strict=True)}
 
@@ -288,8 +289,8 @@ def ceiling(said, scale, draws=300, seed=SEED):
         found.append([resample_metric(drawn, "it", metric, "mode", np.ones((1, len(said))))[0]
                       for metric in ("accuracy", "macro_f1", "log_loss")])
     found = np.array(found)
-    return {metric: (float(column.mean()), *interval(column)) for metric,
-            column in zip(("accuracy", "macro_f1", "log_loss"), found.T, strict=True)}
+    return {metric: (float(column.mean()), *interval(column))
+            for metric, column in zip(("accuracy", "macro_f1", "log_loss"), found.T, strict=True)}
 
 
 def sound_accuracy(row):
@@ -359,7 +360,9 @@ def notes_of(rows):
 
 def report(name, rows, figures):
     "Everything about one table, in Markdown"
-    n, deals, folds = len(rows[0].frame), max(row.deals for row in rows), FOLDS[name]
+    n = len(rows[0].frame)
+    deals = max(row.deals for row in rows)
+    folds = FOLDS[name]
     parts = [f"## {name} ({n:,} students)"]
     if test := table_of(rows, figures, name, "split"):
         m = next(len(row.test) for row in rows if row.test is not None)
@@ -378,8 +381,8 @@ def report(name, rows, figures):
 def balance_report(name, schema, frame, quick, jobs):
     "What evening out the rows and other rules gain and cost, in Markdown, and the table itself"
     settings = {"xgboost": {}, "ordinal": {"members": ["linear"]}, "logistic": {}}
-    models = {family: GradeModel(schema, family, params=params) for family,
-              params in settings.items() if family in FAMILIES}
+    models = {family: GradeModel(schema, family, params=params)
+              for family, params in settings.items() if family in FAMILIES}
     repeats = 1 if quick else 3
     table = ways_table(compare_ways(models, frame, n_folds=FOLDS[name], repeats=repeats, jobs=jobs), BOOT)
     lines = [{"model": model, "way": way} | {column: with_interval(value) for column, value in row.items()}
@@ -418,9 +421,9 @@ def choose_rows(tables, only):
 
 def plain(figures):
     "Figures with text keys, for JSON"
-    return {row: {plan: {" ".join(key): dict(zip(("value", "low", "high"), values, strict=True)) for key,
-                         values in found.items()}
-                  for plan, found in plans.items()} for row, plans in figures.items()}
+    return {row: {plan: {" ".join(key): dict(zip(("value", "low", "high"), values, strict=True))
+                         for key, values in found.items()} for plan, found in plans.items()}
+            for row, plans in figures.items()}
 
 
 def run_table(name, schema, frame, rows, arguments):

@@ -56,13 +56,16 @@ class GridSearch(Rival):
     A booster of 300 rounds holds those of 100 and 200, so that each tree is grown once: the result is that of the full grid."""
 
     def __init__(self, schema=None, preset="grid4", folds=3, seed=SEED):
-        self.schema, self.preset, self.folds, self.seed = schema, preset, folds, seed
+        self.schema = schema
+        self.preset = preset
+        self.folds = folds
+        self.seed = seed
 
     def learn(self, X, y):
         "Choose a point, then grow on all rows"
         points, rounds = tree_points(self.preset)
-        scores = [(score, point, count) for point in points for count,
-                  score in zip(rounds, self.try_point(X, y, point, rounds), strict=True)]
+        scores = [(score, point, count) for point in points
+                  for count, score in zip(rounds, self.try_point(X, y, point, rounds), strict=True)]
         self.score_, self.point_, self.rounds_ = max(scores, key=lambda found: found[0])
         self.booster_ = grow(X, y, self.n_grades_, self.rounds_, self.seed, **self.point_)
 
@@ -87,7 +90,10 @@ class SmoteNet(Rival):
     Invented students stand between students of both parts, so the validation accuracy (`believed_`) by which it stops is too good."""
 
     def __init__(self, schema=None, epochs=100, patience=10, seed=SEED):
-        self.schema, self.epochs, self.patience, self.seed = schema, epochs, patience, seed
+        self.schema = schema
+        self.epochs = epochs
+        self.patience = patience
+        self.seed = seed
 
     def learn(self, X, y):
         "Even out, then split, then train until the validation part gets no better"
@@ -180,9 +186,8 @@ class OrdinalLogistic(ClassifierMixin, BaseEstimator):
         p = Z.shape[1]
         cuts = theta[p] + np.r_[0.0, np.cumsum(np.exp(theta[p + 1:]))]
         below = expit(cuts - (Z @ theta[:p])[:, None])
-        return np.diff(np.c_[np.zeros(len(Z)), below, np.ones(len(Z))], axis=1), np.c_[np.zeros(len(Z)),
-                                                                                       below*(1 - below),
-                                                                                       np.zeros(len(Z))]
+        return np.diff(np.c_[np.zeros(len(Z)), below, np.ones(len(Z))], axis=1), np.c_[
+            np.zeros(len(Z)), below*(1 - below), np.zeros(len(Z))]
 
     def _loss(self, theta, Z, rank):
         p, rows = Z.shape[1], np.arange(len(Z))
@@ -203,7 +208,9 @@ class AutoGluon(Rival):
     "AutoGluon's tabular predictor, where it is installed; it is no dependency of ours"
 
     def __init__(self, schema=None, preset="medium_quality", seconds=60):
-        self.schema, self.preset, self.seconds = schema, preset, seconds
+        self.schema = schema
+        self.preset = preset
+        self.seconds = seconds
 
     def _table(self, frame):
         return frame[[column.name for column in self.schema.inputs(audit=True)]].reset_index(drop=True)
@@ -220,6 +227,6 @@ class AutoGluon(Rival):
 
     def predict_proba(self, frame):
         "Probability of each grade, shape (n, K)"
-        said = self.predictor_.predict_proba(self._table(frame)).reindex(columns=self.classes_,
-                                                                         fill_value=0.0).to_numpy(float)
+        said = self.predictor_.predict_proba(self._table(frame)).reindex(
+            columns=self.classes_, fill_value=0.0).to_numpy(float)
         return said/said.sum(axis=1, keepdims=True)

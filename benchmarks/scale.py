@@ -150,8 +150,8 @@ def judge(scoring, training, survived):
                  {"bar": f"{family} grows linearly",
                   "found": f"{growth:.2f} times the cost per row of {before['rows']:,}", "": verdict(growth < 1.3)}]
     words = lambda good: "complete and correct" if good else "not so"
-    return rows + [{"bar": f"{name} survives SIGKILL of a worker", "found": words(good), "": verdict(good)} for name,
-                   good in survived.items()]
+    return rows + [{"bar": f"{name} survives SIGKILL of a worker", "found": words(good), "": verdict(good)}
+                   for name, good in survived.items()]
 
 
 def main():

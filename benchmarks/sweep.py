@@ -153,7 +153,10 @@ def main():
                         help="kinds of kernel to measure")
     parser.add_argument("--json", help="file for the measurements, beside what it holds already")
     chosen = parser.parse_args()
-    words, rows, measured, runs = grid(chosen.families), [], [], 8*len(chosen.families)
+    words = grid(chosen.families)
+    rows = []
+    measured = []
+    runs = 8*len(chosen.families)
     verdict = lambda good: "PASS" if good else "FAIL"
     with tempfile.TemporaryDirectory(prefix="gradeclass-") as name:
         folder = Path(name)

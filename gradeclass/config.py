@@ -76,8 +76,8 @@ def hand_on(
     prefix:str="MLFLOW_", # How the variables begin
 )->list[str]:             # Those that were not set yet
     "Put variables of `.env` into the environment, for a library that reads only that"
-    new = {name: value for name,
-           value in read_env_file().items() if name.startswith(prefix) and not os.environ.get(name)}
+    new = {name: value
+           for name, value in read_env_file().items() if name.startswith(prefix) and not os.environ.get(name)}
     os.environ.update(new)
     return sorted(new)
 

@@ -36,8 +36,8 @@ def check_log(outputs, bundles):
         rows = connection.execute("SELECT digest, inputs, outputs FROM predictions").fetchall()
     worst = 0.0
     for digest, model in models.items():
-        mine = [(json.loads(inputs), json.loads(said)["probabilities"]) for found, inputs,
-                said in rows[::7] if found == digest]
+        mine = [(json.loads(inputs), json.loads(said)["probabilities"])
+                for found, inputs, said in rows[::7] if found == digest]
         if not mine: raise SystemExit("a model never answered")
         want = model.predict_proba(pd.DataFrame([inputs for inputs, _ in mine]))
         worst = max(worst, float(np.abs(np.array([list(said.values()) for _, said in mine]) - want).max()))
@@ -59,9 +59,8 @@ def main():
         put_champion(outputs, bundles[0], "0")
         found = {}
         with service("champion=" + str(outputs/"champion"), port, outputs, folder/"service.log"):
-            pressing = threading.Thread(target=lambda: found.update(press(port, 30,
-                                                                          int(chosen.switches*chosen.pause) + 2,
-                                                                          students)))
+            pressing = threading.Thread(target=lambda: found.update(press(
+                port, 30, int(chosen.switches*chosen.pause) + 2, students)))
             pressing.start()
             for turn in range(1, chosen.switches + 1):
                 time.sleep(chosen.pause)

@@ -97,7 +97,8 @@ class RunBar:
         self.console = Console(stderr=True)
         columns = (TextColumn("{task.completed} of {task.total} runs"), BarColumn(24),
                    TextColumn("{task.fields[failed]}"), TimeElapsedColumn())
-        self.progress, self.failed = Progress(*columns, console=self.console, disable=not self.console.is_terminal), 0
+        self.progress = Progress(*columns, console=self.console, disable=not self.console.is_terminal)
+        self.failed = 0
         self.bar = self.progress.add_task("runs", total=None, failed="")
 
     def __enter__(self)->"RunBar":

@@ -81,9 +81,9 @@ def registry_history(
     "Say who was champion when, why, and who decided."
     from gradeclass.registry.versions import history
     entries = history(outputs_folder(outputs))
-    short = [{name: entry.get(key) for name,
-              key in (("time (UTC)", "time"), ("event", "event"), ("version", "version"), ("before", "from_version"),
-                                                     ("decided by", "decided_by"), ("why", "why"))}
+    short = [{name: entry.get(key)
+              for name, key in (("time (UTC)", "time"), ("event", "event"), ("version", "version"),
+                                ("before", "from_version"), ("decided by", "decided_by"), ("why", "why"))}
              for entry in entries]
     show_table(entries if as_json else short, as_json, "nothing is registered yet: `gradeclass run` does it")
 

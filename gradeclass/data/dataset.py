@@ -92,8 +92,8 @@ def read_cells(
     read = np.array([*(reader(value, column) for value in values), math.nan if reader is read_number else None],
                     dtype=object)
     series = pd.Series(read[places], index=cells.index, name=cells.name, dtype=object)
-    return series.astype("float64") if reader is read_number and all(isinstance(value, float)
-                                                                     for value in read) else series
+    return series.astype("float64") if reader is read_number and all(
+        isinstance(value, float) for value in read) else series
 
 # %% ../../nbs/lib/data/03_dataset.ipynb #6ad3b25b
 def match_columns(

@@ -99,7 +99,9 @@ CODE_WORDS = NOMINAL | {"id", "code", "course", "school", "group", "region", "di
 PERSONAL = {"name", "studentname", "fullname", "firstname", "lastname", "surname", "forename", "email", "mail",
             "phone", "address"}
 DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([T ].*)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{4}([T ].*)?")
-FEW_NUMBERS, MANY_WORDS, MOSTLY = 10, 50, 0.95
+FEW_NUMBERS = 10
+MANY_WORDS = 50
+MOSTLY = 0.95
 
 # %% ../../nbs/lib/data/07_infer.ipynb #7f60f09a
 def is_id(
@@ -150,9 +152,12 @@ def guess_codes(
     "Describe a column of a few whole numbers"
     listed = ", ".join(codes.values())
     if name_words(name) & CODE_WORDS:
-        kind, confirm = "category", f"guessed category from the name and the codes {listed}: say what each code means"
+        kind = "category"
+        confirm = f"guessed category from the name and the codes {listed}: say what each code means"
     elif list(codes) == [0, 1]:
-        kind, confirm, codes = "flag", "guessed that 0 means no and 1 means yes", {0: "no", 1: "yes"}
+        kind = "flag"
+        confirm = "guessed that 0 means no and 1 means yes"
+        codes = {0: "no", 1: "yes"}
     elif len(codes) == 2:
         kind, confirm = "flag", f"say what the codes {' and '.join(codes.values())} mean"
     else:

@@ -120,8 +120,8 @@ def deal(
 )->tuple[np.ndarray, np.ndarray, np.ndarray]: # Positions of the training, validation and test groups
     "By grade where the smallest part has room for each grade, else each group by its hash"
     smallest = min([share for share in shares if share], default=1)
-    return deal_by_grade(ranks, shares, seed) if first or smallest*len(ranks) >= grades else deal_by_hash(rows, shares,
-                                                                                                          seed)
+    return deal_by_grade(ranks, shares, seed) if first or smallest*len(ranks) >= grades else deal_by_hash(
+        rows, shares, seed)
 
 # %% ../../nbs/lib/data/04_split.ipynb #c7fedc4a
 def split(

@@ -93,8 +93,8 @@ def pandera_schema(
     import pandera.pandas as pa
     def describe(column):
         checked = column.role in checked_roles(purpose)
-        checks = [pa.Check(check, name=name, ignore_na=False) for name,
-                  check in cell_checks(column).items()] if checked else []
+        checks = [pa.Check(check, name=name, ignore_na=False)
+                  for name, check in cell_checks(column).items()] if checked else []
         graded = checked and column.role == "target"
         return pa.Column(checks=checks, nullable=not graded, required=checked, name=column.name)
     return pa.DataFrameSchema({name: describe(column) for name, column in coded_columns(schema).items()}, strict=True)
@@ -250,7 +250,9 @@ def find_contradictions(
     table = contradictions(frame, schema)
     if table.empty: return []
     values = [f"{score:.6g} is {band}, graded {grade}" for score, grade, band in table.itertuples(index=False)]
-    share, first, last = len(table)/len(frame), table.index[0], table.index[-1]
+    share = len(table)/len(frame)
+    first = table.index[0]
+    last = table.index[-1]
     where = f"rows {first} to {last}; the first: {values[0]}" if len(table) > 1 else f"row {first}: {values[0]}"
     message = f"{count(len(table), 'row')} ({share:.1%}) whose grade is not the band of their {schema.score} ({where})"
     return [Finding("warning", "score contradicts grade", schema.target, table.index.tolist(), values, message)]
@@ -395,8 +397,8 @@ def refuse(
     reason:pd.Series, # Why rows are refused, index `row`
 )->pd.DataFrame:      # The refused rows as they were, `row` in front, `reason` at the end
     "Take the refused rows out as the source has them"
-    cells = (dataset.frame if dataset.raw is None else dataset.raw).loc[reason.index].drop(columns=["row", "reason"],
-                                                                                           errors="ignore")
+    cells = (dataset.frame if dataset.raw is None else dataset.raw).loc[reason.index].drop(
+        columns=["row", "reason"], errors="ignore")
     return cells.rename_axis("row").reset_index().assign(reason=reason.to_numpy(dtype=object))
 
 # %% ../../nbs/lib/data/05_validation.ipynb #5844c7f6

@@ -194,7 +194,9 @@ def numbers_sentence(
     after:np.ndarray,  # Numbers now, shape (m,)
 )->str:                # Such as 'Absences rose by 30 %: mean 14.5 -> 18.9 days'
     "How a numeric column has moved"
-    old, new, unit = np.mean(before), np.mean(after), f" {column.unit}" if column.unit else ""
+    old = np.mean(before)
+    new = np.mean(after)
+    unit = f" {column.unit}" if column.unit else ""
     if abs(new - old) < 0.05*np.std(before):
         spread = " -> ".join(alike(np.std(before), np.std(after)))
         return f"{column.title} is spread otherwise: standard deviation {spread}{unit}, mean {old:.3g}{unit} as before"
@@ -221,8 +223,8 @@ def invalid_sentence(
     after:Marginal,  # Now
 )->str:              # Such as "Study time: 98 % of the cells are not in 0 to 20 hours a week, such as 354.0"
     "How many cells the schema does not allow, and one of them"
-    bounds = f"in {column.min:g} to {column.max:g} {column.unit}".strip() if None not in (column.min,
-                                                                                          column.max) else "in the range"
+    bounds = f"in {column.min:g} to {column.max:g} {column.unit}".strip() if None not in (
+        column.min, column.max) else "in the range"
     what = "hold an answer that the schema does not know" if column.codes else f"are not {bounds}"
     example = f", such as {after.example}" if after.example else ""
     return f"{column.title}: {percent(after.share('invalid'))} of the cells {what}{example}"
@@ -263,8 +265,8 @@ def shared_columns(
     "The columns to compare; a feature that is gone counts as empty"
     gone = Marginal(current.rows, current.rows, 0, [], [])
     columns = {name: column for name, column in drift_columns(schema).items() if name in reference.columns}
-    here = {name: current.columns.get(name, gone if column.role == "feature" else None) for name,
-            column in columns.items()}
+    here = {name: current.columns.get(name, gone if column.role == "feature" else None)
+            for name, column in columns.items()}
     if not any(name in current.columns for name in reference.columns):
         raise DriftError(f"{current.name or 'the current table'} and {reference.name or 'the reference'} share no "
                          f"column of the schema {schema.name}")
@@ -288,8 +290,9 @@ def reasons_of(
     values = row.effect >= row.threshold and row.p_adjusted < alpha
     rise = (lambda mark: row[f"{mark}_after"] - row[f"{mark}_before"] >= row[f"{mark}_threshold"]
             and row[f"{mark}_p_adjusted"] < alpha)
-    return [name for name,
-            failed in (("values", values), ("missing", rise("missing")), ("invalid", rise("invalid"))) if failed]
+    return [name
+            for name, failed in (("values", values), ("missing", rise("missing")), ("invalid", rise("invalid")))
+            if failed]
 
 # %% ../../nbs/lib/drift/02_compare.ipynb #c8dd8e56
 def compare(
@@ -316,7 +319,9 @@ def compare_performance(
     if not before or not after or min(before["students"], after["students"]) < min_rows: return []
     rows = []
     for name in (name for name in JUDGED if name in before and name in after):
-        old, new, metric = before[name], after[name], METRICS[name]
+        old = before[name]
+        new = after[name]
+        metric = METRICS[name]
         worse = new["high"] < old["low"] if metric.higher else new["low"] > old["high"]
         show = lambda figure: f"{figure['value']:.2f} ({figure['low']:.2f} to {figure['high']:.2f})"
         word = "fell" if new["value"] < old["value"] else "rose"

@@ -130,8 +130,9 @@ def drift_columns(
     schema:Schema, # What a table holds
 )->dict[str, Column]: # Name -> column, with the two that a model adds
     "The columns that are compared: all but ids and what is ignored"
-    known = {name: column for name,
-             column in coded_columns(schema).items() if column.role in ("feature", "audit", "score", "target")}
+    known = {name: column
+             for name, column in coded_columns(schema).items()
+             if column.role in ("feature", "audit", "score", "target")}
     score = schema.by_name[schema.score] if schema.score else None
     grade = Column.model_construct(name=PREDICTED, kind="ordinal", role="prediction", label="Predicted grade",
                                    codes=schema.grades.codes)
@@ -148,8 +149,8 @@ def cut_middles(
     if not schema.grades.cuts: return np.arange(len(schema.grades.labels), dtype=float)
     score, cuts = schema.by_name[schema.score], schema.grades.cuts
     step = np.mean(np.abs(np.diff(cuts))) if len(cuts) > 1 else 1.0
-    top, bottom = (cuts[0] + step if score.max is None else score.max,
-                   cuts[-1] - step if score.min is None else score.min)
+    top = cuts[0] + step if score.max is None else score.max
+    bottom = cuts[-1] - step if score.min is None else score.min
     edges = np.array([top, *cuts, bottom])
     return (edges[:-1] + edges[1:])/2
 
@@ -184,10 +185,10 @@ def judge(
     measure = lambda weights: np.column_stack([METRICS[name].measure(case, weights) for name in JUDGED])
     draws, value = bootstrap(len(case.y), measure, n_boot, seed), measure(np.ones((1, len(case.y))))[0]
     ends = [interval(column) for column in draws.T]
-    rows = {name: [float(v), *end] for name, v,
-            end in zip(JUDGED, value, ends, strict=True) if np.isfinite([v, *end]).all()}
-    return {"students": len(case.y)} | {name: dict(zip(("value", "low", "high"), row, strict=True)) for name,
-                                        row in rows.items()}
+    rows = {name: [float(v), *end]
+            for name, v, end in zip(JUDGED, value, ends, strict=True) if np.isfinite([v, *end]).all()}
+    return {"students": len(case.y)} | {name: dict(zip(("value", "low", "high"), row, strict=True))
+                                        for name, row in rows.items()}
 
 # %% ../../nbs/lib/drift/01_profile.ipynb #caac0b50
 @dataclass

@@ -25,8 +25,8 @@ def plot_drift(
     most:float=5.0,  # Longer bars are cut here
 ):                   # matplotlib Figure
     "One row for each column: its effect as a multiple of its limit"
-    table = drift.table.assign(strength=strength(drift.table)).sort_values(["strength", "title"],
-                                                                           ascending=[True, False])
+    table = drift.table.assign(strength=strength(drift.table)).sort_values(
+        ["strength", "title"], ascending=[True, False])
     end = min(most, max(1.25, table.strength.max()))
     few, count = drift.verdict["verdict"] == "too_few", int(table.flagged.sum())
     colours = [COLOURS[3] if few else COLOURS[1] if flagged else COLOURS[0] for flagged in table.flagged]
@@ -51,8 +51,8 @@ def show_drift(
     most:int=12,   # Columns to show
 )->pd.DataFrame:   # One row for each column, the largest effect first
     "The table as people read it"
-    table = drift.table.assign(strength=strength(drift.table)).sort_values("strength", ascending=False,
-                                                                           kind="stable").head(most)
+    table = drift.table.assign(strength=strength(drift.table)).sort_values(
+        "strength", ascending=False, kind="stable").head(most)
     names = {"wasserstein": "Wasserstein (normed)", "jensenshannon": "Jensen-Shannon"}
     chance = lambda p: "–" if np.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.2g}"
     number = lambda effect: "–" if np.isnan(effect) else f"{effect:.3f}"
@@ -99,7 +99,8 @@ def run_evidently(
     os.environ["DO_NOT_TRACK"] = "1"
     from evidently import DataDefinition, Dataset, Report
     from evidently.metrics import RowCount, ValueDrift
-    named, rows = drift_columns(drift.schema), drift.table.assign(threshold=page_limits(drift)).dropna(subset="effect")
+    named = drift_columns(drift.schema)
+    rows = drift.table.assign(threshold=page_limits(drift)).dropna(subset="effect")
     columns = [named[name] for name in rows.name]
     kinds = DataDefinition(numerical_columns=[c.name for c in columns if not c.codes],
                            categorical_columns=[c.name for c in columns if c.codes])

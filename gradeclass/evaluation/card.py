@@ -7,12 +7,10 @@ __all__ = ['card_files']
 
 # %% ../../nbs/lib/evaluation/14_card.ipynb #981d8fa4
 import re
-from pathlib import Path
 
 import pandas as pd
 
 from ..config import PACKAGE, GradeclassError
-from ..disk import whole_file
 from .metrics import METRICS
 from .resampling import reliability
 from ..words import in_hundred
@@ -45,8 +43,8 @@ def headline_rows(
 )->list[list]:    # Measure, value, interval, which way is better
     "The metrics of the test part"
     known = [(name, metric) for name, metric in METRICS.items() if name in metrics]
-    return [[metric.label, *interval_text(metrics[name]), "higher" if metric.higher else "lower"] for name,
-            metric in known]
+    return [[metric.label, *interval_text(metrics[name]), "higher" if metric.higher else "lower"]
+            for name, metric in known]
 
 # %% ../../nbs/lib/evaluation/14_card.ipynb #eb891913
 def grade_rows(
@@ -263,15 +261,3 @@ def card_files(
     card = model_card(values)
     markdown = render_markdown_card(card)
     return {"card.md": markdown, "card.html": render_html_card(card, markdown)}
-
-# %% ../../nbs/lib/evaluation/14_card.ipynb #d31afc3d
-def write_card(
-    folder:str|Path, # Where card.md and card.html go; it is made
-    values:dict,     # As for `model_card`
-)->list[Path]:       # Both files
-    "Write the card, whole"
-    paths = []
-    for name, text in card_files(values).items():
-        with whole_file(Path(folder, name)) as part: part.write_text(text, encoding="utf-8")
-        paths.append(Path(folder, name))
-    return paths

@@ -15,8 +15,7 @@ import numpy as np
 import pandas as pd
 
 from ..config import SEED, GradeclassError
-from .figures import COLOURS, forest, new_figure, plot_style
-from .resampling import bootstrap, interval
+from .figures import COLOURS, new_figure, plot_style
 from ..models.family import XGBoostGrades
 from ..models.features import encode_column, encode_frame
 from ..models.grade_model import GradeModel
@@ -212,18 +211,20 @@ def in_words(
     "The strongest reasons as a person says them"
     told = explanation[explanation.contribution.abs() >= 0.005].head(k)
     unit = explanation.attrs["unit"]
-    return [f"{schema.by_name[name].title} ({row.value}): {signed(row.contribution, unit)}" for name,
-            row in told.iterrows()]
+    return [f"{schema.by_name[name].title} ({row.value}): {signed(row.contribution, unit)}"
+            for name, row in told.iterrows()]
 
 # %% ../../nbs/lib/evaluation/10_explain.ipynb #08223b95
 def headline_of(
     about:dict, # What `explain_student` puts into `attrs`
 )->str:         # Such as 'GPA: 1.26 expected, 1.86 for the average student'
     "What is expected of the student and of the average one"
-    here, average, unit = about["total"], about["baseline"], about["unit"]
+    here = about["total"]
+    average = about["baseline"]
+    unit = about["unit"]
     if unit == "grades": return f"{-here:.1f} grades below the best expected, {-average:.1f} for the average student"
-    return f"{unit[0].upper()}{unit[1:]}: {here:.2f} expected, {average:.2f} for the average student".replace(" -",
-                                                                                                              " −")
+    return f"{unit[0].upper()}{unit[1:]}: {here:.2f} expected, {average:.2f} for the average student".replace(
+        " -", " −")
 
 # %% ../../nbs/lib/evaluation/10_explain.ipynb #b0ae4071
 def plot_contributions(
@@ -246,58 +247,4 @@ def plot_contributions(
         ax.set_title(headline_of(about))
         ax.set_xlabel(f"Added to the average student ({about['unit']}), blue: towards the better grades")
         ax.grid(False, axis="y")
-    return figure
-
-# %% ../../nbs/lib/evaluation/10_explain.ipynb #1a77e13f
-def global_importance(
-    model:GradeModel,    # Fitted
-    frame:pd.DataFrame,  # Students
-    n_boot:int=500,      # Bootstrap resamples of the students
-    background:pd.DataFrame|None=None, # As for `contributions`
-    most:int=500,        # Look at so many students at the most
-    seed:int=SEED,       # Seed of resampling and choice
-)->pd.DataFrame:         # Index input, largest first: value (mean size of the contribution), low, high, slope (+1: more is better); attrs: unit, exact
-    "Mean size of each input's contribution with its 95 % interval"
-    frame = frame.sample(most, random_state=seed) if len(frame) > most else frame
-    found = contributions(model, frame, background, orders=16, seed=seed)
-    size = np.abs(found.values)
-    draws = bootstrap(len(size), lambda weights: weights @ size/weights.sum(axis=1, keepdims=True), n_boot, seed)
-    table = pd.DataFrame([interval(column) for column in draws.T], index=pd.Index(found.inputs, name="input"),
-                         columns=["low", "high"])
-    table.insert(0, "value", size.mean(axis=0))
-    table["slope"] = slopes(encode_frame(frame, model.schema.inputs(model.audit)), found.values, model)
-    table.loc[table.value < 0.01*table.value.max(), "slope"] = 0
-    table = table.sort_values("value", ascending=False)
-    table.attrs = {"unit": found.unit, "exact": found.exact, "students": len(frame)}
-    return table
-
-# %% ../../nbs/lib/evaluation/10_explain.ipynb #2fd39942
-def slopes(
-    encoded:np.ndarray, # Encoded inputs, shape (n, p)
-    values:np.ndarray,  # Contributions, shape (n, p)
-    model:GradeModel,   # For the inputs
-)->np.ndarray:          # +1: more is better, -1: more is worse, 0: neither or codes without order, shape (p,)
-    "Which way each input pulls"
-    known = np.isfinite(encoded)
-    middle = np.nanmean(np.where(known.any(axis=0), encoded, 0.0), axis=0)
-    pull = (np.where(known, encoded - middle, 0.0)*(values - values.mean(axis=0))).sum(axis=0)
-    ordered = [column.kind != "category" for column in model.schema.inputs(model.audit)]
-    return np.where(ordered & (np.abs(pull) > 1e-9), np.sign(pull), 0).astype(int)
-
-# %% ../../nbs/lib/evaluation/10_explain.ipynb #d5d82fd2
-def plot_importance_intervals(
-    importance:pd.DataFrame, # What `global_importance` returned
-    schema:Schema,           # For labels
-    most:int=15,             # Inputs to show
-)->object:                   # matplotlib Figure
-    "Mean size of each input's contribution as dots with intervals"
-    arrow = {1: " ↑", -1: " ↓", 0: ""}
-    shown = importance.head(most)[::-1]
-    shown = shown.set_axis([f"{schema.by_name[name].title}{arrow[slope]}" for name, slope in shown.slope.items()])
-    with plot_style():
-        figure, ax = new_figure(6.5, 1.3 + 0.3*len(shown))
-        forest(ax, shown, COLOURS[0])
-        ax.set_title(f"What moves the prediction ({importance.attrs['students']:,} students)")
-        ax.set_xlabel(f"Mean size of the contribution ({importance.attrs['unit']}); ↑ more is better, ↓ worse")
-        ax.set_xlim(left=0)
     return figure

@@ -123,8 +123,8 @@ def count_groups(
 )->pd.DataFrame:     # One row for each group that has students: students, and `<rate>` and `<rate>_hits` of each rate
     "How many of each group a rate speaks about, and how many of these are hits"
     code, among = group.cat.codes.to_numpy(), {name: rate.among(found) for name, rate in RATES.items()}
-    marks = {"students": np.ones(len(code), bool), **among} | {f"{name}_hits": among[name] & rate.hit(found) for name,
-                                                               rate in RATES.items()}
+    marks = {"students": np.ones(len(code), bool), **among} | {f"{name}_hits": among[name] & rate.hit(found)
+                                                               for name, rate in RATES.items()}
     counts = {name: np.bincount(code[mark], minlength=len(group.cat.categories)) for name, mark in marks.items()}
     table = pd.DataFrame(counts, index=group.cat.categories)
     return table[table.students > 0]
@@ -249,7 +249,9 @@ def gap_row(
     seed:int,           # Seed of both
 )->dict:                # As a row of `gap_table`
     "Highest against lowest group, with an interval and with what chance would do"
-    best, worst, rate = rows.loc[rows["value"].idxmax()], rows.loc[rows["value"].idxmin()], RATES[rows.rate.iloc[0]]
+    best = rows.loc[rows["value"].idxmax()]
+    worst = rows.loc[rows["value"].idxmin()]
+    rate = RATES[rows.rate.iloc[0]]
     name = group.astype(str).to_numpy()
     low, high = difference_interval(found, rate, name == best.group, name == worst.group, n_boot, seed)
     counted = rate.among(found) & np.isin(name, rows.group)
@@ -277,8 +279,8 @@ def gap_table(
 )->pd.DataFrame:                 # One row per attribute and rate, columns `GAP_COLUMNS`
     "Highest minus lowest group of each rate, how sure that is, and whether it is beyond chance"
     found = judge(y, predicted, scale)
-    rows = [gap_row(found, groups[attribute], part, n_boot, seed) for (attribute, _),
-            part in shown_groups(table).items()]
+    rows = [gap_row(found, groups[attribute], part, n_boot, seed)
+            for (attribute, _), part in shown_groups(table).items()]
     gaps = pd.DataFrame(rows, columns=GAP_COLUMNS[:-1])
     return gaps.assign(beyond_chance=(holm(gaps.p.astype(float)) < 0.05).astype(bool))
 
@@ -441,19 +443,3 @@ def compare_audit(
     gaps.index = [f"gap in {rate}: {attribute}" for attribute, rate in gaps.index]
     gaps = gaps.assign(difference=gaps["with"] - gaps["without"])
     return pd.concat([pd.DataFrame.from_dict(rows, "index"), gaps]).rename_axis("measure")
-
-# %% ../../nbs/lib/evaluation/08_fairness.ipynb #2a01a389
-def audit_sentence(
-    compared:pd.DataFrame, # What `compare_audit` returned
-)->str:                    # Two sentences
-    "What it would gain to let the model see protected attributes"
-    accuracy = compared.loc["accuracy"]
-    better = ("better" if accuracy.low > 0 else "worse" if accuracy.high < 0
-              else "neither better nor worse than chance explains")
-    gaps = compared[compared.index.str.startswith("gap")]
-    wider = int((gaps.difference > 0).sum())
-    return (f"With protected attributes {100*accuracy['with']:.0f} in 100 grades are right, without them "
-            f"{100*accuracy['without']:.0f} "
-            f"(difference {100*accuracy.difference:+.1f} points, 95 % interval {100*accuracy.low:+.1f} to "
-            f"{100*accuracy.high:+.1f}): {better}. "
-            f"Of {len(gaps)} gaps between groups {wider} {'is' if wider == 1 else 'are'} wider with them.")

@@ -175,7 +175,9 @@ def grade_rates(
 )->GradeRates:            # Arrays of shape (B, K)
     "Precision, recall and F1 per grade"
     counts = confusion_counts(case, weights)
-    right, true, said = np.diagonal(counts, axis1=1, axis2=2), counts.sum(axis=2), counts.sum(axis=1)
+    right = np.diagonal(counts, axis1=1, axis2=2)
+    true = counts.sum(axis=2)
+    said = counts.sum(axis=1)
     return GradeRates(ratio(right, said, 0), ratio(right, true, 0), ratio(2*right, true + said, 0), true + said > 0)
 
 # %% ../../nbs/lib/evaluation/01_metrics.ipynb #cac6c4c0

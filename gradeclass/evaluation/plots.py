@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from .figures import COLOURS, forest, legend_below, new_figure, plot_style
-from .metrics import METRICS, check_grades, check_probabilities, ece, places
+from .metrics import METRICS, ece, places
 from .resampling import confusion, reliability, top_k_curve
 from ..schema import GradeScale
 
@@ -41,10 +41,10 @@ def plot_per_grade(
 )->object:               # matplotlib Figure
     "Precision, recall and F1 of each grade as bars"
     import seaborn as sns
-    long = grades.rename(columns={"precision": "Precision", "recall": "Recall", "f1": "F1"})[["Precision", "Recall",
-                                                                                              "F1"]]
-    long = long.set_axis([f"{grade}\n(n = {support})" for grade,
-                          support in grades.support.items()]).rename_axis("Grade")
+    long = grades.rename(columns={"precision": "Precision", "recall": "Recall", "f1": "F1"})[[
+        "Precision", "Recall", "F1"]]
+    long = long.set_axis([f"{grade}\n(n = {support})"
+                          for grade, support in grades.support.items()]).rename_axis("Grade")
     with plot_style():
         figure, ax = new_figure()
         long = long.reset_index().melt("Grade", var_name="measure")
@@ -133,25 +133,4 @@ def plot_grade_shares(
         for bars in ax.containers: ax.bar_label(bars, fmt="%.0f", size=8)
         ax.set(title="Are some grades predicted too often?", xlabel="Grade", ylabel="Share of students (%)")
         legend_below(figure, ax, columns=2)
-    return figure
-
-# %% ../../nbs/lib/evaluation/04_plots.ipynb #b1728d93
-def plot_student(
-    p:np.ndarray,           # Probabilities of one student, shape (K,)
-    scale:GradeScale,       # The K grades
-    name:str="",            # Who it is, for the title
-    predicted:int|None=None # Announced grade; the most probable one unless given
-)->object:                  # matplotlib Figure
-    "Probability of each grade for one student"
-    p = check_probabilities(np.atleast_2d(p), 1, scale)[0]
-    grade = int(p.argmax()) if predicted is None else int(check_grades([predicted], scale, "predicted")[0])
-    who, colours = f"{name}: " if name else "", [COLOURS[1 if label in scale.at_risk else 0] for label in scale.labels]
-    with plot_style():
-        figure, ax = new_figure(6, 1.4 + 0.32*len(p))
-        bars = ax.barh(scale.labels, 100*p, color=colours)
-        ax.bar_label(bars, [f"{100*value:.0f} %" for value in p], padding=3, size=9)
-        ax.set(title=f"{who}predicted grade {scale.labels[grade]}", ylabel="Grade", xlim=(0, 108))
-        ax.grid(False, axis="y")
-        ax.set_xlabel("Probability (%), orange: a grade that calls for help")
-        ax.invert_yaxis()
     return figure

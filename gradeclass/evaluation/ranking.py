@@ -6,7 +6,6 @@
 __all__ = ['LIST_NOTE', 'places_table', 'show_places', 'Threshold', 'find_threshold', 'threshold_sentence', 'listed_words']
 
 # %% ../../nbs/lib/evaluation/09_ranking.ipynb #07997e66
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -17,8 +16,7 @@ from .metrics import Predictions, check_predictions, found_within, places, ratio
 from .resampling import bootstrap, interval, plain_numbers, top_k
 from ..words import in_hundred
 from .fairness import MIN_SIZE
-from ..models.grade_model import GradeModel
-from ..schema import GradeScale, Schema
+from ..schema import GradeScale
 
 # %% ../../nbs/lib/evaluation/09_ranking.ipynb #b6984b96
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.5)  # Places that a table shows, as shares of the students
@@ -57,7 +55,9 @@ def places_table(
     seed:int=SEED,              # Seed of the resampling
 )->pd.DataFrame:                # Index places: what `top_k` gives, best_recall, and <name>_low and <name>_high of precision, recall and lift
     "What lists of several lengths are worth, with 95 % bootstrap intervals"
-    case, counted, rows = check_predictions(y, p, scale), sorted({places(k, len(y)) for k in choices}), []
+    case = check_predictions(y, p, scale)
+    counted = sorted({places(k, len(y)) for k in choices})
+    rows = []
     draws = list_draws(case, counted, n_boot, seed) if n_boot else np.full((1, len(counted), 3), np.nan)
     for k, drawn in zip(counted, draws.transpose(1, 2, 0), strict=True):
         row = top_k(y, p, scale, k)
@@ -172,49 +172,10 @@ def threshold_sentence(
             f"{100*threshold.probability:.1f} % or more. Of students "
             f"listed so, {share('precision')} were at risk in fact; of all at risk, {share('recall')} were listed.")
 
-# %% ../../nbs/lib/evaluation/09_ranking.ipynb #bedb8df3
-def rank_students(
-    model:GradeModel,                  # A fitted model
-    frame:pd.DataFrame,                # Students, n of them
-    k:int|float|None=None,             # Places: a number or a share of the students; everyone is listed unless given
-    predicted:np.ndarray|None=None,    # Announced grades, shape (n,); the most probable ones unless given
-    reasons:Callable|None=None,        # Takes model and the listed rows, gives up to three short texts for each
-)->pd.DataFrame:                       # Index row; rank, the id (where there is one), risk, grade, and reasons where asked
-    "Students by the probability of an at-risk grade, highest first; equal risks share a rank and keep the order of the file"
-    if frame.empty: raise RankingError("the table holds no student: there is nobody to list")
-    schema, p = model.schema, model.predict_proba(frame)
-    grade = np.array(schema.grades.labels)[p.argmax(axis=1) if predicted is None else predicted]
-    who = {schema.id: frame[schema.id]} if schema.id in frame else {}
-    table = pd.DataFrame({**who, "risk": p[:, schema.grades.at_risk_index].sum(axis=1), "grade": grade},
-                         index=frame.index)
-    table.insert(0, "rank", table.risk.rank(method="min", ascending=False).astype(int))
-    order = np.argsort(-table.risk.to_numpy(), kind="stable")[:places(1.0 if k is None else k, len(table))]
-    listed = table.iloc[order]
-    return listed if reasons is None else listed.assign(reasons=["; ".join(list(each)[:3])
-                                                                 for each in reasons(model, frame.iloc[order])])
-
 # %% ../../nbs/lib/evaluation/09_ranking.ipynb #a57fd0c1
 LIST_NOTE = ("This list suggests with whom to talk first. It is made from past records and is wrong for some: a person "
              "who knows the student "
              "decides, and a student who is not on it may need help as well.")
-
-# %% ../../nbs/lib/evaluation/09_ranking.ipynb #5cf990dd
-def counsellor_list(
-    ranked:pd.DataFrame,           # What `rank_students` returned
-    schema:Schema,                 # What the students are
-    threshold:Threshold|None=None, # What a place is worth, to say so
-)->pd.DataFrame:                   # The list in words
-    "The list as a counsellor reads it"
-    columns = {"Order": ranked["rank"]}
-    if schema.id in ranked: columns[schema.by_name[schema.id].title] = ranked[schema.id]
-    else: columns["Row in the file"] = ranked.index
-    columns["Chance that help is needed"] = (100*ranked.risk).map("{:.0f} %".format)
-    if threshold is not None:
-        columns["How sure"] = np.where(threshold.lists(ranked.risk), listed_words(threshold),
-                                       "below the risk of those listed")
-    columns["Grade expected as things stand"] = ranked.grade
-    if "reasons" in ranked: columns["What to talk about"] = ranked.reasons.replace("", "nothing stands out: ask openly")
-    return pd.DataFrame(columns).reset_index(drop=True)
 
 # %% ../../nbs/lib/evaluation/09_ranking.ipynb #b6d742e5
 def listed_words(

@@ -161,17 +161,6 @@ def reliability(
     limits = [binomtest(int(group.sum()), len(group)).proportion_ci(method="wilson") for _, group in rows["hit"]]
     return table.assign(low=[limit.low for limit in limits], high=[limit.high for limit in limits])
 
-# %% ../../nbs/lib/evaluation/02_resampling.ipynb #de342187
-def reliability_by_grade(
-    y:np.ndarray,         # True grade, shape (n,), 0 is the best
-    p:np.ndarray,         # Probability of each grade, shape (n, K)
-    scale:GradeScale,     # The K grades
-    bins:int=5,           # Bins of equal width over 0 to 1
-)->pd.DataFrame:          # As `reliability`, with the grade in front
-    "What was said against what came true, for each grade by itself"
-    tables = {label: reliability(y, p, bins, grade) for grade, label in enumerate(scale.labels)}
-    return pd.concat(tables, names=["grade"]).reset_index("grade").reset_index(drop=True)
-
 # %% ../../nbs/lib/evaluation/02_resampling.ipynb #1e486ea0
 def top_k(
     y:np.ndarray,         # True grade, shape (n,), 0 is the best
@@ -196,8 +185,8 @@ def top_k_curve(
 )->pd.DataFrame:          # Index places (1 to n): precision, recall, best_recall (what a perfect list reaches)
     "Precision and recall for every number of places"
     case = check_predictions(y, p, scale)
-    tied = pd.DataFrame({"risk": case.risk, "in_need": case.truly_at_risk}).groupby("risk").in_need.agg(["size",
-                                                                                                         "sum"])[::-1].cumsum()
+    tied = pd.DataFrame({"risk": case.risk, "in_need": case.truly_at_risk}).groupby("risk").in_need.agg([
+        "size", "sum"])[::-1].cumsum()
     number, at_risk = np.arange(1, len(case.y) + 1), case.truly_at_risk.sum()
     found = np.interp(number, [0, *tied["size"]], [0, *tied["sum"]])
     columns = {"precision": found/number, "recall": ratio(found, at_risk),
@@ -210,8 +199,8 @@ def group_names(
 )->pd.Series:         # The same as an ordered categorical of names on a plain index
     "Names of groups in their own order; who has none is in 'not recorded'"
     group = pd.Series(groups).reset_index(drop=True)
-    order = group.cat.categories if isinstance(group.dtype, pd.CategoricalDtype) else sorted(group.dropna().unique(),
-                                                                                             key=str)
+    order = group.cat.categories if isinstance(group.dtype, pd.CategoricalDtype) else sorted(
+        group.dropna().unique(), key=str)
     named = group.astype(object).where(group.notna(), "not recorded").astype(str)
     return named.astype(pd.CategoricalDtype([*dict.fromkeys([*map(str, order), "not recorded"])], ordered=True))
 
@@ -263,7 +252,8 @@ def paired_difference(
     "By how much the second model differs from the first, with a paired 95 % bootstrap interval"
     if metric not in METRICS: raise MetricError(f"no metric {metric}: give one of {', '.join(METRICS)}")
     measure, sign = METRICS[metric].measure, 1 if METRICS[metric].higher else -1
-    first, second = check_predictions(y, p_a, scale, predicted_a, k), check_predictions(y, p_b, scale, predicted_b, k)
+    first = check_predictions(y, p_a, scale, predicted_a, k)
+    second = check_predictions(y, p_b, scale, predicted_b, k)
     once = np.ones((1, len(first.y)))
     a, b = measure(first, once)[0], measure(second, once)[0]
     draws = bootstrap(len(first.y), lambda weights: measure(second, weights) - measure(first, weights), n_boot, seed)
@@ -277,8 +267,8 @@ def plain_numbers(
 )->dict[str, float|int|str|None]: # Plain Python values; None where there is no number
     "A row of a table as JSON can hold it"
     plain = {name: value.item() if hasattr(value, "item") else value for name, value in row.items()}
-    return {name: None if isinstance(value, float) and not math.isfinite(value) else value for name,
-            value in plain.items()}
+    return {name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in plain.items()}
 
 # %% ../../nbs/lib/evaluation/02_resampling.ipynb #df017f94
 def metrics_dict(
@@ -299,7 +289,9 @@ def share_interval(
     total:int, # Of how many
 )->tuple[float, float]: # Lower and upper end, from 0 to 1
     "Wilson's 95 % interval of a share"
-    count, total, z2 = int(count), int(total), Z95**2
+    count = int(count)
+    total = int(total)
+    z2 = Z95**2
     share = count/total
     middle, half = share + z2/(2*total), Z95*math.sqrt(share*(1 - share)/total + z2/(4*total**2))
     low, high = (middle - half)/(1 + z2/total), (middle + half)/(1 + z2/total)

@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 
 from ..config import SEED
-from .figures import COLOURS, new_figure, plot_style
 from ..models.calibrator import CalibrationError
 from ..models.ordinal import strata_folds
 from ..schema import GradeScale
@@ -55,7 +54,8 @@ def grown_mass(
     scores[rows, low] = mass
     padded = np.column_stack([p, np.full(len(p), -1.0)])
     for _ in range(grades - 1):
-        below, above = padded[rows, np.where(low > 0, low - 1, grades)], padded[rows, np.minimum(high + 1, grades)]
+        below = padded[rows, np.where(low > 0, low - 1, grades)]
+        above = padded[rows, np.minimum(high + 1, grades)]
         taken = np.where(above > below, np.minimum(high + 1, grades - 1), np.maximum(low - 1, 0))
         mass = mass + p[rows, taken]
         scores[rows, taken] = mass
@@ -251,22 +251,3 @@ def coverage_curve(
             sets[inside] = fit_sets(p[~inside], y[~inside], level, method).sets(p[inside])
         rows[level] = coverage_row(sets[np.arange(len(y)), y], sets.sum(axis=1))
     return pd.DataFrame.from_dict(rows, "index").rename_axis("stated")
-
-# %% ../../nbs/lib/evaluation/05_sets.ipynb #b3995afe
-def plot_coverage(
-    curve:pd.DataFrame, # What `coverage_curve` returned
-)->object:              # matplotlib Figure
-    "Stated and true coverage, and what it costs in grades per set"
-    with plot_style():
-        figure, (ax, below) = new_figure(6, 4.6, nrows=2, sharex=True, height_ratios=[3, 1.4])
-        stated = 100*curve.index.to_numpy(float)
-        ax.plot(stated, stated, color=COLOURS[3], linestyle="--", label="As stated")
-        spread = 100*np.clip([curve.coverage - curve.low, curve.high - curve.coverage], 0, None)
-        ax.errorbar(stated, 100*curve.coverage, yerr=spread, color=COLOURS[0], marker="o", capsize=3,
-                    label="In fact, with 95 % intervals")
-        ax.set(title=f"Is the true grade in the set as often as stated? (n = {int(curve.students.max()):,})",
-               ylabel="Students covered (%)")
-        ax.legend(loc="upper left")
-        below.plot(stated, curve.mean_size, color=COLOURS[1], marker="o")
-        below.set(xlabel="Stated coverage (%)", ylabel="Grades per set", ylim=(0.9, None))
-    return figure

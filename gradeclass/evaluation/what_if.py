@@ -34,7 +34,8 @@ def check_change(
                            else "the schema marks no input as changeable")
     column = model.schema.by_name[name]
     found = float(encode_column(pd.Series([value], dtype=object), column)[0])
-    low, high = (-math.inf if column.min is None else column.min), (math.inf if column.max is None else column.max)
+    low = -math.inf if column.min is None else column.min
+    high = math.inf if column.max is None else column.max
     possible = math.isfinite(found) and (bool(column.codes)
                                          or (low <= found <= high and (not column.whole or found.is_integer())))
     if not possible: raise ExplainError(f"{name} cannot be {value}: it is {column.expected}")
@@ -102,8 +103,8 @@ def possible_changes(
     single = {i: possible_values(column, encoded[i]) for i, column in enumerate(columns) if column.changeable}
     found = [(((i, value),), distance) for i, values in single.items() for value, distance in values]
     if most < 2: return found
-    pairs = [(((i, a), (j, b)), one + two) for i, j in combinations(single, 2) for a, one in single[i] for b,
-             two in single[j]]
+    pairs = [(((i, a), (j, b)), one + two) for i, j in combinations(single, 2) for a, one in single[i]
+             for b, two in single[j]]
     return found + pairs
 
 # %% ../../nbs/lib/evaluation/11_what_if.ipynb #d2bc050b
@@ -161,8 +162,8 @@ def drop_needless(
 )->list[bool]:           # Whether each is enough and no part of it is
     "Leave out changes of which a part is enough"
     single = {change[0] for change, there in zip(changes, reached, strict=True) if there and len(change) == 1}
-    return [bool(there) and (len(change) == 1 or not single.intersection(change)) for change,
-            there in zip(changes, reached, strict=True)]
+    return [bool(there) and (len(change) == 1 or not single.intersection(change))
+            for change, there in zip(changes, reached, strict=True)]
 
 # %% ../../nbs/lib/evaluation/11_what_if.ipynb #16a7538b
 def plain_changes(
@@ -178,6 +179,6 @@ def smallest_of_each(
 )->pd.DataFrame:        # Ranked from 1
     "The smallest change of each set of inputs; the smallest first, fewer inputs before more"
     inputs, number = table.changes.map(tuple), table.changes.map(len)
-    ordered = table.assign(inputs=inputs, number=number).sort_values(["distance", "number"],
-                                                                     kind="stable").drop_duplicates("inputs")
+    ordered = table.assign(inputs=inputs, number=number).sort_values(
+        ["distance", "number"], kind="stable").drop_duplicates("inputs")
     return ordered.drop(columns=["inputs", "number"]).set_axis(pd.RangeIndex(1, len(ordered) + 1, name="rank"))

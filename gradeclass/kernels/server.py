@@ -117,8 +117,12 @@ class Link:
         self,
         sock, # Connected socket
     ):
-        self.sock, self.buffer, self.files = sock, b"", []
-        self.request, self.pid, self.broken = {}, None, False
+        self.sock = sock
+        self.buffer = b""
+        self.files = []
+        self.request = {}
+        self.pid = None
+        self.broken = False
         self.pidfd = self.peerfd = None
 
     def tell(
@@ -133,7 +137,9 @@ class Link:
         self.sock.close()
         for fd in (*self.files, self.pidfd, self.peerfd):
             if fd is not None: os.close(fd)
-        self.files, self.pidfd, self.peerfd = [], None, None
+        self.files = []
+        self.pidfd = None
+        self.peerfd = None
 
     def remove_files(self)->None:
         "Remove what a kernel leaves behind whose owner can no longer do so"
@@ -180,7 +186,10 @@ class Server:
         self,
         plan:dict, # listener, folder, owner, idle, key
     ):
-        self.plan, self.pid, self.links, self.resting = plan, os.getpid(), set(), False
+        self.plan = plan
+        self.pid = os.getpid()
+        self.links = set()
+        self.resting = False
         self.selector = selectors.DefaultSelector()
         self.listener = socket.socket(fileno=plan["listener"])
         self.listener.setblocking(False)

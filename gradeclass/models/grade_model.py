@@ -50,8 +50,13 @@ class GradeModel(ClassifierMixin, BaseEstimator):
         params:dict|None=None,    # The family's own parameters
         rule:str="mode",          # How probabilities become a grade: a name in `RULES`
     ):
-        self.schema, self.family, self.balance = schema, family, balance
-        self.audit, self.seed, self.params, self.rule = audit, seed, params, rule
+        self.schema = schema
+        self.family = family
+        self.balance = balance
+        self.audit = audit
+        self.seed = seed
+        self.params = params
+        self.rule = rule
 
     def fit(
         self,

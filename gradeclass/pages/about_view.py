@@ -38,9 +38,10 @@ def about(
     outputs:Path,  # The outputs folder, for the newest verdict on drift
 )->str:            # HTML
     "What the model is, what it was made from, how good it is, and its card"
-    manifest, figures = json.loads((served.folder/"bundle.json").read_text(encoding="utf-8")), measures(served.folder)
-    share = lambda name: percent(figures[name]["value"]) if figures.get(name,
-                                                                        {}).get("value") is not None else "not measured"
+    manifest = json.loads((served.folder/"bundle.json").read_text(encoding="utf-8"))
+    figures = measures(served.folder)
+    share = lambda name: percent(figures[name]["value"]) if figures.get(
+        name, {}).get("value") is not None else "not measured"
     drift = newest_run(outputs).get("drift", {}).get("sentence") or "No comparison with earlier data has been made yet."
     rows = [("It looks at", ", ".join(column.title for column in served.inputs)), ("It never sees", ", ".join(
                 column.title for column in served.schema.columns if column not in served.inputs

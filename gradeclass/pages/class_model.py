@@ -63,8 +63,8 @@ def rounded(
     "As exact as people say a number"
     spans = [1000.0 if column.codes or None in (column.min, column.max) else max(column.max - column.min, 1e-9)
              for column in columns]
-    return np.column_stack([np.round(encoded[:, i], max(0, 2 - math.floor(math.log10(span)))) for i,
-                            span in enumerate(spans)])
+    return np.column_stack([np.round(encoded[:, i], max(0, 2 - math.floor(math.log10(span))))
+                            for i, span in enumerate(spans)])
 
 # %% ../../nbs/lib/pages/06_class_model.ipynb #41a511eb
 def reasons_of(
@@ -143,9 +143,13 @@ class ClassModel(HasTraits):
         if wrong: raise DataError(wrong[0].message)
         ranked = rank_class(self.served, checked.accepted)
         with self.hold_trait_notifications():
-            self.search, self.grade, self.page = "", "", 0
+            self.search = ""
+            self.grade = ""
+            self.page = 0
             self.students, self.refused = checked.accepted, checked.refused
-            self.findings, self.notes, self.name = checked.findings, dataset.notes, name
+            self.findings = checked.findings
+            self.notes = dataset.notes
+            self.name = name
             self.ranked = ranked
             self.places = min(len(ranked),
                               max(1, round(len(ranked)
@@ -200,10 +204,10 @@ class ClassModel(HasTraits):
     def table(self)->pd.DataFrame: # What `in_words` says, then the student's own cells
         "The list as it is filtered, to save and to open again"
         found = self.listed()
-        words, cells = self.in_words(found,
-                                     self.explains_all or len(found) <= 4*self.size), self.students.loc[found.index]
-        taken, title = {plain_name(name)
-                        for name in cells}, self.served.schema.id and self.served.schema.by_name[self.served.schema.id].title
+        words = self.in_words(found, self.explains_all or len(found) <= 4*self.size)
+        cells = self.students.loc[found.index]
+        taken = {plain_name(name) for name in cells}
+        title = self.served.schema.id and self.served.schema.by_name[self.served.schema.id].title
         words = words.drop(columns=[title], errors="ignore")
         return pd.concat([words.rename(columns=lambda name: f"{name} (list)" if plain_name(name) in taken else name),
                           cells.astype(object)], axis=1)

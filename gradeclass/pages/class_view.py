@@ -86,8 +86,11 @@ class ClassView(widgets.VBox):
                                          tooltip="A CSV or Excel file of up to 10 MB")
         self.sample = widgets.Button(description="Try the sample",
                                      tooltip="Invented students that come with the program")
-        self.summary, self.problems, self.worth, self.list, self.links = html("", "gc-live"), html(), html("",
-                                                                                                           "gc-live"), html(), html()
+        self.summary = html("", "gc-live")
+        self.problems = html()
+        self.worth = html("", "gc-live")
+        self.list = html()
+        self.links = html()
         self.make_controls()
         self.upload.observe(self._take, "value")
         self.sample.on_click(lambda _: self._sample())
@@ -108,7 +111,9 @@ class ClassView(widgets.VBox):
                                    tooltip="Part of a student number or row")
         grades = [("all", ""), *((grade, grade) for grade in self.model.served.schema.grades.labels)]
         self.grade = widgets.Dropdown(options=grades, description="Expected grade")
-        self.back, self.on, self.where = widgets.Button(description="Back"), widgets.Button(description="Next"), html()
+        self.back = widgets.Button(description="Back")
+        self.on = widgets.Button(description="Next")
+        self.where = html()
         for made in (self.places, self.search, self.grade): made.add_class("gc-field")
         for made, name in ((self.places, "places"), (self.search, "search"), (self.grade, "grade")):
             made.observe(lambda change, name=name: self._set(name, change["new"]), "value")
@@ -137,11 +142,15 @@ class ClassView(widgets.VBox):
         "Show a file that was just read"
         model, self.quiet = self.model, True
         self.places.max = max(2, len(model.ranked))
-        self.places.value, self.search.value, self.grade.value = max(1, model.places), "", ""
+        self.places.value = max(1, model.places)
+        self.search.value = ""
+        self.grade.value = ""
         self.quiet = False
-        self.message.value, self.summary.value, self.problems.value = "", summary(model), problem_table(model)
-        controls, pager = box([self.places, self.search, self.grade], "gc-bar"), box([self.back, self.where, self.on],
-                                                                                     "gc-pager")
+        self.message.value = ""
+        self.summary.value = summary(model)
+        self.problems.value = problem_table(model)
+        controls = box([self.places, self.search, self.grade], "gc-bar")
+        pager = box([self.back, self.where, self.on], "gc-pager")
         card = [box([controls, self.worth, self.list, pager, self.links], "gc-card")] if len(model.ranked) else []
         self.result.children = [self.summary, self.problems, *card]
         self.show()

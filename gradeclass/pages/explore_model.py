@@ -48,7 +48,9 @@ def small_png(
 )->bytes:       # PNG with a palette of 128 colours
     "A figure for phones and screens"
     from PIL import Image
-    full, small, (width, height) = io.BytesIO(), io.BytesIO(), figure.get_size_inches()
+    full = io.BytesIO()
+    small = io.BytesIO()
+    (width, height) = figure.get_size_inches()
     if width <= 7.5: figure.set_size_inches(5, min(height, 3.3))
     figure.savefig(full, format="png", dpi=110 if width <= 7.5 else 85, bbox_inches="tight")
     Image.open(full).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
@@ -214,7 +216,9 @@ class ExploreModel(HasTraits):
         served:Bundle, # The bundle
     ):
         super().__init__()
-        self.served, self.schema, self.tables = served, served.schema, tables(served.schema)
+        self.served = served
+        self.schema = served.schema
+        self.tables = tables(served.schema)
 
     def choose(
         self,

@@ -41,9 +41,11 @@ class ExploreView(widgets.VBox):
         self.source.add_class("gc-field")
         self.upload = widgets.FileUpload(accept=",".join(KINDS), multiple=False, description="Or choose a file",
                                          tooltip="A CSV or Excel file of up to 10 MB")
-        self.figures, self.built, self.task = box([], "gc-card", "gc-figures"), html("", "gc-live"), None
-        self.kind = widgets.Dropdown(options=[(f"{name.capitalize()}: {words}", name) for name,
-                                              words in PLOTS.items()], description="Figure")
+        self.figures = box([], "gc-card", "gc-figures")
+        self.built = html("", "gc-live")
+        self.task = None
+        self.kind = widgets.Dropdown(options=[(f"{name.capitalize()}: {words}", name)
+                                              for name, words in PLOTS.items()], description="Figure")
         self.x, self.y, self.hue = (widgets.Dropdown(description=words) for words in ("Across", "Upwards", "Colours"))
         for made in (self.kind, self.x, self.y, self.hue): made.add_class("gc-field")
         self.draw = widgets.Button(description="Draw", button_style="primary")
@@ -79,7 +81,9 @@ class ExploreView(widgets.VBox):
                          key=lambda column: column.role != "feature")
         numeric = [(column.title, column.name) for column in numbers]
         answers = [(column.title, name) for name, column in columns.items() if column.codes]
-        self.x.options, self.y.options, self.hue.options = choices, numeric or [("none", "")], [("none", ""), *answers]
+        self.x.options = choices
+        self.y.options = numeric or [("none", "")]
+        self.hue.options = [("none", ""), *answers]
         self.message.value = f"<p>{escape(self.model.name)}: {len(self.model.frame):,} rows</p>"
         if numeric: self.x.value, self.y.value = numeric[0][1], numeric[-1][1]
         if self.model.schema.target in columns: self.hue.value = self.model.schema.target

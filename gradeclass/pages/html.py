@@ -13,7 +13,7 @@ from html import escape
 import pandas as pd
 
 from ..scoring.answer import ADVICE
-from .predict_model import Answer, Reason, chance_words, support_sentence
+from .predict_model import Answer, Reason, support_sentence
 from ..data.files import write_csv
 
 # %% ../../nbs/lib/pages/03_html.ipynb #3c21c36c
@@ -183,10 +183,3 @@ def download(
     return (f'<a class="gc-button" download="{escape(name)}" '
             f'href="data:text/csv;charset=utf-8;base64,{base64.b64encode(file.getvalue()).decode()}">'
             f"{escape(words)}</a>")
-
-# %% ../../nbs/lib/pages/03_html.ipynb #a22b4def
-def chance_note(
-    risk:float, # A probability
-)->str:         # Such as 'about 3 in 10'
-    "A risk in words, for tables"
-    return f"{percent(risk)}, {chance_words(risk)}"

@@ -113,8 +113,8 @@ def start_run(
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("", encoding="utf-8")
     dropped = ("GRADECLASS_THIN", "GRADECLASS_MODEL", "GRADECLASS_MANAGE", "JPY_PARENT_PID")
-    env = {name: value for name,
-           value in os.environ.items() if name not in dropped} | {"GRADECLASS_OUTPUTS": str(find_outputs())}
+    env = {name: value
+           for name, value in os.environ.items() if name not in dropped} | {"GRADECLASS_OUTPUTS": str(find_outputs())}
     with (path.parent/"run.err").open("w") as errors:
         command = [sys.executable, "-c", "from gradeclass.pages.manage_model import run_main; run_main()",
                    json.dumps(parameters)]
@@ -194,8 +194,8 @@ def find_paper(
 )->Path|None:     # The file, inside the outputs folder; None where there is none
     "Where a paper of a run lies"
     if kind not in PAPERS or not re.fullmatch(r"[\w-]+", name): return None
-    path = (outputs/("runs" if kind == "report" else "stages")/name/("bundle" if kind == "card"
-                                                                     else "")/PAPERS[kind]).resolve()
+    path = (outputs/("runs" if kind == "report" else "stages")/name/(
+        "bundle" if kind == "card" else "")/PAPERS[kind]).resolve()
     return path if path.is_file() and path.is_relative_to(outputs.resolve()) else None
 
 # %% ../../nbs/lib/pages/09_manage_model.ipynb #cb8657ff
@@ -208,8 +208,8 @@ def papers_of(
     wanted = [("Report of the newest run", "report", run["run_id"]),
               ("What Evidently says of the data", "evidently", folders.get("drift", "")),
               ("Card of the newest model", "card", folders.get("evaluate", ""))]
-    return [(words, f"paper/{kind}/{name}?key={paper_key(kind, name)}") for words, kind,
-            name in wanted if name and find_paper(find_outputs(), kind, name)]
+    return [(words, f"paper/{kind}/{name}?key={paper_key(kind, name)}")
+            for words, kind, name in wanted if name and find_paper(find_outputs(), kind, name)]
 
 # %% ../../nbs/lib/pages/09_manage_model.ipynb #939cc42f
 class ManageModel(HasTraits):

@@ -32,8 +32,8 @@ def steps(
                    f'<progress max="1" value="{share:.2f}" aria-label="{name}">'
                    f"</progress> {STATES[kind]}</span></li>" for name, (kind, share) in state["stages"].items())
     shown = state["running"] or any(kind != "waiting" for kind, _ in state["stages"].values())
-    return (f'<ul class="gc-steps">{rows}</ul>' if shown else "") + note(state["message"],
-                                                                         "bad" if state["bad"] else "good")
+    return (f'<ul class="gc-steps">{rows}</ul>' if shown else "") + note(
+        state["message"], "bad" if state["bad"] else "good")
 
 # %% ../../nbs/lib/pages/12_manage_view.ipynb #61812ec0
 def span(
@@ -87,8 +87,8 @@ def status(
 )->str:                # HTML
     "Data, drift, and which model serves"
     run, papers = model.newest, papers_of(model.newest)
-    links = "".join(f'<li><a href="{escape(address)}" target="_blank" rel="noopener">{words}</a></li>' for words,
-                    address in papers)
+    links = "".join(f'<li><a href="{escape(address)}" target="_blank" rel="noopener">{words}</a></li>'
+                    for words, address in papers)
     source = Path(str(run.get("parameters", {}).get("data", ""))).name
     drift = run.get("drift", {}).get("sentence") or "not looked at"
     data = (f"<p><b>Data</b>: {escape(source)}, run {escape(run['run_id'])}.</p><p><b>Drift</b>: {escape(drift)}</p>"
@@ -126,8 +126,10 @@ class ManageView(widgets.VBox):
         "Show what is behind the door"
         self.model = ManageModel()
         self.children[0].layout.display = "none"
-        self.status, self.steps, self.compared, self.past = html("", "gc-card"), html("", "gc-live"), html(), html("",
-                                                                                                                   "gc-card")
+        self.status = html("", "gc-card")
+        self.steps = html("", "gc-live")
+        self.compared = html()
+        self.past = html("", "gc-card")
         self.note = html("", "gc-live")
         self.inside.children = [self.status, self.make_run(), self.make_decision(), self.past]
         self.show()
@@ -153,15 +155,16 @@ class ManageView(widgets.VBox):
     def make_decision(self)->widgets.VBox: # A card
         "Compare, then promote or go back"
         self.version = widgets.Dropdown(description="Version")
-        self.who, self.why = widgets.Text(description="Your name"), widgets.Text(description="Reason",
-                                                                                 placeholder="one sentence")
+        self.who = widgets.Text(description="Your name")
+        self.why = widgets.Text(description="Reason", placeholder="one sentence")
         for made in (self.version, self.who, self.why): made.add_class("gc-field")
         self.promote = widgets.Button(description="Let this version serve", button_style="primary")
         self.revert = widgets.Button(description="Back to the model before")
-        self.promote.on_click(lambda _: self._decide(lambda: self.model.promote(self.version.value, self.why.value,
-                                                                                self.who.value)))
+        self.promote.on_click(lambda _: self._decide(lambda: self.model.promote(
+            self.version.value, self.why.value, self.who.value)))
         self.revert.on_click(lambda _: self._decide(lambda: self.model.revert(self.why.value, self.who.value)))
-        asked, buttons = box([self.version, self.who, self.why], "gc-bar"), box([self.promote, self.revert], "gc-bar")
+        asked = box([self.version, self.who, self.why], "gc-bar")
+        buttons = box([self.promote, self.revert], "gc-bar")
         return box([html("<h2>Decide</h2>"), self.compared, asked, buttons, self.note], "gc-card", "gc-stack")
 
     def _run(self)->None:
@@ -182,7 +185,8 @@ class ManageView(widgets.VBox):
         "Everything as it is now"
         model = self.model
         self.steps.value, self.go.disabled = steps(model.run), model.run["running"]
-        self.status.value, self.compared.value = status(model), comparison_figure(model.champion, model.challenger)
+        self.status.value = status(model)
+        self.compared.value = comparison_figure(model.champion, model.challenger)
         past = model.history()
         self.past.value = table(past,
                                 "How it came about, newest first") if len(past) else "<p>Nothing has been decided yet.</p>"

@@ -25,7 +25,9 @@ class Page(widgets.VBox):
         make_view:Callable,         # Bundle -> widget
         host:Host|None=None,        # Where the model comes from
     ):
-        self.make_view, self.host, self.news = make_view, host or Host(), ""
+        self.make_view = make_view
+        self.host = host or Host()
+        self.news = ""
         self.notice, self.body = html("", "gc-notice"), box([], "gc-body")
         super().__init__([self.notice, self.body])
         self.add_class("gc-page")

@@ -56,7 +56,8 @@ def start_value(
 )->object:         # A label or a number within the limits
     "Where a field of the form begins"
     if column.codes: return typical if typical in column.labels else UNKNOWN
-    low, high = (-math.inf if column.min is None else column.min), (math.inf if column.max is None else column.max)
+    low = -math.inf if column.min is None else column.min
+    high = math.inf if column.max is None else column.max
     middle = typical if isinstance(typical, int | float) else (low + high)/2 if math.isfinite(low + high) else 0.0
     return float(min(max(round(middle/step)*step, low), high))
 
@@ -95,7 +96,8 @@ def as_cell(
         raise AppError(f"{field.title} cannot be {value}: choose one of {', '.join(field.options)}")
     try: number = float(value)
     except (TypeError, ValueError): raise AppError(f"{field.title} needs a number, not {value}") from None
-    low, high = (-math.inf if field.low is None else field.low), (math.inf if field.high is None else field.high)
+    low = -math.inf if field.low is None else field.low
+    high = math.inf if field.high is None else field.high
     if low <= number <= high: return number
     raise AppError(f"{field.title} is {number:g}: it goes from {low:g} to {high:g} {field.unit}".strip())
 
@@ -176,7 +178,9 @@ def answer_student(
 )->Answer:              # What the page shows
     "What the model says of one student"
     answers, scale = served.answer(frame), served.schema.grades
-    grade, sets, cells = scale.labels[int(answers.grade[0])], served.calibration.sets, frame.iloc[0]
+    grade = scale.labels[int(answers.grade[0])]
+    sets = served.calibration.sets
+    cells = frame.iloc[0]
     listed = bool(answers.listed[0])
     unknown = tuple(column.title for column in served.inputs if pd.isna(cells.get(column.name)))
     score = None if answers.score is None else tuple(answers.score[0].tolist())

@@ -26,7 +26,10 @@ class WhatIf(widgets.VBox):
         self.model, self.filled = model, False
         self.opener = widgets.ToggleButton(value=False, description="What if something were different?",
                                            tooltip="Compare with a few things changed")
-        self.result, self.ideas, self.inputs, self.message = html("", "gc-live"), html(), {}, html()
+        self.result = html("", "gc-live")
+        self.ideas = html()
+        self.inputs = {}
+        self.message = html()
         self.panel = box([], "gc-panel")
         super().__init__([self.opener, self.panel])
         self.add_class("gc-whatif")

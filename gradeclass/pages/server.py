@@ -90,18 +90,17 @@ AHEAD = ("gradeclass.pages.predict_model", "gradeclass.pages.predict_view", "gra
          "matplotlib.backends.backend_agg", "matplotlib.pyplot", "seaborn",
          "PIL.PngImagePlugin", "PIL.BmpImagePlugin", "PIL.GifImagePlugin", "PIL.JpegImagePlugin", "PIL.PpmImagePlugin",
          "pandas.io.formats.csvs", "pandas.core.reshape.reshape", "pandas.core.methods.to_dict", "encodings.utf_8_sig",
-         "scipy.optimize", "scipy.stats", "mistune", "ipywidgets", "gradeclass.kernels.process")
+         "scipy.optimize", "scipy.stats", "mistune", "ipywidgets")
 
-# %% ../../nbs/lib/pages/14_server.ipynb #57117c48
+# %% ../../nbs/lib/pages/14_server.ipynb #95d05aa0
 class PageKernel(WarmKernelManager, ServerKernelManager):
     "The process of a visitor: a copy"
     def format_kernel_cmd(
         self,
         extra_arguments=None, # More arguments
     )->list[str]:             # The command
-        "Start a kernel that leaves alone what it shares, and keeps no history"
-        ours = ["--IPKernelApp.kernel_class=gradeclass.kernels.process.PageProcess", "--HistoryManager.enabled=False"]
-        return super().format_kernel_cmd([*(extra_arguments or []), *ours])
+        "Start a kernel that keeps no history"
+        return super().format_kernel_cmd([*(extra_arguments or []), "--HistoryManager.enabled=False"])
 
 # %% ../../nbs/lib/pages/14_server.ipynb #2ea6414c
 def kernel_config(
@@ -297,8 +296,8 @@ class PageServer(Voila):
             settings[name].loader = ChoiceLoader([FileSystemLoader(str(app_folder()/"look"/"voila"/"templates"/LOOK)),
                                                   settings[name].loader])
         if self.options.pool > 0:
-            self.hand_out, self.kernel_manager.get_rendered_notebook = (self.kernel_manager.get_rendered_notebook,
-                                                                        self.hand_out_fresh)
+            self.hand_out, self.kernel_manager.get_rendered_notebook = (
+                self.kernel_manager.get_rendered_notebook, self.hand_out_fresh)
         return {**settings, "page_server": self, "default_handler_class": NoPage}
 
     async def hand_out_fresh(self, *args, **kwargs)->tuple:

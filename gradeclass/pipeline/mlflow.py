@@ -57,20 +57,20 @@ def run_metrics(
             flat |= {name: figures["value"], f"{name}_low": figures.get("low"), f"{name}_high": figures.get("high")}
         elif isinstance(figures, dict): flat |= {f"{name}_{kind}": value for kind, value in figures.items()}
         else: flat[name] = figures
-    return {plain_key(name): float(value) for name,
-            value in flat.items() if isinstance(value, int | float) and not isinstance(value, bool)}
+    return {plain_key(name): float(value)
+            for name, value in flat.items() if isinstance(value, int | float) and not isinstance(value, bool)}
 
 # %% ../../nbs/lib/pipeline/08_mlflow.ipynb #fd7e5ac6
 def run_params(
     run:Finished, # The run
 )->dict[str, str]:# Name -> value
     "Parameters that were asked for, and those that the stages took by default"
-    taken = {name: value for stage in run.stages for name,
-             value in run.read(stage, "stage.json").get("parameters", {}).items()
+    taken = {name: value for stage in run.stages
+             for name, value in run.read(stage, "stage.json").get("parameters", {}).items()
              if not name.endswith("_folder")}
     taken |= run.record.get("parameters", {})
-    return {name: (value if isinstance(value, str) else json.dumps(value))[:6000] for name,
-            value in taken.items() if name not in ("data", "schema")}
+    return {name: (value if isinstance(value, str) else json.dumps(value))[:6000]
+            for name, value in taken.items() if name not in ("data", "schema")}
 
 # %% ../../nbs/lib/pipeline/08_mlflow.ipynb #5e95798e
 def run_drift(
@@ -78,8 +78,8 @@ def run_drift(
 )->tuple[dict, dict]: # Metrics and tags
     "What the drift stage said"
     found = run.read("drift", "drift.json")
-    numbers = {plain_key(f"drift_{name}"): float(value) for name,
-               value in found.items() if isinstance(value, int | float) and not isinstance(value, bool)}
+    numbers = {plain_key(f"drift_{name}"): float(value)
+               for name, value in found.items() if isinstance(value, int | float) and not isinstance(value, bool)}
     return numbers, {f"drift.{name}": str(found[name])[:4000] for name in ("verdict", "sentence") if found.get(name)}
 
 # %% ../../nbs/lib/pipeline/08_mlflow.ipynb #459a777d
@@ -114,7 +114,8 @@ def expected_studies(
     from gradeclass.models.grade_model import GradeModel
     from gradeclass.pipeline.steps import load_prepared
     from gradeclass.training.search import Search, find_space, study_name
-    taken, prepared = run.read("train", "stage.json")["parameters"], load_prepared(run.stages["prepare"], "train")
+    taken = run.read("train", "stage.json")["parameters"]
+    prepared = load_prepared(run.stages["prepare"], "train")
     family = read_manifest(run.stages["train"]/"bundle")["family"]
     models = [GradeModel(prepared.schema, family, taken["balance"], taken["audit"], taken["seed"], params)
               for params in (taken["params"], None)]
@@ -211,8 +212,8 @@ def log_run(
     # Before the metrics, which MLflow would read back one by one
     model = log_bundle(store, bundle, digest, number) if bundle else None
     store.client.log_batch(number,
-                           [Metric(name, value, ended, 0, model_id=model, run_id=number) for name,
-                            value in metrics.items()],
+                           [Metric(name, value, ended, 0, model_id=model, run_id=number)
+                            for name, value in metrics.items()],
                            [Param(name, value) for name, value in run_params(run).items()])
     if data := dataset_input(run): store.client.log_inputs(number, [data])
     log_files(store, number, run)
@@ -256,7 +257,10 @@ def show_runs(
     "Show each run that is not there yet"
     whole = {run.data.tags["gradeclass.key"]: run for run in find_runs(store, state="whole")
              if "gradeclass.key" in run.data.tags}
-    shown, tracked, problems, repeats = {run.data.tags["gradeclass.run_id"] for run in whole.values()}, [], [], {}
+    shown = {run.data.tags["gradeclass.run_id"] for run in whole.values()}
+    tracked = []
+    problems = []
+    repeats = {}
     for folder in sorted(path.parent for path in (store.outputs/"runs").glob("*/run.json")):
         try: run = read_run(folder)
         except TrackingError as error: problems.append(str(error))
@@ -426,7 +430,9 @@ class Mirror:
         self,
         pipeline, # The `Pipeline` that runs
     ):
-        self.pipeline, self.process, self.held = pipeline, None, ExitStack()
+        self.pipeline = pipeline
+        self.process = None
+        self.held = ExitStack()
 
     def notice(
         self,

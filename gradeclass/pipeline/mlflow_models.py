@@ -143,8 +143,8 @@ def show_model(
     with suppress(MlflowException):
         store.client.create_registered_model(name,
                                              description="Models of gradeclass; aliases follow the local registry.")
-    shown = all_pages(lambda token: store.client.search_model_versions(f"name = '{name}'", max_results=1000,
-                                                                       page_token=token))
+    shown = all_pages(lambda token: store.client.search_model_versions(
+        f"name = '{name}'", max_results=1000, page_token=token))
     numbers = {each.tags["digest"]: int(each.version) for each in shown if "digest" in each.tags}
     added = [version for version in versions if version.digest not in numbers]
     for version in added: numbers[version.digest] = show_version(store, version, name)

@@ -51,8 +51,9 @@ def explain(
     uri:str,         # Where it tried to write
 )->str:              # One sentence
     "Why nothing could be shown, and what happens next"
-    place, text, later = (hide_password(uri), str(error).lower(),
-                          "nothing is lost: `gradeclass registry sync` shows the runs later")
+    place = hide_password(uri)
+    text = str(error).lower()
+    later = "nothing is lost: `gradeclass registry sync` shows the runs later"
     if isinstance(error, ImportError): return f"MLflow cannot be used ({error}): install it again; {later}"
     if "database is locked" in text: return f"another program holds the database {place}; {later}"
     if "file is not a database" in text or "malformed" in text:

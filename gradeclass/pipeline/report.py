@@ -151,9 +151,14 @@ def draw_stages(
     stages:list[dict], # What `describe_stages` returned
 )->dict:               # width, height, boxes and arrows, in pixels
     "Where the boxes and arrows of the picture are"
-    wide, high, gap, row = 128, 56, 34, 78
+    wide = 128
+    high = 56
+    gap = 34
+    row = 78
     needs = {stage["name"]: stage["needs"] for stage in stages}
-    levels, taken, boxes = stage_levels(needs), {}, {}
+    levels = stage_levels(needs)
+    taken = {}
+    boxes = {}
     for stage in stages:
         level = levels[stage["name"]]
         lane = max([boxes[name]["lane"] for name in needs[stage["name"]]]

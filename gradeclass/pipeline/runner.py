@@ -123,11 +123,21 @@ class Pipeline:
         anew:frozenset=frozenset(),  # Stages to run although they are up to date
         fixed:frozenset=frozenset(), # Stages to take from the store, and never to run
     ):
-        self.parameters, self.outputs, self.stages, self.jobs, self.on_event = (parameters, outputs, stages, jobs,
-                                                                                on_event)
-        self.anew, self.fixed, self.done, self.workers, self.idle = anew, fixed, {}, [], []
-        self.lock, self.making, self.closed, self.held, self.environment = (threading.RLock(), threading.RLock(),
-                                                                            False, ExitStack(), None)
+        self.parameters = parameters
+        self.outputs = outputs
+        self.stages = stages
+        self.jobs = jobs
+        self.on_event = on_event
+        self.anew = anew
+        self.fixed = fixed
+        self.done = {}
+        self.workers = []
+        self.idle = []
+        self.lock = threading.RLock()
+        self.making = threading.RLock()
+        self.closed = False
+        self.held = ExitStack()
+        self.environment = None
         self.begun, self.pool = set(), None
 
     def tell(
@@ -143,8 +153,8 @@ class Pipeline:
     )->Job:          # What a worker needs to know
         "The job of a stage"
         defaults = read_parameters(stage.path)
-        parameters = {name: self.parameters.get(name, default) for name,
-                      default in defaults.items() if not is_folder(name)}
+        parameters = {name: self.parameters.get(name, default)
+                      for name, default in defaults.items() if not is_folder(name)}
         parts = key_parts(stage, parameters, stage_inputs(stage, parameters, self.done, self.outputs))
         folders = {f"{need}_folder": str(self.done[need].folder) for need in stage.needs}
         if "outputs_folder" in defaults: folders["outputs_folder"] = str(self.outputs)
@@ -232,7 +242,8 @@ class Pipeline:
 
     def new_worker(self)->Worker:
         "One worker more; the first one brings the fork server with it, and does not wait for it"
-        first, self.environment = self.environment is None, self.environment or self.held.enter_context(kernels_ready())
+        first = self.environment is None
+        self.environment = self.environment or self.held.enter_context(kernels_ready())
         server = self.environment.get("GRADECLASS_FORK_SERVER", "")
         worker = Worker(self.environment, "" if first and not self.held_open(server) else server)
         with self.lock:

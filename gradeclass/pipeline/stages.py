@@ -97,8 +97,8 @@ def known_parameters(
     stages:list[Stage], # Stages to look at
 )->dict:                # Name -> default, of all stages together
     "What a person can set with `-p name=value`"
-    return {name: value for stage in stages for name,
-            value in read_parameters(stage.path).items() if not is_folder(name)}
+    return {name: value for stage in stages
+            for name, value in read_parameters(stage.path).items() if not is_folder(name)}
 
 # %% ../../nbs/lib/pipeline/01_stages.ipynb #5863305f
 def convert_parameter(

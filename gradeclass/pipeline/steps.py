@@ -194,8 +194,8 @@ def out_of_fold_files(
 )->dict:                          # File name -> value: typical.json, reference.json, calibration.json where there are rows enough
     "What goes into the bundle besides the model: calibration and sets, and whom students are compared with"
     typical = typical_student(frame, model.schema, model.audit).iloc[0]
-    files = {"typical.json": {name: value.item() if hasattr(value, "item") else value for name,
-                              value in typical.items()}}
+    files = {"typical.json": {name: value.item() if hasattr(value, "item") else value
+                              for name, value in typical.items()}}
     files[PROFILE] = make_profile(frame, model.schema, said, None if said is None else model.decide(said), seed)
     if calibration is not None: files["calibration.json"] = calibration.to_dict()
     return files
@@ -359,8 +359,9 @@ def look_closer(
     "Look at the groups, find the threshold of a list, and measure lists of several lengths"
     fairness = check_fairness(judged.frame, schema, judged.grades, judged.predicted, n_boot, seed)
     chosen = slice(None) if judged.test.all() else ~judged.test
-    y, p, share = (judged.grades[chosen], judged.probability[chosen],
-                   evaluation.at_risk["places"]/evaluation.at_risk["students"])
+    y = judged.grades[chosen]
+    p = judged.probability[chosen]
+    share = evaluation.at_risk["places"]/evaluation.at_risk["students"]
     words = f"{len(y):,} students, {'the test part' if judged.test.all() else 'out of fold'}"
     threshold = find_threshold(y, p, schema.grades, float(share), words, n_boot, seed)
     return Closer(fairness, threshold,
@@ -431,8 +432,8 @@ def explain_first(
     first = frame.iloc[[int(model.predict_at_risk(frame).argmax())]]
     found = explain_student(model, first, load_typical(bundle))
     reasons = "".join(f"\n- {reason}" for reason in in_words(found, model.schema))
-    return f"Compared with a typical student, the strongest reasons are:\n{reasons}", plot_contributions(found,
-                                                                                                         model.schema)
+    return f"Compared with a typical student, the strongest reasons are:\n{reasons}", plot_contributions(
+        found, model.schema)
 
 # %% ../../nbs/lib/pipeline/04_steps.ipynb #463f1b33
 def save_evaluation(

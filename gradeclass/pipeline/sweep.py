@@ -89,7 +89,9 @@ class Gate:
         jobs:int,    # Stages at a time at the most
         memory:int,  # Bytes that they may take together
     ):
-        self.jobs, self.memory, self.largest = jobs, memory, FIRST_GUESS
+        self.jobs = jobs
+        self.memory = memory
+        self.largest = FIRST_GUESS
 
     def is_open(
         self,
@@ -107,7 +109,9 @@ def run_here(
     gate:Gate,             # Says when one may begin
 )->Iterator[tuple]:        # (key, ('done', result) or ('failed', sentence)), as they end
     "Run all tasks on this machine, first runs first"
-    waiting, done, running = dict(tasks), {}, {}
+    waiting = dict(tasks)
+    done = {}
+    running = {}
     with ThreadPoolExecutor(gate.jobs) as pool:
         try:
             while waiting or running:
@@ -186,7 +190,10 @@ def run_sweep(
     "Run a grid; a run that fails stops no other"
     from gradeclass.data.files import write_table
     if metric not in SHOWN: raise SweepError(f"no metric {metric}: use one of {', '.join(SHOWN)}")
-    sweep, began, done, ended = plan_sweep(parts, data, schema, outputs), time.monotonic(), {}, set()
+    sweep = plan_sweep(parts, data, schema, outputs)
+    began = time.monotonic()
+    done = {}
+    ended = set()
     make_outputs(sweep.outputs)
     with choose_walk(sweep, jobs, memory, scheduler) as results:
         for key, result in results:

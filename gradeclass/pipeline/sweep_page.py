@@ -137,9 +137,9 @@ def draw_parallel(
              "ticks": [{"y": at(share), "text": text[:16]} for share, text in placed[name][1]]}
             for i, (name, title) in enumerate(titles.items())]
     better = [share if METRICS[metric].higher else 1 - share for share in placed[metric][0]]
-    lines = [{"run": run, "share": round(better[row], 3), "points": " ".join(
-                f"{axis['x']},{at(placed[name][0][row])}" for axis,
-                name in zip(axes, titles, strict=True) if placed[name][0][row] is not None)}
+    lines = [{"run": run, "share": round(better[row], 3),
+              "points": " ".join(f"{axis['x']},{at(placed[name][0][row])}"
+                                 for axis, name in zip(axes, titles, strict=True) if placed[name][0][row] is not None)}
              for row, run in enumerate(shown["run"])]
     return {"axes": axes, "lines": lines[::-1], "width": 2*EDGE + WIDE*(len(axes) - 1), "height": HIGH + 70,
             "bottom": 30 + HIGH}

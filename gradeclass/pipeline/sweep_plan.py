@@ -27,7 +27,9 @@ def split_values(
     text:str,    # Values with commas between
 )->list[str]:    # The values; commas inside brackets and quotes part nothing
     "Take a list of values apart"
-    values, depth, quote = [""], 0, ""
+    values = [""]
+    depth = 0
+    quote = ""
     for sign in text:
         if quote: quote = "" if sign == quote else quote
         elif sign in "'\"": quote = sign
@@ -59,8 +61,8 @@ def parse_yaml(
     class RangeLoader(yaml.SafeLoader):
         "Reads `1:10` as text"
     numbers = {f"tag:yaml.org,2002:{kind}" for kind in ("int", "float", "timestamp")}
-    resolvers = {first: [rule for rule in rules if rule[0] not in numbers] for first,
-                 rules in yaml.SafeLoader.yaml_implicit_resolvers.items()}
+    resolvers = {first: [rule for rule in rules if rule[0] not in numbers]
+                 for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()}
     RangeLoader.yaml_implicit_resolvers = resolvers
     RangeLoader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"[-+]?\d+$"), list("-+0123456789"))
     RangeLoader.add_implicit_resolver("tag:yaml.org,2002:float",
@@ -82,8 +84,8 @@ def read_grid(
     parts = found if isinstance(found, list) else [found]
     if not parts or not all(isinstance(part, dict) and part for part in parts):
         raise SweepError(f"{path.name} is no grid: write a line a parameter, such as 'family: [ordinal, xgboost]'")
-    as_list = lambda value: value if isinstance(value, list) else read_values(value) if isinstance(value,
-                                                                                                   str) else [value]
+    as_list = lambda value: value if isinstance(value, list) else read_values(value) if isinstance(
+        value, str) else [value]
     return [{str(name): as_list(value) for name, value in part.items()} for part in parts]
 
 # %% ../../nbs/lib/pipeline/11_sweep_plan.ipynb #091327bd

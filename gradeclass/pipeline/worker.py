@@ -243,7 +243,9 @@ def work()->None:
     from jupyter_core.utils import ensure_event_loop
     events = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
-    loop, asked, idle = ensure_event_loop(), asyncio.Queue(), threading.Event()
+    loop = ensure_event_loop()
+    asked = asyncio.Queue()
+    idle = threading.Event()
     idle.set()
     threading.Thread(target=listen, args=[loop, asked, idle], daemon=True).start()
     with import_lightly(): import papermill  # noqa: F401

@@ -14,7 +14,9 @@ from pathlib import Path
 from ..config import GradeclassError
 
 # %% ../../nbs/lib/registry/01_promotions.ipynb #8083396a
-LOG, LINK, MANIFEST = "log.jsonl", "champion", "bundle.json"
+LOG = "log.jsonl"
+LINK = "champion"
+MANIFEST = "bundle.json"
 PATIENCE = 30.0  # Seconds to wait for another process that changes the registry
 
 # %% ../../nbs/lib/registry/01_promotions.ipynb #6c3a5634

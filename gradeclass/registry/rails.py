@@ -211,7 +211,8 @@ def on_list(
     scale:GradeScale, # The grades
 )->np.ndarray:        # Shape (n,)
     "Whether each student is on a list with as many places as students are at risk in fact"
-    risk, places = judged.p[:, scale.at_risk_index].sum(axis=1), int(np.isin(judged.y, scale.at_risk_index).sum())
+    risk = judged.p[:, scale.at_risk_index].sum(axis=1)
+    places = int(np.isin(judged.y, scale.at_risk_index).sum())
     listed = np.zeros(len(risk), bool)
     listed[np.argsort(-risk, kind="stable")[:places]] = True
     return listed

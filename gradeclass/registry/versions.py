@@ -158,8 +158,8 @@ def check_place(
 )->None:
     "Refuse to replace a folder that the registry did not make"
     link = outputs/LINK
-    ours = link.is_symlink() or not link.exists() or linked(outputs) in {version.digest[:16]
-                                                                         for version in state.versions.values()}
+    ours = link.is_symlink() or not link.exists() or linked(outputs) in {
+        version.digest[:16] for version in state.versions.values()}
     if not ours: raise ChampionError(f"{link} is not what the registry made: move it away, then try again")
 
 # %% ../../nbs/lib/registry/02_versions.ipynb #4f4c0d7e
@@ -441,21 +441,6 @@ def history(
 )->list[dict]:        # time, event, version, digest, from_version, from_digest, run_id, decided_by, why, gate; oldest first
     "Who was champion when, why, and who decided"
     return read_log(outputs)
-
-# %% ../../nbs/lib/registry/02_versions.ipynb #1a011267
-def check_registered(
-    outputs:str|Path, # The outputs folder
-    bundle:str|Path,  # The bundle that is about to serve
-)->Version:           # The version that it is
-    "Refuse a bundle that the registry does not know"
-    from gradeclass.models.bundle import bundle_digest, read_manifest
-    bundle = Path(bundle).resolve()
-    read_manifest(bundle)
-    digest = bundle_digest(bundle)
-    known = read_state(outputs).find(digest)
-    if known: return known
-    raise ChampionError(f"{bundle} has the digest {digest[:16]}, which the registry in {outputs} does not know: "
-                        f"register it, or serve a registered version")
 
 # %% ../../nbs/lib/registry/02_versions.ipynb #254f8d3b
 def read_bundle(

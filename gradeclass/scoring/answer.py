@@ -35,8 +35,8 @@ class Spreader:
     ):
         widths = [len(column.codes) if column.kind == "category" else 1 for column in columns]
         self.take = np.repeat(np.arange(len(columns)), widths)
-        codes = [np.arange(width) if column.kind == "category" else [math.nan] for width,
-                 column in zip(widths, columns, strict=True)]
+        codes = [np.arange(width) if column.kind == "category" else [math.nan]
+                 for width, column in zip(widths, columns, strict=True)]
         self.code = np.concatenate(codes).astype(float)
         self.plain = np.isnan(self.code)
 
@@ -56,8 +56,8 @@ def family_function(
     "A family's answer without its checks"
     if threads and isinstance(family, XGBoostGrades): family.booster_.set_param({"nthread": threads})
     if isinstance(family, StackedGrades):
-        members = [(share, family_function(family.members_[name], spread, threads)) for name,
-                   share in family.weights_.items()]
+        members = [(share, family_function(family.members_[name], spread, threads))
+                   for name, share in family.weights_.items()]
         return lambda encoded: sum(share*member(encoded) for share, member in members)
     if family.one_hot: return lambda encoded: family._probability(spread(encoded))
     return family._probability
@@ -96,7 +96,9 @@ class Predictor:
         threshold:Threshold|None=None,       # From which risk on a student is listed; without it nobody is
         threads:int|None=None,               # XGBoost's threads; None leaves them as they are
     ):
-        self.model, self.sets, self.threshold = model, calibration.sets, threshold
+        self.model = model
+        self.sets = calibration.sets
+        self.threshold = threshold
         self.inputs, self.family = model.schema.inputs(model.audit), model.pipeline_["family"]
         self.spread = Spreader(self.inputs)
         self.function = family_function(self.family, self.spread, threads)

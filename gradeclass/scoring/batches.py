@@ -62,14 +62,18 @@ def grade_rows(
     scale = model.schema.grades
     if len(rows.values):
         answers = Predictor(model)(arrange_inputs(model, rows, reading))
-        probability, best, risk = answers.probability, answers.grade, answers.risk
+        probability = answers.probability
+        best = answers.grade
+        risk = answers.risk
     else:
-        probability, best, risk = np.empty((0, len(scale.codes))), np.empty(0, np.int64), np.empty(0)
+        probability = np.empty((0, len(scale.codes)))
+        best = np.empty(0, np.int64)
+        risk = np.empty(0)
     taken = model.schema.id in ("grade", "grade_index", "at_risk")
     columns = {} if ids is None else {"id" if taken else model.schema.id: ids.take(pa.array(rows.places))}
     columns |= {"grade": pa.array(scale.labels).take(pa.array(best)), "grade_index": pa.array(best)}
-    columns |= {f"p_{grade}": pa.array(np.ascontiguousarray(probability[:, place])) for place,
-                grade in enumerate(scale.labels)}
+    columns |= {f"p_{grade}": pa.array(np.ascontiguousarray(probability[:, place]))
+                for place, grade in enumerate(scale.labels)}
     return pa.table(columns | {"at_risk": pa.array(risk)})
 
 # %% ../../nbs/lib/scoring/06_batches.ipynb #db760692
@@ -290,7 +294,9 @@ class TableWriter:
         file,     # Open for writing bytes
         kind:str, # '.csv' or '.parquet'
     ):
-        self.file, self.kind, self.writer = file, kind, None
+        self.file = file
+        self.kind = kind
+        self.writer = None
 
     def write(
         self,
@@ -320,7 +326,10 @@ class RefusedWriter:
         self,
         path:str|Path, # The file, or its address
     ):
-        self.path, self.rows, self.stack, self.file = path, 0, ExitStack(), None
+        self.path = path
+        self.rows = 0
+        self.stack = ExitStack()
+        self.file = None
 
     def __enter__(self)->"RefusedWriter":
         return self

@@ -45,8 +45,8 @@ def plan_reading(
     if wrong: raise DataError(wrong)
     roles = ("feature", "audit") if purpose == "predict" else ("feature", "audit", "score", "target")
     columns = [column for column in coded_columns(schema).values() if column.role in roles]
-    there = [(column, name) for column,
-             name in zip(columns, find_columns(empty, columns), strict=True) if name is not None]
+    there = [(column, name)
+             for column, name in zip(columns, find_columns(empty, columns), strict=True) if name is not None]
     id_name = find_columns(empty, [schema.by_name[schema.id]])[0] if schema.id else None
     return Reading(schema, purpose, [column for column, _ in there], [name for _, name in there], id_name,
                    notes + [finding.message for finding in findings])

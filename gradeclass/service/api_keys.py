@@ -111,7 +111,9 @@ class Buckets:
         self,
         rate:float, # Requests a second; 0: as often as they like
     ):
-        self.rate, self.burst, self.left = rate, max(rate, 1.0), {}
+        self.rate = rate
+        self.burst = max(rate, 1.0)
+        self.left = {}
 
     def wait(
         self,

@@ -26,7 +26,10 @@ class ClientError(GradeclassError):
         request_id:str="",      # To name when reporting
     ):
         super().__init__(message)
-        self.status, self.error, self.problems, self.request_id = status, error, tuple(problems), request_id
+        self.status = status
+        self.error = error
+        self.problems = tuple(problems)
+        self.request_id = request_id
 
 # %% ../../nbs/lib/service/15_client.ipynb #8aaf69f6
 @dataclass(frozen=True)

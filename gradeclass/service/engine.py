@@ -49,8 +49,14 @@ class Lane:
         counts:Counts,     # What is counted
         most:int=64,       # Students answered in one step
     ):
-        self.served, self.log, self.counts, self.most = served, log, counts, most
-        self.loop, self.waiting, self.due, self.busy = asyncio.get_running_loop(), [], False, False
+        self.served = served
+        self.log = log
+        self.counts = counts
+        self.most = most
+        self.loop = asyncio.get_running_loop()
+        self.waiting = []
+        self.due = False
+        self.busy = False
         self.slow = served.seconds > SLOW
         self.keys = [f"{served.name}\t{grade}" for grade in served.labels]
 
@@ -129,7 +135,11 @@ class Lane:
         made:list,            # What `Served.answer` said
     )->list[bytes]:           # Whole answers
         "Put answers into the log and give them their ids"
-        served, log, now, replies, tally = self.served, self.log, time.time(), [], self.counts.grades
+        served = self.served
+        log = self.log
+        now = time.time()
+        replies = []
+        tally = self.counts.grades
         numbers = [log.next_id() for _ in people]
         for number, student, (grade, core) in zip(numbers, people, made, strict=True):
             who = None if student.student is None else hash_student(student.student, log.salt)
@@ -148,10 +158,14 @@ class Caller:
         request_id:str, # Of the request
         key:str="",     # Id of the key
     ):
-        self.id, self.key, self.began = request_id, key, time.perf_counter()
+        self.id = request_id
+        self.key = key
+        self.began = time.perf_counter()
 
 # %% ../../nbs/lib/service/10_engine.ipynb #5542d913
-JSON, CSV, PARQUET = b"application/json", b"text/csv", b"application/vnd.apache.parquet"
+JSON = b"application/json"
+CSV = b"text/csv"
+PARQUET = b"application/vnd.apache.parquet"
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 SAFE = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"),
         (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")]
@@ -171,13 +185,22 @@ class Service:
     ):
         self.settings, self.places = settings, model_places(settings.models)
         self.default = next(iter(self.places))
-        self.lanes, self.refused, self.suspension, self.keys, self.locked = {}, {}, None, {}, False
+        self.lanes = {}
+        self.refused = {}
+        self.suspension = None
+        self.keys = {}
+        self.locked = False
         self.counts = Counts(os.environ.get("GRADECLASS_SERVE_SCRATCH", ""))
         self.access = AccessLog(sys.stderr if settings.access_log else None)
         self.buckets, self.log = Buckets(settings.rate/settings.workers), None
-        self.prefix, self.number, self.stopped = secrets.token_hex(4), 0, threading.Event()
+        self.prefix = secrets.token_hex(4)
+        self.number = 0
+        self.stopped = threading.Event()
         self.hosts = {b"localhost", b"127.0.0.1", b"[::1]"}
-        self.seen, self.stamps, self.kept, self.files = {}, {}, {}, 0
+        self.seen = {}
+        self.stamps = {}
+        self.kept = {}
+        self.files = 0
         self.suspended_file, self.keys_file = find_outputs()/"suspended.json", settings.keys_path()
         self.hot = {"/predict": self.default} | {f"/models/{name}/predict": name for name in self.places}
         self.urls = {path.encode(): name for path, name in self.hot.items()}
@@ -298,7 +321,12 @@ class Service:
         limit:int,         # Bytes of the body
     )->Caller:             # Who asks
         "Let a request in, or refuse it"
-        text, length, kind, request_id, host, coding = b"", b"", b"", None, b"", b""
+        text = b""
+        length = b""
+        kind = b""
+        request_id = None
+        host = b""
+        coding = b""
         for name, value in scope["headers"]:
             if name == b"content-type": kind = value
             elif name == b"content-length": length = value
@@ -404,15 +432,17 @@ class Service:
         try:
             caller = self.admit(scope, "predict", (JSON,), self.settings.max_body)
             body = await read_body(receive, self.settings.max_body)
-            lane, reasons = self.lane(name), bool(scope["query_string"]) and wants_reasons(scope["query_string"])
+            lane = self.lane(name)
+            reasons = bool(scope["query_string"]) and wants_reasons(scope["query_string"])
             student = lane.served.reader.read(read_object(body))
             if self.log.is_behind(): await asyncio.sleep(BREATH)
             reply = await lane.ask(student)
             if reasons: reply = await with_reasons(lane.served, student, reply)
         except Exception as error:
             refusal, caller = as_refusal(error), scope["gradeclass"]
-            status, more, reply = refusal.status, [(key.encode(), value.encode()) for key,
-                                                   value in refusal.headers.items()], refusal.body(caller.id)
+            status = refusal.status
+            more = [(key.encode(), value.encode()) for key, value in refusal.headers.items()]
+            reply = refusal.body(caller.id)
         await send({"type": "http.response.start", "status": status, "headers": [
             (b"content-type", JSON), (b"content-length", b"%d" % len(reply)), (b"x-request-id", caller.id.encode()),
             *SAFE, *more]})
@@ -449,7 +479,10 @@ class Service:
         send:Callable,    # ASGI
     )->None:
         "Check a request, hand it to FastAPI, and add to the answer what every answer has"
-        status, started, ended, method = 500, False, False, scope["method"]
+        status = 500
+        started = False
+        ended = False
+        method = scope["method"]
         needs = self.rules(method, scope["path"])
         if method == "HEAD": scope = scope | {"method": "GET"}
 
@@ -507,9 +540,14 @@ class Direct:
         connection,      # `GuardedProtocol`
         name:str,        # Name of the model
     ):
-        self.service, self.connection, self.scope, self.name, self.path = (service, connection, connection.scope, name,
-                                                                           connection.url.decode())
-        self.body, self.more_body, self.message_event = bytearray(), True, QUIET
+        self.service = service
+        self.connection = connection
+        self.scope = connection.scope
+        self.name = name
+        self.path = connection.url.decode()
+        self.body = bytearray()
+        self.more_body = True
+        self.message_event = QUIET
         self.disconnected = self.response_started = self.response_complete = False
         self.keep_alive = True
 

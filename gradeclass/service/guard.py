@@ -53,8 +53,12 @@ class GuardedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self.flow = OneByOne(transport, self.pipeline)
         self.begun = self.heard = self.loop.time()
-        self.in_header, self.header_bytes, self.ended, self.leaving, self.stuck, self.untaken = (True, 0, False, False,
-                                                                                                 None, 0)
+        self.in_header = True
+        self.header_bytes = 0
+        self.ended = False
+        self.leaving = False
+        self.stuck = None
+        self.untaken = 0
         self.direct, self.running = getattr(self.app, "direct", None), None
         GuardedProtocol.everyone = self.connections
         if GuardedProtocol.watched is not self.loop:
@@ -82,8 +86,8 @@ class GuardedProtocol(HttpToolsProtocol):
     )->None:
         "Read a request that offers another protocol again without the offer: the parser would take its body for the next request"
         if self.parser.get_method() == b"CONNECT": return self.send_400_response("Invalid HTTP request received.")
-        hop = b"close" if any(name == b"connection" and b"close" in value.lower() for name,
-                              value in self.headers) else b"keep-alive"
+        hop = b"close" if any(name == b"connection" and b"close" in value.lower()
+                              for name, value in self.headers) else b"keep-alive"
         kept = [pair for pair in self.headers if pair[0] not in (b"connection", b"upgrade", b"http2-settings")]
         lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode()),
                  b"connection: " + hop,
@@ -140,8 +144,8 @@ class GuardedProtocol(HttpToolsProtocol):
         idle = self.cycle is None or self.cycle.response_complete
         ordinary = (self.parser.get_http_version() == "1.1" and self.parser.should_keep_alive()
                     and not self.expect_100_continue)
-        return idle and ordinary and not self.flow.write_paused and len(self.connections) < (self.limit_concurrency
-                                                                                             or 1e9)
+        return idle and ordinary and not self.flow.write_paused and len(self.connections) < (
+            self.limit_concurrency or 1e9)
 
     def on_response_complete(self)->None:
         "It is answered"

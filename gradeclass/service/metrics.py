@@ -26,7 +26,10 @@ class Counts:
         self,
         scratch:str="", # Folder that the processes of one service share; empty where there is one
     ):
-        self.requests, self.times, self.grades, self.events = {}, {}, {}, {}
+        self.requests = {}
+        self.times = {}
+        self.grades = {}
+        self.events = {}
         self.scratch, self.shared = scratch, 0.0
 
     def request(

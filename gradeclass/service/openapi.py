@@ -29,8 +29,8 @@ def property_schema(
                         "examples": [middle_value(column)]}
     codes = [code for code in column.codes if isinstance(code, int)]
     texts = list(dict.fromkeys([*(code for code in column.codes if isinstance(code, str)), *column.labels]))
-    kinds = ([{"type": "integer", "enum": codes}] if codes else []) + [{"type": "string", "enum": texts},
-                                                                       {"type": "null"}]
+    kinds = ([{"type": "integer", "enum": codes}] if codes else []) + [
+        {"type": "string", "enum": texts}, {"type": "null"}]
     return about | {"anyOf": kinds, "examples": [middle_value(column), column.labels[0]]}
 
 # %% ../../nbs/lib/service/12_openapi.ipynb #037e2d9a

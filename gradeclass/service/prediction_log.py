@@ -203,10 +203,19 @@ class PredictionLog:
         chores:tuple[Callable, ...]=(), # More for the writer to do at each look, such as writing the access log
         salt:str="",                  # Secret for student numbers; a file beside the database unless given
     ):
-        self.engine, self.capacity, self.days, self.chores = open_engine(url), capacity, days, chores
-        self.waiting, self.writing, self.failing, self.taken, self.written = deque(), 0, "", 0, 0
+        self.engine = open_engine(url)
+        self.capacity = capacity
+        self.days = days
+        self.chores = chores
+        self.waiting = deque()
+        self.writing = 0
+        self.failing = ""
+        self.taken = 0
+        self.written = 0
         self.ids, self.spare = (0, 0), None
-        self.stopping, self.wake, self.purged = False, threading.Event(), 0.0
+        self.stopping = False
+        self.wake = threading.Event()
+        self.purged = 0.0
         database = self.engine.url.database
         beside = (Path(database).with_suffix(".salt") if self.engine.dialect.name == "sqlite"
                   else find_outputs()/"predictions.salt")
@@ -236,8 +245,8 @@ class PredictionLog:
 
     def is_behind(self)->bool: # Whether whoever asks should wait a moment
         "Whether half of the places are taken, or few ids are left"
-        return len(self.waiting) + self.writing > self.capacity//2 or (self.spare is None
-                                                                       and self.ids[1] - self.ids[0] < FEW)
+        return len(self.waiting) + self.writing > self.capacity//2 or (
+            self.spare is None and self.ids[1] - self.ids[0] < FEW)
 
     def next_id(self)->int: # Id of the prediction that is put next
         "Take an id"
@@ -364,9 +373,8 @@ def add_row(
     "Add what became of a prediction"
     if prediction_id is not None and not has_prediction(log, prediction_id):
         raise UnknownPredictionError(f"there is no prediction {prediction_id}")
-    hashed, cells = hash_student(student,
-                                 log.salt), {name: cell.replace("\0", "") if isinstance(cell, str) else cell for name,
-                                             cell in cells.items()}
+    hashed = hash_student(student, log.salt)
+    cells = {name: cell.replace("\0", "") if isinstance(cell, str) else cell for name, cell in cells.items()}
     if prediction_id is None and hashed is None:
         raise LogError("name the prediction by prediction_id, or the student by a number that is not blank")
     row = {"time": iso_time(time.time()), "prediction_id": prediction_id, "student": hashed, **cells}

@@ -99,8 +99,8 @@ def make_field(
     if not column.codes: return Field(place, column, None, low, high)
     position = {label: float(i) for i, label in enumerate(column.labels)}
     table = {text: position[label] for text, label in column.lookup.items()} | position
-    table |= {code: position[label] for code, label in column.codes.items()} | {str(code): position[label] for code,
-                                                                                label in column.codes.items()}
+    table |= {code: position[label] for code, label in column.codes.items()} | {
+        str(code): position[label] for code, label in column.codes.items()}
     return Field(place, column, table, low, high)
 
 # %% ../../nbs/lib/service/01_reader.ipynb #c04fd6cc
@@ -122,8 +122,8 @@ class StudentReader:
     ):
         self.schema, self.columns = schema, schema.inputs(audit=True)
         self.fields = {column.name: make_field(place, column) for place, column in enumerate(self.columns)}
-        self.used = [(place, column.name) for place,
-                     column in enumerate(self.columns) if audit or column.role == "feature"]
+        self.used = [(place, column.name)
+                     for place, column in enumerate(self.columns) if audit or column.role == "feature"]
         self.others = {column.name for column in schema.columns} - set(self.fields)
         self.spelt = {plain_name(column.name): column.name for column in schema.columns}
         self.blank, self.id = [NAN]*len(self.columns), schema.id
@@ -133,7 +133,10 @@ class StudentReader:
         sent:dict,     # Name -> value
     )->Student:        # The student
         "Read one student; all problems are found at once"
-        values, student, fields, strange = self.blank.copy(), None, self.fields, []
+        values = self.blank.copy()
+        student = None
+        fields = self.fields
+        strange = []
         for name, value in sent.items():
             field = fields.get(name)
             if field is None:

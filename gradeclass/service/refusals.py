@@ -29,8 +29,11 @@ class Refusal(Exception):
         headers:dict|None=None,   # More headers
     ):
         super().__init__(message)
-        self.status, self.error, self.message, self.problems, self.headers = (status, error, message, problems,
-                                                                              headers or {})
+        self.status = status
+        self.error = error
+        self.message = message
+        self.problems = problems
+        self.headers = headers or {}
 
     def body(
         self,

@@ -81,7 +81,9 @@ async def answer_many(
     "Answer about a list of students, all of them or none"
     body, most = await request.body(), service.settings.max_batch
     sent = read_list(body, most) if len(body) < 65_536 else await asyncio.to_thread(read_list, body, most)
-    lane, people, problems = service.lane(name, len(sent)), [], []
+    lane = service.lane(name, len(sent))
+    people = []
+    problems = []
     for i, one in enumerate(sent):
         try: people.append(lane.served.reader.read(one))
         except InputError as error:
@@ -321,8 +323,8 @@ def describe(
         one = refs[0] if len(refs) == 1 else {"anyOf": refs} if refs else {"type": "object"}
         example = example_student(service.lanes[names[0]].served.schema) if refs else {}
         many = {"type": "array", "items": one, "minItems": 1, "maxItems": service.settings.max_batch}
-        content = {"schema": many, "example": [example]} if path.endswith("/batch") else {"schema": one,
-                                                                                          "example": example}
+        content = {"schema": many, "example": [example]} if path.endswith("/batch") else {
+            "schema": one, "example": example}
         verbs["post"]["requestBody"] = {"required": True, "content": {"application/json": content}}
     return document
 

@@ -41,8 +41,12 @@ class Served:
         name:str,      # Name under which it is served
         bundle:Bundle, # Opened
     ):
-        self.name, self.bundle, self.model = name, bundle, bundle.model
-        self.folder, self.digest, self.schema = bundle.folder, bundle.digest, bundle.schema
+        self.name = name
+        self.bundle = bundle
+        self.model = bundle.model
+        self.folder = bundle.folder
+        self.digest = bundle.digest
+        self.schema = bundle.schema
         self.calibration, self.version = bundle.calibration, bundle.digest[:12]
         self.reader, self.seconds = StudentReader(bundle.schema, bundle.model.audit), 0.0
         self.names = list(self.reader.fields)
@@ -78,8 +82,11 @@ class Served:
         students:list[Student],   # Who they are
     )->list[tuple[int, bytes]]:   # Grade index, and what the log keeps as JSON, of each
         "What is said, as bytes"
-        encode, labels, meanings, rows, made = (msgspec.json.encode, self.labels, self.meanings, answers_rows(answers),
-                                                [])
+        encode = msgspec.json.encode
+        labels = self.labels
+        meanings = self.meanings
+        rows = answers_rows(answers)
+        made = []
         for (grade, p, score, inside, risk, unsure), student in zip(rows, students, strict=True):
             made.append((grade, encode({
                 "grade": labels[grade], "grade_index": grade, "meaning": meanings[grade],

@@ -87,8 +87,8 @@ def load_service_settings(
     try: return ServiceSettings(**given)
     except ValidationError as error:
         wrong = [(str(found["loc"][0]), found["input"], found["msg"]) for found in error.errors()]
-        raise ServiceError("; ".join(f"{serve_variable(name)} is {value!r}: {reason}" for name, value,
-                                     reason in wrong)) from None
+        raise ServiceError("; ".join(f"{serve_variable(name)} is {value!r}: {reason}"
+                                     for name, value, reason in wrong)) from None
 
 # %% ../../nbs/lib/service/05_settings.ipynb #f9ebcdae
 def service_markdown()->str: # A table of three columns

@@ -42,8 +42,8 @@ def spread_rows(
     if len(places) == number: return cells if isinstance(cells, pa.Array) else pa.array(cells)
     take = np.full(number, -1)
     take[places] = np.arange(len(places))
-    return pa.array(cells).take(pa.array(take, mask=take < 0)) if len(places) else pa.nulls(number,
-                                                                                            pa.array(cells).type)
+    return pa.array(cells).take(pa.array(take, mask=take < 0)) if len(places) else pa.nulls(
+        number, pa.array(cells).type)
 
 # %% ../../nbs/lib/service/11_uploads.ipynb #9d1d179c
 def set_words(
@@ -84,8 +84,8 @@ def answer_rows(
         columns[id_column(served.schema)] = read_ids(join_chunks(rows.column(reading.id_name)),
                                                      served.schema.by_name[served.schema.id])
     columns |= {"grade": put(pa.array(served.labels).take(pa.array(said.grade))), "grade_index": put(said.grade)}
-    columns |= {f"p_{grade}": put(np.ascontiguousarray(said.probability[:, i])) for i,
-                grade in enumerate(served.labels)}
+    columns |= {f"p_{grade}": put(np.ascontiguousarray(said.probability[:, i]))
+                for i, grade in enumerate(served.labels)}
     if said.score is not None: columns["expected_score"] = put(np.ascontiguousarray(said.score[:, 0]))
     if said.sets is not None: columns["prediction_set"] = put(set_words(said.sets, served.labels))
     columns |= {"at_risk": put(said.risk), "needs_review": put(said.unsure)}
@@ -164,7 +164,8 @@ def open_upload_parquet(
         if pa.types.is_nested(kind):
             raise DataError(f"{name}: the column {column} holds lists or objects: one value for each row is needed")
     check_groups(whole.metadata, set(wanted), name)
-    texts = [column for column,
+    texts = [column
+             for column,
              kind in kinds.items() if pa.types.is_string(kind) or pa.types.is_large_string(kind)
              or pa.types.is_binary(kind)]
     table = pq.ParquetFile(file, buffer_size=BUFFER, read_dictionary=texts)
@@ -238,7 +239,9 @@ def answer_file(
         table = open_upload(file, path, served.schema)
         reading = plan_reading(table.header, served.schema)
         answer = lambda batch: answer_rows(served, reading, table.parse(batch)[0])
-        writer, read, refused = TableWriter(out, kind), 0, 0
+        writer = TableWriter(out, kind)
+        read = 0
+        refused = 0
         for part in in_order(answer, table.batches, threads_of(served.model)):
             numbered = part.table.set_column(0, "row", pc.add(part.table.column("row"), table.first + read))
             writer.write(numbered)
@@ -254,7 +257,11 @@ PIECES, PIECE_BYTES = 8, 262_144
 class Pipe(io.RawIOBase):
     "What one thread writes, another reads, a few pieces behind"
     def __init__(self):
-        self.pieces, self.gone, self.part, self.size, self.at = queue.Queue(PIECES), threading.Event(), [], 0, 0
+        self.pieces = queue.Queue(PIECES)
+        self.gone = threading.Event()
+        self.part = []
+        self.size = 0
+        self.at = 0
 
     def writable(self)->bool: # True
         "It is for writing"
@@ -277,7 +284,9 @@ class Pipe(io.RawIOBase):
 
     def hand_on(self)->None:
         "Let the reader have what has been gathered"
-        piece, self.part, self.size = b"".join(self.part), [], 0
+        piece = b"".join(self.part)
+        self.part = []
+        self.size = 0
         if piece: self.put(piece)
 
     def put(
@@ -299,7 +308,12 @@ class Answering(threading.Thread):
         kind:str,      # '.csv' or '.parquet', of the answer
     ):
         super().__init__(name="file", daemon=True)
-        self.served, self.path, self.kind, self.pipe, self.read, self.refused = served, path, kind, Pipe(), 0, 0
+        self.served = served
+        self.path = path
+        self.kind = kind
+        self.pipe = Pipe()
+        self.read = 0
+        self.refused = 0
 
     def run(self)->None:
         "Answer; an error goes into the pipe too"

@@ -75,7 +75,9 @@ def try_families(
     seconds:float,           # Budget for all of them
 )->dict[str, Attempt]:       # Family -> what it said, or why it was left out
     "Try families until the time is up"
-    end, found, must = time.perf_counter() + seconds, {}, True
+    end = time.perf_counter() + seconds
+    found = {}
+    must = True
     for model in models:
         found[model.family] = try_family(model, frame, fold, float("inf") if must else end - time.perf_counter())
         must = must and (model.family == "majority" or found[model.family].said is None)
@@ -203,7 +205,9 @@ def make_model(
     if chosen and model.family not in SPACES: tune_trials = tune_seconds = 0
     if tune_trials or tune_seconds:
         tuned = tune(model, frame, tune_trials or MOST_TRIALS, tune_seconds or None, storage=storage, progress=False)
-        model, texts, tables = tuned.model, [*texts, tuned.summary()], [*tables, tuned.best()]
+        model = tuned.model
+        texts = [*texts, tuned.summary()]
+        tables = [*tables, tuned.best()]
     return Made(model,
                 " ".join(texts)
                 or "Nothing was searched: the parameters are the given ones, and the family's defaults.", tables)

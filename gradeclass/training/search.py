@@ -110,8 +110,8 @@ def flatten(
     params:dict, # A family's parameters, nested
 )->dict:         # Dotted name -> value
     "Write nested parameters under dotted names"
-    inner = {f"{name}.{key}": value for name, part in params.items() if isinstance(part, dict) for key,
-             value in part.items()}
+    inner = {f"{name}.{key}": value for name, part in params.items() if isinstance(part, dict)
+             for key, value in part.items()}
     return {name: value for name, value in params.items() if not isinstance(value, dict)} | inner
 
 # %% ../../nbs/lib/training/01_search.ipynb #b9612b2e
@@ -137,8 +137,8 @@ def find_space(
         raise TuneError(f"preset {preset} is a grid for xgboost, not for {model.family}: leave the preset out")
     if model.family not in SPACES:
         raise TuneError(f"family {model.family} has nothing to tune: use one of {', '.join(SPACES)}")
-    grid = {name: Choice({value: value for value in values}, values[0]) for name,
-            values in PRESETS[preset].items()} if preset else SPACES[model.family]
+    grid = {name: Choice({value: value for value in values}, values[0])
+            for name, values in PRESETS[preset].items()} if preset else SPACES[model.family]
     space = {name: values for name, values in grid.items() if name not in flatten(model.params or {})}
     if not space: raise TuneError(f"every parameter that could be tuned is given: leave out one of {', '.join(grid)}")
     return space
@@ -388,8 +388,8 @@ def read_study(
 )->Tuned:          # Its result
     "The best trial, and what was tried"
     table, best = trial_table(study), study.best_trial
-    chosen = {name: choices.values[best.params[name]] if isinstance(choices, Choice) else best.params[name] for name,
-              choices in search.space.items()}
+    chosen = {name: choices.values[best.params[name]] if isinstance(choices, Choice) else best.params[name]
+              for name, choices in search.space.items()}
     start = [trial.value for trial in in_state(study, "COMPLETE") if trial.user_attrs.get("start")]
     return Tuned(search.settings(nest(chosen)), nest(chosen), best.value, start[0] if start else np.nan, table,
                  rate_parameters(study, search.model.seed), search.metric)
@@ -437,8 +437,12 @@ class TunedModel(ClassifierMixin, BaseEstimator):
         metric:str="log_loss",        # A name in `METRICS`
         preset:str|None=None,         # A name in `PRESETS`
     ):
-        self.model, self.trials, self.seconds = model, trials, seconds
-        self.folds, self.metric, self.preset = folds, metric, preset
+        self.model = model
+        self.trials = trials
+        self.seconds = seconds
+        self.folds = folds
+        self.metric = metric
+        self.preset = preset
 
     @property
     def schema(self)->Schema:

@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 
 from ..config import SEED
-from ..evaluation.figures import COLOURS, new_figure, plot_style
 from ..evaluation.metrics import METRICS, check_predictions
 from ..evaluation.resampling import bootstrap, interval
 from ..models.decide import decide
@@ -102,21 +101,6 @@ def leaderboard(
     table["seconds"] = [compared.seconds[name] for name in names]
     table.attrs = {"metric": metric, "students": n}
     return table
-
-# %% ../../nbs/lib/training/02_side_by_side.ipynb #112290e3
-def plot_leaderboard(
-    board:pd.DataFrame, # What `leaderboard` returned
-)->object:              # matplotlib Figure
-    "Models with the interval of the metric that ranks them"
-    metric, shown = board.attrs["metric"], board[::-1]
-    with plot_style():
-        figure, ax = new_figure(6, 1.2 + 0.35*len(shown))
-        reach = np.stack([shown[metric] - shown.low, shown.high - shown[metric]]).clip(min=0)
-        ax.errorbar(shown[metric], shown.index, xerr=reach, fmt="o", color=COLOURS[0], ecolor=COLOURS[3], capsize=3)
-        ax.set(title=f"Models on {board.attrs['students']:,} students, out of fold", xlabel=METRICS[metric].label,
-               ylabel="")
-        ax.margins(y=0.5/max(len(shown), 1))
-    return figure
 
 # %% ../../nbs/lib/training/02_side_by_side.ipynb #78058613
 def nested_cv(

@@ -39,11 +39,11 @@ def ask(place, monkeypatch, capsys):
 def words_table(n=240, seed=3):
     "Semicolons, German words, decimal commas, ids in letters; the grade is a word that follows from effort and absences"
     rng = np.random.default_rng(seed)
-    effort, away, bus = rng.choice(["rarely", "sometimes", "often", "always"], n), rng.uniform(0, 12,
-                                                                                               n), rng.choice(["bus",
-                                                                                                               "bike", "on foot"], n)
-    merit = pd.Series(effort).map({"rarely": 0, "sometimes": 1, "often": 2, "always": 3}) - away/4 + rng.normal(0, 0.5,
-                                                                                                                n)
+    effort = rng.choice(["rarely", "sometimes", "often", "always"], n)
+    away = rng.uniform(0, 12, n)
+    bus = rng.choice(["bus", "bike", "on foot"], n)
+    merit = pd.Series(effort).map({"rarely": 0, "sometimes": 1, "often": 2, "always": 3}) - away/4 + rng.normal(
+        0, 0.5, n)
     result = pd.cut(merit, [-9, -1.5, 0, 1.2, 9], labels=["fail", "pass", "good", "excellent"]).astype(str)
     away = [f"{days:.1f}".replace(".", ",") for days in away]
     return pd.DataFrame({"Pupil id": [f"P-{number:04}" for number in rng.permutation(n)], "Effort": effort,
@@ -211,8 +211,8 @@ def test_validate_ends_with_1_for_an_error_and_lists_each_cell(ask, place):
     code, printed, _ = ask("data", "validate", "class.csv", "-o", "findings.csv")
     assert code == 1 and "38 accepted, 2 refused" in printed
     found = read_table("findings.csv")[0]
-    assert found[found.check == "out of range"][["row", "value"]].astype(float).to_numpy().tolist() == [[4, 99],
-                                                                                                        [11, -1]]
+    assert found[found.check == "out of range"][["row", "value"]].astype(float).to_numpy().tolist() == [
+        [4, 99], [11, -1]]
 
 
 def test_validate_prints_json_alone_and_ends_with_0_for_warnings(ask):

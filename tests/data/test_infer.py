@@ -54,8 +54,8 @@ def test_labelled_table_is_described(labelled_file):
         "Tutor": ("feature", "flag"), "Average mark": ("score", "numeric"), "Way": ("feature", "category"),
         "Enrolled on": ("ignored", None), "Remarks": ("ignored", None), "Result": ("target", None)}
     assert schema.by_name["Reads"].labels == ["never", "sometimes", "often"]
-    assert schema.by_name["Tutor"].codes == {"no": "no", "Yes": "Yes"} or schema.by_name["Tutor"].codes == {"no": "no",
-                                                                                                            "yes": "yes"}
+    assert schema.by_name["Tutor"].codes == {"no": "no", "Yes": "Yes"} or schema.by_name["Tutor"].codes == {
+        "no": "no", "yes": "yes"}
     assert (schema.by_name["Average mark"].min, schema.by_name["Average mark"].max) == (40.5, 99.5)
     assert schema.grades.labels == ["Excellent", "Good", "Fail"] and schema.grades.at_risk == ["Fail"]
     assert schema.grades.cuts == pytest.approx([80, 60], abs=1)
@@ -74,8 +74,8 @@ def test_students_without_their_schema(typed):
     frame = pd.read_csv(sample_path("students"), dtype=None if typed else str)
     schema = infer_schema(frame, "GradeClass")
     assert (schema.id, schema.score) == ("StudentID", "GPA")
-    assert schema.grades.cuts == [3.5, 3.0, 2.5, 2.0] and list(schema.grades.codes) == [0, 1, 2, 3,
-                                                                                        4] and schema.grades.at_risk == ["4"]
+    assert schema.grades.cuts == [3.5, 3.0, 2.5, 2.0] and list(schema.grades.codes) == [
+        0, 1, 2, 3, 4] and schema.grades.at_risk == ["4"]
     assert schema.names("audit") == ["Age", "Gender", "Ethnicity"]
     assert schema.by_name["Absences"].whole and not schema.by_name["StudyTimeWeekly"].whole
     assert schema.by_name["Tutoring"].codes == {0: "no", 1: "yes"}
@@ -84,8 +84,8 @@ def test_students_without_their_schema(typed):
 
 def test_typed_and_raw_tables_get_the_same_draft():
     raw, typed = (pd.read_csv(sample_path("higher_ed"), dtype=dtype) for dtype in (str, None))
-    assert infer_schema(raw, "GRADE") == infer_schema(typed, "GRADE") == infer_schema(typed.astype({"GRADE": float}),
-                                                                                      "GRADE")
+    assert infer_schema(raw, "GRADE") == infer_schema(typed, "GRADE") == infer_schema(
+        typed.astype({"GRADE": float}), "GRADE")
 
 
 def test_labelled_students_keep_letters_and_score():

@@ -291,8 +291,8 @@ def test_versions_after_a_way_back_have_the_parent_that_counted(home):
     revert(1)
     added = add_file(home/"c.csv")
     table = versions_table(added.store)
-    assert table.parent.tolist()[1:] == [1, 2, 1] and table.students.tolist() == [50, 80, 90,
-                                                                                  60] and table.current.tolist() == [False]*3 + [True]
+    assert table.parent.tolist()[1:] == [1, 2, 1] and table.students.tolist() == [
+        50, 80, 90, 60] and table.current.tolist() == [False]*3 + [True]
     assert revert(3).rows() == 90
     assert len(set(table.digest)) == 4
 
@@ -370,8 +370,9 @@ def test_two_processes_that_add_at_once_both_end_well(home):
     for process in both: process.join(120)
     assert [process.exitcode for process in both] == [0, 0]
     store = open_store(store_root()/"students")
-    assert store.current == 3 and sorted(v.number for v in store.versions) == [1, 2,
-                                                                               3] and len(load("store:students").frame) == 100
+    assert store.current == 3 and sorted(v.number
+                                         for v in store.versions) == [1, 2,
+                                                                      3] and len(load("store:students").frame) == 100
 
 KILLED = """
 import os, signal, sys
@@ -391,7 +392,9 @@ store.add_file(sys.argv[1])
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 def test_process_killed_before_any_step_leaves_the_old_version_or_the_new_one(home):
     raw(home)
-    file, versions, ended = put(home, "b.csv", STUDENTS.iloc[200:260]), [], False
+    file = put(home, "b.csv", STUDENTS.iloc[200:260])
+    versions = []
+    ended = False
     while not ended:
         shutil.rmtree(home/"data"/"store", ignore_errors=True)
         told = subprocess.run([sys.executable, "-c", KILLED, str(file), str(len(versions) + 1)], capture_output=True,
@@ -407,7 +410,9 @@ def test_process_killed_before_any_step_leaves_the_old_version_or_the_new_one(ho
 @pytest.mark.parametrize("number", range(1, 4))
 def test_full_disk_leaves_the_old_version(home, monkeypatch, number):
     add_file(put(home, "a.csv", STUDENTS.head(50)))
-    before, calls, whole = held(), [], data_store.whole_file
+    before = held()
+    calls = []
+    whole = data_store.whole_file
     @contextmanager
     def full(path):
         calls.append(path)
@@ -478,8 +483,8 @@ def ask(*words):
 def test_commands_add_list_and_go_back(home):
     first, second = put(home, "a.csv", STUDENTS.head(50)), put(home, "b.csv", STUDENTS.iloc[40:60])
     assert "50 new students: version 1 of store:students holds 50 students" in ask("data", "add", first).stdout
-    assert "10 new students, 10 known already: version 2 of store:students holds 60 students" in ask("data", "add",
-                                                                                                     second).stdout
+    assert "10 new students, 10 known already: version 2 of store:students holds 60 students" in ask(
+        "data", "add", second).stdout
     assert "adds nothing, 20 known already" in ask("data", "add", second).stdout
     assert "store:students is at version 1 again: 50 students" in ask("data", "revert", 1).stdout
     assert [row["current"] for row in json.loads(ask("data", "versions", "--json").stdout)] == [True, False]

@@ -320,8 +320,8 @@ def test_member_that_climbs_out_of_the_folder_lands_in_it(published, serve, tmp_
     zip_of(served/"table.zip", **{"../../outside__csv": TABLE})
     before = {path.name for path in tmp_path.iterdir()}
     assert fetch(small_schema(), raw, base_url=serve(served)) == raw/"small.csv"
-    assert {path.name for path in tmp_path.iterdir()} == before | {"raw"} and [p.name
-                                                                               for p in raw.iterdir()] == ["small.csv"]
+    assert {path.name for path in tmp_path.iterdir()} == before | {"raw"} and [
+        p.name for p in raw.iterdir()] == ["small.csv"]
 
 
 def test_schema_without_a_source_cannot_be_fetched(tmp_path):

@@ -110,8 +110,8 @@ def test_missing_feature_or_grade_stops_training_and_names_what_may_be_meant():
 
 def test_missing_audit_and_score_columns_are_warnings():
     validation = check(good_students().drop(columns=["Gender", "GPA", "StudentID"]))
-    assert validation.ok and [found.message for found in validation.warnings] == ["missing column: Gender",
-                                                                                  "missing column: GPA"]
+    assert validation.ok and [found.message
+                              for found in validation.warnings] == ["missing column: Gender", "missing column: GPA"]
 
 def test_extra_column_is_left_out_with_a_warning():
     validation = check(good_students().assign(Name="Ada"))

@@ -110,8 +110,8 @@ def test_p_values_are_those_of_scipy():
 
 
 def test_a_profile_gives_nearly_the_numbers_of_the_table_itself():
-    exact, rough_ = verdict(THEN, NOW).table, compare(Profile.from_dict(make_profile(THEN, SCHEMA)),
-                                                      take_profile(NOW, SCHEMA), SCHEMA)
+    exact = verdict(THEN, NOW).table
+    rough_ = compare(Profile.from_dict(make_profile(THEN, SCHEMA)), take_profile(NOW, SCHEMA), SCHEMA)
     assert np.abs(exact.effect - rough_.effect).max() < 0.01
     assert np.abs(np.log10(exact.p_value) - np.log10(rough_.p_value)).max() < 0.5
 
@@ -244,7 +244,8 @@ def test_a_constant_column_moves_or_does_not():
 
 
 def test_a_change_of_spread_alone_is_found_and_said():
-    then, now = THEN.assign(Absences=np.resize([5.0, 25.0], 600)), NOW.assign(Absences=np.resize([14.0, 16.0], 400))
+    then = THEN.assign(Absences=np.resize([5.0, 25.0], 600))
+    now = NOW.assign(Absences=np.resize([14.0, 16.0], 400))
     assert "spread otherwise" in row(verdict(then, now), "Absences").sentence
 
 
@@ -273,8 +274,8 @@ def test_a_table_of_codes_alone():
 
 
 def test_the_order_of_the_rows_does_not_matter():
-    one, other = verdict(THEN, NOW).table, verdict(THEN.sample(frac=1, random_state=1),
-                                                   NOW.sample(frac=1, random_state=2)).table
+    one = verdict(THEN, NOW).table
+    other = verdict(THEN.sample(frac=1, random_state=1), NOW.sample(frac=1, random_state=2)).table
     pd.testing.assert_frame_equal(one, other)
 
 
@@ -321,8 +322,8 @@ def test_a_small_tables_profile_merges_its_rare_answers():
 def test_a_profile_is_plain_json_and_comes_back_the_same():
     profile = make_profile(THEN, SCHEMA, np.full((600, 5), 0.2))
     back = json.loads(json.dumps(profile, allow_nan=False))
-    assert back == profile and Profile.from_dict(back).as_dict() == {**profile,
-                                                                     "columns": Profile.from_dict(back).as_dict()["columns"]}
+    assert back == profile and Profile.from_dict(back).as_dict() == {
+        **profile, "columns": Profile.from_dict(back).as_dict()["columns"]}
 
 
 def test_a_bundle_without_a_profile_gets_one_sentence(trained):
@@ -382,9 +383,8 @@ def test_a_log_is_read_with_the_outcomes_that_have_arrived(bundle, tmp_path):
 def test_the_last_prediction_of_a_student_counts(bundle, tmp_path):
     url = write_log(tmp_path/"p.db", bundle, NOW.head(60))
     engine = create_engine(url)
-    again = pd.read_sql_table("predictions", engine).head(5).assign(id=range(100, 105),
-                                                                    time="2026-04-01T00:00:00+00:00",
-                                                                    outputs=lambda t: t.outputs.iloc[0])
+    again = pd.read_sql_table("predictions", engine).head(5).assign(
+        id=range(100, 105), time="2026-04-01T00:00:00+00:00", outputs=lambda t: t.outputs.iloc[0])
     nameless = again.assign(id=range(200, 205), student=None)
     pd.concat([again, nameless]).to_sql("predictions", engine, index=False, if_exists="append")
     engine.dispose()
@@ -423,8 +423,8 @@ def test_a_database_that_is_no_log_gets_one_sentence(bundle, tmp_path):
 def test_a_damaged_log_gets_one_sentence(bundle, tmp_path, column, text, words):
     url = write_log(tmp_path/"p.db", bundle, NOW.head(9))
     engine = create_engine(url)
-    pd.read_sql_table("predictions", engine).assign(**{column: text}).to_sql("predictions", engine, index=False,
-                                                                             if_exists="replace")
+    pd.read_sql_table("predictions", engine).assign(**{column: text}).to_sql(
+        "predictions", engine, index=False, if_exists="replace")
     engine.dispose()
     with pytest.raises(DriftError, match=words): read_log(url, SCHEMA)
 

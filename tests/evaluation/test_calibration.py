@@ -122,8 +122,8 @@ def test_sets_of_one_peak_are_those_of_plain_mapie():
 
     from gradeclass.evaluation.sets import given_probabilities
     p, y = draw(500, sharpness=1.0)
-    plain = SplitConformalClassifier(given_probabilities(5), 0.9, conformity_score="lac", prefit=True).conformalize(p,
-                                                                                                                    y)
+    plain = SplitConformalClassifier(given_probabilities(5), 0.9, conformity_score="lac", prefit=True).conformalize(
+        p, y)
     assert (fit_sets(p, y, 0.9).sets(p) == plain.predict_set(p)[1][:, :, 0]).mean() > 0.98
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from gradeclass.evaluation.card import (
     FILL, NEEDED, CardError, card_files, escape_markdown, grade_rows, known_risks, model_card, reliability_rows,
-    render_markdown_card, write_card,
+    render_markdown_card,
 )
 from gradeclass.evaluation.resampling import headline, metrics_dict, per_grade, reliability, top_k
 from gradeclass.evaluation.fairness import check_fairness
@@ -177,8 +177,3 @@ def test_missing_part_is_named(name, values):
     with pytest.raises(CardError, match=f"a card needs {name}"):
         model_card({key: value for key, value in values.items() if key != name})
 
-
-def test_files_are_written_whole(values, files, tmp_path):
-    paths = write_card(tmp_path/"new"/"card", values)
-    assert {path.name: path.read_text(encoding="utf-8") for path in paths} == files
-    assert len(list((tmp_path/"new"/"card").iterdir())) == 2

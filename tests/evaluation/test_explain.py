@@ -13,8 +13,8 @@ from gradeclass.data.dataset import clean
 from gradeclass.data.sources import load
 from gradeclass.data.split import split
 from gradeclass.evaluation.explain import (
-    ExplainError, contributions, exact_terms, expected_place, explain_student, global_importance, in_words,
-    plot_contributions, plot_importance_intervals, sampled_terms, scale_slope, signed, typical_student,
+    ExplainError, contributions, exact_terms, expected_place, explain_student, in_words,
+    plot_contributions, sampled_terms, scale_slope, signed, typical_student,
 )
 from gradeclass.evaluation.what_if import CAUTION, suggest_changes, what_if
 from gradeclass.models.features import encode_frame
@@ -39,8 +39,8 @@ def parts():
 @pytest.fixture(scope="module")
 def models(parts):
     schema = load_schema("students")
-    return {name: GradeModel(schema, family, audit=True, params=params).fit(parts.train) for name,
-            (family, params) in FAMILIES.items()}
+    return {name: GradeModel(schema, family, audit=True, params=params).fit(parts.train)
+            for name, (family, params) in FAMILIES.items()}
 
 
 @pytest.mark.parametrize("name", EXACT)
@@ -160,22 +160,6 @@ def test_signs(value, text):
     assert signed(value) == text
 
 
-def test_importance_has_the_strongest_first_and_its_interval_around_it(models, parts):
-    for name in ("score", "trees", "forest"):
-        table = global_importance(models[name], parts.test, n_boot=100, most=40)
-        assert table.index[0] == "Absences" and table.slope["Absences"] == -1
-        assert ((table.low <= table["value"] + 1e-12) & (table["value"] <= table.high + 1e-12)).all()
-
-
-def test_codes_without_order_have_no_direction(models, parts):
-    assert global_importance(models["score"], parts.test, n_boot=20).slope[["Gender", "Ethnicity"]].tolist() == [0, 0]
-
-
-def test_same_seed_same_importance(models, parts):
-    one, two = (global_importance(models["forest"], parts.test, n_boot=20, most=20, seed=5) for _ in range(2))
-    pd.testing.assert_frame_equal(one, two)
-
-
 def test_what_if_is_what_the_model_says_of_the_changed_row(models, parts):
     row = parts.test.head(1)
     for model in models.values():
@@ -232,8 +216,8 @@ def test_risk_goal_is_kept_or_nothing_is_said(models, parts):
     model = models["score"]
     risk = model.predict_at_risk(parts.test)
     high, low = parts.test[risk > 0.6].head(1), parts.test[risk < 0.1].head(1)
-    assert (suggest_changes(model, high, max_risk=0.3).risk <= 0.3).all() and len(suggest_changes(model, high,
-                                                                                                  max_risk=0.3))
+    assert (suggest_changes(model, high, max_risk=0.3).risk <= 0.3).all() and len(suggest_changes(
+        model, high, max_risk=0.3))
     assert suggest_changes(model, low, max_risk=0.3).empty
 
 
@@ -272,8 +256,6 @@ def test_figures_are_drawn(models, parts):
     model = models["score"]
     figure = plot_contributions(explain_student(model, parts.test.head(1)), model.schema, most=3)
     assert figure.axes[0].get_yticklabels()[-1].get_text() == "9 others together"
-    assert plot_importance_intervals(global_importance(model, parts.test, n_boot=20),
-                                     model.schema).axes[0].get_title(loc="left").startswith("What moves")
 
 
 def test_majority_has_no_exact_sum(models):

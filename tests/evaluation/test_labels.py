@@ -133,8 +133,8 @@ def test_positions_outside_the_file_are_refused():
 
 def test_order_of_the_audit_does_not_hide_a_crowd(students):
     frame = students.sort_values("GPA")
-    assert audit_cluster(audit_labels(frame, SCHEMA, opinions(frame))) == audit_cluster(audit_labels(frame, SCHEMA,
-                                                                                                     opinions(frame)).sort_index())
+    assert audit_cluster(audit_labels(frame, SCHEMA, opinions(frame))) == audit_cluster(audit_labels(
+        frame, SCHEMA, opinions(frame)).sort_index())
 
 
 def test_sentence_names_rows_as_people_see_them():
@@ -160,8 +160,8 @@ def test_published_students_crowd_in_the_last_rows(real_data):
     frame = clean(dataset.frame, dataset.schema)
     said = out_of_fold(GradeModel(dataset.schema, "ordinal", params={"members": ["linear"]}), frame, 3)
     cluster = audit_cluster(audit_labels(frame, dataset.schema, said))
-    assert (cluster.inside, cluster.total, frame.index[cluster.start], frame.index[cluster.stop - 1]) == (168, 168,
-                                                                                                          2178, 2393)
+    assert (cluster.inside, cluster.total, frame.index[cluster.start], frame.index[cluster.stop - 1]) == (
+        168, 168, 2178, 2393)
     blind = frame.drop(columns="GPA")
     assert estimate_noise(blind, dataset.schema, said).share == pytest.approx(0.07, abs=0.02)
     blind_cluster = audit_cluster(audit_labels(blind, dataset.schema, said))

@@ -174,8 +174,8 @@ def test_impossible_number_of_places_is_refused(k):
 
 def test_float32_probabilities_of_a_model_are_accepted():
     y, p = example(seed=11)
-    assert headline(y, p.astype("float32"), SCALE, n_boot=0).value["log_loss"] == pytest.approx(sk.log_loss(y, p),
-                                                                                                abs=1e-5)
+    assert headline(y, p.astype("float32"), SCALE, n_boot=0).value["log_loss"] == pytest.approx(
+        sk.log_loss(y, p), abs=1e-5)
 
 
 def test_per_grade_means_are_the_macro_figures_though_grades_are_absent():
@@ -303,7 +303,6 @@ def draw_all(y, p, scale):
         "per_grade": plots.plot_per_grade(per_grade(y, p, scale)),
         "reliability": plots.plot_reliability(y, p), "top_k": plots.plot_top_k(y, p, scale, k=1),
         "intervals": plots.plot_intervals(table), "shares": plots.plot_grade_shares(y, predicted, scale),
-        "student": plots.plot_student(p[0], scale, "1001"),
     }
 
 

@@ -390,8 +390,8 @@ def test_killed_server_takes_its_kernels_along_and_the_next_kernel_has_a_new_one
         assert wait_until(lambda: gone(pid)) and wait_until(lambda: not manager.is_alive())
         assert manager.provisioner.process.returncode == -signal.SIGKILL
     with kernel() as (manager, client):
-        assert is_forked(manager) and psutil.Process(manager.provisioner.pid).ppid() != server.pid and run(client,
-                                                                                                           "print(1)") == "1"
+        assert is_forked(manager) and psutil.Process(manager.provisioner.pid).ppid() != server.pid and run(
+            client, "print(1)") == "1"
 
 def test_one_server_serves_several_processes():
     code = ("import sys\nfrom gradeclass.kernels.provisioner import *\nfrom jupyter_client.manager import "

@@ -10,7 +10,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from gradeclass.config import GradeclassError
 from gradeclass.models.features import (
-    LeakError, LeakWarning, SchemaEncoder, UnknownValueWarning, check_leaks, check_roles, encode_column, grade_index,
+    LeakError, LeakWarning, SchemaEncoder, UnknownValueWarning, check_leaks, encode_column, grade_index,
 )
 from gradeclass.data.synthetic import synthesise, to_codes
 from gradeclass.schema import Column, Schema, load_schema
@@ -128,12 +128,6 @@ def test_grades_are_positions_from_the_best(spelt):
     np.testing.assert_array_equal(grade_index(frame, STUDENTS), FRAME.GradeClass.cat.codes)
 
 # Leaks
-
-@pytest.mark.parametrize("name, role",
-                         [("GPA", "score"), ("GradeClass", "target"), ("StudentID", "id"), ("Height", "unknown")])
-def test_score_target_and_id_are_refused_by_role(name, role):
-    with pytest.raises(LeakError, match=f"{name} cannot be an input: its role is {role}"):
-        check_roles(["Absences", name], STUDENTS)
 
 def leaking(values, **about):
     "Check the students with one more feature"

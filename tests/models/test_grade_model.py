@@ -143,7 +143,8 @@ def test_table_of_predictions_agrees_with_the_model(family):
 @each_family
 @pytest.mark.parametrize("column", ["GPA", "GradeClass", "StudentID", "Gender", "Ethnicity", "Age"])
 def test_score_grade_id_and_protected_attributes_do_not_move_a_prediction(family, column):
-    model, shuffled = fitted(family), NEW.assign(**{column: NEW[column].sample(frac=1, random_state=1).to_numpy()})
+    model = fitted(family)
+    shuffled = NEW.assign(**{column: NEW[column].sample(frac=1, random_state=1).to_numpy()})
     np.testing.assert_array_equal(model.predict_proba(shuffled), model.predict_proba(NEW))
     np.testing.assert_array_equal(model.predict_proba(NEW.drop(columns=column)), model.predict_proba(NEW))
 
@@ -159,8 +160,8 @@ def unfair_school():
 def test_protected_attributes_count_where_they_are_asked_for(family):
     if family in CONSTANT: pytest.skip(f"{family} looks at no input")
     frame = unfair_school()
-    other = frame.assign(Gender=frame.Gender.cat.rename_categories(["Female", "Male"]).cat.reorder_categories(["Male",
-                                                                                                               "Female"]))
+    other = frame.assign(Gender=frame.Gender.cat.rename_categories(["Female", "Male"]).cat.reorder_categories([
+        "Male", "Female"]))
     for audit in (True, False):
         model = GradeModel(STUDENTS, family, audit=audit, params=quick(family)).fit(frame)
         moved = np.abs(model.predict_proba(frame) - model.predict_proba(other)).max()
@@ -173,8 +174,8 @@ def test_shuffled_grades_cannot_be_predicted(family):
     frame[answer] = frame[answer].iloc[order].set_axis(frame.index)
     train, held = frame[:800], frame[800:]
     said = GradeModel(STUDENTS, family, params=quick(family)).fit(train).predict_proba(held)
-    true, shares = held.GradeClass.cat.codes.to_numpy(), train.GradeClass.value_counts(normalize=True,
-                                                                                       sort=False).to_numpy()
+    true = held.GradeClass.cat.codes.to_numpy()
+    shares = train.GradeClass.value_counts(normalize=True, sort=False).to_numpy()
     loss, base = (-np.log(p.clip(1e-9)).mean() for p in (said[np.arange(len(true)), true], shares[true]))
     assert loss > base - 0.02
     assert (said.argmax(axis=1) == true).mean() < np.bincount(true).max()/len(true) + 0.04
@@ -214,8 +215,8 @@ def test_leak_is_refused_on_the_way_to_a_model(family):
 def test_loaded_model_is_the_saved_one(bundle):
     loaded, model = load_model(bundle), fitted(read_manifest(bundle)["family"])
     np.testing.assert_array_equal(loaded.predict_proba(NEW), model.predict_proba(NEW))
-    assert loaded.get_params() | {"schema": None, "params": None} == model.get_params() | {"schema": None,
-                                                                                           "params": None}
+    assert loaded.get_params() | {"schema": None, "params": None} == model.get_params() | {
+        "schema": None, "params": None}
     assert loaded.schema.model_dump() == STUDENTS.model_dump() and list(loaded.classes_) == list(model.classes_)
 
 @each_family

@@ -45,8 +45,8 @@ def fetch(address):
 class Server:
     "The pages, served from a folder of outputs by a process of their own"
     def __init__(self, outputs, **options):
-        self.outputs, given = outputs, {"port": free_port(), "token": TOKEN, "manage_token": MANAGE, "pool": 1,
-                                        **options}
+        self.outputs = outputs
+        given = {"port": free_port(), "token": TOKEN, "manage_token": MANAGE, "pool": 1, **options}
         code = f"from gradeclass.pages.server import Options, serve_pages; serve_pages(Options(**{given!r}))"
         env = os.environ | {"GRADECLASS_OUTPUTS": str(outputs), "GRADECLASS_HOME": str(outputs.parent)}
         self.log = (outputs.parent/"server.log").open("w+")

@@ -106,8 +106,8 @@ def ask(outputs):
     client = mlflow.MlflowClient(tracking_uri(outputs), tracking_uri(outputs))
     number = client.get_experiment_by_name("gradeclass").experiment_id
     runs = client.search_runs([number])
-    return client, [run for run in runs if "mlflow.parentRunId" not in run.data.tags], [run for run in runs
-                                                                                        if "mlflow.parentRunId" in run.data.tags]
+    return client, [run for run in runs if "mlflow.parentRunId" not in run.data.tags], [
+        run for run in runs if "mlflow.parentRunId" in run.data.tags]
 
 
 def test_everything_about_a_run_is_found_again(mirrored):
@@ -119,8 +119,8 @@ def test_everything_about_a_run_is_found_again(mirrored):
             assert shown.data.metrics[name + suffix] == told[name][part]
     assert shown.data.metrics["grade_F_recall"] == told["per_grade"]["F"]["recall"]
     assert {f"seconds_{stage['name']}" for stage in run.record["stages"]} <= shown.data.metrics.keys()
-    assert (shown.data.params["family"], shown.data.params["seed"], shown.data.params["test_size"]) == ("xgboost",
-                                                                                                        "42", "0.15")
+    assert (shown.data.params["family"], shown.data.params["seed"], shown.data.params["test_size"]) == (
+        "xgboost", "42", "0.15")
     about = run.read("prepare", "data.json")
     tags = {"run_id": run.run_id, "key": run.key, "state": "whole", "data_digest": about["digest"],
             "schema": "students"}
@@ -182,9 +182,8 @@ def test_model_predicts_a_table_and_holds_no_pickle(mirrored):
                                                                   for column in load_model(mirrored/"champion").schema.inputs()][:2]
     place = Path(mlflow.artifacts.download_artifacts("models:/gradeclass-students@champion"))
     names = [path.name for path in place.rglob("*")]
-    assert "input_example.json" in names and "bundle.json" in names and not [name for name in names
-                                                                             if name.endswith((".pkl", ".pickle",
-                                                                                               ".joblib"))]
+    assert "input_example.json" in names and "bundle.json" in names and not [
+        name for name in names if name.endswith((".pkl", ".pickle", ".joblib"))]
     assert "loader_module: gradeclass.registry" in (place/"MLmodel").read_text()
 
 
@@ -221,8 +220,8 @@ def test_aliases_follow_the_local_registry(outputs, tmp_path):
         versions = {int(v.version): v.tags["gradeclass.version"]
                     for v in client.search_model_versions("name = 'gradeclass-students'")}
         assert sorted(versions.values()) == ["1", "2"]
-        return {alias: versions[int(number)] for alias,
-                number in client.get_registered_model("gradeclass-students").aliases.items()}
+        return {alias: versions[int(number)]
+                for alias, number in client.get_registered_model("gradeclass-students").aliases.items()}
     assert aliases() == {"champion": "1", "challenger": "2"}
     promote(outputs, 2, "Anna", "second")
     assert aliases() == {"champion": "2"}

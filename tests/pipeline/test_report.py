@@ -23,7 +23,11 @@ class Page(HTMLParser):
     "Collects tags, attributes and text, and what is not closed"
     def __init__(self, text):
         super().__init__(convert_charrefs=True)
-        self.tags, self.attributes, self.open, self.mistakes, self.words = [], [], [], [], []
+        self.tags = []
+        self.attributes = []
+        self.open = []
+        self.mistakes = []
+        self.words = []
         self.feed(text)
         self.close()
 

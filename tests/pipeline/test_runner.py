@@ -158,8 +158,8 @@ def test_each_notebook_runs_alone_under_plain_papermill(alone):
                                    progress_bar=False)
     made = {stage.name: alone/"scratch"/stage.name for stage in STAGES.values()}
     assert all((made[stage.name]/name).is_file() for stage in STAGES.values() for name in stage.outputs)
-    assert sorted(path.name.split("-")[0] for path in (alone/"stages").iterdir()) == ["drift", "evaluate", "prepare",
-                                                                                      "train"]
+    assert sorted(path.name.split("-")[0]
+                  for path in (alone/"stages").iterdir()) == ["drift", "evaluate", "prepare", "train"]
 
 # Some stages, all stages, no stage
 

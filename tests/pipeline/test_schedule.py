@@ -212,8 +212,8 @@ MISTAKES = {
 
 @needs_prefect
 def test_mistakes_are_refused_with_one_sentence_before_anything_is_scheduled(small, tmp_path):
-    begun = {name: command(small, "schedule", "--data", "sample", "--outputs", tmp_path/"outputs", *words) for name,
-             (words, _) in MISTAKES.items()}
+    begun = {name: command(small, "schedule", "--data", "sample", "--outputs", tmp_path/"outputs", *words)
+             for name, (words, _) in MISTAKES.items()}
     for name, process in begun.items():
         said = process.communicate(timeout=120)[1]
         assert process.returncode == 1 and said.startswith(f"gradeclass: {MISTAKES[name][1]}") and said.count("\n") == 1, (name, said)
@@ -244,15 +244,15 @@ def test_run_at_the_server_has_a_task_for_each_stage_that_waits_for_its_needs(se
     tasks = server.api.settled(first.flow, STAGES)
     assert {name: run["state_name"] for name, run in tasks.items()} == dict.fromkeys(STAGES, "Completed")
     names = {run["id"]: name for name, run in tasks.items()}
-    waited = {name: {names[need["id"]] for need in run["task_inputs"].get("wait_for", [])} for name,
-              run in tasks.items()}
+    waited = {name: {names[need["id"]] for need in run["task_inputs"].get("wait_for", [])}
+              for name, run in tasks.items()}
     assert waited == {name: set(needs) for name, needs in STAGES.items()}
 
 @needs_prefect
 def test_drift_and_train_run_at_the_same_time(server, first):
     tasks = server.api.settled(first.flow, STAGES)
-    assert max(tasks[name]["start_time"] for name in ("drift", "train")) < min(tasks[name]["end_time"]
-                                                                               for name in ("drift", "train"))
+    assert max(tasks[name]["start_time"] for name in ("drift", "train")) < min(
+        tasks[name]["end_time"] for name in ("drift", "train"))
 
 @needs_prefect
 def test_results_are_those_of_a_run_without_prefect(small, first, tmp_path):
@@ -286,8 +286,8 @@ def test_stage_that_fails_once_is_tried_again(small, server, tmp_path):
     assert code == 0, said
     flow = server.api.runs()[0]
     tasks = server.api.settled(flow, STAGES)
-    assert {name: run["run_count"] for name, run in tasks.items()} == {"prepare": 1, "drift": 1, "train": 2,
-                                                                       "evaluate": 1}
+    assert {name: run["run_count"]
+            for name, run in tasks.items()} == {"prepare": 1, "drift": 1, "train": 2, "evaluate": 1}
     assert (tmp_path/"mark.tries").read_text() == "xx" and tasks["train"]["state_name"] == "Completed"
 
 @needs_prefect

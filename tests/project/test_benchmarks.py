@@ -42,8 +42,8 @@ def measured(quality, students):
 
 
 def test_bar_is_passed_at_its_limit_and_failed_beyond_it(quality):
-    high, low = quality.Bar("ordinal", "cv", "accuracy", "mode", 0.77), quality.Bar("ordinal", "cv", "log_loss",
-                                                                                    "mode", 0.66)
+    high = quality.Bar("ordinal", "cv", "accuracy", "mode", 0.77)
+    low = quality.Bar("ordinal", "cv", "log_loss", "mode", 0.66)
     assert [high.passed(value) for value in (0.769, 0.77, 0.8)] == [False, True, True]
     assert [low.passed(value) for value in (0.661, 0.66, 0.5)] == [False, True, True]
 

@@ -35,8 +35,8 @@ def commands():
 def test_what_runs_is_not_root_and_holds_no_build_tools(steps):
     build, final = steps
     words = [word for word, _ in final]
-    assert ("USER", "gradeclass") in final and words.index("USER") > max(i for i,
-                                                                         word in enumerate(words) if word == "RUN")
+    assert ("USER", "gradeclass") in final and words.index("USER") > max(
+        i for i, word in enumerate(words) if word == "RUN")
     assert any(word == "COPY" and rest.startswith("--from=build /opt/venv") for word, rest in final)
     assert not any("pip install" in rest or "uv " in rest for word, rest in final)
     assert all(re.search(r"^python:3\.\d+-slim", rest) for stage in steps for word, rest in stage if word == "FROM")

@@ -1,8 +1,6 @@
 "One student, one answer: every door gives the same grade, probabilities and risk, whatever the calibration, rule and family"
 import copy
 import json
-import subprocess
-import sys
 from importlib.util import find_spec
 from io import BytesIO
 from itertools import product

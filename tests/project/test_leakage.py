@@ -65,8 +65,8 @@ def test_resampling_sees_training_rows_alone(family, method, sampler, marked, mo
     folds = validate_folds(marked, family, method)
     assert len(stepped) == len(folds)
     for seen, (train, _) in zip(stepped, folds, strict=True): assert sorted(seen) == sorted(train)
-    outside = [set(seen) & set(validation) for seen,
-               (_, validation) in zip(sampled[::len(sampled)//len(folds)], folds, strict=True)]
+    outside = [set(seen) & set(validation)
+               for seen, (_, validation) in zip(sampled[::len(sampled)//len(folds)], folds, strict=True)]
     assert sampled and not any(outside)
 
 @pytest.mark.parametrize("family", FAMILIES)

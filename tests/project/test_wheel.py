@@ -81,8 +81,8 @@ def test_wheel_describes_itself(wheel):
 def test_pipeline_runs_from_the_wheel_in_an_empty_folder(installed, bare):
     code = "import gradeclass.config as c; print(c.__file__, c.stage_notebooks(), c.sample_folder())"
     assert all(Path(path).is_relative_to(installed) for path in call(sys.executable, "-c", code, **bare).split())
-    options = [word for name,
-               value in (QUICK | {"family": "majority", "params": "{}"}).items() for word in ("-p", f"{name}={value}")]
+    options = [word for name, value in (QUICK | {"family": "majority", "params": "{}"}).items()
+               for word in ("-p", f"{name}={value}")]
     made = json.loads(call(sys.executable, "-c", "from gradeclass.cli.main import main; main()", "run", "--json",
                            *options, **bare))
     assert [stage["cached"] for stage in made["stages"]] == [False]*5

@@ -106,8 +106,8 @@ FORMS = {
 
 @pytest.mark.parametrize("form", FORMS)
 def test_forms_of_csv_agree(both, messy, tmp_path, form):
-    table = messy.assign(StudyTimeWeekly=messy.StudyTimeWeekly.str.replace(".",
-                                                                           ",")) if FORMS[form].get("sep") == ";" else messy
+    table = messy.assign(StudyTimeWeekly=messy.StudyTimeWeekly.str.replace(
+        ".", ",")) if FORMS[form].get("sep") == ";" else messy
     table.to_csv(tmp_path/"class.csv", index=False, **FORMS[form])
     assert len(both(tmp_path/"class.csv")) > 40
 
@@ -130,8 +130,9 @@ def test_long_row_is_refused_as_a_mistake_of_the_file(model, students, tmp_path)
 
 
 def test_findings_count_all_batches(model, students, tmp_path):
-    students.loc[[5, 390], "Absences"], students.loc[7, "Tutoring"], students.loc[[1, 399],
-                                                                                  "Music"] = "400", "perhaps", ""
+    students.loc[[5, 390], "Absences"] = "400"
+    students.loc[7, "Tutoring"] = "perhaps"
+    students.loc[[1, 399], "Music"] = ""
     students.drop(columns="Sports").to_csv(tmp_path/"class.csv", index=False)
     words = "\n".join(batches.stream_table(model, tmp_path/"class.csv", tmp_path/"g.csv", tmp_path/"r.csv").messages())
     assert "Absences: 400 is out of range (2 rows, first row 7)" in words

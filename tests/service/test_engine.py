@@ -89,8 +89,8 @@ def running_here(outputs, *models, settings=None, ready="/ready"):
 def running(outputs, *arguments, settings=None, ready="/ready"):
     "`gradeclass serve` on a free port, a process of its own; yields a client and the process"
     with socket.create_server(("127.0.0.1", 0)) as free: port = free.getsockname()[1]
-    environment = os.environ | {"GRADECLASS_OUTPUTS": str(outputs)} | {f"GRADECLASS_SERVE_{key.upper()}": str(value)
-                                                                       for key, value in (settings or {}).items()}
+    environment = os.environ | {"GRADECLASS_OUTPUTS": str(outputs)} | {
+        f"GRADECLASS_SERVE_{key.upper()}": str(value) for key, value in (settings or {}).items()}
     outputs.mkdir(exist_ok=True)
     command = [sys.executable, "-c", "from gradeclass.cli.main import main; main()", "serve", "--port", str(port),
                *map(str, arguments)]
@@ -413,7 +413,9 @@ def test_predictions_are_logged_without_the_student_number(bundles, tmp_path):
 
 
 def test_nothing_accepted_is_lost_when_it_is_ended_under_load(bundles, tmp_path):
-    outputs, answered, broken = tmp_path/"outputs", [], []
+    outputs = tmp_path/"outputs"
+    answered = []
+    broken = []
     with running(outputs, "--model", bundles["students"]) as (client, process):
         async def press(stop):
             async with httpx.AsyncClient(base_url=client.base_url, timeout=30) as many:
@@ -494,7 +496,9 @@ def put_champion(outputs, bundle, name=""):
 
 
 def test_champions_switch_under_load_without_a_failure(bundles, tmp_path):
-    outputs, seen, failed = tmp_path/"outputs", [], []
+    outputs = tmp_path/"outputs"
+    seen = []
+    failed = []
     outputs.mkdir()
     put_champion(outputs, bundles["students"])
     student = {"Absences": 12, "StudyTimeWeekly": 5.5, "ParentalSupport": 2}
@@ -579,7 +583,8 @@ def test_keys_open_what_their_scopes_say(bundles, tmp_path):
     from gradeclass.service.api_keys import make_key, remove_key
     outputs = tmp_path/"outputs"
     outputs.mkdir()
-    asking, running_it = make_key(outputs/"keys.json", "office"), make_key(outputs/"keys.json", "ops", ["operate"])
+    asking = make_key(outputs/"keys.json", "office")
+    running_it = make_key(outputs/"keys.json", "ops", ["operate"])
     with running(outputs, "--host", "0.0.0.0", "--model", bundles["students"],
                  settings={"poll": 0.05, "rate": 5}) as (client, _):
         assert client.post("/predict", json=OLD_STUDENT).status_code == 401

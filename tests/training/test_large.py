@@ -103,8 +103,8 @@ def test_trees_from_pages_agree_with_trees_in_memory(folder, frame, want, tmp_pa
 def model_files(bundle):
     "Digests of a bundle's files that predictions rest on"
     files = json.loads((bundle/"bundle.json").read_text())["files"]
-    return {name: digest for name,
-            digest in files.items() if name.split(".")[0] in ("ordinal", "boost", "forest", "model")}
+    return {name: digest
+            for name, digest in files.items() if name.split(".")[0] in ("ordinal", "boost", "forest", "model")}
 
 
 @pytest.mark.parametrize("family, params", [("ordinal", {}), ("xgboost", {"rounds": 5})])
@@ -116,16 +116,16 @@ def test_held_out_students_teach_nothing(folder, want, tmp_path, family, params)
         held = held_out(table, want)
         table.loc[held, "GradeClass"], table.loc[held, "Absences"] = 4 - table.GradeClass[held], 1
         table.to_parquet(changed/path.name, index=False)
-    made = [train_large(source, tmp_path/f"bundle{number}", family=family, params=params) for number,
-            source in enumerate((folder, changed))]
+    made = [train_large(source, tmp_path/f"bundle{number}", family=family, params=params)
+            for number, source in enumerate((folder, changed))]
     assert model_files(made[0].bundle) and model_files(made[0].bundle) == model_files(made[1].bundle)
     assert made[0].metrics["accuracy"] != made[1].metrics["accuracy"]
 
 
 def test_rows_of_one_student_stay_together(folder, want, tmp_path):
     table = pd.read_parquet(folder/"part-00000.parquet")
-    pd.concat([table, table.assign(Absences=1)]).sample(frac=1, random_state=1).to_parquet(tmp_path/"twice.parquet",
-                                                                                           index=False)
+    pd.concat([table, table.assign(Absences=1)]).sample(frac=1, random_state=1).to_parquet(
+        tmp_path/"twice.parquet", index=False)
     found = training_survey.survey_piece(want, list_pieces(str(tmp_path/"twice.parquet"))[0])
     assert len(found.held[0]) > 1_000 and not set(found.sample[0].tolist()) & set(found.held[0].tolist())
 
