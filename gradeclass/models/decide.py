@@ -47,10 +47,10 @@ RULES = {
 }
 
 def decide(
-    probability:np.ndarray,          # Probability of each grade, shape (n, K)
-    rule:str="mode",                 # A name in `RULES`
-    like:np.ndarray|None=None,       # `macro_f1`: probabilities that the rule is learnt from, `probability` itself unless given
-)->np.ndarray:                       # Grade index, shape (n,)
+    probability:np.ndarray,    # Probability of each grade, shape (n, K)
+    rule:str="mode",           # A name in `RULES`
+    like:np.ndarray|None=None, # Probabilities that `macro_f1` is learnt from; `probability` itself unless given
+)->np.ndarray:                 # Grade index, shape (n,)
     "One grade for each student; `macro_f1` looks at all rows together, so give `like` where a student is alone"
     if rule not in RULES: raise GradeclassError(f"no decision rule {rule}: use one of {', '.join(RULES)}")
     if rule == "mode": return probability.argmax(axis=1)

@@ -113,14 +113,13 @@ def expected_studies(
     from gradeclass.models.bundle import read_manifest
     from gradeclass.models.grade_model import GradeModel
     from gradeclass.pipeline.steps import load_prepared
-    from gradeclass.training.search import Search, find_space, study_name
+    from gradeclass.training.search import plan_search, study_name
     taken = run.read("train", "stage.json")["parameters"]
     prepared = load_prepared(run.stages["prepare"], "train")
     family = read_manifest(run.stages["train"]/"bundle")["family"]
     models = [GradeModel(prepared.schema, family, taken["balance"], taken["audit"], taken["seed"], params)
               for params in (taken["params"], None)]
-    return [study_name(Search(model, prepared.parts["train"], find_space(model), 5, "log_loss", "mode", False, 0.0))
-            for model in models]
+    return [study_name(plan_search(model, prepared.parts["train"])) for model in models]
 
 # %% ../../nbs/lib/pipeline/08_mlflow.ipynb #f516972f
 def find_trials(
