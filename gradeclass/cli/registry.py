@@ -37,7 +37,6 @@ def show_table(
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
-    # Without `force_jupyter`, a table in a notebook would be HTML with colours.
     console, table = Console(force_jupyter=False), Table(*map(str, rows[0]), box=None, pad_edge=False)
     for row in rows: table.add_row(*(Text("" if value is None else str(value)) for value in row.values()))
     if not console.is_terminal: console.width = 400
