@@ -311,6 +311,7 @@ class Tuned:
     trials: pd.DataFrame    # One row per trial: state, value, seconds, and its parameters
     importance: pd.Series   # Share of each parameter in the differences between trials; empty after a handful of trials
     metric: str             # A name in `METRICS`
+    study: str              # Name of the Optuna study
 
     def summary(self)->str: # One or two sentences
         "What was gained, in words"
@@ -380,7 +381,7 @@ def read_study(
     chosen = {name: choices.values[best.params[name]] if isinstance(choices, Choice) else best.params[name] for name, choices in search.space.items()}
     start = [trial.value for trial in in_state(study, "COMPLETE") if trial.user_attrs.get("start")]
     return Tuned(search.settings(nest(chosen)), nest(chosen), best.value, start[0] if start else np.nan, table,
-                 rate_parameters(study, search.model.seed), search.metric)
+                 rate_parameters(study, search.model.seed), search.metric, study.study_name)
 
 # %% ../../nbs/lib/training/01_search.ipynb #32781ced
 def plot_history(
