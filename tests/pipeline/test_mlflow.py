@@ -14,16 +14,18 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from gradeclass.config import GradeclassError
 from gradeclass.pipeline import mlflow as pipeline_mlflow, mlflow_store
 from gradeclass.registry.versions import promote, register_bundle, rollback
 from gradeclass.data.sources import load
 from gradeclass.models.bundle import extend_bundle, load_model
 from gradeclass.models.grade_model import GradeModel
 from gradeclass.scoring.table import predict_table
-from gradeclass.pipeline.mlflow import Synced, read_run, sync, sync_process, track_run
-from gradeclass.pipeline.mlflow_store import prepare_tracking, tracking_uri
+from gradeclass.pipeline.mlflow import Synced, finish_sync, start_sync, sync
+from gradeclass.pipeline.mlflow_store import open_store, read_run, tracking_uri
 from gradeclass.data.synthetic import sample_path
 from gradeclass.pipeline.steps import load_prepared
+from gradeclass.processes import free_port
 from gradeclass.training.search import tune
 
 TRIALS = 3
@@ -52,12 +54,10 @@ def tuned(finished_run, tmp_path_factory):
     "A finished run whose train stage made a search, with drift found"
     outputs = copy_run(finished_run, tmp_path_factory.mktemp("tuned"))
     run = read_run(outputs/"runs"/finished_run.run_id)
-    record = run.read("train", "stage.json")
-    taken, prepared = record["parameters"], load_prepared(run.stages["prepare"], "train")
+    taken, prepared = run.read("train", "stage.json")["parameters"], load_prepared(run.stages["prepare"], "train")
     model = GradeModel(prepared.schema, taken["family"], taken["balance"], taken["audit"], taken["seed"], taken["params"])
-    tune(model, prepared.parts["train"], TRIALS, storage=outputs/"stages"/"tuning.db", progress=False)
-    record["parameters"]["tune_trials"] = TRIALS
-    (run.stages["train"]/"stage.json").write_text(json.dumps(record))
+    tuned = tune(model, prepared.parts["train"], TRIALS, storage=outputs/"stages"/"tuning.db", progress=False)
+    (run.stages["train"]/"study.json").write_text(json.dumps({"study": tuned.study}))
     drift = outputs/"stages"/"drift-1"
     drift.mkdir()
     (drift/"drift.json").write_text(json.dumps({"verdict": "drift", "sentence": "Absences have risen.", "columns_drifted": 2}))
@@ -72,7 +72,7 @@ def tuned(finished_run, tmp_path_factory):
 def empty_store(tmp_path_factory):
     "A database that MLflow has made: making one takes seconds, copying none"
     folder = tmp_path_factory.mktemp("store")
-    prepare_tracking(folder)
+    with open_store(folder): pass
     return folder/"mlflow.db"
 
 
@@ -150,14 +150,15 @@ def test_trials_are_runs_below_the_run(mirrored):
     assert done and all(trial.data.params and trial.data.metrics["log_loss"] > 0 for trial in done)
 
 
-def test_search_of_another_package_version_is_found_by_its_time(mirrored, monkeypatch):
-    run = read_run(next((mirrored/"runs").iterdir()))
-    monkeypatch.setattr(pipeline_mlflow, "expected_studies", lambda _: [])
+def test_train_stage_that_made_no_search_has_no_trials(finished_run):
+    run = read_run(finished_run.report.parent)
     assert pipeline_mlflow.find_trials(run) == []
-    from datetime import datetime
-    record = run.read("train", "stage.json") | {"started": datetime.now().astimezone().replace(hour=0, minute=0, second=0).isoformat(), "seconds": 90_000}
-    monkeypatch.setattr(mlflow_store.Finished, "read", lambda *_: record)
-    assert len(pipeline_mlflow.find_trials(run)) == TRIALS
+
+
+def test_study_that_is_gone_costs_no_run(outputs):
+    run = read_run(next((outputs/"runs").iterdir()))
+    (run.stages["train"]/"study.json").write_text('{"study": "gone"}')
+    assert pipeline_mlflow.find_trials(run) == []
 
 
 def test_model_predicts_a_table_and_holds_no_pickle(mirrored):
@@ -178,7 +179,6 @@ def test_model_predicts_a_table_and_holds_no_pickle(mirrored):
 def test_second_sync_adds_nothing(mirrored):
     before = [[run.info.run_id for run in kind] for kind in ask(mirrored)[1:]]
     assert sync(mirrored) == Synced([], [], [])
-    assert track_run(mirrored, next((mirrored/"runs").iterdir())) == before[0][0]
     assert [[run.info.run_id for run in kind] for kind in ask(mirrored)[1:]] == before
 
 
@@ -224,16 +224,10 @@ def test_new_run_is_shown_within_seconds(outputs):
 
 # What fails
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def test_server_that_does_not_answer_costs_a_warning_and_nothing_else(outputs, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://anna:secret@127.0.0.1:{free_port()}")
     begun = time.time()
-    (warning,) = sync_process(outputs)
+    (warning,) = finish_sync(start_sync(outputs))
     assert time.time() - begun < 25 and "does not answer; nothing is lost" in warning and "secret" not in warning
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     assert len(sync(outputs).tracked) == 1
@@ -271,7 +265,7 @@ def test_damaged_database_is_named_and_left_alone(outputs):
 def test_mlflow_that_cannot_be_imported_costs_a_warning(outputs, tmp_path, monkeypatch):
     (tmp_path/"mlflow.py").write_text("raise ImportError('broken on purpose')")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path[1:]]))
-    (warning,) = sync_process(outputs)
+    (warning,) = finish_sync(start_sync(outputs))
     assert "MLflow cannot be used (broken on purpose)" in warning
 
 
@@ -279,7 +273,7 @@ def test_process_that_hangs_is_ended_in_time(outputs, tmp_path, monkeypatch):
     (tmp_path/"mlflow.py").write_text("import time\ntime.sleep(60)")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path[1:]]))
     begun = time.time()
-    (warning,) = sync_process(outputs, 3)
+    (warning,) = finish_sync(start_sync(outputs), 3)
     assert time.time() - begun < 10 and "MLflow took longer than 3 seconds" in warning
 
 
@@ -397,7 +391,8 @@ def test_pages_are_served_on_this_computer_alone(mirrored):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with pytest.raises(mlflow_store.TrackingError, match="is taken: choose another with --port"): pipeline_mlflow.open_ui(mirrored, taken.getsockname()[1])
+        with pytest.raises(GradeclassError, match="cannot be used on this computer: choose another with --port"):
+            pipeline_mlflow.open_ui(mirrored, taken.getsockname()[1])
 
 
 def test_nothing_but_this_module_imports_mlflow():
