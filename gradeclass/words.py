@@ -15,7 +15,8 @@ def show(
 )->str:           # The cell in a message: whole numbers without a decimal point, long texts cut
     "Write a cell as a person would"
     if isinstance(value, float) and value.is_integer(): return f"{value:.0f}"
-    text = "a blank" if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)) else str(value)
+    text = "a blank" if value is None or value is pd.NA or (isinstance(value, float)
+                                                            and np.isnan(value)) else str(value)
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 # %% ../nbs/lib/02_words.ipynb #6269d884

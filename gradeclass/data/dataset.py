@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['MISSING', 'coded_columns', 'is_missing', 'read_code', 'read_number', 'read_id', 'read_cells', 'match_columns',
-           'only_numbers', 'note_commas', 'conform', 'clean_cells', 'clean', 'Dataset', 'make_dataset', 'hash_cells',
-           'table_digest']
+           'only_numbers', 'conform', 'clean_cells', 'clean', 'Dataset', 'make_dataset', 'hash_cells', 'table_digest']
 
 # %% ../../nbs/lib/data/03_dataset.ipynb #944c1336
 import hashlib
@@ -29,7 +28,8 @@ def coded_columns(
 )->dict[str, Column]: # Name -> column; the target carries the codes of the grade scale
     "The schema's columns with all their codes"
     target = schema.by_name[schema.target]
-    graded = Column.model_construct(name=target.name, kind="ordinal", role="target", label=target.label, codes=schema.grades.codes)
+    graded = Column.model_construct(name=target.name, kind="ordinal", role="target", label=target.label,
+                                    codes=schema.grades.codes)
     return schema.by_name | {target.name: graded}
 
 # %% ../../nbs/lib/data/03_dataset.ipynb #0fc15f0f
@@ -89,9 +89,11 @@ def read_cells(
     cells = cells.astype(object)
     try: places, values = pd.factorize(cells)
     except TypeError: places, values = pd.factorize(cells.map(str))
-    read = np.array([*(reader(value, column) for value in values), math.nan if reader is read_number else None], dtype=object)
+    read = np.array([*(reader(value, column) for value in values), math.nan if reader is read_number else None],
+                    dtype=object)
     series = pd.Series(read[places], index=cells.index, name=cells.name, dtype=object)
-    return series.astype("float64") if reader is read_number and all(isinstance(value, float) for value in read) else series
+    return series.astype("float64") if reader is read_number and all(
+        isinstance(value, float) for value in read) else series
 
 # %% ../../nbs/lib/data/03_dataset.ipynb #6ad3b25b
 def match_columns(
@@ -103,7 +105,8 @@ def match_columns(
     for name in frame.columns: found.setdefault(wanted.get(plain_name(name)), []).append(name)
     extra = found.pop(None, [])
     for name, names in found.items():
-        if len(names) > 1: raise DataError(f"columns {' and '.join(names)} both read as {name}: delete or rename one of them")
+        if len(names) > 1:
+            raise DataError(f"columns {' and '.join(names)} both read as {name}: delete or rename one of them")
     names = {name: found[name][0] for name in schema.by_name if name in found}
     notes = [f"column {old} is read as {new}" for new, old in names.items() if old != new]
     return frame[[*names.values(), *extra]].set_axis([*names, *extra], axis=1), notes
@@ -123,7 +126,8 @@ def note_commas(
     "Say where a comma was taken for a decimal point"
     if before.dtype != object: return []
     read = before.map(lambda cell: isinstance(cell, str) and "," in cell) & only_numbers(after).notna()
-    return [f"{after.name}: the comma in {before[read].iloc[0]} is read as a decimal point (cells: {read.sum()})"] if read.any() else []
+    return ([f"{after.name}: the comma in {before[read].iloc[0]} is read as a decimal point (cells: {read.sum()})"]
+            if read.any() else [])
 
 # %% ../../nbs/lib/data/03_dataset.ipynb #251cf0fe
 def conform(
@@ -135,7 +139,8 @@ def conform(
     columns = coded_columns(schema)
     read = {name: read_cells(matched[name], columns[name]) if name in columns else matched[name] for name in matched}
     for name in read:
-        if name in columns and columns[name].kind == "numeric" and not columns[name].codes: notes += note_commas(matched[name], read[name])
+        if name in columns and columns[name].kind == "numeric" and not columns[name].codes:
+            notes += note_commas(matched[name], read[name])
     return pd.DataFrame(read, index=matched.index), notes
 
 # %% ../../nbs/lib/data/03_dataset.ipynb #513ba746
@@ -155,7 +160,8 @@ def clean(
 )->pd.DataFrame:        # The schema's columns that are there, in canonical types
     "Reduce a table to what the schema knows"
     conformed, columns = conform(frame, schema)[0], coded_columns(schema)
-    return pd.DataFrame({name: clean_cells(conformed[name], columns[name]) for name in conformed if name in columns}, index=conformed.index)
+    return pd.DataFrame({name: clean_cells(conformed[name], columns[name]) for name in conformed if name in columns},
+                        index=conformed.index)
 
 # %% ../../nbs/lib/data/03_dataset.ipynb #e25c7b18
 @dataclass
@@ -188,7 +194,8 @@ def hash_cells(
 )->bytes:            # Eight bytes per cell
     "Hash one column, whatever type holds it"
     if pd.api.types.is_numeric_dtype(cells.dtype):
-        with np.errstate(over="ignore"): cells = pd.Series(cells.to_numpy(dtype="float64", na_value=math.nan).round(9) + 0.0)
+        with np.errstate(over="ignore"):
+            cells = pd.Series(cells.to_numpy(dtype="float64", na_value=math.nan).round(9) + 0.0)
     else: cells = cells.astype(object).map(str, na_action="ignore").astype(object)
     return pd.util.hash_pandas_object(cells, index=False).to_numpy().tobytes()
 

@@ -63,7 +63,8 @@ def test_broken_file_gets_one_sentence(tmp_path, name):
     assert "\n" not in str(caught.value)
 
 @pytest.mark.parametrize(("source", "message"), [
-    ("no_such.csv", "no such file: no_such.csv"), (".", "is a folder"), ("x"*5000 + ".csv", "no such file"), ("a\0b.csv", "no such file"),
+    ("no_such.csv", "no such file: no_such.csv"), (".", "is a folder"), ("x"*5000 + ".csv", "no such file"),
+    ("a\0b.csv", "no such file"),
     ("https://example.org/a.csv", "download the file"), ("nonsense://", "is not a database address"),
     ("sqlite:///no_such.db", "no such file: no_such.db")])
 def test_wrong_source_gets_one_sentence(source, message):
@@ -93,7 +94,9 @@ def test_any_text_gives_a_table_or_a_data_error(tmp_path, text):
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 def test_separator_is_found_outside_quotes(tmp_path, separator):
-    path = save(tmp_path/"a.csv", separator.join(['"Age, in; years\tnow; then, so"', "Sports"]) + "\n" + separator.join(["17", "1"]) + "\n")
+    path = save(tmp_path/"a.csv",
+                separator.join(['"Age, in; years\tnow; then, so"', "Sports"]) + "\n" + separator.join(["17", "1"])
+                + "\n")
     assert read_table(path)[0].shape == (1, 2)
 
 def test_byte_order_mark_is_no_part_of_the_first_name(tmp_path):
@@ -150,11 +153,13 @@ def test_several_tables_are_named_in_the_message(school):
     with pytest.raises(DataError, match="add #NAME, one of students, teachers"): read_table(f"sqlite:///{school}")
     assert read_table(f"sqlite:///{school}#students")[0].index.tolist() == [1, 2, 3, 4, 5]
     assert len(read_table(f"sqlite:///{school}", table="teachers")[0]) == 1
-    with pytest.raises(DataError, match="has no table pupils: it has students, teachers"): read_table(f"sqlite:///{school}#pupils")
+    with pytest.raises(DataError, match="has no table pupils: it has students, teachers"):
+        read_table(f"sqlite:///{school}#pupils")
 
 def test_file_that_is_no_database_gets_one_sentence(tmp_path):
     save(tmp_path/"a.db", "Age,Sports\n"*100)
-    with pytest.raises(DataError, match="cannot be read: file is not a database"): read_table(f"sqlite:///{tmp_path}/a.db")
+    with pytest.raises(DataError, match="cannot be read: file is not a database"):
+        read_table(f"sqlite:///{tmp_path}/a.db")
 
 def test_password_appears_in_no_message():
     with pytest.raises(DataError) as caught: read_table("oracel://ada:s3cr3t@school/db#students")
@@ -175,7 +180,8 @@ def test_codes_and_labels_mix_in_any_spelling():
     assert frame["ParentalEducation"].unique().tolist() == ["Some College"]
 
 def test_marker_is_missing_only_where_it_is_no_answer():
-    frame, _ = conform(pd.DataFrame({"ParentalEducation": ["None", "NA"], "Tutoring": ["None", "?"], "Absences": ["null", "-"]}), STUDENTS)
+    frame, _ = conform(pd.DataFrame({"ParentalEducation": ["None", "NA"], "Tutoring": ["None", "?"],
+                                     "Absences": ["null", "-"]}), STUDENTS)
     assert frame["ParentalEducation"].tolist() == ["None", None]
     assert frame[["Tutoring", "Absences"]].isna().all(axis=None)
 
@@ -203,11 +209,13 @@ def test_names_match_despite_case_and_signs_and_the_rest_follows():
     assert notes == ["column AGE is read as Age", "column study_time weekly is read as StudyTimeWeekly"]
 
 def test_two_columns_for_one_name_are_refused():
-    with pytest.raises(DataError, match="columns Age and AGE both read as Age"): conform(pd.DataFrame(columns=["Age", "AGE"]), STUDENTS)
+    with pytest.raises(DataError, match="columns Age and AGE both read as Age"):
+        conform(pd.DataFrame(columns=["Age", "AGE"]), STUDENTS)
 
 def test_nested_and_dated_cells_do_not_break_the_reader():
     cells = [[1], {"a": 1}, pd.Timestamp("2020-01-01"), b"1", 10**400]
-    frame, _ = conform(pd.DataFrame({"Absences": pd.Series(cells, dtype=object), "Gender": pd.Series(cells, dtype=object)}), STUDENTS)
+    frame, _ = conform(pd.DataFrame({"Absences": pd.Series(cells, dtype=object),
+                                     "Gender": pd.Series(cells, dtype=object)}), STUDENTS)
     assert clean(frame, STUDENTS)["Gender"].isna().all()
 
 CELLS = st.one_of(st.none(), st.booleans(), st.integers(-3, 40), st.floats(), st.text(max_size=5),
@@ -216,7 +224,8 @@ CELLS = st.one_of(st.none(), st.booleans(), st.integers(-3, 40), st.floats(), st
 @QUICK
 @given(rows=st.lists(st.tuples(CELLS, CELLS, CELLS, CELLS, CELLS), max_size=8))
 def test_conform_and_clean_are_idempotent(rows):
-    raw = pd.DataFrame(rows, columns=["StudentID", "absences", "ParentalSupport", "Tutoring", "GradeClass"], dtype=object)
+    raw = pd.DataFrame(rows, columns=["StudentID", "absences", "ParentalSupport", "Tutoring", "GradeClass"],
+                       dtype=object)
     once, _ = conform(raw, STUDENTS)
     twice, notes = conform(once, STUDENTS)
     pd.testing.assert_frame_equal(once, twice)
@@ -267,8 +276,10 @@ def test_digest_tells_cells_names_and_order_apart():
 
 def test_digest_is_the_same_in_another_process(tmp_path):
     path = write_table(random_students(20), tmp_path/"a.csv")
-    code = f"from gradeclass.data.dataset import table_digest; from gradeclass.data.sources import load; print(table_digest(load({str(path)!r}).frame))"
-    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": "7"})
+    code = (f"from gradeclass.data.dataset import table_digest; from gradeclass.data.sources import load; "
+            f"print(table_digest(load({str(path)!r}).frame))")
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
+                           env={"PYTHONHASHSEED": "7"})
     assert other.stdout.strip() == table_digest(load(path).frame)
 
 # Tables that we write
@@ -276,7 +287,8 @@ def test_digest_is_the_same_in_another_process(tmp_path):
 @pytest.mark.parametrize("cell", ["=1+1", "+cmd", "-1+1", "@SUM(A1)", "\tx", "\rx", "'=x"])
 @pytest.mark.parametrize("suffix", [".csv", ".xlsx"])
 def test_formula_is_neutralised_and_read_back(tmp_path, cell, suffix):
-    path = write_table(pd.DataFrame({"Name": [cell, "Ada"], cell.strip(): ["x", "-5"], "Score": [-1.5, 2.0]}), tmp_path/f"a{suffix}")
+    path = write_table(pd.DataFrame({"Name": [cell, "Ada"], cell.strip(): ["x", "-5"], "Score": [-1.5, 2.0]}),
+                       tmp_path/f"a{suffix}")
     plain = pd.read_csv(path, dtype=str) if suffix == ".csv" else pd.read_excel(path, dtype=str)
     assert plain["Name"].iloc[0].startswith("'")
     assert plain["Score"].tolist()[0] == "-1.5"
@@ -306,7 +318,8 @@ def assert_same_rows_as_scikit_learn(frame, schema):
     rest, validation = train_test_split(frame, test_size=.15, random_state=42, stratify=frame[schema.target])
     train, test = train_test_split(rest, test_size=.15, random_state=42, stratify=rest[schema.target])
     parts = split(clean(frame, schema), schema)
-    for ours, theirs in zip(parts, (train, validation, test), strict=True): assert ours.index.tolist() == theirs.index.tolist()
+    for ours, theirs in zip(parts, (train, validation, test), strict=True):
+        assert ours.index.tolist() == theirs.index.tolist()
     return [len(part) for part in parts]
 
 def test_split_gives_the_rows_of_scikit_learn():
@@ -322,7 +335,8 @@ def test_split_of_real_data_gives_the_rows_of_scikit_learn(real_data, name, sche
 def test_split_partitions_rows_and_keeps_students_together(grades, copies):
     frame = random_students(len(grades), seed=len(grades)).assign(GradeClass=grades)
     if grades:
-        frame["StudentID"] = copies.draw(st.lists(st.integers(1, max(len(grades), 2)), min_size=len(grades), max_size=len(grades)))
+        frame["StudentID"] = copies.draw(st.lists(st.integers(1, max(len(grades), 2)), min_size=len(grades),
+                                                  max_size=len(grades)))
     parts = split(clean(frame, STUDENTS), STUDENTS)
     assert sorted(row for part in parts for row in part.index) == list(range(len(grades)))
     students = [set(part["StudentID"]) for part in parts]
@@ -348,4 +362,5 @@ def test_split_without_a_part():
     assert [len(part) for part in parts] == [100, 0, 0]
 
 def test_impossible_share_is_refused():
-    with pytest.raises(DataError, match="from 0 to below 1, not 1.5"): split(clean(random_students(10), STUDENTS), STUDENTS, test_size=1.5)
+    with pytest.raises(DataError, match="from 0 to below 1, not 1.5"):
+        split(clean(random_students(10), STUDENTS), STUDENTS, test_size=1.5)

@@ -59,9 +59,12 @@ def small_schema(url="https://example.org/files/table.zip", table=TABLE):
     "A schema whose published table has two rows"
     rows = list(csv.reader(io.StringIO(table)))[1:]
     schema = Schema(
-        name="small", columns=[Column(name="ID", role="id"), Column(name="Hours", kind="numeric"), Column(name="Grade", role="target")],
+        name="small",
+        columns=[Column(name="ID", role="id"), Column(name="Hours", kind="numeric"),
+                 Column(name="Grade", role="target")],
         grades=GradeScale(codes={0: "pass", 1: "fail"}, at_risk=["fail"]))
-    source = Source(title="Small", doi="10.1/small", files=["small table.csv", "small.csv"], sha256=digest_text(table), url=url,
+    source = Source(title="Small", doi="10.1/small", files=["small table.csv", "small.csv"], sha256=digest_text(table),
+                    url=url,
                     values_sha256=values_digest(rows, schema))
     return schema.model_copy(update={"source": source})
 
@@ -122,7 +125,8 @@ def test_effects_move_the_score_as_the_schema_says():
     schema = load_schema("students")
     frame = synthesise(schema, 20_000)
     inside = frame["GPA"].between(0.01, 3.99) & frame["Absences"].between(5, 15)
-    columns = {name: frame[name].cat.codes if frame[name].dtype == "category" else frame[name] for name in schema.synthesis.columns}
+    columns = {name: frame[name].cat.codes if frame[name].dtype == "category" else frame[name]
+               for name in schema.synthesis.columns}
     inputs = np.column_stack([np.ones(inside.sum()), *[np.asarray(values)[inside] for values in columns.values()]])
     found = dict(zip(columns, np.linalg.lstsq(inputs, frame["GPA"][inside], rcond=None)[0][1:], strict=True))
     assert found["Tutoring"] == pytest.approx(0.25, abs=0.02)
@@ -164,7 +168,8 @@ def test_column_without_a_plan_is_drawn_evenly():
 def test_ignored_column_without_a_kind_stays_empty():
     base = small_schema()
     schema = base.model_copy(update={
-        "columns": [*base.columns[:1], Column(name="Hours", kind="numeric", min=0, max=9), Column(name="Remarks", role="ignored"),
+        "columns": [*base.columns[:1], Column(name="Hours", kind="numeric", min=0, max=9),
+                    Column(name="Remarks", role="ignored"),
                     base.columns[2]], "synthesis": Synthesis()})
     frame = synthesise(Schema(**schema.model_dump()), 5)
     assert frame["Remarks"].isna().all() and frame["Hours"].notna().all()
@@ -192,7 +197,8 @@ def test_codes_round_trip_and_missing_stays_missing():
     assert coded.loc[2, ["Gender", "Absences", "GradeClass"]].isna().all()
     for name in ("Gender", "ParentalSupport", "GradeClass"):
         codes = schema.grades.codes if name == "GradeClass" else schema.by_name[name].codes
-        assert coded[name].map(codes).astype(object).fillna("").tolist() == frame[name].astype(object).fillna("").tolist()
+        assert (coded[name].map(codes).astype(object).fillna("").tolist()
+                == frame[name].astype(object).fillna("").tolist())
 
 
 def test_file_holds_codes_and_is_written_whole(tmp_path):
@@ -247,14 +253,17 @@ def test_fetch_refuses_another_table_and_leaves_nothing(published, serve, member
     assert not raw.exists()
 
 
-@pytest.mark.parametrize("damage", [lambda whole: whole[:len(whole)//2], lambda whole: b"<html>sign in</html>", lambda whole: b"",
+@pytest.mark.parametrize("damage",
+                         [lambda whole: whole[:len(whole)//2], lambda whole: b"<html>sign in</html>", lambda whole: b"",
                                     lambda whole: whole.replace(b"PK\x03\x04", b"PK\x03\x05"),
                                     lambda whole: whole[:45] + bytes([whole[45] ^ 255]) + whole[46:]])
 def test_fetch_refuses_a_damaged_zip_file(published, serve, damage):
     served, raw = published
     path = zip_of(served/"table.zip", DATA__csv=TABLE)
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(FetchError, match="not a whole zip file; get 'Small' by hand from https://doi.org/10.1/small and put small.csv"):
+    with pytest.raises(FetchError,
+                       match="not a whole zip file; get 'Small' by hand from https://doi.org/10.1/small and put "
+                             "small.csv"):
         fetch(small_schema(), raw, base_url=serve(served))
     assert not raw.exists()
 
@@ -275,7 +284,8 @@ def test_fetch_offline_says_what_to_do_by_hand(published):
 
 def test_fetch_notices_a_download_that_breaks_off(published, serve):
     served, raw = published
-    with pytest.raises(FetchError, match="the download broke off"): fetch(small_schema(), raw, base_url=serve(served, ShortHandler))
+    with pytest.raises(FetchError, match="the download broke off"):
+        fetch(small_schema(), raw, base_url=serve(served, ShortHandler))
     assert not raw.exists()
 
 
@@ -284,7 +294,8 @@ def test_fetch_never_overwrites_another_table(published, serve):
     raw.mkdir()
     (raw/"small.csv").write_text("mine\n")
     zip_of(served/"table.zip", DATA__csv=TABLE)
-    with pytest.raises(FetchError, match="move the file away and fetch again"): fetch(small_schema(), raw, base_url=serve(served))
+    with pytest.raises(FetchError, match="move the file away and fetch again"):
+        fetch(small_schema(), raw, base_url=serve(served))
     assert (raw/"small.csv").read_text() == "mine\n"
 
 
@@ -292,7 +303,8 @@ def test_fetch_refuses_a_download_that_is_too_large(published, serve, monkeypatc
     served, raw = published
     monkeypatch.setattr("gradeclass.data.fetch.LIMIT", 100)
     zip_of(served/"table.zip", DATA__csv=TABLE)
-    with pytest.raises(FetchError, match="the download is larger than"): fetch(small_schema(), raw, base_url=serve(served))
+    with pytest.raises(FetchError, match="the download is larger than"):
+        fetch(small_schema(), raw, base_url=serve(served))
     assert not raw.exists()
 
 
@@ -308,12 +320,14 @@ def test_member_that_climbs_out_of_the_folder_lands_in_it(published, serve, tmp_
     zip_of(served/"table.zip", **{"../../outside__csv": TABLE})
     before = {path.name for path in tmp_path.iterdir()}
     assert fetch(small_schema(), raw, base_url=serve(served)) == raw/"small.csv"
-    assert {path.name for path in tmp_path.iterdir()} == before | {"raw"} and [p.name for p in raw.iterdir()] == ["small.csv"]
+    assert {path.name for path in tmp_path.iterdir()} == before | {"raw"} and [
+        p.name for p in raw.iterdir()] == ["small.csv"]
 
 
 def test_schema_without_a_source_cannot_be_fetched(tmp_path):
     schema = small_schema().model_copy(update={"source": Source()})
-    with pytest.raises(SchemaError, match="schema small needs a source with url, sha256 and files"): fetch(schema, tmp_path)
+    with pytest.raises(SchemaError, match="schema small needs a source with url, sha256 and files"):
+        fetch(schema, tmp_path)
 
 
 @pytest.mark.parametrize("name", schema_names())
