@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 
+from .resampling import share_interval
 from ..config import SEED
 from ..models.calibrator import CalibrationError
 from ..models.ordinal import strata_folds
@@ -139,10 +140,9 @@ def coverage_row(
     sizes:np.ndarray,   # Grades in each set, shape (n,)
 )->dict:                # students, coverage, low, high (Wilson's 95 % interval), mean_size
     "Coverage of some students"
-    from scipy.stats import binomtest
     if not len(covered): return {"students": 0}
-    limits = binomtest(int(covered.sum()), len(covered)).proportion_ci(method="wilson")
-    return {"students": len(covered), "coverage": covered.mean(), "low": limits.low, "high": limits.high,
+    low, high = share_interval(covered.sum(), len(covered))
+    return {"students": len(covered), "coverage": covered.mean(), "low": low, "high": high,
             "mean_size": sizes.mean()}
 
 # %% ../../nbs/lib/evaluation/05_sets.ipynb #172bba2d
