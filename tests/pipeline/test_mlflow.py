@@ -350,7 +350,6 @@ def postgres(tmp_path):
 class Server:
     "A tracking server in a process group of its own"
     def __init__(self, uri, folder):
-
         self.port = free_port()
         self.log = open(folder/"server.log", "a+")  # noqa: SIM115 - it lives as long as the server
         command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--artifacts-destination",
