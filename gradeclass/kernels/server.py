@@ -38,7 +38,7 @@ MODULES = ("numpy", "pandas", "pandas.io.formats.html", "pandas.io.formats.strin
            "pyarrow.pandas_compat", "pyarrow.parquet",
            "scipy.io", "scipy.optimize", "scipy.stats", "sklearn.calibration", "sklearn.ensemble",
            "sklearn.linear_model",
-           "sklearn.model_selection", "sklearn.pipeline", "xgboost", "imblearn", "mapie.classification",
+           "sklearn.model_selection", "sklearn.pipeline", "xgboost", "imblearn",
            "matplotlib.pyplot",
            "matplotlib.backends.backend_svg", "seaborn", "PIL.JpegImagePlugin", "PIL.GifImagePlugin",
            "PIL.BmpImagePlugin", "PIL.PpmImagePlugin",
@@ -46,7 +46,7 @@ MODULES = ("numpy", "pandas", "pandas.io.formats.html", "pandas.io.formats.strin
 
 # %% ../../nbs/lib/kernels/01_server.ipynb #853e4e28
 SOON = ("sklearn.calibration", "sklearn.ensemble", "sklearn.linear_model", "sklearn.pipeline", "scipy.io", "xgboost",
-        "imblearn", "mapie.classification",
+        "imblearn",
         "pandas.io.formats.html", "pandas.io.formats.string", "pyarrow.dataset", "jinja2", "mistune",
         "gradeclass.pipeline.steps", "gradeclass.pipeline.runner",
         "nltk.corpus", "litestar", "plotly.figure_factory", "sqlalchemy.orm", "alembic.command", "fastapi", "graphene",

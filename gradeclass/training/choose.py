@@ -149,6 +149,7 @@ class Made(NamedTuple):
     model: GradeModel          # Unfitted
     text: str                  # A few sentences, in Markdown
     tables: list[pd.DataFrame] # What was tried; empty where nothing was
+    study: str = ""            # Name of the Optuna study that searched, if one did
 
 def choose_model(
     frame:pd.DataFrame,            # Training rows with grades
@@ -202,4 +203,4 @@ def make_model(
     trials = tune_trials or 10_000  # Seconds alone end the search
     tuned = tune(made.model, frame, trials, tune_seconds or None, storage=storage, progress=False)
     text = f"{made.text} {tuned.summary()}" if family == "auto" else tuned.summary()
-    return Made(tuned.model, text, [*made.tables, tuned.best()])
+    return Made(tuned.model, text, [*made.tables, tuned.best()], tuned.study.study_name)

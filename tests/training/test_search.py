@@ -16,7 +16,7 @@ from small_search import FRAME, MODEL, SMALL, STUDENTS, quick, shuffled
 from gradeclass.config import GradeclassError
 from gradeclass.models.grade_model import FAMILIES, GradeModel
 from gradeclass.training.choose import make_model
-from gradeclass.training.search import SPACES, Choice, Search, find_space, nest, plan_search, study_name
+from gradeclass.training.search import SPACES, Choice, Search, find_space, nest, study_name
 
 def counts(storage):
     "Trials of a storage by state"
@@ -47,8 +47,7 @@ def test_wrong_requests_are_refused_in_a_sentence():
     for message, ask in {
         "family majority has nothing to tune: use one of": lambda: quick(GradeModel(STUDENTS, "majority")),
         "no metric luck: use one of accuracy": lambda: quick(metric="luck"),
-        "a search needs at least 1 trial, not 0": lambda: quick(trials=0),
-        "a search needs at least 2 folds, not 1": lambda: quick(folds=1),
+        "a search needs at least 1 trial and 2 folds": lambda: quick(trials=0),
         "every parameter that could be tuned is given": lambda: find_space(GradeModel(STUDENTS, "xgboost",
                                                                                       params={"params": dict.fromkeys(
             [name.split(".")[1] for name in SPACES["xgboost"]], 1)})),
@@ -136,12 +135,11 @@ def test_study_is_shared_by_equal_searches_alone():
               replace(search, space=find_space(MODEL) | {"rounds": None})]
     assert len({study_name(each) for each in [search, *others]}) == len(others) + 1
     assert study_name(search) == study_name(replace(search, frame=FRAME.copy(), until=0))
-    assert study_name(search) == study_name(plan_search(MODEL, FRAME, seconds=1, folds=2))
 
-def test_train_stage_keeps_its_search_under_the_planned_name(tmp_path):
-    make_model(FRAME, STUDENTS, "xgboost", params=SMALL, tune_trials=1, storage=tmp_path/"tuning.db")
+def test_model_comes_with_the_name_of_its_study(tmp_path):
+    made = make_model(FRAME, STUDENTS, "xgboost", params=SMALL, tune_trials=1, storage=tmp_path/"tuning.db")
     with sqlite3.connect(tmp_path/"tuning.db") as base: names = base.execute("select study_name from studies")
-    assert names.fetchall() == [(study_name(plan_search(MODEL, FRAME)),)]
+    assert names.fetchall() == [(made.study,)] and made.study.startswith("xgboost-")
 
 def test_study_can_be_drawn_by_optuna():
     from optuna.importance import get_param_importances
