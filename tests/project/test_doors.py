@@ -125,7 +125,7 @@ def ask_service(bundle, source):
 
 
 def ask_mlflow(bundle, source):
-    from gradeclass.pipeline.mlflow_models import _load_pyfunc
+    from gradeclass.registry import _load_pyfunc
     return from_table(_load_pyfunc(bundle).predict(ASKED))
 
 
