@@ -72,13 +72,12 @@ def run_command(
     as_json:Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]=False, # Print JSON
 )->None:
     "Run the pipeline: prepare, drift and train, evaluate, register. What is up to date is not run again."
-    from gradeclass.pipeline.runner import dry_run, plan_run, run_pipeline
+    from gradeclass.pipeline.runner import dry_run, plan_run, run_planned
     given = read_assignments(parameter) | ({"promote": promote} if promote else {})
-    choice = {"only": read_names(only), "start": start, "force": force}
-    pipeline = plan_run(data, schema, given, outputs, jobs, **choice)
+    pipeline = plan_run(data, schema, given, outputs, jobs, read_names(only), start, force)
     if dry: return print(show_plan(dry_run(pipeline)))
     with StageBars([stage.name for stage in pipeline.stages]) as bars:
-        run = run_pipeline(data, schema, given, outputs, jobs, bars.show, **choice)
+        run = run_planned(pipeline, bars.show)
     for warning in run.warnings: say(f"warning: {warning}")
     print(json.dumps(run.summary(), indent=1) if as_json else describe_run(run))
     waiting = run.registration.get("version") != run.registration.get("after")

@@ -446,8 +446,9 @@ class Mirror:
     def start(self): # A process that waits for `registry.finish_sync`
         "Fork it where a server is up, which then has to last as long"
         from gradeclass.pipeline.mlflow_store import DEFAULTS
-        server = (self.pipeline.environment or {}).get("GRADECLASS_FORK_SERVER", "")
-        self.held.push(self.pipeline.held.pop_all())
+        workers = self.pipeline.workers
+        server = (workers.environment or {}).get("GRADECLASS_FORK_SERVER", "")
+        self.held.push(workers.held.pop_all())
         errors = self.held.enter_context(TemporaryFile("w+"))  # noqa: SIM115 - it lives as long as the process
         return start_process("gradeclass.pipeline.mlflow:sync_main", [str(self.pipeline.outputs)],
                              DEFAULTS | dict(os.environ), errors, server)

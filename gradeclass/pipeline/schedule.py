@@ -64,7 +64,7 @@ def stage_task(
     "A stage as a task of Prefect"
     from prefect import task
     from prefect.cache_policies import NO_CACHE
-    may_retry = lambda task, run, state: not pipeline.closed and is_transient(state.message)
+    may_retry = lambda task, run, state: not pipeline.workers.closed and is_transient(state.message)
     return task(lambda: execute_stage(pipeline, stage), name=stage.name, task_run_name=stage.name,
                 description=f"The notebook {stage.path.name}",
                 tags=["gradeclass"], retries=retries, retry_delay_seconds=retry_delay_seconds,

@@ -19,28 +19,34 @@ from .runner import Pipeline, StageResult, make_outputs
 from .stages import STAGES
 from .sweep_page import SHOWN, make_table, write_page
 from .sweep_plan import Sweep, SweepError, Task, plan_sweep
+from .worker import Workers
 
 # %% ../../nbs/lib/pipeline/13_sweep.ipynb #cd3cbffc
 class Crew:
     "Worker processes that are used again and again"
     def __init__(self):
-        self.pipeline, self.lock = None, threading.RLock()
+        self.workers = None
+        self.lock = threading.RLock()
 
     @contextmanager
     def worker(self):
         "A worker with nothing to do; one that failed is ended"
-        with self.lock: pipeline = self.pipeline = self.pipeline or Pipeline({}, Path(), [])
-        with pipeline.worker() as worker:
+        with self.lock:
+            if self.workers is None: self.workers = Workers()
+            workers = self.workers
+        with workers.worker() as worker:
             try: yield worker
             except BaseException:
-                with suppress(ValueError): pipeline.workers.remove(worker)
+                with suppress(ValueError): workers.made.remove(worker)
                 worker.close()
                 raise
 
     def close(self)->None:
         "End all workers"
-        with self.lock: pipeline, self.pipeline = self.pipeline, None
-        if pipeline: pipeline.close()
+        with self.lock:
+            workers = self.workers
+            self.workers = None
+        if workers: workers.close()
 
 CREW = Crew()  # The workers of this process
 
@@ -52,7 +58,8 @@ def execute_task(
 )->StageResult:                # From the store, or new
     "Take a stage from the store, or run it in a worker of this process"
     pipeline = Pipeline(task.parameters, Path(task.outputs), [STAGES[task.stage]], 1, on_event)
-    pipeline.done, pipeline.worker = dict(needs), CREW.worker
+    pipeline.done = dict(needs)
+    pipeline.workers = CREW
     return pipeline.execute(STAGES[task.stage])
 
 # %% ../../nbs/lib/pipeline/13_sweep.ipynb #61919562
