@@ -21,11 +21,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+sys.path.append(str(Path(__file__).parents[1]/"nbs"/"studies"))
 from common import FILES, BenchmarkError, data_folder, find_table, markdown, read_students, with_interval
+from rare_grades import compare_ways, ways_sentence, ways_table
 from rivals import AutoGluon, Blend, GridSearch, SmoteNet
 from sklearn.base import clone
 
-from gradeclass.training.rare_grades import compare_ways, ways_sentence, ways_table
 from gradeclass.config import SEED, GradeclassError
 from gradeclass.data.split import split
 from gradeclass.evaluation.metrics import METRICS

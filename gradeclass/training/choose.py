@@ -179,6 +179,7 @@ class Made(NamedTuple):
     model: GradeModel          # Unfitted
     text: str                  # A few sentences, in Markdown
     tables: list[pd.DataFrame] # What was tried; empty where nothing was
+    study: str = ""            # Name of the Optuna study that searched, if one did
 
 # %% ../../nbs/lib/training/03_choose.ipynb #df0632a9
 MOST_TRIALS = 10_000  # Of a search that is limited by seconds alone
@@ -202,12 +203,13 @@ def make_model(
     chosen = choose_model(frame, schema, auto_seconds, seed, None, balance, audit) if family == "auto" else None
     model = chosen.model if chosen else GradeModel(schema, family, balance, audit, seed, params)
     texts, tables = ([chosen.reason], [chosen.table.round(3)]) if chosen else ([], [])
+    study = ""
     if chosen and model.family not in SPACES: tune_trials = tune_seconds = 0
     if tune_trials or tune_seconds:
         tuned = tune(model, frame, tune_trials or MOST_TRIALS, tune_seconds or None, storage=storage, progress=False)
         model = tuned.model
         texts = [*texts, tuned.summary()]
         tables = [*tables, tuned.best()]
-    return Made(model,
-                " ".join(texts)
-                or "Nothing was searched: the parameters are the given ones, and the family's defaults.", tables)
+        study = tuned.study
+    text = " ".join(texts) or "Nothing was searched: the parameters are the given ones, and the family's defaults."
+    return Made(model, text, tables, study)

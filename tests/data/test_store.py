@@ -485,7 +485,7 @@ def test_commands_add_list_and_go_back(home):
     assert "50 new students: version 1 of store:students holds 50 students" in ask("data", "add", first).stdout
     assert "10 new students, 10 known already: version 2 of store:students holds 60 students" in ask(
         "data", "add", second).stdout
-    assert "adds nothing, 20 known already" in ask("data", "add", second).stdout
+    assert "no rows of second.csv were added, 20 known already" in ask("data", "add", second).stdout
     assert "store:students is at version 1 again: 50 students" in ask("data", "revert", 1).stdout
     assert [row["current"] for row in json.loads(ask("data", "versions", "--json").stdout)] == [True, False]
     wrong = ask("data", "revert", 9)
