@@ -34,7 +34,7 @@ def prepare(outputs):
     return pipeline.run()["prepare"].folder
 
 
-TREES = """import numpy, xgboost, imblearn, seaborn, matplotlib.pyplot, mapie.classification
+TREES = """import numpy, xgboost, imblearn, seaborn, matplotlib.pyplot
 X = numpy.random.default_rng(0).normal(size=(1000, 8))
 xgboost.XGBClassifier(n_estimators=20, n_jobs=1).fit(X, X[:, 0] > 0).score(X, X[:, 0] > 0)"""
 
