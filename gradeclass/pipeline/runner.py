@@ -324,8 +324,8 @@ def plan_run(
     force:bool=False,           # Run stages although they are up to date
 )->Pipeline:                    # Ready to run
     "Check everything that can be checked before a kernel starts"
-    from gradeclass.config import find_home, hand_on
-    hand_on("MLFLOW_")
+    from gradeclass.config import export_mlflow_settings, find_home
+    export_mlflow_settings()
     outputs = Path(outputs).expanduser().resolve() if outputs else find_outputs()
     only, start = check_names(only), next(iter(check_names([start] if start else [])), "")
     stages = needed_by(only) if only else list(STAGES.values())

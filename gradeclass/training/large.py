@@ -246,9 +246,9 @@ def take_survey(
 )->Survey:               # Of all rows
     "Look at every row once, here or on a cluster"
     total, done = None, 0
-    from gradeclass.cluster import each_on_cluster, guarded
+    from gradeclass.cluster import each_on_cluster, call_or_explain
     look = partial(survey_piece, want)
-    results = each_on_cluster(client, look, pieces) if client else ((place, *guarded(look, piece)) for place, piece in enumerate(pieces))
+    results = each_on_cluster(client, look, pieces) if client else ((place, *call_or_explain(look, piece)) for place, piece in enumerate(pieces))
     for place, state, result in results:
         if state == "failed": raise DataError(f"{pieces[place].name}: {result}")
         total, done = result if total is None else total + result, done + 1
