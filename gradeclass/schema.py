@@ -186,11 +186,13 @@ class GradeScale(Part):
 # %% ../nbs/lib/05_schema.ipynb #57e673e8
 def band_of(
     scores, # Numbers, shape (n,)
-    cuts,   # Lowest score of each grade but the last, best to worst
+    cuts,   # Last score of each grade but the worst, best to worst: falling, or rising where low scores are good
 ):          # Position of the grade that each score earns, 0 is best, shape (n,)
     "The grade that a score earns: a score at a cut earns the better grade"
     import numpy as np  # Here, because commands that only read a schema start faster without it
-    return len(cuts) - np.searchsorted(np.sort(cuts), scores, side="right")
+    scores, cuts = np.asarray(scores), np.asarray(cuts)
+    if len(cuts) and cuts[0] < cuts[-1]: return np.searchsorted(cuts, scores, side="left")
+    return np.searchsorted(-cuts, -scores, side="left")
 
 # %% ../nbs/lib/05_schema.ipynb #c7349e7c
 class Source(Part):

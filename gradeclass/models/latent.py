@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['TINY', 'DUMMY_SCALE', 'LINKS', 'LOGISTIC_VARIANCE', 'BLOCK', 'STEPS', 'column_scale', 'normal', 'logistic',
-           'band_shares', 'update_penalties', 'settled', 'band_of', 'noise_share', 'noise_matrix', 'Line',
-           'missing_sources', 'Rows', 'some_rows', 'sum_products', 'fit_weights', 'Terms', 'row_terms', 'curvature',
-           'to_cuts', 'from_cuts', 'cut_slopes', 'prior_cost', 'unpack', 'objective', 'weight_covariance',
-           'first_guess', 'explained_by', 'fit_to_grades', 'Task', 'fit_to_score', 'fit_line']
+           'band_shares', 'update_penalties', 'settled', 'noise_share', 'noise_matrix', 'Line', 'missing_sources',
+           'Rows', 'some_rows', 'sum_products', 'fit_weights', 'Terms', 'row_terms', 'curvature', 'to_cuts',
+           'from_cuts', 'cut_slopes', 'prior_cost', 'unpack', 'objective', 'weight_covariance', 'first_guess',
+           'explained_by', 'fit_to_grades', 'Task', 'fit_to_score', 'fit_line']
 
 # %% ../../nbs/lib/models/04_latent.ipynb #80a8102a
 from dataclasses import dataclass, field, replace
@@ -16,6 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit, logit, ndtr
+
+from ..schema import band_of
 
 # %% ../../nbs/lib/models/04_latent.ipynb #07aa6668
 TINY = 1e-12          # Keeps logarithms and divisions finite
@@ -82,15 +84,6 @@ def settled(
 )->bool:            # True where none changed by more than 5 %
     "Whether the penalties have come to rest"
     return bool(np.abs(np.log(new/old)).max() < 0.05)
-
-# %% ../../nbs/lib/models/04_latent.ipynb #9da0db4f
-def band_of(
-    score:np.ndarray, # Scores, shape (n,)
-    cuts:np.ndarray,  # Cuts from the best grade to the worst; falling, or rising where low scores are good
-)->np.ndarray:        # Band of each score, 0 is best, shape (n,)
-    "The grade that a score earns: a score at a cut earns the better grade"
-    falls = len(cuts) < 2 or cuts[0] > cuts[-1]
-    return np.searchsorted(-np.asarray(cuts), -score, side="left") if falls else np.searchsorted(cuts, score, side="left")
 
 # %% ../../nbs/lib/models/04_latent.ipynb #b4ed1a9b
 def noise_share(
