@@ -39,7 +39,8 @@ def plain_name(
 # %% ../nbs/lib/05_schema.ipynb #cb1fdf56
 PHRASES = {  # What is wrong with a cell, by the name of the check that it fails
     "unknown code": "is no answer that the schema knows", "not a number": "is not a number",
-    "infinite": "is not finite", "out of range": "is out of range", "not whole": "is not a whole number", "no grade": "is no grade"}
+    "infinite": "is not finite", "out of range": "is out of range", "not whole": "is not a whole number",
+    "no grade": "is no grade"}
 
 # %% ../nbs/lib/05_schema.ipynb #ce142f04
 def clashing_label(

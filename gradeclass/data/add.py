@@ -18,8 +18,8 @@ from .dataset import Dataset
 from .files import DataError, write_table
 from .sources import load, raw_tables
 from gradeclass.data.store import (
-    Store, StoreError, canonical, explain_conflicts, is_store, locked, match_students, put_batch, read_students, save_manifest,
-    schema_change, store_root, store_schema,
+    Store, StoreError, canonical, explain_conflicts, is_store, locked, match_students, put_batch, read_students,
+    save_manifest, schema_change, store_root, store_schema,
 )
 from .validation import Finding, Validation, refuse, validate
 from ..disk import whole_file
@@ -126,7 +126,8 @@ def start_store(
     is_file = not is_store(source) and "://" not in str(source)
     if table is None or (is_file and table.samefile(resolve_path(source))): return notes
     dataset = load(table, schema)
-    added, _ = take_rows(store, canonical(pd.DataFrame(), schema), dataset, check_new(dataset), refused_path(table, store.folder))
+    rejected = refused_path(table, store.folder)
+    added, _ = take_rows(store, canonical(pd.DataFrame(), schema), dataset, check_new(dataset), rejected)
     refused = f", {added.refused} refused with reasons in {added.rejected}" if added.refused else ""
     students = count(added.rows, "student")
     return [*notes, f"the store starts with data/raw/{table.name} as version 1: {students}{refused}"]
@@ -143,7 +144,7 @@ def schema_of_store(
 
 # %% ../../nbs/lib/data/10_add.ipynb #962b0b7b
 def add_file(
-    source:str|Path,                  # New students with their grades: CSV, Excel or Parquet file, or a database address
+    source:str|Path,                  # New students with their grades: a file, or a database address
     schema:str|Path|Schema|None=None, # Name, file or schema; without it, the one that the columns fit
     root:str|Path|None=None,          # Folder that holds stores; `data/store/` in the home folder unless given
 )->Added:                             # What became of each row
@@ -160,8 +161,8 @@ def add_file(
         if change: raise StoreError(f"the store {name} was made with another schema ({change} differs): {advice}")
         before = len(store.versions)
         notes = [] if before else start_store(store, dataset.schema, source)
-        held = read_students(store, None, dataset.schema)[0]
-        added, _ = take_rows(store, canonical(held, dataset.schema), dataset, checked, refused_path(source, store.folder))
+        held = canonical(read_students(store, None, dataset.schema)[0], dataset.schema)
+        added, _ = take_rows(store, held, dataset, checked, refused_path(source, store.folder))
         if len(store.versions) > before: save_manifest(store)
     added.notes = [*added.notes, *notes]
     return added

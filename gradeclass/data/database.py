@@ -25,7 +25,8 @@ def open_database(
             url = url.set(database=str(find_file(url.database)))
         return create_engine(url)
     except (SQLAlchemyError, ValueError):
-        raise DataError(f"{hide_password(address)} is not a database address such as sqlite:///students.db#students") from None
+        shown = hide_password(address)
+        raise DataError(f"{shown} is not a database address such as sqlite:///students.db#students") from None
     except ImportError as error:
         raise DataError(f"this kind of database needs a driver that is not installed: {error.name}") from None
 

@@ -139,7 +139,8 @@ def fetch(
     schema, folder = load_schema(name), Path(folder or find_home()/"data"/"raw")
     source = schema.source
     if not (source.url and source.sha256 and source.files):
-        raise SchemaError(f"schema {schema.name} needs a source with url, sha256 and files before its table can be fetched")
+        needed = "a source with url, sha256 and files"
+        raise SchemaError(f"schema {schema.name} needs {needed} before its table can be fetched")
     there = next((folder/file for file in source.files if (folder/file).is_file()), None)
     if there: return check_table(there, schema)
     return fetch_new(folder, schema)

@@ -153,7 +153,7 @@ def number_rows(
     unnamed = [name for name in unnamed if frame[name].isin(["", None]).all()]
     if len(unnamed) < frame.shape[1]: frame = frame.drop(columns=unnamed)
     if frame.shape[1] == 0: return frame
-    maybe = frame.index[frame.iloc[:, 0].isin(["", None])]  # Few rows, so that the other columns are searched in these alone
+    maybe = frame.index[frame.iloc[:, 0].isin(["", None])]  # Few rows: only these are searched in every column
     blank = frame.loc[maybe].isin(["", None]).all(axis=1)
     return frame.drop(index=maybe[blank]) if blank.any() else frame
 
@@ -167,8 +167,9 @@ def note_short_rows(
     if not frame.iloc[:, -1].eq("").any(): return []
     (_, expected), *rows = scan_fields(text, find_separator(text))
     short = [line for line, fields in rows if fields < expected]
-    where = f"{len(short)}, first in line {short[0]}" if short else ""
-    return [f"{name}: rows with fewer fields than the header are read with blanks at the end ({where})"] if short else []
+    if not short: return []
+    where = f"{len(short)}, first in line {short[0]}"
+    return [f"{name}: rows with fewer fields than the header are read with blanks at the end ({where})"]
 
 # %% ../../nbs/lib/data/01_files.ipynb #38932fe9
 def read_csv_file(

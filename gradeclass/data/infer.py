@@ -65,17 +65,20 @@ LOW_TO_HIGH = [vocabulary.split("|") for vocabulary in (
     "none|no|very low|low|below average|medium|moderate|middle|average|normal|above average|high|very high",
     "very bad|very poor|bad|poor|weak|fair|sufficient|average|satisfactory|good|very good|excellent|outstanding",
     "strongly disagree|disagree|neutral|undecided|agree|strongly agree",
-    "none|primary|primary school|middle school|lower secondary|secondary|secondary school|some high school|high school|some college|"
-    "college|associate's degree|bachelor|bachelor's|bachelor's degree|university|graduate|master|master's|master's degree|msc|phd",
-    "yearly|monthly|weekly|daily", "very small|small|medium|large|very large", "near|moderate|far", "freshman|sophomore|junior|senior",
-    "first|second|third|fourth|fifth|sixth")]
+    "none|primary|primary school|middle school|lower secondary|secondary|secondary school|some high school|"
+    "high school|some college|college|associate's degree|bachelor|bachelor's|bachelor's degree|university|graduate|"
+    "master|master's|master's degree|msc|phd",
+    "yearly|monthly|weekly|daily", "very small|small|medium|large|very large", "near|moderate|far",
+    "freshman|sophomore|junior|senior", "first|second|third|fourth|fifth|sixth")]
 BEST_TO_WORST = [
-    "summa cum laude", "magna cum laude", "cum laude", "outstanding", "excellent", "distinction", "very high", "very good", "high", "h",
-    "merit", "good", "above average", "credit", "satisfactory", "graduate", "medium", "moderate", "average", "middle", "m", "sufficient",
-    "enrolled", "pass", "passed", "yes", "true", "fair", "low", "l", "below average", "poor", "weak", "bad", "insufficient",
+    "summa cum laude", "magna cum laude", "cum laude", "outstanding", "excellent", "distinction", "very high",
+    "very good", "high", "h", "merit", "good", "above average", "credit", "satisfactory", "graduate", "medium",
+    "moderate", "average", "middle", "m", "sufficient", "enrolled", "pass", "passed", "yes", "true", "fair", "low",
+    "l", "below average", "poor", "weak", "bad", "insufficient",
     "unsatisfactory", "very poor", "very low", "very bad", "no", "false", "fail", "failed", "f", "dropout", "withdrawn"]
 LETTER_GRADE = re.compile(r"[A-Z]{1,2}\d?(\+\+|[+*-])?", re.IGNORECASE)
-NO_AND_YES = [("no", "yes"), ("n", "y"), ("false", "true"), ("f", "t"), ("nein", "ja"), ("non", "oui"), ("absent", "present")]
+NO_AND_YES = [("no", "yes"), ("n", "y"), ("false", "true"), ("f", "t"), ("nein", "ja"), ("non", "oui"),
+              ("absent", "present")]
 
 # %% ../../nbs/lib/data/07_infer.ipynb #88634495
 def order_words(
@@ -93,7 +96,8 @@ AUDIT_WORDS = NOMINAL | {"disability", "disabled", "birth", "birthday", "age"}
 ID_WORDS = {"id", "ids", "matric", "matriculation", "uuid", "roll", "enrollment", "enrolment"}
 CODE_WORDS = NOMINAL | {"id", "code", "course", "school", "group", "region", "district", "zip", "postcode", "class",
                         "section", "major", "subject", "type", "job", "transport"}
-PERSONAL = {"name", "studentname", "fullname", "firstname", "lastname", "surname", "forename", "email", "mail", "phone", "address"}
+PERSONAL = {"name", "studentname", "fullname", "firstname", "lastname", "surname", "forename", "email", "mail",
+            "phone", "address"}
 DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([T ].*)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{4}([T ].*)?")
 FEW_NUMBERS, MANY_WORDS, MOSTLY = 10, 50, 0.95
 
@@ -177,9 +181,11 @@ def guess_words(
         return Column(name=name, kind="ordinal", codes={label: label for label in ordered},
                       confirm=f"guessed the order {', '.join(ordered)}: change it if it runs otherwise")
     if len(labels) <= MANY_WORDS and len(labels) <= max(len(texts)/2, 5) and texts.str.len().max() <= 100:
-        confirm = f"guessed category from {len(labels)} words: set kind to ordinal and sort the codes if they have an order"
+        confirm = (f"guessed category from {len(labels)} words: "
+                   "set kind to ordinal and sort the codes if they have an order")
         return Column(name=name, kind="category", codes={label: label for label in labels}, confirm=confirm)
-    return Column(name=name, role="ignored", confirm=f"ignored: {len(labels)} different texts are too many for a category")
+    confirm = f"ignored: {len(labels)} different texts are too many for a category"
+    return Column(name=name, role="ignored", confirm=confirm)
 
 # %% ../../nbs/lib/data/07_infer.ipynb #202ae91f
 def guess_column(
@@ -193,10 +199,12 @@ def guess_column(
     reason = ""
     if len(distinct_labels(texts)) < 2: reason = "it holds one value" if len(texts) else "it is empty"
     elif plain_name(name) in PERSONAL: reason = "it names a person"
-    elif texts.str.fullmatch(DATE).mean() > MOSTLY: reason = "a date is no input; a span of time such as an age can be one"
+    elif texts.str.fullmatch(DATE).mean() > MOSTLY:
+        reason = "a date is no input; a span of time such as an age can be one"
     if reason: return Column(name=name, role="ignored", confirm=f"ignored: {reason}")
     if is_id(name, texts, numbers):
-        return Column(name=name, role="id", confirm="guessed that it numbers or names the rows: set role to feature if not")
+        confirm = "guessed that it numbers or names the rows: set role to feature if not"
+        return Column(name=name, role="id", confirm=confirm)
     numeric = numbers.notna().all() or known.mean() >= MOSTLY and numbers.nunique() > FEW_NUMBERS
     return mark_audit(guess_numbers(name, texts, numbers) if numeric else guess_words(name, texts))
 
@@ -334,9 +342,11 @@ def read_grades(
     texts = read_texts(cells)
     labels = distinct_labels(texts)
     if not labels: raise SchemaError(f"column {target} is empty: choose the column that holds the grades")
-    if len(labels) == 1: raise SchemaError(f"column {target} holds one value, {labels[0]}: nothing can be learnt from it")
+    if len(labels) == 1:
+        raise SchemaError(f"column {target} holds one value, {labels[0]}: nothing can be learnt from it")
     if len(labels) > MANY_GRADES:
-        advice = "cut the number into grades first" if as_numbers(texts).notna().all() else "choose the column that holds the grades"
+        numeric = as_numbers(texts).notna().all()
+        advice = "cut the number into grades first" if numeric else "choose the column that holds the grades"
         raise SchemaError(f"column {target} has {len(labels)} different values, more than {MANY_GRADES}: {advice}")
     spelled = {spelling(label): plain_number(label) for label in labels}
     return texts.map({text: spelled[spelling(text)] for text in texts.unique()})
@@ -359,7 +369,8 @@ def guess_scale(
     at_risk = order[-max(1, len(order)//3):]
     default = "nothing says so, it is the order of the numbers or the alphabet"
     why = reason or (f"{bands.column} falls in this order" if bands else default)
-    confirm = (f"guessed that {order[0]} is the best grade and {order[-1]} the worst because {why}: sort the codes if not; "
+    confirm = (f"guessed that {order[0]} is the best grade and {order[-1]} the worst because {why}: "
+               "sort the codes if not; "
                f"guessed that help is for those with {', '.join(at_risk)}: correct at_risk if not")
     return GradeScale(codes=codes, at_risk=at_risk, cuts=bands.cuts if bands else None, confirm=confirm)
 
@@ -376,7 +387,8 @@ def as_score(
     values = as_numbers(read_texts(cells)).dropna()
     low, high = round_outward(float(values.min()), float(values.max()))
     cuts = ", ".join(f"{cut:g}" for cut in bands.cuts)
-    return Column(name=bands.column, kind="numeric", role="score", min=low, max=high, whole=bool((values % 1 == 0).all()),
+    whole = bool((values % 1 == 0).all())
+    return Column(name=bands.column, kind="numeric", role="score", min=low, max=high, whole=whole,
                   confirm=f"guessed that the grade is cut from it at {cuts} ({share} of the rows agree): set role to "
                           "feature and delete cuts if not")
 
@@ -388,7 +400,8 @@ def keep_one_id(
     ids = [column for column in columns if column.role == "id"]
     kept = next((column for column in ids if name_words(column.name) & ID_WORDS), ids[0] if ids else None)
     others = [column.name for column in ids if column is not kept]
-    ignored = {name: Column(name=name, role="ignored", confirm=f"ignored: {kept.name} names the rows already") for name in others}
+    confirm = f"ignored: {kept.name} names the rows already" if kept else ""
+    ignored = {name: Column(name=name, role="ignored", confirm=confirm) for name in others}
     return [ignored.get(column.name, column) for column in columns]
 
 # %% ../../nbs/lib/data/07_infer.ipynb #02e07cd9

@@ -22,13 +22,14 @@ from ..words import count, listed
 
 # %% ../../nbs/lib/data/09_sources.ipynb #de7cb0b3
 def read_table(
-    source:str|Path, # CSV, Excel or Parquet file, database address such as sqlite:///school.db#students, or store:students
+    source:str|Path, # A file, a database address such as sqlite:///school.db#students, or store:students@3
 )->tuple[pd.DataFrame, list[str]]: # Cells as the source has them, index named `row`; notes
     "Read a table as it is"
     if is_store(source):
         dataset = load_version(str(source))
         return dataset.raw, dataset.notes
-    if re.match(r"https?://", str(source)): raise DataError("a web address cannot be read: download the file and name it")
+    if re.match(r"https?://", str(source)):
+        raise DataError("a web address cannot be read: download the file and name it")
     if "://" in str(source): return read_database(str(source))
     path = find_file(source)
     reader = READERS.get(path.suffix.lower())
@@ -103,8 +104,9 @@ def choose_data(
     if "://" in data: return data
     if is_store(data): return pin_source(data)
     if data and data != "sample": return str(existing_file(data))
-    table = None if data else find_store(schema, home/"data"/"store") or find_raw(load_schema(schema or "students"), home)
-    return str(table or sample_path(schema or "students"))
+    known = schema or "students"
+    table = None if data else find_store(schema, home/"data"/"store") or find_raw(load_schema(known), home)
+    return str(table or sample_path(known))
 
 # %% ../../nbs/lib/data/09_sources.ipynb #5e8ffbe5
 def existing_file(

@@ -133,7 +133,7 @@ def split(
     seed:int=SEED,               # Seed of the deal
     test_size:float=.15,         # Share of what validation leaves
     validation_size:float=.15,   # Share of all
-    batch:pd.Series|None=None,   # Number of the batch that brought each row, as in `Dataset.batch`; one batch unless given
+    batch:pd.Series|None=None,   # Number of the batch that brought each row, as in `Dataset.batch`; else one batch
 )->Split:                        # Training, validation and test part
     "Part a table by students; each batch is dealt on its own, so that a table that grows keeps its parts"
     for share in (test_size, validation_size):

@@ -121,10 +121,11 @@ def choose_store(
 )->Store:                    # A store that holds students
     "The store that is meant"
     names = store_names(root)
-    advice = f"there are {', '.join(names)}" if names else "make one with `gradeclass data add FILE`"
+    listed = ", ".join(names)
+    advice = f"there are {listed}" if names else "make one with `gradeclass data add FILE`"
     if schema and schema not in names: raise StoreError(f"there is no store of {schema}: {advice}")
     if not names: raise StoreError(f"there is no store yet: {advice}")
-    if not schema and len(names) > 1: raise StoreError(f"there are stores of {', '.join(names)}: name one with --schema")
+    if not schema and len(names) > 1: raise StoreError(f"there are stores of {listed}: name one with --schema")
     return read_store(store_root(root)/(schema or names[0]))
 
 # %% ../../nbs/lib/data/06_store.ipynb #7037f005
@@ -168,7 +169,8 @@ def find_store(
     only = names[0] if len(names) == 1 else "students"
     wanted = load_schema(schema).name if schema and names else only
     if wanted in names: return pin_source(f"store:{store_root(root)/wanted}")
-    if names and not schema: raise StoreError(f"data/store/ holds {', '.join(names)}: choose one with --data store:NAME")
+    listed = ", ".join(names)
+    if names and not schema: raise StoreError(f"data/store/ holds {listed}: choose one with --data store:NAME")
     return None
 
 # %% ../../nbs/lib/data/06_store.ipynb #c8209eb4
@@ -252,7 +254,8 @@ def explain_conflicts(
         other = held.iloc[conflict[place]] if in_new < 0 else new.iloc[in_new]
         where = "in the store" if in_new < 0 else f"in row {new.index[in_new]}"
         same = (row == other) | (row.isna() & other.isna())
-        cells = [f"{name} {show(row[name])}, not {show(other[name])}" for name in new if name != schema.id and not same[name]]
+        differ = [name for name in new if name != schema.id and not same[name]]
+        cells = [f"{name} {show(row[name])}, not {show(other[name])}" for name in differ]
         reasons[new.index[place]] = f"{schema.id} {row[schema.id]} is {where} with other cells: {'; '.join(cells)}"
     return pd.Series(reasons, dtype=object)
 

@@ -326,8 +326,9 @@ class Validation:
         columns = ["severity", "check", "column", "row", "value", "expected", "message"]
         rows = []
         for found in self.findings:
-            cells = zip(found.rows, found.values or [None]*len(found.rows), strict=True) if found.rows else [(None, None)]
-            for row, value in cells:
+            numbers = found.rows or [None]
+            values = found.values if found.rows and found.values else [None]*len(numbers)
+            for row, value in zip(numbers, values, strict=True):
                 rows.append([found.severity, found.check, found.column, row, value, found.expected, found.message])
         return pd.DataFrame(rows, columns=columns).astype({"row": "Int64", "value": object})
 
@@ -335,7 +336,8 @@ class Validation:
         "All findings, one line each"
         total = len(self.accepted) + len(self.refused)
         lines = [f"{finding.severity}: {finding.message}" for finding in [*self.errors, *self.warnings]]
-        return "\n".join([f"{count(total, 'row')}: {len(self.accepted):,} accepted, {len(self.refused):,} refused", *lines])
+        first = f"{count(total, 'row')}: {len(self.accepted):,} accepted, {len(self.refused):,} refused"
+        return "\n".join([first, *lines])
 
     def raise_for_errors(
         self,
@@ -347,8 +349,8 @@ class Validation:
         if of_table: raise DataError(of_table[0] + more)
         refused, total = len(self.refused), len(self.accepted) + len(self.refused)
         if not refused or refused/total <= max_refused: return
-        first = self.refused.iloc[0]
-        raise DataError(f"{refused:,} of {count(total, 'row')} refused ({refused/total:.1%}; {max_refused:.0%} may be); "
+        first, share = self.refused.iloc[0], f"{refused/total:.1%}; {max_refused:.0%} may be"
+        raise DataError(f"{refused:,} of {count(total, 'row')} refused ({share}); "
                         f"the first is row {first['row']}: {first['reason']}")
 
 # %% ../../nbs/lib/data/05_validation.ipynb #051f76d4
