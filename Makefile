@@ -7,7 +7,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run app test check lab notebooks samples neural prefect lock lock-neural lock-prefect clean
+.PHONY: help setup run app test quick check lab notebooks samples neural prefect lock lock-neural lock-prefect clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -32,6 +32,9 @@ app: $(STAMP) ## Serve the pages; prints the address to open. ARGS="--port 9000"
 test: $(STAMP) check ## Notebook checks, nbdev_test and pytest
 	@$(BIN)/nbdev_test --n_workers 2
 	@$(BIN)/python -m pytest -n 2 $(ARGS)
+
+quick: $(STAMP) ## The tests that need no browser, no server and no pipeline, in under two minutes
+	@$(BIN)/python -m pytest -n 2 -m "not (browser or process or slow)" $(ARGS)
 
 check: $(STAMP) ## Notebooks are clean and in step with the modules; ruff
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tests/check_notebooks.py

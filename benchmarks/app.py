@@ -16,10 +16,12 @@ from pathlib import Path
 import psutil
 from playwright.sync_api import sync_playwright
 
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+         "--disable-background-networking",
          "--disable-component-update", "--disable-sync"]
 TOKEN, SECOND = "benchmark", "second"
-READY = {"predict": ".gc-form .noUi-handle", "class": ".widget-upload", "explore": ".gc-figure img", "about": ".gc-cardtext", "manage": "input[type=password]"}
+READY = {"predict": ".gc-form .noUi-handle", "class": ".widget-upload", "explore": ".gc-figure img",
+         "about": ".gc-cardtext", "manage": "input[type=password]"}
 
 
 def train(folder):
@@ -29,7 +31,8 @@ def train(folder):
     from gradeclass.pipeline.runner import Pipeline, make_outputs
     from gradeclass.pipeline.stages import needed_by
     make_outputs(folder)
-    return Pipeline({"data": choose_data("sample", "", find_home())}, folder, needed_by(["evaluate"])).run()["evaluate"].folder/"bundle"
+    return Pipeline({"data": choose_data("sample", "", find_home())}, folder,
+                    needed_by(["evaluate"])).run()["evaluate"].folder/"bundle"
 
 
 @contextmanager
@@ -41,7 +44,8 @@ def serve(bundle, folder, **given):
     options = {"port": port, "token": TOKEN, "manage_token": SECOND, "most": 40, "model": str(bundle), **given}
     code = f"from gradeclass.pages.server import Options, serve_pages; serve_pages(Options(**{options!r}))"
     env = os.environ | {"GRADECLASS_OUTPUTS": str(folder)}
-    process = subprocess.Popen([sys.executable, "-c", code], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([sys.executable, "-c", code], env=env, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL)
     try:
         for _ in range(600):
             with suppress(OSError):
@@ -70,7 +74,8 @@ def kernel_of(page, process):
     "The process behind a page, by the socket that it listens on"
     name = json.loads(page.text_content("#jupyter-config-data"))["kernelId"]
     address = json.loads(next(Path(tempfile.gettempdir()).glob(f"voila_*/kernel-{name}.json")).read_text())["ip"]
-    return next(child for child in kernels(process) if any(str(known.laddr).startswith(address) for known in child.net_connections("unix")))
+    return next(child for child in kernels(process)
+                if any(str(known.laddr).startswith(address) for known in child.net_connections("unix")))
 
 
 def shared(process):
@@ -130,7 +135,8 @@ def draw(page, number):
     before = page.locator(".gc-figure img").last.get_attribute("src")
     page.get_by_label("Figure").select_option(index=number)
     page.get_by_role("button", name="Draw").click()
-    page.wait_for_function("before => [...document.querySelectorAll('.gc-figure img')].at(-1).src !== before", arg=before, timeout=60_000)
+    page.wait_for_function("before => [...document.querySelectorAll('.gc-figure img')].at(-1).src !== before",
+                           arg=before, timeout=60_000)
 
 
 def use(page, name, table):
@@ -174,7 +180,8 @@ def measure_heated(bundle, folder, visits, changes, sessions, table, **given):
         while len(kernels(process)) > 6 and time.time() < until: time.sleep(1)
         wait_for_pool(process, 6, 20)
         left, after = len(kernels(process)), held(process)
-    return {"paints": paints, "usables": usables, "answers": answers, "sessions": len(names), "worked": worked, "memory": memory,
+    return {"paints": paints, "usables": usables, "answers": answers, "sessions": len(names), "worked": worked,
+            "memory": memory,
             "before": before, "full": full, "after": after, "left": left, "orphans": len(serve.left)}
 
 
@@ -193,7 +200,8 @@ def measure_cold(bundle, folder, forked, sessions, table):
         time.sleep(2)
         memory = held(process)
         browser.close()
-    return {"usables": {name: statistics.median(taken) for name, taken in seconds.items()}, "memory": memory, "orphans": len(serve.left)}
+    return {"usables": {name: statistics.median(taken) for name, taken in seconds.items()}, "memory": memory,
+            "orphans": len(serve.left)}
 
 
 def report(name, value, bar, unit):
@@ -210,18 +218,25 @@ def judge_heated(found):
             report("Predict answers, median", statistics.median(found["usables"]), 2.5, "s"),
             report("a change is answered, median", statistics.median(ordered), 0.150, "s"),
             report("a change is answered, 95 of 100", ordered[int(0.95*len(ordered))], 0.300, "s"),
-            report("sessions at once that do not work", found["sessions"] - found["worked"], 0, f"of {found['sessions']}"),
-            *(report(f"resident memory of a process of {name}, after use", value, 250, "MB") for name, value in found["memory"].items()),
+            report("sessions at once that do not work", found["sessions"] - found["worked"], 0,
+                   f"of {found['sessions']}"),
+            *(report(f"resident memory of a process of {name}, after use", value, 250, "MB")
+              for name, value in found["memory"].items()),
             report("processes left after visitors have gone", found["left"], 6, ""),
-            report(f"memory then, {found['before']:.0f} MB before and {found['full']:.0f} with all visitors (PSS)", found["after"], 1.15*found["before"], "MB"),
+            report(f"memory then, {found['before']:.0f} MB before and {found['full']:.0f} with all visitors (PSS)",
+                   found["after"], 1.15*found["before"], "MB"),
             report("processes left after the server has ended", found["orphans"], 0, "")]
 
 
 def judge_cold(ordinary, copies):
     "The bars of copies: quick without a process kept ready, and half the memory"
-    for name, taken in ordinary["usables"].items(): print(f"      {name} answers with an ordinary process, none kept ready: {taken:.3f} s")
-    quick = [report(f"{name} answers with a copy, none kept ready", taken, 3.0, "s") for name, taken in copies["usables"].items()]
-    return [*quick, report(f"memory of ten sessions with copies, ordinary {ordinary['memory']:.0f} MB (PSS)", copies["memory"], ordinary["memory"]/2, "MB"),
+    for name, taken in ordinary["usables"].items():
+        print(f"      {name} answers with an ordinary process, none kept ready: {taken:.3f} s")
+    quick = [report(f"{name} answers with a copy, none kept ready", taken, 3.0, "s")
+             for name, taken in copies["usables"].items()]
+    return [*quick,
+            report(f"memory of ten sessions with copies, ordinary {ordinary['memory']:.0f} MB (PSS)", copies["memory"],
+                   ordinary["memory"]/2, "MB"),
             report("processes left after both servers have ended", ordinary["orphans"] + copies["orphans"], 0, "")]
 
 
@@ -241,9 +256,13 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         bundle, table = given.model or train(Path(folder)), Path(folder)/"class.csv"
         synthesise_file("students", 2392, table, 5)
-        if given.only != "cold": met += judge_heated(measure_heated(bundle, folder, given.visits, given.changes, given.sessions, table, **ordinary))
+        if given.only != "cold":
+            met += judge_heated(measure_heated(bundle, folder, given.visits, given.changes, given.sessions, table,
+                                               **ordinary))
         print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores", flush=True)
-        if given.only != "heated": met += judge_cold(*(measure_cold(bundle, folder, forked, given.sessions, table) for forked in (False, True)))
+        if given.only != "heated":
+            met += judge_cold(*(measure_cold(bundle, folder, forked, given.sessions, table)
+                                for forked in (False, True)))
     print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     sys.exit(0 if all(met) else 1)
 

@@ -21,7 +21,8 @@ def find_table(name, folder):
     "The published table of a data set; what to do where it is missing"
     found = folder/FILES[name]
     if found.is_file(): return found
-    raise BenchmarkError(f"the table {FILES[name]} is not in {folder}: put it there, name its folder with --data, or run `gradeclass data fetch {name}`")
+    raise BenchmarkError(f"the table {FILES[name]} is not in {folder}: put it there, name its folder with --data, or "
+                         f"run `gradeclass data fetch {name}`")
 
 
 def read_students(name, folder):

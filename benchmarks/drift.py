@@ -21,7 +21,8 @@ from gradeclass.config import GradeclassError
 from gradeclass.drift.compare import Limits, compare
 from gradeclass.drift.profile import Profile, make_profile, take_profile
 
-SHARE_FOUND, FALSE_ALARMS = 1.0, 0.05    # The bar: every change is found each time, an unchanged month is flagged in less than 5 %
+# The bar: every change is found each time, an unchanged month is flagged in less than 5 %
+SHARE_FOUND, FALSE_ALARMS = 1.0, 0.05
 SEEDS = 100
 
 
@@ -93,24 +94,28 @@ def one_seed(frame, schema, seed, size):
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(frame))
     learnt, rest = frame.iloc[order[:len(frame)//2]], frame.iloc[order[len(frame)//2:]]
-    references = {"a table": take_profile(learnt, schema), "the profile of a bundle": Profile.from_dict(make_profile(learnt, schema))}
+    references = {"a table": take_profile(learnt, schema),
+                  "the profile of a bundle": Profile.from_dict(make_profile(learnt, schema))}
     profiles = {name: take_profile(month, schema) for name, month in months(rest, size, rng).items()}
     flagged = lambda table: table.name[table.flagged].tolist()
-    return {kind: {name: flagged(compare(reference, month, schema, Limits())) for name, month in profiles.items()} for kind, reference in references.items()}
+    return {kind: {name: flagged(compare(reference, month, schema, Limits())) for name, month in profiles.items()}
+            for kind, reference in references.items()}
 
 
 def tally(runs):
     "Changes found, unchanged months flagged, and changed months in which another column is flagged (a label shift moves others in truth)"
     found = {name: sum(column in run[name] for run in runs) for name, (_, column) in CHANGES.items()}
     alarms = sum(bool(run[f"unchanged {i + 1}"]) for run in runs for i in range(5))
-    beside = sum(bool(set(run[name]) - {column}) for run in runs for name, (change, column) in CHANGES.items() if change)
+    beside = sum(bool(set(run[name]) - {column}) for run in runs
+                 for name, (change, column) in CHANGES.items() if change)
     return found, alarms, beside
 
 
 def row(name, hits, of, passed):
     "A line of the table"
     low, high = wilson(hits, of)
-    return {"month": name, "flagged": f"{hits} of {of}", "rate": f"{100*hits/of:.1f} %", "95 % interval": f"{100*low:.1f} to {100*high:.1f} %", "": passed}
+    return {"month": name, "flagged": f"{hits} of {of}", "rate": f"{100*hits/of:.1f} %",
+            "95 % interval": f"{100*low:.1f} to {100*high:.1f} %", "": passed}
 
 
 def report(runs):
@@ -128,22 +133,29 @@ def main(words=None):
     parser = argparse.ArgumentParser(description="How often drift is found, and how often a false alarm is given.")
     parser.add_argument("--data", help="folder of students_performance.csv")
     parser.add_argument("--seeds", type=int, default=SEEDS)
-    parser.add_argument("--first", type=int, default=0, help="the first seed: limits that were chosen on some seeds are judged on others")
+    parser.add_argument("--first", type=int, default=0,
+                        help="the first seed: limits that were chosen on some seeds are judged on others")
     parser.add_argument("--size", type=int, default=500, help="students in a month")
     parser.add_argument("--json", type=Path, help="file for the figures")
     given = parser.parse_args(words)
     try: find_table("students", data_folder(given.data))
     except GradeclassError as error: sys.exit(f"drift: {error}")
     schema, frame = read_students("students", data_folder(given.data))
-    started, passed, kept = time.perf_counter(), True, {}
+    started = time.perf_counter()
+    passed = True
+    kept = {}
     runs = [one_seed(frame, schema, seed, given.size) for seed in range(given.first, given.first + given.seeds)]
     for kind in runs[0]:
         rows, good = report([run[kind] for run in runs])
-        print(f"## Reference: {kind}, {len(frame)//2:,} students; months of {given.size}, {given.seeds} seeds\n\n{markdown(rows)}\n")
+        print(f"## Reference: {kind}, {len(frame)//2:,} students; months of {given.size}, {given.seeds} "
+              f"seeds\n\n{markdown(rows)}\n")
         passed, kept[kind] = passed and good, rows
     seconds = time.perf_counter() - started
-    print(f"{'PASS' if passed else 'FAIL'}: every change found, false alarms below {100*FALSE_ALARMS:.0f} % a month ({seconds:.0f} s)")
-    if given.json: given.json.write_text(json.dumps({"passed": passed, "seconds": seconds, "tables": kept}, indent=1), encoding="utf-8")
+    print(f"{'PASS' if passed else 'FAIL'}: every change found, false alarms below {100*FALSE_ALARMS:.0f} % a month "
+          f"({seconds:.0f} s)")
+    if given.json:
+        given.json.write_text(json.dumps({"passed": passed, "seconds": seconds, "tables": kept}, indent=1),
+                              encoding="utf-8")
     return 0 if passed else 1
 
 

@@ -23,7 +23,8 @@ from gradeclass.kernels.server import MODULES, PREFIX
 from gradeclass.kernels.provisioner import WarmKernelManager, warm_options
 
 BARS = {"time": 0.45, "memory": 0.5}
-CASES = {"as it is": {}, "small model": {"family": "xgboost", "params": {"rounds": 20, "patience": None}}, "its imports, 20 trees": {}}
+CASES = {"as it is": {}, "small model": {"family": "xgboost", "params": {"rounds": 20, "patience": None}},
+         "its imports, 20 trees": {}}
 CPU = "import resource as _resource; print(sum(_resource.getrusage(_resource.RUSAGE_SELF)[:2]))"
 
 
@@ -42,7 +43,8 @@ def with_clock(path, name):
     "The train notebook, or its imports alone, with one more cell, which prints the seconds of CPU that the kernel took"
     notebook = nbformat.read(STAGES["train"].path, 4)
     if "imports" in name:
-        notebook.cells = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])] + [nbformat.v4.new_code_cell(
+        notebook.cells = [cell for cell in notebook.cells
+                          if "parameters" in cell.metadata.get("tags", [])] + [nbformat.v4.new_code_cell(
             "\n".join(line for line in notebook.cells[2].source.split("folders =")[0].splitlines()) + "\n" + TREES)]
     notebook.cells.append(nbformat.v4.new_code_cell(CPU))
     nbformat.write(notebook, path)
@@ -54,14 +56,16 @@ def execute(notebook, folder, out, options, parameters):
     import papermill
     out.mkdir()
     started = time.perf_counter()
-    done = papermill.execute_notebook(str(notebook), str(out/"notebook.ipynb"), {"prepare_folder": str(folder), "out_folder": str(out), **parameters},
+    done = papermill.execute_notebook(str(notebook), str(out/"notebook.ipynb"),
+                                      {"prepare_folder": str(folder), "out_folder": str(out), **parameters},
                                       progress_bar=False, cwd=str(Path.cwd()), start_timeout=120, **options)
     return time.perf_counter() - started, float(done.cells[-1].outputs[0].text), done
 
 
 def shown(notebook, out):
     "What an executed notebook shows, without times and without its own folder"
-    return [[{key: str(value).replace(str(out), "OUT") for key, value in output.items() if key != "execution_count"} for output in cell.get("outputs", [])]
+    return [[{key: str(value).replace(str(out), "OUT") for key, value in output.items() if key != "execution_count"}
+             for output in cell.get("outputs", [])]
             for cell in notebook.cells[:-1]]
 
 
@@ -78,11 +82,14 @@ def compare_stage(rounds, name):
         same &= shown(one[2], outs["ordinary"]) == shown(two[2], outs["warm"])
         rows["ordinary"].append(one[:2])
         rows["warm"].append(two[:2])
-    seconds, cpu = ({kind: statistics.median(row[at] for row in found) for kind, found in rows.items()} for at in (0, 1))
+    seconds, cpu = ({kind: statistics.median(row[at] for row in found) for kind, found in rows.items()}
+                    for at in (0, 1))
     ratios = [two[0]/one[0] for one, two in zip(rows["ordinary"], rows["warm"], strict=True)]
     return {"train stage": name, "ordinary, s": round(seconds["ordinary"], 2), "warm, s": round(seconds["warm"], 2),
-            "ratio": round(seconds["warm"]/seconds["ordinary"], 2), "ratio of pairs": round(statistics.median(ratios), 2),
-            "CPU ordinary, s": round(cpu["ordinary"], 2), "CPU warm, s": round(cpu["warm"], 2), "same notebook": "yes" if same else "no"}
+            "ratio": round(seconds["warm"]/seconds["ordinary"], 2),
+            "ratio of pairs": round(statistics.median(ratios), 2),
+            "CPU ordinary, s": round(cpu["ordinary"], 2), "CPU warm, s": round(cpu["warm"], 2),
+            "same notebook": "yes" if same else "no"}
 
 
 async def idle_memory(manager_class, count, imports):
@@ -93,7 +100,8 @@ async def idle_memory(manager_class, count, imports):
         client = manager.client()
         client.start_channels()
         await client.wait_for_ready(timeout=120)
-        await client.execute_interactive("import " + ", ".join(imports) if imports else "pass", output_hook=lambda message: None)
+        await client.execute_interactive("import " + ", ".join(imports) if imports else "pass",
+                                         output_hook=lambda message: None)
         client.stop_channels()
     pids = {manager.provisioner.pid for manager in managers}
     if manager_class is WarmKernelManager: pids |= {psutil.Process(pid).ppid() for pid in pids}
@@ -106,8 +114,10 @@ def compare_memory(count):
     "Idle kernels that have imported nothing, where the ordinary ones have no libraries to hold, and those with the same libraries: the bar is for these"
     rows = []
     for words, imports in (("just started", ()), ("with the modules imported", MODULES)):
-        ordinary, warm = (asyncio.run(idle_memory(kind, count, imports)) for kind in (AsyncKernelManager, WarmKernelManager))
-        rows.append({"kernels": f"{count}, {words}", "ordinary, MB": round(ordinary), "warm and server, MB": round(warm), "ratio": round(warm/ordinary, 2)})
+        ordinary, warm = (asyncio.run(idle_memory(kind, count, imports))
+                          for kind in (AsyncKernelManager, WarmKernelManager))
+        rows.append({"kernels": f"{count}, {words}", "ordinary, MB": round(ordinary),
+                     "warm and server, MB": round(warm), "ratio": round(warm/ordinary, 2)})
     return rows
 
 
@@ -122,9 +132,11 @@ async def live(number):
 
 def count_left(server):
     "Processes, descriptors and folders"
-    return {"processes": len(server.children()), "zombies": sum(child.status() == psutil.STATUS_ZOMBIE for child in server.children()),
+    return {"processes": len(server.children()),
+            "zombies": sum(child.status() == psutil.STATUS_ZOMBIE for child in server.children()),
             "descriptors of the server": server.num_fds(), "descriptors here": psutil.Process().num_fds(),
-            "folders": len(list(Path(tempfile.gettempdir()).glob(f"{PREFIX}?{os.getpid()}-*"))), "connections": len(ALIVE)}
+            "folders": len(list(Path(tempfile.gettempdir()).glob(f"{PREFIX}?{os.getpid()}-*"))),
+            "connections": len(ALIVE)}
 
 
 def endure(count):
@@ -136,7 +148,8 @@ def endure(count):
     time.sleep(1)
     after = count_left(server)
     close_servers()
-    ended = {"children": len(psutil.Process().children(recursive=True)), "folders": len(list(Path(tempfile.gettempdir()).glob(f"{PREFIX}?{os.getpid()}-*")))}
+    ended = {"children": len(psutil.Process().children(recursive=True)),
+             "folders": len(list(Path(tempfile.gettempdir()).glob(f"{PREFIX}?{os.getpid()}-*")))}
     return before, after, ended
 
 
@@ -147,7 +160,8 @@ def main():
     parser.add_argument("--kernels", type=int, default=10, help="idle kernels")
     parser.add_argument("--lives", type=int, default=200, help="kernels that are started and ended")
     given = parser.parse_args()
-    if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""): print("PYTHONDONTWRITEBYTECODE is not passed on: it would slow the imports of ordinary kernels\n")
+    if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+        print("PYTHONDONTWRITEBYTECODE is not passed on: it would slow the imports of ordinary kernels\n")
     os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")
     stages = [compare_stage(given.rounds, name) for name in CASES] if given.rounds else []
     memory = compare_memory(given.kernels) if given.kernels else []

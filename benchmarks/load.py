@@ -15,8 +15,10 @@ from servers import constant, free_port, sample_students, service, train_sample
 
 def press(port, connections, seconds, students):
     "One run of wrk"
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(Path(__file__).parent/"load"/"post.lua"), f"http://127.0.0.1:{port}"]
-    out = subprocess.run(command, env=os.environ | {"STUDENTS": str(students)}, capture_output=True, text=True, check=True).stdout
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s",
+               str(Path(__file__).parent/"load"/"post.lua"), f"http://127.0.0.1:{port}"]
+    out = subprocess.run(command, env=os.environ | {"STUDENTS": str(students)}, capture_output=True, text=True,
+                         check=True).stdout
     found = json.loads(out.split("RESULT ", 1)[1])
     return found | {"rate": found["requests"]/found["seconds"]}
 
@@ -40,10 +42,13 @@ def compare(ports, processes, connections, seconds, rounds, students):
     print(f"{connections} connections, {rounds} rounds of {seconds} s in turns")
     for name, found in runs.items():
         rate, p50, p99, cpu = (middle([run[key] for run in found]) for key in ("rate", "p50", "p99", "cpu"))
-        requests, failed = sum(run["requests"] for run in found), sum(run["failed"] + run["broken"] for run in found)
-        print(f"  {name:9} {rate:8.0f}/s  p50 {p50:7.2f} ms  p99 {p99:7.2f} ms  CPU {cpu:4.0f} µs each  requests {requests:,}  failed {failed}")
+        requests = sum(run["requests"] for run in found)
+        failed = sum(run["failed"] + run["broken"] for run in found)
+        print(f"  {name:9} {rate:8.0f}/s  p50 {p50:7.2f} ms  p99 {p99:7.2f} ms  CPU {cpu:4.0f} µs each  requests "
+              f"{requests:,}  failed {failed}")
     print(f"  by processor time {middle(costs):.2f} x the constant reply ({min(costs):.2f}-{max(costs):.2f})")
-    print(f"  throughput {middle(ratios):.2f} x the constant reply ({min(ratios):.2f}-{max(ratios):.2f}), p99 {middle(tails):.2f} x its p99")
+    print(f"  throughput {middle(ratios):.2f} x the constant reply ({min(ratios):.2f}-{max(ratios):.2f}), p99 "
+          f"{middle(tails):.2f} x its p99")
     return runs
 
 def main():
@@ -64,6 +69,7 @@ def main():
               constant(ports["constant"], folder/"constant.log") as theirs):
             processes = {"service": psutil.Process(ours.pid), "constant": psutil.Process(theirs.pid)}
             for port in ports.values(): press(port, 10, 1, students)
-            for connections in chosen.connections: compare(ports, processes, connections, chosen.seconds, chosen.rounds, students)
+            for connections in chosen.connections:
+                compare(ports, processes, connections, chosen.seconds, chosen.rounds, students)
 
 if __name__ == "__main__": main()

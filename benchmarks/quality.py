@@ -21,11 +21,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+sys.path.append(str(Path(__file__).parents[1]/"nbs"/"studies"))
 from common import FILES, BenchmarkError, data_folder, find_table, markdown, read_students, with_interval
+from rare_grades import compare_ways, ways_sentence, ways_table
 from rivals import AutoGluon, Blend, GridSearch, SmoteNet
 from sklearn.base import clone
 
-from gradeclass.training.rare_grades import compare_ways, ways_sentence, ways_table
 from gradeclass.config import SEED, GradeclassError
 from gradeclass.data.split import split
 from gradeclass.evaluation.metrics import METRICS
@@ -42,11 +43,14 @@ FOLDS = {"students": 4, "higher_ed": 5}
 DEALS = {"students": 5, "higher_ed": 10}           # Deals into folds; their seeds are SEED, SEED + 1, ...
 COURSE = "COURSE ID"
 SHOWN = {  # (metric, rule) -> heading
-    "students": {("accuracy", "mode"): "accuracy", ("macro_f1", "mode"): "macro-F1", ("log_loss", "mode"): "log loss", ("ece", "mode"): "ECE"},
-    "higher_ed": {("qwk", "distance"): "QWK, least distance", ("within_one", "distance"): "within one grade, least distance",
+    "students": {("accuracy", "mode"): "accuracy", ("macro_f1", "mode"): "macro-F1", ("log_loss", "mode"): "log loss",
+                 ("ece", "mode"): "ECE"},
+    "higher_ed": {("qwk", "distance"): "QWK, least distance",
+                  ("within_one", "distance"): "within one grade, least distance",
                   ("accuracy", "mode"): "accuracy, most probable", ("log_loss", "mode"): "log loss"},
 }
-GAPS = {"students": (("accuracy", "mode"), ("macro_f1", "mode")), "higher_ed": (("qwk", "distance"), ("accuracy", "mode"))}
+GAPS = {"students": (("accuracy", "mode"), ("macro_f1", "mode")),
+        "higher_ed": (("qwk", "distance"), ("accuracy", "mode"))}
 
 
 @dataclass
@@ -89,7 +93,8 @@ BARS = {
     "students": [*bars_of("ordinal", "split", accuracy=0.785, macro_f1=0.665),
                  *bars_of("ordinal", "cv", accuracy=0.77, macro_f1=0.66, log_loss=0.66, ece=0.04),
                  *bars_of("ordinal-no-score", "cv", accuracy=0.76, macro_f1=0.64, log_loss=0.70)],
-    "higher_ed": [*bars_of("ordinal", "cv", "distance", qwk=0.66, within_one=0.66), *bars_of("ordinal", "cv", accuracy=0.34)],
+    "higher_ed": [*bars_of("ordinal", "cv", "distance", qwk=0.66, within_one=0.66),
+                  *bars_of("ordinal", "cv", accuracy=0.34)],
 }
 
 # ---------------------------------------------------------------- rows
@@ -97,8 +102,10 @@ BARS = {
 
 def ignore_column(schema, name):
     "The schema with one column that no model sees"
-    return Schema.model_validate(schema.model_dump() | {"columns": [column.model_dump() | ({"role": "ignored"} if column.name == name else {})
-                                                                    for column in schema.columns]})
+    return Schema.model_validate(schema.model_dump()
+                                 | {"columns": [column.model_dump()
+                                                | ({"role": "ignored"} if column.name == name else {})
+                                                for column in schema.columns]})
 
 
 def lacking(module, what):
@@ -111,17 +118,21 @@ def common_rows(schema, frame, deals, quick):
     def family(name): return GradeModel(schema, name)
     one = {"deals": 1, "split": True}
     rows = [Row("majority", "shares of the grades", family("majority"), frame, deals, True),
-            Row("logistic", "multinomial logistic", family("logistic") if "logistic" in FAMILIES else None, frame, deals, True,
+            Row("logistic", "multinomial logistic", family("logistic") if "logistic" in FAMILIES else None, frame,
+                deals, True,
                 lacks="" if "logistic" in FAMILIES else "there is no family logistic"),
             Row("xgboost", "XGBoost, defaults", family("xgboost"), frame, deals, True),
             Row("grid4", "replaced project: XGBoost, grid of 4", GridSearch(schema, "grid4"), frame, **one),
             Row("neural", "neural family (nothing resampled)", family("neural"), frame, **one,
                 lacks=lacking("keras", "TensorFlow") if "neural" in FAMILIES else "there is no family neural"),
-            Row("smote-net", "replaced project: dense network, SMOTE before the validation split", SmoteNet(schema), frame, **one,
+            Row("smote-net", "replaced project: dense network, SMOTE before the validation split", SmoteNet(schema),
+                frame, **one,
                 lacks=lacking("keras", "TensorFlow")),
-            Row("autogluon", "AutoGluon, medium quality, 60 s", AutoGluon(schema), frame, split=True, lacks=lacking("autogluon", "AutoGluon"))]
+            Row("autogluon", "AutoGluon, medium quality, 60 s", AutoGluon(schema), frame, split=True,
+                lacks=lacking("autogluon", "AutoGluon"))]
     large = [Row("grid216", "replaced project: XGBoost, grid of 216", GridSearch(schema, "grid216"), frame, **one),
-             Row("xgboost-tuned", "XGBoost, 10 trials in each fold", TunedModel(GradeModel(schema, "xgboost"), 10, None, 3), frame, **one)]
+             Row("xgboost-tuned", "XGBoost, 10 trials in each fold",
+                 TunedModel(GradeModel(schema, "xgboost"), 10, None, 3), frame, **one)]
     return rows if quick else [*rows, *large]
 
 
@@ -129,9 +140,12 @@ def students_rows(schema, frame, quick):
     "Ours with and without the score column, with and without protected columns; then the others"
     deals, plain = 2 if quick else DEALS["students"], frame.drop(columns=schema.score)
     return [Row("ordinal", "**ours: ordinal, score in training**", GradeModel(schema, "ordinal"), frame, deals, True),
-            Row("ordinal-audit", "the same, protected columns in", GradeModel(schema, "ordinal", audit=True), frame, deals, True),
-            Row("ordinal-no-score", "**ours: ordinal, no score in training**", GradeModel(schema, "ordinal"), plain, deals, True),
-            Row("ordinal-no-score-audit", "the same, protected columns in", GradeModel(schema, "ordinal", audit=True), plain, deals, True),
+            Row("ordinal-audit", "the same, protected columns in", GradeModel(schema, "ordinal", audit=True), frame,
+                deals, True),
+            Row("ordinal-no-score", "**ours: ordinal, no score in training**", GradeModel(schema, "ordinal"), plain,
+                deals, True),
+            Row("ordinal-no-score-audit", "the same, protected columns in", GradeModel(schema, "ordinal", audit=True),
+                plain, deals, True),
             *common_rows(schema, frame, deals, quick)]
 
 
@@ -141,11 +155,15 @@ def higher_ed_rows(schema, frame, quick):
     courses = frame[COURSE].cat.remove_unused_categories().cat.codes.to_numpy()
     without = ignore_column(schema, COURSE)
     rows = [Row("ordinal", "**ours: ordinal**", GradeModel(schema, "ordinal"), frame, deals),
-            Row("ordinal-audit", "the same, protected columns in", GradeModel(schema, "ordinal", audit=True), frame, deals),
+            Row("ordinal-audit", "the same, protected columns in", GradeModel(schema, "ordinal", audit=True), frame,
+                deals),
             Row("ordinal-no-course", f"ordinal, {COURSE} left out", GradeModel(without, "ordinal"), frame, deals),
-            Row("course-out", "ordinal, each course left out in turn", GradeModel(schema, "ordinal"), frame, 1, fold=courses),
-            Row("course-out-no-course", f"the same, {COURSE} left out", GradeModel(without, "ordinal"), frame, 1, fold=courses),
-            Row("xgboost-no-course", f"XGBoost, defaults, {COURSE} left out", GradeModel(without, "xgboost"), frame, deals),
+            Row("course-out", "ordinal, each course left out in turn", GradeModel(schema, "ordinal"), frame, 1,
+                fold=courses),
+            Row("course-out-no-course", f"the same, {COURSE} left out", GradeModel(without, "ordinal"), frame, 1,
+                fold=courses),
+            Row("xgboost-no-course", f"XGBoost, defaults, {COURSE} left out", GradeModel(without, "xgboost"), frame,
+                deals),
             Row("blend", "extra trees, ordinal logistic and XGBoost blended", Blend(schema), frame, deals)]
     others = common_rows(schema, frame, deals, quick)
     for row in others: row.split = False  # 22 test rows would say nothing
@@ -173,7 +191,8 @@ def plan_row(row, name):
 def split_positions(frame, schema):
     "Positions of training with validation rows, and of test rows"
     parts = split(frame, schema)
-    return tuple(frame.index.get_indexer(index) for index in (parts.train.index.append(parts.validation.index), parts.test.index))
+    return tuple(frame.index.get_indexer(index)
+                 for index in (parts.train.index.append(parts.validation.index), parts.test.index))
 
 
 def run_fit(model, frame, train, held):
@@ -196,7 +215,9 @@ def run_rows(rows, name, jobs, progress=True):
     tasks.sort(key=lambda task: task[0].name not in ("autogluon", "grid216", "neural", "smote-net", "xgboost-tuned"))
     calls = (delayed(run_fit)(row.model, row.frame, train, held) for row, _, _, train, held in tasks)
     found = Parallel(jobs, return_as="generator")(calls)
-    for (row, kind, deal, _, held), result in zip(tasks, tqdm(found, name, len(tasks), disable=not progress, unit="fit"), strict=True):
+    for (row, kind, deal, _, held), result in zip(tasks,
+                                                  tqdm(found, name, len(tasks), disable=not progress, unit="fit"),
+                                                  strict=True):
         keep_result(row, kind, deal, held, *result)
     return rows
 
@@ -227,7 +248,8 @@ def measure(compared, wanted, base=None):
     def values(weights):
         own = [resample_metric(compared, "it", metric, rule, weights) for metric, rule in wanted]
         if base is None: return np.column_stack(own)
-        return np.column_stack(own) - np.column_stack([resample_metric(base, "it", metric, rule, weights) for metric, rule in wanted])
+        return np.column_stack(own) - np.column_stack([resample_metric(base, "it", metric, rule, weights)
+                                                       for metric, rule in wanted])
     value, draws = values(np.ones((1, len(compared.grades))))[0], bootstrap(len(compared.grades), values, BOOT)
     return {key: (float(one), *interval(column)) for key, one, column in zip(wanted, value, draws.T, strict=True)}
 
@@ -253,7 +275,8 @@ def measure_rows(rows, name, jobs):
     from joblib import Parallel, delayed
     base = next((row for row in rows if row.name == "xgboost" and row.said is not None), None)
     ran = [row for row in rows if row.said is not None or row.test is not None]
-    return dict(zip([row.name for row in ran], Parallel(jobs)(delayed(measure_row)(row, name, base) for row in ran), strict=True))
+    return dict(zip([row.name for row in ran], Parallel(jobs)(delayed(measure_row)(row, name, base) for row in ran),
+                    strict=True))
 
 
 def ceiling(said, scale, draws=300, seed=SEED):
@@ -263,9 +286,11 @@ def ceiling(said, scale, draws=300, seed=SEED):
     for _ in range(draws):
         grades = (rng.random((len(said), 1)) > steps[:, :-1]).sum(axis=1)
         drawn = Comparison(grades, {"it": said[None]}, {}, scale)
-        found.append([resample_metric(drawn, "it", metric, "mode", np.ones((1, len(said))))[0] for metric in ("accuracy", "macro_f1", "log_loss")])
+        found.append([resample_metric(drawn, "it", metric, "mode", np.ones((1, len(said))))[0]
+                      for metric in ("accuracy", "macro_f1", "log_loss")])
     found = np.array(found)
-    return {metric: (float(column.mean()), *interval(column)) for metric, column in zip(("accuracy", "macro_f1", "log_loss"), found.T, strict=True)}
+    return {metric: (float(column.mean()), *interval(column))
+            for metric, column in zip(("accuracy", "macro_f1", "log_loss"), found.T, strict=True)}
 
 
 def sound_accuracy(row):
@@ -295,7 +320,8 @@ def table_of(rows, figures, name, plan):
         if plan not in found: continue
         line = {"model": row.title} | {head: with_interval(*found[plan][key]) for key, head in SHOWN[name].items()}
         if plan == "cv":
-            for key in GAPS[name]: line[f"{SHOWN[name][key]} − XGBoost"] = with_interval(*found.get("gap", {}).get(key, (None,)))
+            for key in GAPS[name]:
+                line[f"{SHOWN[name][key]} − XGBoost"] = with_interval(*found.get("gap", {}).get(key, (None,)))
             line |= {"deals": "–" if row.fold is not None else row.deals, "s a fit": f"{np.mean(row.seconds):.2f}"}
         lines.append(line)
     return markdown(lines)
@@ -304,36 +330,46 @@ def table_of(rows, figures, name, plan):
 def bar_line(name, bar, value, low, high):
     "One bar as a line of text"
     sign = "≥" if METRICS[bar.metric].higher else "≤"
-    what = f"{name}, {bar.row}, {'seed split' if bar.plan == 'split' else 'cross-validation'}, {METRICS[bar.metric].label} ({bar.rule}) {sign} {bar.limit:g}"
-    return f"- {'PASS' if bar.passed(value) else 'FAIL'}  {what}: {with_interval(value, low, high)}" if value is not None else f"- not measured  {what}"
+    what = (f"{name}, {bar.row}, {'seed split' if bar.plan == 'split' else 'cross-validation'}, "
+            f"{METRICS[bar.metric].label} ({bar.rule}) {sign} {bar.limit:g}")
+    return (f"- {'PASS' if bar.passed(value) else 'FAIL'}  {what}: {with_interval(value, low, high)}"
+            if value is not None else f"- not measured  {what}")
 
 
 def limits_text(row):
     "How near ours is to what noise allows, and where the noise is"
     top, sound = ceiling(row.said[0], row.model.schema.grades), sound_accuracy(row)
     own = measure(as_comparison(row, row.said), [(metric, "mode") for metric in top])
-    lines = [{"metric": METRICS[metric].label, "measured": with_interval(*own[metric, "mode"]), "ceiling": with_interval(*top[metric]),
+    lines = [{"metric": METRICS[metric].label, "measured": with_interval(*own[metric, "mode"]),
+              "ceiling": with_interval(*top[metric]),
               "measured − ceiling": f"{own[metric, 'mode'][0] - top[metric][0]:+.3f}"} for metric in top]
-    return (f"{markdown(lines)}\n\nThe ceiling is what the same probabilities would score if they were exact (300 simulated sets of grades). "
-            f"All {sound['contradict']} grades that contradict the GPA are in the last {sound['after']} rows; on the {sound['sound']} rows before "
+    return (f"{markdown(lines)}\n\nThe ceiling is what the same probabilities would score if they were exact (300 "
+            f"simulated sets of grades). "
+            f"All {sound['contradict']} grades that contradict the GPA are in the last {sound['after']} rows; on the "
+            f"{sound['sound']} rows before "
             f"them accuracy is {sound['accuracy']:.3f}.")
 
 
 def notes_of(rows):
     "What was left out, and what rivals believed"
     notes = [f"- {row.title}: left out, {row.lacks}." for row in rows if row.lacks]
-    return "\n".join(notes + [f"- {row.title}: believed an accuracy of {np.mean(row.believed):.3f} on its validation part." for row in rows if row.believed])
+    return "\n".join(notes
+                     + [f"- {row.title}: believed an accuracy of {np.mean(row.believed):.3f} on its validation part."
+                        for row in rows if row.believed])
 
 
 def report(name, rows, figures):
     "Everything about one table, in Markdown"
-    n, deals, folds = len(rows[0].frame), max(row.deals for row in rows), FOLDS[name]
+    n = len(rows[0].frame)
+    deals = max(row.deals for row in rows)
+    folds = FOLDS[name]
     parts = [f"## {name} ({n:,} students)"]
     if test := table_of(rows, figures, name, "split"):
         m = next(len(row.test) for row in rows if row.test is not None)
         parts += [f"### Seed split (seed {SEED}): fitted on {n - m:,} students, each model tested once on {m}", test]
     if cv := table_of(rows, figures, name, "cv"):
-        parts += [f"### Up to {deals} × {folds}-fold cross-validation (deals with seeds {SEED} to {SEED + deals - 1})", cv]
+        parts += [f"### Up to {deals} × {folds}-fold cross-validation (deals with seeds {SEED} to {SEED + deals - 1})",
+                  cv]
     ours = next((row for row in rows if row.name == "ordinal" and row.said is not None), None)
     if ours and ours.model.schema.score: parts += ["### How near the ceiling", limits_text(ours)]
     return "\n\n".join(filter(None, [*parts, notes_of(rows)]))
@@ -345,12 +381,15 @@ def report(name, rows, figures):
 def balance_report(name, schema, frame, quick, jobs):
     "What evening out the rows and other rules gain and cost, in Markdown, and the table itself"
     settings = {"xgboost": {}, "ordinal": {"members": ["linear"]}, "logistic": {}}
-    models = {family: GradeModel(schema, family, params=params) for family, params in settings.items() if family in FAMILIES}
+    models = {family: GradeModel(schema, family, params=params)
+              for family, params in settings.items() if family in FAMILIES}
     repeats = 1 if quick else 3
     table = ways_table(compare_ways(models, frame, n_folds=FOLDS[name], repeats=repeats, jobs=jobs), BOOT)
-    lines = [{"model": model, "way": way} | {column: with_interval(value) for column, value in row.items()} for (model, way), row in table.iterrows()]
+    lines = [{"model": model, "way": way} | {column: with_interval(value) for column, value in row.items()}
+             for (model, way), row in table.iterrows()]
     text = "\n".join(f"- {ways_sentence(table, model)}" for model in models)
-    return f"## {name}: rare grades, {repeats} × {FOLDS[name]}-fold, no score in training\n\n{markdown(lines)}\n\n{text}", table
+    return (f"## {name}: rare grades, {repeats} × {FOLDS[name]}-fold, no score in "
+            f"training\n\n{markdown(lines)}\n\n{text}", table)
 
 
 # ---------------------------------------------------------------- command
@@ -358,12 +397,15 @@ def balance_report(name, schema, frame, quick, jobs):
 
 def read_arguments(words=None):
     "The command line"
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0],
+                                     formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("table", nargs="?", choices=[*FILES, "all"], default="all", help="which published table")
-    parser.add_argument("--data", metavar="FOLDER", help="where the tables are; GRADECLASS_REAL_DATA or data/raw unless given")
+    parser.add_argument("--data", metavar="FOLDER",
+                        help="where the tables are; GRADECLASS_REAL_DATA or data/raw unless given")
     parser.add_argument("--quick", action="store_true", help="fewer deals, no large grid, no tuning")
     parser.add_argument("--json", metavar="OUT", type=Path, help="write the figures to this file too")
-    parser.add_argument("--only", metavar="NAME", nargs="+", help="some rows, such as ordinal xgboost grid4; or balance")
+    parser.add_argument("--only", metavar="NAME", nargs="+",
+                        help="some rows, such as ordinal xgboost grid4; or balance")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
     return parser.parse_args(words)
 
@@ -379,8 +421,9 @@ def choose_rows(tables, only):
 
 def plain(figures):
     "Figures with text keys, for JSON"
-    return {row: {plan: {" ".join(key): dict(zip(("value", "low", "high"), values, strict=True)) for key, values in found.items()}
-                  for plan, found in plans.items()} for row, plans in figures.items()}
+    return {row: {plan: {" ".join(key): dict(zip(("value", "low", "high"), values, strict=True))
+                         for key, values in found.items()} for plan, found in plans.items()}
+            for row, plans in figures.items()}
 
 
 def run_table(name, schema, frame, rows, arguments):
@@ -391,7 +434,8 @@ def run_table(name, schema, frame, rows, arguments):
         figures = measure_rows(rows, name, arguments.jobs)
         print(report(name, rows, figures), end="\n\n", flush=True)
         seconds = {row.name: float(np.mean(row.seconds)) for row in rows if row.seconds}
-        result = {"figures": plain(figures), "seconds_a_fit": seconds, "left_out": {row.name: row.lacks for row in rows if row.lacks}}
+        result = {"figures": plain(figures), "seconds_a_fit": seconds,
+                  "left_out": {row.name: row.lacks for row in rows if row.lacks}}
     if not arguments.only or "balance" in arguments.only:
         text, table = balance_report(name, schema, frame, arguments.quick, arguments.jobs)
         print(text, end="\n\n", flush=True)
@@ -418,7 +462,9 @@ def main(words=None):
     bars = [(name, *bar) for name, (_, checked) in found.items() for bar in checked]
     if bars: print("## Bars\n\n" + "\n".join(bar_line(*bar) for bar in bars))
     print(f"\n{time.perf_counter() - began:.0f} s in all, {arguments.jobs} processes")
-    if arguments.json: arguments.json.write_text(json.dumps({name: result for name, (result, _) in found.items()}, indent=1) + "\n", encoding="utf-8")
+    if arguments.json:
+        arguments.json.write_text(json.dumps({name: result for name, (result, _) in found.items()}, indent=1) + "\n",
+                                  encoding="utf-8")
     return int(any(value is not None and not bar.passed(value) for _, bar, value, *_ in bars))
 
 

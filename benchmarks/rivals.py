@@ -56,12 +56,16 @@ class GridSearch(Rival):
     A booster of 300 rounds holds those of 100 and 200, so that each tree is grown once: the result is that of the full grid."""
 
     def __init__(self, schema=None, preset="grid4", folds=3, seed=SEED):
-        self.schema, self.preset, self.folds, self.seed = schema, preset, folds, seed
+        self.schema = schema
+        self.preset = preset
+        self.folds = folds
+        self.seed = seed
 
     def learn(self, X, y):
         "Choose a point, then grow on all rows"
         points, rounds = tree_points(self.preset)
-        scores = [(score, point, count) for point in points for count, score in zip(rounds, self.try_point(X, y, point, rounds), strict=True)]
+        scores = [(score, point, count) for point in points
+                  for count, score in zip(rounds, self.try_point(X, y, point, rounds), strict=True)]
         self.score_, self.point_, self.rounds_ = max(scores, key=lambda found: found[0])
         self.booster_ = grow(X, y, self.n_grades_, self.rounds_, self.seed, **self.point_)
 
@@ -86,7 +90,10 @@ class SmoteNet(Rival):
     Invented students stand between students of both parts, so the validation accuracy (`believed_`) by which it stops is too good."""
 
     def __init__(self, schema=None, epochs=100, patience=10, seed=SEED):
-        self.schema, self.epochs, self.patience, self.seed = schema, epochs, patience, seed
+        self.schema = schema
+        self.epochs = epochs
+        self.patience = patience
+        self.seed = seed
 
     def learn(self, X, y):
         "Even out, then split, then train until the validation part gets no better"
@@ -99,7 +106,8 @@ class SmoteNet(Rival):
         train, held, y_train, y_held = train_test_split(X, y, test_size=0.2, random_state=self.seed, stratify=y)
         self.net_ = dense_net(X.shape[1], self.n_grades_)
         stop = keras.callbacks.EarlyStopping("val_accuracy", patience=self.patience, restore_best_weights=True)
-        past = self.net_.fit(train, y_train, validation_data=(held, y_held), epochs=self.epochs, batch_size=32, verbose=0, callbacks=[stop])
+        past = self.net_.fit(train, y_train, validation_data=(held, y_held), epochs=self.epochs, batch_size=32,
+                             verbose=0, callbacks=[stop])
         self.believed_ = max(past.history["val_accuracy"])
 
     def say(self, X):
@@ -121,7 +129,8 @@ def dense_net(n_columns, n_grades):
     "Two hidden layers with dropout and a softmax"
     import keras
     layers = keras.layers
-    net = keras.Sequential([keras.Input((n_columns,)), layers.Dense(64, "relu"), layers.Dropout(0.3), layers.Dense(32, "relu"),
+    net = keras.Sequential([keras.Input((n_columns,)), layers.Dense(64, "relu"), layers.Dropout(0.3),
+                            layers.Dense(32, "relu"),
                             layers.Dropout(0.3), layers.Dense(n_grades, "softmax")])
     net.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     return net
@@ -142,7 +151,8 @@ class Blend(Rival):
         from sklearn.ensemble import ExtraTreesClassifier
         self.trees_ = ExtraTreesClassifier(300, min_samples_leaf=2, max_features=0.5, random_state=self.seed).fit(X, y)
         self.steps_ = OrdinalLogistic().fit(X, y)
-        self.booster_ = grow(X, y, self.n_grades_, 100, self.seed, eta=0.05, max_depth=3, subsample=0.7, colsample_bynode=0.4, reg_lambda=2)
+        self.booster_ = grow(X, y, self.n_grades_, 100, self.seed, eta=0.05, max_depth=3, subsample=0.7,
+                             colsample_bynode=0.4, reg_lambda=2)
 
     def say(self, X):
         "The mean of the three"
@@ -176,7 +186,8 @@ class OrdinalLogistic(ClassifierMixin, BaseEstimator):
         p = Z.shape[1]
         cuts = theta[p] + np.r_[0.0, np.cumsum(np.exp(theta[p + 1:]))]
         below = expit(cuts - (Z @ theta[:p])[:, None])
-        return np.diff(np.c_[np.zeros(len(Z)), below, np.ones(len(Z))], axis=1), np.c_[np.zeros(len(Z)), below*(1 - below), np.zeros(len(Z))]
+        return np.diff(np.c_[np.zeros(len(Z)), below, np.ones(len(Z))], axis=1), np.c_[
+            np.zeros(len(Z)), below*(1 - below), np.zeros(len(Z))]
 
     def _loss(self, theta, Z, rank):
         p, rows = Z.shape[1], np.arange(len(Z))
@@ -197,7 +208,9 @@ class AutoGluon(Rival):
     "AutoGluon's tabular predictor, where it is installed; it is no dependency of ours"
 
     def __init__(self, schema=None, preset="medium_quality", seconds=60):
-        self.schema, self.preset, self.seconds = schema, preset, seconds
+        self.schema = schema
+        self.preset = preset
+        self.seconds = seconds
 
     def _table(self, frame):
         return frame[[column.name for column in self.schema.inputs(audit=True)]].reset_index(drop=True)
@@ -207,11 +220,13 @@ class AutoGluon(Rival):
         from autogluon.tabular import TabularPredictor
         self.classes_, target = np.array(self.schema.grades.labels), self.schema.target
         rows = self._table(frame).assign(**{target: frame[target].astype(str).to_numpy()})
-        predictor = TabularPredictor(target, problem_type="multiclass", eval_metric="log_loss", path=tempfile.mkdtemp(), verbosity=0)
+        predictor = TabularPredictor(target, problem_type="multiclass", eval_metric="log_loss",
+                                     path=tempfile.mkdtemp(), verbosity=0)
         self.predictor_ = predictor.fit(rows, presets=self.preset, time_limit=self.seconds)
         return self
 
     def predict_proba(self, frame):
         "Probability of each grade, shape (n, K)"
-        said = self.predictor_.predict_proba(self._table(frame)).reindex(columns=self.classes_, fill_value=0.0).to_numpy(float)
+        said = self.predictor_.predict_proba(self._table(frame)).reindex(
+            columns=self.classes_, fill_value=0.0).to_numpy(float)
         return said/said.sum(axis=1, keepdims=True)

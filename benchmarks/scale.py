@@ -92,10 +92,13 @@ def measure_scoring(folder, sizes, repeat):
         pairs = []
         for _ in range(1 if n > 5_000_000 else repeat):
             alone = child(PREDICT, folder/"xgboost", folder/str(n)/"rows.npy")
-            pairs.append((alone, *(child(STREAM, folder/family, folder/str(n)/"one.parquet", folder/"out.parquet") for family in ("xgboost", "ordinal"))))
+            pairs.append((alone,
+                          *(child(STREAM, folder/family, folder/str(n)/"one.parquet", folder/"out.parquet")
+                            for family in ("xgboost", "ordinal"))))
         alone, ours, ordinal = (medians(runs) for runs in zip(*pairs, strict=True))
         ratio = statistics.median(pair[0]["wall"]/pair[1]["wall"] for pair in pairs)
-        found.append({"rows": n, "alone": alone, "stream": ours, "ordinal": ordinal, "speed": ratio, "cpu_speed": alone["cpu"]/ours["cpu"]})
+        found.append({"rows": n, "alone": alone, "stream": ours, "ordinal": ordinal, "speed": ratio,
+                      "cpu_speed": alone["cpu"]/ours["cpu"]})
         print(f"scored {n:,}: {found[-1]}", file=sys.stderr, flush=True)
     return found
 
@@ -106,7 +109,8 @@ def measure_training(folder, sizes, rounds):
     for n in sizes:
         for family, params in (("ordinal", {}), ("xgboost", {"rounds": rounds})):
             with tempfile.TemporaryDirectory(dir=folder) as out:
-                found.append({"rows": n, "family": family, **child(TRAIN, folder/str(n)/"parts", f"{out}/bundle", family, json.dumps(params))})
+                found.append({"rows": n, "family": family,
+                              **child(TRAIN, folder/str(n)/"parts", f"{out}/bundle", family, json.dumps(params))})
             print(f"trained {found[-1]}", file=sys.stderr, flush=True)
     return found
 
@@ -128,20 +132,26 @@ def judge(scoring, training, survived):
         last, first = scoring[-1], scoring[0]
         per_row = [each["stream"]["cpu"]/each["rows"] for each in scoring]
         held = last["stream"]["bytes"]
-        rows += [{"bar": f"scoring {last['rows']:,} rows under 1 GB", "found": f"{held/GIGABYTE:.2f} GB", "": verdict(held < GIGABYTE)},
-                 {"bar": f"scoring {last['rows']:,} rows at 60 % of XGBoost alone", "found": f"{last['speed']:.0%} wall, {last['cpu_speed']:.0%} CPU",
+        rows += [{"bar": f"scoring {last['rows']:,} rows under 1 GB", "found": f"{held/GIGABYTE:.2f} GB",
+                  "": verdict(held < GIGABYTE)},
+                 {"bar": f"scoring {last['rows']:,} rows at 60 % of XGBoost alone",
+                  "found": f"{last['speed']:.0%} wall, {last['cpu_speed']:.0%} CPU",
                   "": verdict(last["speed"] >= 0.6)},
-                 {"bar": f"cost per row flat from {first['rows']:,} to {last['rows']:,}", "found": f"{per_row[-1]/per_row[0]:.2f} times",
+                 {"bar": f"cost per row flat from {first['rows']:,} to {last['rows']:,}",
+                  "found": f"{per_row[-1]/per_row[0]:.2f} times",
                   "": verdict(per_row[-1] < 1.2*per_row[0])}]
     for family in ("ordinal", "xgboost"):
         runs = [run for run in training if run["family"] == family]
         if not runs: continue
         last, before = runs[-1], runs[-2] if len(runs) > 1 else runs[-1]
         growth = last["cpu"]/before["cpu"]/(last["rows"]/before["rows"])
-        rows += [{"bar": f"{family} on {last['rows']:,} rows under 4 GB", "found": f"{last['bytes']/GIGABYTE:.2f} GB", "": verdict(last["bytes"] < 4*GIGABYTE)},
-                 {"bar": f"{family} grows linearly", "found": f"{growth:.2f} times the cost per row of {before['rows']:,}", "": verdict(growth < 1.3)}]
+        rows += [{"bar": f"{family} on {last['rows']:,} rows under 4 GB", "found": f"{last['bytes']/GIGABYTE:.2f} GB",
+                  "": verdict(last["bytes"] < 4*GIGABYTE)},
+                 {"bar": f"{family} grows linearly",
+                  "found": f"{growth:.2f} times the cost per row of {before['rows']:,}", "": verdict(growth < 1.3)}]
     words = lambda good: "complete and correct" if good else "not so"
-    return rows + [{"bar": f"{name} survives SIGKILL of a worker", "found": words(good), "": verdict(good)} for name, good in survived.items()]
+    return rows + [{"bar": f"{name} survives SIGKILL of a worker", "found": words(good), "": verdict(good)}
+                   for name, good in survived.items()]
 
 
 def main():
@@ -150,7 +160,8 @@ def main():
     parser.add_argument("--rows", type=int, default=SIZES[-1], help="the largest size")
     parser.add_argument("--repeat", type=int, default=3, help="how often the smaller sizes are scored")
     parser.add_argument("--rounds", type=int, default=20, help="boosting rounds of the training runs")
-    parser.add_argument("--skip", nargs="*", default=[], choices=["scoring", "training", "cluster"], help="what to leave out")
+    parser.add_argument("--skip", nargs="*", default=[], choices=["scoring", "training", "cluster"],
+                        help="what to leave out")
     parser.add_argument("--json", help="file for the measurements; what else it holds is kept")
     chosen = parser.parse_args()
     sizes = [n for n in SIZES if n <= chosen.rows] or [chosen.rows]
@@ -166,7 +177,8 @@ def main():
     if chosen.json:
         about = {"cores": len(os.sched_getaffinity(0)), "date": date.today().isoformat(), "rounds": chosen.rounds}
         before = json.loads(Path(chosen.json).read_text(encoding="utf-8")) if Path(chosen.json).is_file() else {}
-        Path(chosen.json).write_text(json.dumps({**before, **about, "scoring": scoring, "training": training}, indent=1) + "\n", encoding="utf-8")
+        Path(chosen.json).write_text(json.dumps({**before, **about, "scoring": scoring, "training": training},
+                                                indent=1) + "\n", encoding="utf-8")
     print(f"{len(os.sched_getaffinity(0))} cores, {time.monotonic() - began:.0f} s in all\n\n{markdown(rows)}")
     return int(any(row[""] == "FAIL" for row in rows))
 

@@ -62,14 +62,16 @@ if __name__ == "__main__":
 
 def grid(families):
     "Parameters of eight runs a family; each of them makes another bundle, so that no stage is shared but the first"
-    return ["-p", f"family={','.join(families)}", "-p", "balance=none,weights", "-p", "rule=mode,distance", "-p", "audit=false,true"]
+    return ["-p", f"family={','.join(families)}", "-p", "balance=none,weights", "-p", "rule=mode,distance", "-p",
+            "audit=false,true"]
 
 
 def expanded(words):
     "The same runs for the bare work"
     from gradeclass.pipeline.sweep_plan import expand, read_values
     pairs = dict(word.split("=", 1) for word in words if word != "-p")
-    return [{**run, "audit": run["audit"] == "true", "seed": 42} for run in expand([{name: read_values(text) for name, text in pairs.items()}])]
+    return [{**run, "audit": run["audit"] == "true", "seed": 42}
+            for run in expand([{name: read_values(text) for name, text in pairs.items()}])]
 
 
 def cpu_below():
@@ -96,7 +98,8 @@ def bare(runs, jobs, folder):
     script = folder/"bare.py"
     script.write_text(BARE)
     (folder/"prepared").mkdir(exist_ok=True)
-    done = subprocess.run([sys.executable, script, json.dumps(runs), str(jobs), folder/"prepared"], capture_output=True, text=True, env=calm)
+    done = subprocess.run([sys.executable, script, json.dumps(runs), str(jobs), folder/"prepared"],
+                          capture_output=True, text=True, env=calm)
     if done.returncode: sys.exit(f"sweep: {done.stderr.strip().splitlines()[-1]}")
     return json.loads(done.stdout)
 
@@ -110,7 +113,8 @@ def command(words, jobs, outputs):
 def swept(words, jobs, outputs, environment):
     "Wall seconds of a sweep, and the memory of all its processes as runs end"
     began, memory = time.monotonic(), []
-    process = subprocess.Popen(command(words, jobs, outputs), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=os.environ | environment)
+    process = subprocess.Popen(command(words, jobs, outputs), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                               text=True, env=os.environ | environment)
     peak, over = [0], threading.Event()
     def watch():
         while not over.wait(2): peak[0] = max(peak[0], memory_of(psutil.Process(process.pid)))
@@ -142,12 +146,17 @@ def killed(words, jobs, outputs, runs):
 def main():
     "Measure, print, and end with 1 where a bar is missed"
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--families", nargs="*", default=["ordinal", "xgboost", "logistic", "stack", "majority"], help="eight runs for each")
+    parser.add_argument("--families", nargs="*", default=["ordinal", "xgboost", "logistic", "stack", "majority"],
+                        help="eight runs for each")
     parser.add_argument("--jobs", type=int, default=2, help="stages at a time")
-    parser.add_argument("--kernels", nargs="*", default=["warm"], choices=["warm", "ordinary"], help="kinds of kernel to measure")
+    parser.add_argument("--kernels", nargs="*", default=["warm"], choices=["warm", "ordinary"],
+                        help="kinds of kernel to measure")
     parser.add_argument("--json", help="file for the measurements, beside what it holds already")
     chosen = parser.parse_args()
-    words, rows, measured, runs = grid(chosen.families), [], [], 8*len(chosen.families)
+    words = grid(chosen.families)
+    rows = []
+    measured = []
+    runs = 8*len(chosen.families)
     verdict = lambda good: "PASS" if good else "FAIL"
     with tempfile.TemporaryDirectory(prefix="gradeclass-") as name:
         folder = Path(name)
@@ -160,15 +169,20 @@ def main():
             bare_cpu = (cpu_below() - before)*runs/(runs + chosen.jobs)
             over = (wall - (work + again)/2)/runs
             early, late = max(memory[runs//8:runs//4 + 2]), max(memory[-runs//4:])
-            measured.append({"kernels": kind, "runs": runs, "wall": wall, "bare": (work + again)/2, "over": over, "peak": max(memory),
+            measured.append({"kernels": kind, "runs": runs, "wall": wall, "bare": (work + again)/2, "over": over,
+                             "peak": max(memory),
                              "cpu": cpu, "bare_cpu": bare_cpu})
             print(f"{kind}: {measured[-1]}, memory {[round(size/1e6) for size in memory]}", file=sys.stderr, flush=True)
-            found = f"{over:.2f} s ({wall:.0f} s; bare {work:.0f}, {again:.0f} s); CPU {(cpu - bare_cpu)/runs:.1f} s a run over {bare_cpu/runs:.1f} s"
+            found = (f"{over:.2f} s ({wall:.0f} s; bare {work:.0f}, {again:.0f} s); CPU {(cpu - bare_cpu)/runs:.1f} s "
+                     f"a run over {bare_cpu/runs:.1f} s")
             grown = f"{early/1e6:.0f} MB, then {late/1e6:.0f} MB"
-            rows += [{"bar": f"{kind} kernels: at most 1.0 s a run over the bare work", "found": found, "": verdict(over <= 1.0)},
-                     {"bar": f"{kind} kernels: memory does not grow from the tenth run (of 40) to the last", "found": grown, "": verdict(late < 1.15*early)}]
+            rows += [{"bar": f"{kind} kernels: at most 1.0 s a run over the bare work", "found": found,
+                      "": verdict(over <= 1.0)},
+                     {"bar": f"{kind} kernels: memory does not grow from the tenth run (of 40) to the last",
+                      "found": grown, "": verdict(late < 1.15*early)}]
         kept, stages, good = killed(grid(["logistic"]), chosen.jobs, folder/"killed", 8)
-        rows.append({"bar": "killed half-way, goes on with what is missing", "found": f"{kept} of {stages} stages kept and untouched", "": verdict(good)})
+        rows.append({"bar": "killed half-way, goes on with what is missing",
+                     "found": f"{kept} of {stages} stages kept and untouched", "": verdict(good)})
     if chosen.json:
         before = json.loads(Path(chosen.json).read_text(encoding="utf-8")) if Path(chosen.json).is_file() else {}
         Path(chosen.json).write_text(json.dumps({**before, "sweep": measured}, indent=1) + "\n", encoding="utf-8")

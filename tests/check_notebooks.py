@@ -9,7 +9,8 @@ WATCHED = ("nbs/**/*.ipynb", "gradeclass/**/*.py")
 
 def contents():
     "The bytes of every notebook and module"
-    return {path: path.read_bytes() for pattern in WATCHED for path in ROOT.glob(pattern) if ".ipynb_checkpoints" not in path.parts}
+    return {path: path.read_bytes() for pattern in WATCHED for path in ROOT.glob(pattern)
+            if ".ipynb_checkpoints" not in path.parts}
 
 
 def changes(command):
@@ -17,7 +18,8 @@ def changes(command):
     before = contents()
     subprocess.run([command], cwd=ROOT, check=True)
     after = contents()
-    return sorted(str(path.relative_to(ROOT)) for path in before.keys() | after.keys() if before.get(path) != after.get(path))
+    return sorted(str(path.relative_to(ROOT)) for path in before.keys() | after.keys()
+                  if before.get(path) != after.get(path))
 
 
 def write_readme():
@@ -40,12 +42,14 @@ def skipped_cells():
         for cell in nbformat.read(path, 4).cells:
             code = [line for line in cell.source.splitlines() if line.strip() and not line.startswith("#|")]
             if cell.cell_type == "code" and "nbdev_export(" in cell.source and len(code) > 1:
-                yield f"{path.relative_to(ROOT)}, cell {cell.id}: nothing else in a cell that calls nbdev_export, because nbdev_test does not run it"
+                yield (f"{path.relative_to(ROOT)}, cell {cell.id}: nothing else in a cell that calls nbdev_export, "
+                       f"because nbdev_test does not run it")
 
 
 def main():
     "Run both commands and report"
-    advice = {"nbdev_clean": "was not clean; it is now", "nbdev_export": "was out of step with the notebooks; it is not any more"}
+    advice = {"nbdev_clean": "was not clean; it is now",
+              "nbdev_export": "was out of step with the notebooks; it is not any more"}
     found = [f"{path} {words}: commit it" for command, words in advice.items() for path in changes(command)]
     found += [*write_readme(), *skipped_cells()]
     print("\n".join(found) or "notebooks are clean, modules and README are what they export")

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).parent.parent/"data"/"raw"
-QUICK = {"family": "xgboost", "params": "{rounds: 5, patience: null}", "resamples": "50"}  # Parameters of a run that takes seconds
+# Parameters of a run that takes seconds
+QUICK = {"family": "xgboost", "params": "{rounds: 5, patience: null}", "resamples": "50"}
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # Test processes and their kernels share the cores
 
 @pytest.fixture(scope="session", autouse=True)

@@ -15,14 +15,15 @@ from gradeclass.settings import SettingsError, load_settings
     ("postgresql://ada@school:s3cr3t@host/db", "postgresql://ada@school:***@host/db"),
     ("mysql+pymysql://:s3cr3t@school/db", "mysql+pymysql://:***@school/db"),
     ("https://s3cr3t@mlflow.school:5000/x", "https://***@mlflow.school:5000/x"),
-    ("postgresql://school/db?user=ada&password=s3cr3t#students", "postgresql://school/db?user=ada&password=***#students"),
+    ("mysql://school/db?user=ada&password=s3cr3t#students", "mysql://school/db?user=ada&password=***#students"),
 ])
 def test_password_is_three_stars(address, shown):
     assert hide_password(address) == shown
 
 @pytest.mark.parametrize("plain", [
     "students.csv", "data/raw/ada@school.csv", "store:students@3", "sqlite:////home/ada@school/db.sqlite",
-    "postgresql://school:5432/db#students", "postgresql://ada@school/db", "http://localhost:5000", "s3://bucket/a.parquet"])
+    "postgresql://school:5432/db#students", "postgresql://ada@school/db", "http://localhost:5000",
+    "s3://bucket/a.parquet"])
 def test_address_without_a_password_stays_as_it_is(plain):
     assert hide_password(plain) == plain
 

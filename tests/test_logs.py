@@ -35,7 +35,8 @@ def test_every_line_is_a_json_object_with_utc_time(path):
     records = [json.loads(line) for line in path.read_text().splitlines()]
     assert [r["event"] for r in records] == [e["event"] for e in EVENTS]
     assert [r["level"] for r in records] == ["info", "debug", "info", "info", "error"]
-    assert all(list(r) == ["time", "level", "event", "run_id", "stage", "fields"] and r["run_id"] == "r1" for r in records)
+    assert all(list(r) == ["time", "level", "event", "run_id", "stage", "fields"] and r["run_id"] == "r1"
+               for r in records)
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", r["time"]) for r in records)
     assert records[2]["fields"] == {"seconds": 1.5} and read_run_log(path) == records
 
@@ -63,25 +64,30 @@ def test_torn_last_line_is_passed_over_and_the_next_run_writes_on_a_line_of_its_
     path = tmp_path_factory.mktemp("torn")/"log.jsonl"
     write(path, EVENTS[:3])
     path.write_bytes(path.read_bytes()[:-tail])
-    assert [r["event"] for r in read_run_log(path)] == (["started", "cell", "done"] if tail == 1 else ["started", "cell"])
+    whole = ["started", "cell", "done"]
+    assert [r["event"] for r in read_run_log(path)] == (whole if tail == 1 else whole[:2])
     write(path, EVENTS[3:4])
     assert [r["event"] for r in read_run_log(path)][-1] == "cached"
 
 def test_line_breaks_and_percent_signs_stay_in_their_record(path):
     write(path, [{"stage": "a\nb", "event": "100 %s done", "key": "x\u2028y\n"}])
-    assert [(r["stage"], r["event"], r["fields"]) for r in read_run_log(path)] == [("a\nb", "100 %s done", {"key": "x\u2028y\n"})]
+    assert [(r["stage"], r["event"], r["fields"])
+            for r in read_run_log(path)] == [("a\nb", "100 %s done", {"key": "x\u2028y\n"})]
 
-@given(event=st.dictionaries(st.text(max_size=8), st.text(max_size=8) | st.integers() | st.none() | st.lists(st.integers(), max_size=2)))
+@given(event=st.dictionaries(st.text(max_size=8),
+                             st.text(max_size=8) | st.integers() | st.none() | st.lists(st.integers(), max_size=2)))
 def test_only_listed_fields_are_kept(event):
     assert set(safe_fields({**event, "event": "done"})) <= set(FIELDS)
 
 @pytest.mark.parametrize("message", [
-    "stage prepare: 2 of 9 rows refused (22.2%; 5% may be); the first is row 3: Gender: Ann Smith is no answer (executed notebook: n.ipynb)",
+    "stage prepare: 2 of 9 rows refused (22.2%; 5% may be); the first is row 3: Gender: Ann Smith is no answer "
+    "(executed notebook: n.ipynb)",
     "stage train failed in cell 4: KeyError: 'Ann Smith' (executed notebook: n.ipynb)",
     "stage train failed in cell 4: ValueError: row of\nAnn Smith (executed notebook: n.ipynb)",
     "stage train failed: ValueError: Ann Smith (executed notebook: n.ipynb)"])
 def test_cells_of_the_table_are_not_logged(message):
-    assert "Ann" not in safe_message(message) and "n.ipynb" in safe_message(message) and safe_message(message).startswith("stage ")
+    assert ("Ann" not in safe_message(message) and "n.ipynb" in safe_message(message)
+            and safe_message(message).startswith("stage "))
 
 def test_full_disk_is_reported_once_and_does_not_stop_the_run(path, monkeypatch, capfd):
     if not os.path.exists("/dev/full"): pytest.skip("needs /dev/full")
@@ -123,7 +129,8 @@ def test_newest_run_is_found_and_an_unknown_one_refused(path):
 def test_command_prints_lines_or_json(path):
     write(path)
     program = ["-c", "import sys; from gradeclass.cli.main import main; sys.argv[0] = 'gradeclass'; main()"]
-    ask = lambda *words: subprocess.run([sys.executable, *program, "logs", *words], capture_output=True, text=True, env=os.environ)
+    ask = lambda *words: subprocess.run([sys.executable, *program, "logs", *words], capture_output=True, text=True,
+                                        env=os.environ)
     assert "prepare   done seconds=1.5" in ask().stdout
     assert json.loads(ask("r1", "--json").stdout) == read_run_log(path)
     missing = ask("r9")

@@ -11,7 +11,8 @@ from gradeclass.data.validation import is_finite, is_in_range, is_whole
 from gradeclass.schema import Column, band_of
 
 
-@given(number=st.floats(allow_nan=False), low=st.none() | st.integers(-5, 0), high=st.none() | st.integers(0, 5), whole=st.booleans())
+@given(number=st.floats(allow_nan=False), low=st.none() | st.integers(-5, 0), high=st.none() | st.integers(0, 5),
+       whole=st.booleans())
 def test_column_and_validation_say_the_same_of_a_number(number, low, high, whole):
     column = Column(name="Hours", kind="numeric", min=low, max=high, whole=whole)
     cells = pd.Series([number])
@@ -19,7 +20,8 @@ def test_column_and_validation_say_the_same_of_a_number(number, low, high, whole
     assert (column.number_problem(number) == "") == fits
 
 @pytest.mark.parametrize(("number", "problem"), [
-    (0.0, ""), (30.0, ""), (30.5, "is out of range"), (-1.0, "is out of range"), (2.5, "is not a whole number"), (math.inf, "is not finite")])
+    (0.0, ""), (30.0, ""), (30.5, "is out of range"), (-1.0, "is out of range"), (2.5, "is not a whole number"),
+    (math.inf, "is not finite")])
 def test_problem_of_a_number_in_words(number, problem):
     assert Column(name="Absences", kind="numeric", min=0, max=30, whole=True).number_problem(number) == problem
 

@@ -65,7 +65,8 @@ def test_empty_variable_counts_as_not_set(home, monkeypatch):
     assert (load_settings().log_level, load_settings().log_format) == ("info", "text")
 
 @pytest.mark.parametrize("name, value, right", [
-    ("GRADECLASS_LOG_LEVEL", "loud", "give debug, info, warning or error"), ("GRADECLASS_LOG_FORMAT", "xml", "give text or json"),
+    ("GRADECLASS_LOG_LEVEL", "loud", "give debug, info, warning or error"),
+    ("GRADECLASS_LOG_FORMAT", "xml", "give text or json"),
     ("MLFLOW_TRACKING_URI", "localhost:5000", "give an address such as")])
 def test_wrong_value_names_variable_and_remedy(home, name, value, right):
     (home/".env").write_text(f"{name}={value}\n")
@@ -89,17 +90,20 @@ def test_env_file_reaches_mlflow(home, monkeypatch):
     (home/".env").write_text("MLFLOW_TRACKING_URI=sqlite:///from-file.db\nMLFLOW_HTTP_REQUEST_TIMEOUT=7\nOTHER=1\n")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "9")
     monkeypatch.delenv("OTHER", raising=False)
-    program = ("from gradeclass.config import export_mlflow_settings; print(export_mlflow_settings()); import mlflow, os; "
+    program = ("from gradeclass.config import export_mlflow_settings as export; print(export()); import mlflow, os; "
                "print(mlflow.get_tracking_uri(), os.environ['MLFLOW_HTTP_REQUEST_TIMEOUT'], os.environ.get('OTHER'))")
-    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.splitlines()
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,
+                          check=True).stdout.splitlines()
     assert told[-2:] == ["['MLFLOW_TRACKING_URI']", "sqlite:///from-file.db 9 None"]
 
 @pytest.mark.parametrize("with_file", [False, True])
 def test_config_stays_thin(home, with_file):
     if with_file: (home/".env").write_text("GRADECLASS_LOG_LEVEL=info\n")
     program = ("import sys; from gradeclass.config import find_outputs; find_outputs(); "
-               "print([name for name in ('pydantic', 'pydantic_settings', 'pandas') if name in sys.modules], 'dotenv' in sys.modules)")
-    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=os.environ).stdout
+               "print([name for name in ('pydantic', 'pydantic_settings', 'pandas') if name in sys.modules], 'dotenv' "
+               "in sys.modules)")
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True,
+                          env=os.environ).stdout
     assert told.split("\n")[0] == f"[] {with_file}"
 
 def test_readme_lists_the_settings_as_the_code_has_them():
@@ -110,7 +114,8 @@ def test_readme_lists_the_settings_as_the_code_has_them():
     assert service_markdown() in section
 
 def test_every_variable_that_the_package_reads_is_a_setting():
-    read = {name for path in (ROOT/"gradeclass").rglob("*.py") for name in re.findall(r"GRADECLASS_[A-Z_]+[A-Z]", path.read_text(encoding="utf-8"))}
+    read = {name for path in (ROOT/"gradeclass").rglob("*.py")
+            for name in re.findall(r"GRADECLASS_[A-Z_]+[A-Z]", path.read_text(encoding="utf-8"))}
     between = {"GRADECLASS_THIN", "GRADECLASS_MANAGE",  # Set by the servers for their own processes
                "GRADECLASS_SERVE_SCRATCH", "GRADECLASS_SERVE"}  # The last is how the names of the service begin
     served = {serve_variable(name) for name in ServiceSettings.model_fields}

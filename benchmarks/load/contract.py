@@ -10,15 +10,18 @@ CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,re
 
 def check_contract(url, cases, folder, seed=1):
     "Run Schemathesis over the whole document of a running service; `cases` for each operation and phase"
-    command = [sys.executable, "-m", "schemathesis.cli", "run", f"{url.rstrip('/')}/openapi.json", "--checks", CHECKS, "--max-examples", str(cases),
-               "--exclude-path", "/suspend", "--continue-on-failure", "--seed", str(seed), "--no-color", "--generation-database", "none"]
+    command = [sys.executable, "-m", "schemathesis.cli", "run", f"{url.rstrip('/')}/openapi.json", "--checks", CHECKS,
+               "--max-examples", str(cases),
+               "--exclude-path", "/suspend", "--continue-on-failure", "--seed", str(seed), "--no-color",
+               "--generation-database", "none"]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=7200)
 
 def main():
     "Start the service on the sample's model and check it"
     from servers import free_port, service, train_sample
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--cases", type=int, default=500, help="for each operation and phase; 500 make more than 10,000 in all")
+    options.add_argument("--cases", type=int, default=500,
+                         help="for each operation and phase; 500 make more than 10,000 in all")
     options.add_argument("--bundle", help="bundle to serve; trained on the sample unless given")
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory() as name:

@@ -16,7 +16,8 @@ from servers import free_port, service, train_sample
 
 def peak_memory(process):
     "Most memory that a process has had, in MB, as the kernel counts it"
-    line = next(line for line in Path(f"/proc/{process.pid}/status").read_text().splitlines() if line.startswith("VmHWM"))
+    line = next(line for line in Path(f"/proc/{process.pid}/status").read_text().splitlines()
+                if line.startswith("VmHWM"))
     return int(line.split()[1])/1024
 
 
@@ -26,7 +27,8 @@ def send(url, path, out):
     def pieces():
         with open(path, "rb") as file:
             while piece := file.read(2**20): yield piece
-    with httpx.stream("POST", url, content=pieces(), headers={"content-type": kind}, timeout=3600) as reply, open(out, "wb") as file:
+    with httpx.stream("POST", url, content=pieces(), headers={"content-type": kind}, timeout=3600) as reply, open(out,
+                                                                                                                  "wb") as file:
         if reply.status_code != 200: raise SystemExit(reply.read().decode())
         for piece in reply.iter_raw(): file.write(piece)
 
@@ -68,7 +70,8 @@ def main():
         path, matrix = make_rows(chosen.rows, folder, chosen.kind)
         import xgboost as xgb
         trees = Path(bundle, "model.ubj")
-        booster = xgb.Booster({"nthread": len(psutil.Process().cpu_affinity())}, model_file=trees) if trees.exists() else None
+        booster = xgb.Booster({"nthread": len(psutil.Process().cpu_affinity())},
+                              model_file=trees) if trees.exists() else None
         ratios = []
         with service(str(bundle), port, folder/"outputs", folder/"service.log") as process:
             found = psutil.Process(process.pid)
@@ -80,9 +83,12 @@ def main():
                 if booster: booster.inplace_predict(matrix)
                 alone, alone_used = time.perf_counter() - start, time.process_time() - before
                 ratios.append((alone/ours, alone_used/used))
-                print(f"{chosen.rows:,} rows: service {ours:.1f} s (CPU {used:.1f} s), XGBoost alone {alone:.1f} s (CPU {alone_used:.1f} s)", flush=True)
-            print(f"speed {statistics.median(r[0] for r in ratios):.2f} x XGBoost's own, {statistics.median(r[1] for r in ratios):.2f} x by processor time; "
-                  f"peak memory of the service {peak_memory(process):.0f} MB; rows back {count_rows(folder/f'answer{path.suffix}'):,}")
+                print(f"{chosen.rows:,} rows: service {ours:.1f} s (CPU {used:.1f} s), XGBoost alone {alone:.1f} s "
+                      f"(CPU {alone_used:.1f} s)", flush=True)
+            print(f"speed {statistics.median(r[0] for r in ratios):.2f} x XGBoost's own, "
+                  f"{statistics.median(r[1] for r in ratios):.2f} x by processor time; "
+                  f"peak memory of the service {peak_memory(process):.0f} MB; rows back "
+                  f"{count_rows(folder/f'answer{path.suffix}'):,}")
 
 
 if __name__ == "__main__": main()

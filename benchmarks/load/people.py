@@ -15,6 +15,7 @@ chosen = options.parse_args()
 with tempfile.TemporaryDirectory() as name:
     folder, port = Path(name), free_port()
     with service(str(train_sample(folder/"bundle")), port, folder/"outputs", folder/"service.log"):
-        command = [sys.executable, "-m", "locust", "-f", str(Path(__file__).parent/"locustfile.py"), "--headless", "-u", str(chosen.users), "-r", "10",
+        command = [sys.executable, "-m", "locust", "-f", str(Path(__file__).parent/"locustfile.py"), "--headless",
+                   "-u", str(chosen.users), "-r", "10",
                    "-t", f"{chosen.seconds}s", "--host", f"http://127.0.0.1:{port}", "--only-summary"]
         sys.exit(subprocess.run(command).returncode)

@@ -27,7 +27,8 @@ def wait_for(url, process, seconds=60):
 @contextmanager
 def running(command, port, path, environment, log):
     "Run a server until the block ends; yields its process"
-    with open(log, "w") as out: process = subprocess.Popen(command, env=os.environ | environment, stdout=out, stderr=out)
+    with open(log, "w") as out:
+        process = subprocess.Popen(command, env=os.environ | environment, stdout=out, stderr=out)
     try:
         wait_for(f"http://127.0.0.1:{port}{path}", process)
         yield process
@@ -37,12 +38,14 @@ def running(command, port, path, environment, log):
 
 def service(bundle, port, outputs, log, workers=1):
     "The service on a port, with its log and its access log"
-    command = [sys.executable, "-c", "from gradeclass.cli.main import main; main()", "serve", "--model", bundle, "--port", str(port), "--workers", str(workers)]
+    command = [sys.executable, "-c", "from gradeclass.cli.main import main; main()", "serve", "--model", bundle,
+               "--port", str(port), "--workers", str(workers)]
     return running(command, port, "/health", {"GRADECLASS_OUTPUTS": str(outputs), "OMP_NUM_THREADS": "1"}, log)
 
 def constant(port, log):
     "The measure on a port"
-    command = [sys.executable, "-m", "uvicorn", "constant:app", "--app-dir", str(HERE), "--port", str(port), "--loop", "uvloop", "--http", "httptools",
+    command = [sys.executable, "-m", "uvicorn", "constant:app", "--app-dir", str(HERE), "--port", str(port), "--loop",
+               "uvloop", "--http", "httptools",
                "--no-access-log", "--no-proxy-headers", "--log-level", "warning"]
     return running(command, port, "/docs", {}, log)
 

@@ -13,7 +13,8 @@ from servers import free_port, sample_students, service, train_sample, wait_for
 
 def ask(port, student):
     "One prediction"
-    request = urllib.request.Request(f"http://127.0.0.1:{port}/predict", student.encode(), {"content-type": "application/json"})
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/predict", student.encode(),
+                                     {"content-type": "application/json"})
     with urllib.request.urlopen(request, timeout=30) as reply: return reply.read()
 
 
@@ -35,7 +36,8 @@ def main():
                     ask(port, student)
                     found.append((ready, time.perf_counter() - begin))
             middle = [statistics.median(run[i] for run in found) for i in (0, 1)]
-            print(f"{family}: ready after {middle[0]:.2f} s, first answer after {middle[1]:.2f} s (median of {chosen.rounds}; slowest {max(found)[0]:.2f} s)")
+            print(f"{family}: ready after {middle[0]:.2f} s, first answer after {middle[1]:.2f} s (median of "
+                  f"{chosen.rounds}; slowest {max(found)[0]:.2f} s)")
 
 
 if __name__ == "__main__": main()

@@ -32,10 +32,12 @@ def check_log(outputs, bundles):
     "Rows and models of the log, and the largest difference from what the named model says"
     from gradeclass.models.bundle import bundle_digest, load_model
     models = {bundle_digest(bundle): load_model(bundle) for bundle in bundles}
-    with sqlite3.connect(outputs/"predictions.db") as connection: rows = connection.execute("SELECT digest, inputs, outputs FROM predictions").fetchall()
+    with sqlite3.connect(outputs/"predictions.db") as connection:
+        rows = connection.execute("SELECT digest, inputs, outputs FROM predictions").fetchall()
     worst = 0.0
     for digest, model in models.items():
-        mine = [(json.loads(inputs), json.loads(said)["probabilities"]) for found, inputs, said in rows[::7] if found == digest]
+        mine = [(json.loads(inputs), json.loads(said)["probabilities"])
+                for found, inputs, said in rows[::7] if found == digest]
         if not mine: raise SystemExit("a model never answered")
         want = model.predict_proba(pd.DataFrame([inputs for inputs, _ in mine]))
         worst = max(worst, float(np.abs(np.array([list(said.values()) for _, said in mine]) - want).max()))
@@ -57,7 +59,8 @@ def main():
         put_champion(outputs, bundles[0], "0")
         found = {}
         with service("champion=" + str(outputs/"champion"), port, outputs, folder/"service.log"):
-            pressing = threading.Thread(target=lambda: found.update(press(port, 30, int(chosen.switches*chosen.pause) + 2, students)))
+            pressing = threading.Thread(target=lambda: found.update(press(
+                port, 30, int(chosen.switches*chosen.pause) + 2, students)))
             pressing.start()
             for turn in range(1, chosen.switches + 1):
                 time.sleep(chosen.pause)
@@ -66,8 +69,10 @@ def main():
             served = sum('"event":"model"' in line for line in (folder/"service.log").read_text().splitlines())
         rows, strange, worst = check_log(outputs, bundles)
         failed = found["failed"] + found["broken"]
-        print(f"{chosen.switches} switches ({served} times a model was taken up) under {found['requests']:,} requests: {failed} failed; "
-              f"{rows:,} rows logged, {len(strange)} of unknown models, largest difference from the model named {worst:.1e}")
+        print(f"{chosen.switches} switches ({served} times a model was taken up) under {found['requests']:,} requests: "
+              f"{failed} failed; "
+              f"{rows:,} rows logged, {len(strange)} of unknown models, largest difference from the model named "
+              f"{worst:.1e}")
         sys.exit(bool(failed or strange or worst > 1e-9 or rows < found["requests"]))
 
 

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['BLANKS', 'MISSING', 'coded_columns', 'is_missing', 'read_code', 'read_number', 'read_id', 'conform_cells',
-           'match_columns', 'only_numbers', 'note_commas', 'conform', 'clean_cells', 'clean', 'Dataset', 'make_dataset',
-           'hash_cells', 'hash_rows', 'table_digest']
+           'match_columns', 'only_numbers', 'conform', 'clean_cells', 'clean', 'Dataset', 'make_dataset', 'hash_cells',
+           'hash_rows', 'table_digest']
 
 # %% ../../nbs/lib/data/03_dataset.ipynb #944c1336
 import hashlib

@@ -4,9 +4,8 @@
 
 # %% auto #0
 __all__ = ['FORMULA', 'NEUTRALISED', 'PLAIN_NUMBER', 'READERS', 'KINDS_WITHOUT_ARROW', 'WRITERS', 'DataError', 'find_file',
-           'decode_text', 'lines_above', 'find_separator', 'name_columns', 'scan_fields', 'explain_csv_error',
-           'parse_csv', 'neutralise', 'restore', 'number_rows', 'note_short_rows', 'read_csv_file', 'read_excel_file',
-           'read_parquet_file', 'tables_in', 'neutralise_table', 'write_csv', 'write_table']
+           'decode_text', 'find_separator', 'name_columns', 'parse_csv', 'neutralise', 'restore', 'number_rows',
+           'tables_in', 'neutralise_table', 'write_csv', 'write_table']
 
 # %% ../../nbs/lib/data/01_files.ipynb #cfc2681b
 import csv

@@ -4,10 +4,8 @@
 
 # %% auto #0
 __all__ = ['METRICS', 'MetricError', 'Predictions', 'first_row', 'check_grades', 'check_probabilities', 'places', 'check_length',
-           'check_predictions', 'resample_counts', 'ratio', 'confusion_counts', 'accuracy', 'GradeRates', 'grade_rates',
-           'mean_over', 'macro_precision', 'macro_recall', 'macro_f1', 'qwk', 'within_one', 'mean_grade_distance',
-           'weighted_auc', 'roc_auc', 'log_loss', 'brier', 'bin_of', 'calibration_error', 'ece', 'numbered_scale',
-           'risk_ladder', 'found_within', 'found_at_risk', 'at_risk_precision', 'at_risk_recall', 'Metric']
+           'check_predictions', 'resample_counts', 'ratio', 'grade_rates', 'weighted_auc', 'roc_auc', 'bin_of',
+           'calibration_error', 'ece', 'numbered_scale', 'risk_ladder', 'found_within', 'found_at_risk', 'Metric']
 
 # %% ../../nbs/lib/evaluation/01_metrics.ipynb #6e7ed867
 import math
@@ -25,7 +23,6 @@ from ..schema import GradeScale
 class MetricError(GradeclassError):
     "Grades or probabilities that cannot be measured"
 
-# %% ../../nbs/lib/evaluation/01_metrics.ipynb #c1b826fd
 @dataclass(frozen=True)
 class Predictions:
     "True grades beside what a model said, checked"
@@ -52,7 +49,6 @@ def first_row(
     "Where the first wrong row is, in words"
     return f"row {int(np.flatnonzero(wrong)[0]) + 1} of {len(wrong)} (counted from 1)"
 
-# %% ../../nbs/lib/evaluation/01_metrics.ipynb #8ee74758
 def check_grades(
     grades:np.ndarray,      # Grades as positions on the scale, shape (n,)
     scale:GradeScale,       # The grades
@@ -77,13 +73,16 @@ def check_probabilities(
     "Refuse rows that are not probabilities of the grades"
     p = np.asarray(p, dtype=float)
     if p.shape != (n, len(scale.labels)):
-        raise MetricError(f"p has the shape {p.shape}: {n} students and {len(scale.labels)} grades need ({n}, {len(scale.labels)})")
+        raise MetricError(f"p has the shape {p.shape}: {n} students and {len(scale.labels)} grades need ({n}, "
+                          f"{len(scale.labels)})")
     lost = ~np.isfinite(p).all(axis=1)
     if lost.any(): raise MetricError(f"p has no number in {first_row(lost)}: every grade needs a probability")
     outside = ((p < -1e-9) | (p > 1 + 1e-9)).any(axis=1)
     if outside.any(): raise MetricError(f"p holds a value outside 0 to 1 in {first_row(outside)}: give probabilities")
     off = np.abs(p.sum(axis=1) - 1) > 1e-3
-    if off.any(): raise MetricError(f"p adds up to {p[off][0].sum():.4g} in {first_row(off)}: the probabilities of one student add up to 1")
+    if off.any():
+        raise MetricError(f"p adds up to {p[off][0].sum():.4g} in {first_row(off)}: the probabilities of one student "
+                          f"add up to 1")
     return p
 
 # %% ../../nbs/lib/evaluation/01_metrics.ipynb #d25d0afe
@@ -97,7 +96,6 @@ def places(
         raise MetricError(f"k is {k}: give a whole number of places from 1 to {n}, or a share above 0 and up to 1.0")
     return math.ceil(round(k*n, 6)) if share else int(k)
 
-# %% ../../nbs/lib/evaluation/01_metrics.ipynb #d8d5fe1d
 def check_length(
     values:object, # Array, list or Series
     n:int,         # How many rows are due
@@ -106,7 +104,6 @@ def check_length(
     "Refuse values that belong to other rows"
     if len(values) != n: raise MetricError(f"{name} has {len(values)} rows and y has {n}: give one for each student")
 
-# %% ../../nbs/lib/evaluation/01_metrics.ipynb #360f5437
 def check_predictions(
     y:np.ndarray,                      # True grade, shape (n,), 0 is the best
     p:np.ndarray,                      # Probability of each grade, shape (n, K)
@@ -174,7 +171,9 @@ def grade_rates(
 )->GradeRates:            # Arrays of shape (B, K)
     "Precision, recall and F1 per grade"
     counts = confusion_counts(case, weights)
-    right, true, said = np.diagonal(counts, axis1=1, axis2=2), counts.sum(axis=2), counts.sum(axis=1)
+    right = np.diagonal(counts, axis1=1, axis2=2)
+    true = counts.sum(axis=2)
+    said = counts.sum(axis=1)
     return GradeRates(ratio(right, said, 0), ratio(right, true, 0), ratio(2*right, true + said, 0), true + said > 0)
 
 # %% ../../nbs/lib/evaluation/01_metrics.ipynb #cac6c4c0
@@ -194,7 +193,6 @@ def macro_precision(
     rates = grade_rates(case, weights)
     return mean_over(rates.precision, rates.seen)
 
-# %% ../../nbs/lib/evaluation/01_metrics.ipynb #5bda4aac
 def macro_recall(
     case:Predictions,     # Checked arrays
     weights:np.ndarray,   # Weight of each student, shape (B, n)
@@ -231,7 +229,6 @@ def within_one(
     "Share of students whose predicted grade is right or next to it"
     return weights @ (np.abs(case.y - case.predicted) <= 1)/weights.sum(axis=1)
 
-# %% ../../nbs/lib/evaluation/01_metrics.ipynb #f4454d82
 def mean_grade_distance(
     case:Predictions,     # Checked arrays
     weights:np.ndarray,   # Weight of each student, shape (B, n)
@@ -253,13 +250,13 @@ def weighted_auc(
     won = having*(others.cumsum(axis=1) - others/2)
     return ratio(won.sum(axis=1), having.sum(axis=1)*others.sum(axis=1))
 
-# %% ../../nbs/lib/evaluation/01_metrics.ipynb #ee59299f
 def roc_auc(
     case:Predictions,     # Checked arrays
     weights:np.ndarray,   # Weight of each student, shape (B, n)
 )->np.ndarray:            # Shape (B,); NaN where only one grade occurs
     "Area under the ROC curve, one grade against the rest; mean over the grades that some have and some have not"
-    areas = np.column_stack([weighted_auc(case.y == grade, case.p[:, grade], weights) for grade in range(case.p.shape[1])])
+    areas = np.column_stack([weighted_auc(case.y == grade, case.p[:, grade], weights)
+                             for grade in range(case.p.shape[1])])
     return mean_over(areas, np.isfinite(areas))
 
 # %% ../../nbs/lib/evaluation/01_metrics.ipynb #d3f5ceed
@@ -271,7 +268,6 @@ def log_loss(
     given = np.clip(case.p[np.arange(len(case.y)), case.y], np.finfo(float).eps, 1 - np.finfo(float).eps)
     return weights @ -np.log(given)/weights.sum(axis=1)
 
-# %% ../../nbs/lib/evaluation/01_metrics.ipynb #8f3afffc
 def brier(
     case:Predictions,     # Checked arrays
     weights:np.ndarray,   # Weight of each student, shape (B, n)
@@ -288,7 +284,6 @@ def bin_of(
     "The bin of each probability; the upper edge belongs to the bin"
     return np.clip(np.ceil(np.round(value*bins, 9)).astype(int) - 1, 0, bins - 1)
 
-# %% ../../nbs/lib/evaluation/01_metrics.ipynb #fd958b55
 def calibration_error(
     case:Predictions,     # Checked arrays
     weights:np.ndarray,   # Weight of each student, shape (B, n)
@@ -316,7 +311,8 @@ def numbered_scale(
     p:np.ndarray, # Probability of each grade, shape (n, K)
 )->GradeScale:    # Grades '0' to 'K-1', the last one at risk
     "A scale for figures that need no names"
-    if np.ndim(p) != 2 or np.shape(p)[1] < 2: raise MetricError("p needs one row for each student and at least two grades")
+    if np.ndim(p) != 2 or np.shape(p)[1] < 2:
+        raise MetricError("p needs one row for each student and at least two grades")
     return GradeScale(codes={grade: str(grade) for grade in range(np.shape(p)[1])}, at_risk=[str(np.shape(p)[1] - 1)])
 
 # %% ../../nbs/lib/evaluation/01_metrics.ipynb #1a065d24
@@ -330,7 +326,6 @@ def risk_ladder(
     down = weights[:, order].cumsum(axis=1)[:, last], (weights*case.truly_at_risk)[:, order].cumsum(axis=1)[:, last]
     return tuple(np.pad(sums, ((0, 0), (1, 0))) for sums in down)
 
-# %% ../../nbs/lib/evaluation/01_metrics.ipynb #d28ab39f
 def found_within(
     students:np.ndarray, # Students down to each step, shape (B, steps + 1)
     in_need:np.ndarray,  # Those at risk in fact, shape (B, steps + 1)
@@ -358,7 +353,6 @@ def at_risk_precision(
     "Of the students who get a place, the share that is at risk in fact"
     return found_at_risk(case, weights)/case.k
 
-# %% ../../nbs/lib/evaluation/01_metrics.ipynb #49f3193f
 def at_risk_recall(
     case:Predictions,     # Checked arrays
     weights:np.ndarray,   # Weight of each student, shape (B, n)

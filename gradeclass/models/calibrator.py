@@ -68,7 +68,8 @@ class Calibrator:
         "The offset of each grade, 0 where there is none"
         n_grades = np.shape(p)[1]
         if len(self.offsets) not in (0, n_grades):
-            raise CalibrationError(f"the calibration is for {len(self.offsets)} grades, the probabilities for {n_grades}")
+            raise CalibrationError(f"the calibration is for {len(self.offsets)} grades, the probabilities for "
+                                   f"{n_grades}")
         return np.array(self.offsets) if self.offsets else np.zeros(n_grades)
 
     def to_dict(self)->dict: # Plain numbers and texts

@@ -50,8 +50,13 @@ class GradeModel(ClassifierMixin, BaseEstimator):
         params:dict|None=None,    # The family's own parameters
         rule:str="mode",          # How probabilities become a grade: a name in `RULES`
     ):
-        self.schema, self.family, self.balance = schema, family, balance
-        self.audit, self.seed, self.params, self.rule = audit, seed, params, rule
+        self.schema = schema
+        self.family = family
+        self.balance = balance
+        self.audit = audit
+        self.seed = seed
+        self.params = params
+        self.rule = rule
 
     def fit(
         self,
@@ -64,7 +69,8 @@ class GradeModel(ClassifierMixin, BaseEstimator):
         if self.balance not in METHODS: raise ModelError(f"no balance {self.balance}: use one of {', '.join(METHODS)}")
         if self.rule not in RULES: raise ModelError(f"no decision rule {self.rule}: use one of {', '.join(RULES)}")
         grades = grade_index(frame, self.schema)
-        if len(np.unique(grades)) < 2: raise ModelError(f"all {len(frame)} rows have the same grade: there is nothing to learn")
+        if len(np.unique(grades)) < 2:
+            raise ModelError(f"all {len(frame)} rows have the same grade: there is nothing to learn")
         check_leaks(frame, self.schema, self.audit)
         self.pipeline_ = self._make_pipeline()
         try: self.pipeline_.fit(frame, grades, **self._fit_params(frame, grades, sample_weight))
@@ -97,9 +103,11 @@ class GradeModel(ClassifierMixin, BaseEstimator):
         from imblearn.pipeline import Pipeline
         columns = self.schema.inputs(self.audit)
         categorical = np.array([column.kind == "category" for column in columns])
-        groups = np.repeat(np.arange(len(columns)), [len(column.codes) if column.kind == "category" else 1 for column in columns])
+        groups = np.repeat(np.arange(len(columns)),
+                           [len(column.codes) if column.kind == "category" else 1 for column in columns])
         scale = self.schema.grades
-        family = make_family(self.family, len(scale.codes), categorical, self.seed, self.params or {}, groups, scale.cuts)
+        family = make_family(self.family, len(scale.codes), categorical, self.seed, self.params or {}, groups,
+                             scale.cuts)
         encoder = SchemaEncoder(self.schema, self.audit, family.one_hot)
         coded = np.array([column.kind != "numeric" for column in columns])[groups if family.one_hot else slice(None)]
         steps = [("encode", encoder), ("balance", Balancer(self.balance, coded, self.seed)), ("family", family)]
@@ -108,7 +116,8 @@ class GradeModel(ClassifierMixin, BaseEstimator):
     def _fit_params(self, frame, grades, weight)->dict:
         if self.balance in ("over", "smote"):
             if weight is None: return {}
-            raise ModelError(f"balance {self.balance} makes rows of its own and cannot weigh them: use balance none or weights with sample_weight")
+            raise ModelError(f"balance {self.balance} makes rows of its own and cannot weigh them: use balance none or "
+                             f"weights with sample_weight")
         if self.balance == "weights":
             from sklearn.utils.class_weight import compute_sample_weight
             weight = compute_sample_weight("balanced", grades)*(1 if weight is None else np.asarray(weight))

@@ -32,8 +32,10 @@ def open_store(
     "The file system behind an address"
     from fsspec.core import url_to_fs
     try: return url_to_fs(address)
-    except ImportError as error: raise DataError(f"{address.partition('://')[0]}:// needs a package that is not installed: {error}") from None
-    except (OSError, ValueError) as error: raise DataError(f"{hide_password(address)} cannot be opened: {error}") from None
+    except ImportError as error:
+        raise DataError(f"{address.partition('://')[0]}:// needs a package that is not installed: {error}") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{hide_password(address)} cannot be opened: {error}") from None
 
 # %% ../../nbs/lib/scoring/04_objects.ipynb #0476b631
 @contextmanager

@@ -26,7 +26,10 @@ class Counts:
         self,
         scratch:str="", # Folder that the processes of one service share; empty where there is one
     ):
-        self.requests, self.times, self.grades, self.events = {}, {}, {}, {}
+        self.requests = {}
+        self.times = {}
+        self.grades = {}
+        self.events = {}
         self.scratch, self.shared = scratch, 0.0
 
     def request(
@@ -57,16 +60,19 @@ class Counts:
         if not self.scratch or time.monotonic() - self.shared < 1: return
         self.shared = time.monotonic()
         with whole_file(Path(self.scratch, f"{os.getpid()}.json")) as part:
-            part.write_bytes(msgspec.json.encode([[[*key, n] for key, n in self.requests.copy().items()], self.times, self.grades, self.events]))
+            part.write_bytes(msgspec.json.encode([[[*key, n] for key, n in self.requests.copy().items()], self.times,
+                                                  self.grades, self.events]))
 
     def total(self)->"Counts":
         "The counts of all processes"
-        others = [path for path in Path(self.scratch).glob("*.json") if path.stem != str(os.getpid())] if self.scratch else []
+        others = [path for path in Path(self.scratch).glob("*.json")
+                  if path.stem != str(os.getpid())] if self.scratch else []
         both = Counts()
         own = [[*key, n] for key, n in self.requests.items()], self.times, self.grades, self.events
         for requests, times, grades, events in [own, *(json.loads(path.read_bytes()) for path in others)]:
             for route, status, n in requests: both.requests[route, status] = both.requests.get((route, status), 0) + n
-            for route, row in times.items(): both.times[route] = [a + b for a, b in zip(row, both.times.get(route, [0]*len(row)), strict=True)]
+            for route, row in times.items():
+                both.times[route] = [a + b for a, b in zip(row, both.times.get(route, [0]*len(row)), strict=True)]
             for mine, theirs in ((both.grades, grades), (both.events, events)):
                 for key, n in theirs.items(): both.add(mine, key, n)
         return both
@@ -81,15 +87,19 @@ def prometheus_text(
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
     requests = CounterMetricFamily("gradeclass_requests", "Requests by route and status", labels=["route", "status"])
     for (route, status), n in counts.requests.items(): requests.add_metric([route, str(status)], n)
-    seconds = HistogramMetricFamily("gradeclass_request_seconds", "Seconds from a request to its answer", labels=["route"])
+    seconds = HistogramMetricFamily("gradeclass_request_seconds", "Seconds from a request to its answer",
+                                    labels=["route"])
     for route, row in counts.times.items():
         running = [sum(row[:i + 1]) for i in range(len(EDGES) + 1)]
-        seconds.add_metric([route], [(str(edge), n) for edge, n in zip([*EDGES, "+Inf"], running, strict=True)], row[-1])
+        seconds.add_metric([route], [(str(edge), n) for edge, n in zip([*EDGES, "+Inf"], running, strict=True)],
+                           row[-1])
     grades = CounterMetricFamily("gradeclass_predictions", "Predictions by model and grade", labels=["model", "grade"])
     for key, n in counts.grades.items(): grades.add_metric(key.split("\t"), n)
-    events = CounterMetricFamily("gradeclass_events", "Switches of a model, refused bundles, and the like", labels=["event"])
+    events = CounterMetricFamily("gradeclass_events", "Switches of a model, refused bundles, and the like",
+                                 labels=["event"])
     for key, n in counts.events.items(): events.add_metric([key], n)
-    families = [requests, seconds, grades, events, *(GaugeMetricFamily(f"gradeclass_{name}", *about) for name, about in gauges.items())]
+    families = [requests, seconds, grades, events,
+                *(GaugeMetricFamily(f"gradeclass_{name}", *about) for name, about in gauges.items())]
     registry = CollectorRegistry(auto_describe=False)
     registry.register(type("Collected", (), {"collect": lambda _: families})())
     return generate_latest(registry)
@@ -131,7 +141,9 @@ class AccessLog:
         while self.waiting:
             row = self.waiting.popleft()
             if len(row) == 1: lines.append(msgspec.json.encode(row[0]))
-            else: lines.append(msgspec.json.encode({"time": row[0], "request_id": row[1], "method": row[2], "route": row[3], "status": row[4],
+            else:
+                lines.append(msgspec.json.encode({"time": row[0], "request_id": row[1], "method": row[2],
+                                                  "route": row[3], "status": row[4],
                                                     "ms": round(1000*row[5], 3), "key": row[6]}))
         self.stream.write(b"\n".join([*lines, b""]).decode())
         self.stream.flush()

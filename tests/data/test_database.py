@@ -21,11 +21,13 @@ def test_several_tables_are_named_in_the_message(school):
     with pytest.raises(DataError, match="add #NAME, one of students, teachers"): read_table(f"sqlite:///{school}")
     assert read_table(f"sqlite:///{school}#students")[0].index.tolist() == [1, 2, 3, 4, 5]
     assert len(read_table(f"sqlite:///{school}#teachers")[0]) == 1
-    with pytest.raises(DataError, match="has no table pupils: it has students, teachers"): read_table(f"sqlite:///{school}#pupils")
+    with pytest.raises(DataError, match="has no table pupils: it has students, teachers"):
+        read_table(f"sqlite:///{school}#pupils")
 
 def test_file_that_is_no_database_gets_one_sentence(tmp_path):
     save(tmp_path/"a.db", "Age,Sports\n"*100)
-    with pytest.raises(DataError, match="cannot be read: file is not a database"): read_table(f"sqlite:///{tmp_path}/a.db")
+    with pytest.raises(DataError, match="cannot be read: file is not a database"):
+        read_table(f"sqlite:///{tmp_path}/a.db")
 
 def test_password_appears_in_no_message():
     with pytest.raises(DataError) as caught: read_table("oracel://ada:s3cr3t@school/db#students")

@@ -20,7 +20,8 @@ def test_codes_and_labels_mix_in_any_spelling():
     assert frame["ParentalEducation"].unique().tolist() == ["Some College"]
 
 def test_marker_is_missing_only_where_it_is_no_answer():
-    frame, _ = conform(pd.DataFrame({"ParentalEducation": ["None", "NA"], "Tutoring": ["None", "?"], "Absences": ["null", "-"]}), STUDENTS)
+    frame, _ = conform(pd.DataFrame({"ParentalEducation": ["None", "NA"], "Tutoring": ["None", "?"],
+                                     "Absences": ["null", "-"]}), STUDENTS)
     assert frame["ParentalEducation"].tolist() == ["None", None]
     assert frame[["Tutoring", "Absences"]].isna().all(axis=None)
 
@@ -48,11 +49,13 @@ def test_names_match_despite_case_and_signs_and_the_rest_follows():
     assert notes == ["column AGE is read as Age", "column study_time weekly is read as StudyTimeWeekly"]
 
 def test_two_columns_for_one_name_are_refused():
-    with pytest.raises(DataError, match="columns Age and AGE both read as Age"): conform(pd.DataFrame(columns=["Age", "AGE"]), STUDENTS)
+    with pytest.raises(DataError, match="columns Age and AGE both read as Age"):
+        conform(pd.DataFrame(columns=["Age", "AGE"]), STUDENTS)
 
 def test_nested_and_dated_cells_do_not_break_the_reader():
     cells = [[1], {"a": 1}, pd.Timestamp("2020-01-01"), b"1", 10**400]
-    frame, _ = conform(pd.DataFrame({"Absences": pd.Series(cells, dtype=object), "Gender": pd.Series(cells, dtype=object)}), STUDENTS)
+    frame, _ = conform(pd.DataFrame({"Absences": pd.Series(cells, dtype=object),
+                                     "Gender": pd.Series(cells, dtype=object)}), STUDENTS)
     assert clean(frame, STUDENTS)["Gender"].isna().all()
 
 CELLS = st.one_of(st.none(), st.booleans(), st.integers(-3, 40), st.floats(), st.text(max_size=5),
@@ -61,7 +64,8 @@ CELLS = st.one_of(st.none(), st.booleans(), st.integers(-3, 40), st.floats(), st
 @QUICK
 @given(rows=st.lists(st.tuples(CELLS, CELLS, CELLS, CELLS, CELLS), max_size=8))
 def test_conform_and_clean_are_idempotent(rows):
-    raw = pd.DataFrame(rows, columns=["StudentID", "absences", "ParentalSupport", "Tutoring", "GradeClass"], dtype=object)
+    raw = pd.DataFrame(rows, columns=["StudentID", "absences", "ParentalSupport", "Tutoring", "GradeClass"],
+                       dtype=object)
     once, _ = conform(raw, STUDENTS)
     twice, notes = conform(once, STUDENTS)
     pd.testing.assert_frame_equal(once, twice)
@@ -112,8 +116,10 @@ def test_digest_tells_cells_names_and_order_apart():
 
 def test_digest_is_the_same_in_another_process(tmp_path):
     path = write_table(random_students(20), tmp_path/"a.csv")
-    code = f"from gradeclass.data.dataset import table_digest; from gradeclass.data.sources import load; print(table_digest(load({str(path)!r}).frame))"
-    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": "7"})
+    code = (f"from gradeclass.data.dataset import table_digest; from gradeclass.data.sources import load; "
+            f"print(table_digest(load({str(path)!r}).frame))")
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True,
+                           env={"PYTHONHASHSEED": "7"})
     assert other.stdout.strip() == table_digest(load(path).frame)
 
 def test_hashes_of_rows_are_those_that_stores_and_models_hold():

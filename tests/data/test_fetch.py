@@ -56,9 +56,12 @@ def small_schema(url="https://example.org/files/table.zip", table=TABLE):
     "A schema whose published table has two rows"
     rows = list(csv.reader(io.StringIO(table)))[1:]
     schema = Schema(
-        name="small", columns=[Column(name="ID", role="id"), Column(name="Hours", kind="numeric"), Column(name="Grade", role="target")],
+        name="small",
+        columns=[Column(name="ID", role="id"), Column(name="Hours", kind="numeric"),
+                 Column(name="Grade", role="target")],
         grades=GradeScale(codes={0: "pass", 1: "fail"}, at_risk=["fail"]))
-    source = Source(title="Small", doi="10.1/small", files=["small table.csv", "small.csv"], sha256=digest_text(table), url=url,
+    source = Source(title="Small", doi="10.1/small", files=["small table.csv", "small.csv"], sha256=digest_text(table),
+                    url=url,
                     values_sha256=values_digest(rows, schema))
     return schema.model_copy(update={"source": source})
 
@@ -130,14 +133,17 @@ def test_fetch_refuses_another_table_and_leaves_nothing(published, serve, member
     assert not raw.exists()
 
 
-@pytest.mark.parametrize("damage", [lambda whole: whole[:len(whole)//2], lambda whole: b"<html>sign in</html>", lambda whole: b"",
+@pytest.mark.parametrize("damage",
+                         [lambda whole: whole[:len(whole)//2], lambda whole: b"<html>sign in</html>", lambda whole: b"",
                                     lambda whole: whole.replace(b"PK\x03\x04", b"PK\x03\x05"),
                                     lambda whole: whole[:45] + bytes([whole[45] ^ 255]) + whole[46:]])
 def test_fetch_refuses_a_damaged_zip_file(published, serve, damage):
     served, raw = published
     path = zip_of(served/"table.zip", DATA__csv=TABLE)
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(FetchError, match="not a whole zip file; get 'Small' by hand from https://doi.org/10.1/small and put small.csv"):
+    with pytest.raises(FetchError,
+                       match="not a whole zip file; get 'Small' by hand from https://doi.org/10.1/small and put "
+                             "small.csv"):
         fetch_from(serve(served), small_schema(), raw)
     assert not raw.exists()
 
@@ -158,7 +164,8 @@ def test_fetch_offline_says_what_to_do_by_hand(published):
 
 def test_fetch_notices_a_download_that_breaks_off(published, serve):
     served, raw = published
-    with pytest.raises(FetchError, match="the download broke off"): fetch_from(serve(served, ShortHandler), small_schema(), raw)
+    with pytest.raises(FetchError, match="the download broke off"):
+        fetch_from(serve(served, ShortHandler), small_schema(), raw)
     assert not raw.exists()
 
 
@@ -167,7 +174,8 @@ def test_fetch_never_overwrites_another_table(published, serve):
     raw.mkdir()
     (raw/"small.csv").write_text("mine\n")
     zip_of(served/"table.zip", DATA__csv=TABLE)
-    with pytest.raises(FetchError, match="move the file away and fetch again"): fetch_from(serve(served), small_schema(), raw)
+    with pytest.raises(FetchError, match="move the file away and fetch again"):
+        fetch_from(serve(served), small_schema(), raw)
     assert (raw/"small.csv").read_text() == "mine\n"
 
 
@@ -175,7 +183,8 @@ def test_fetch_refuses_a_download_that_is_too_large(published, serve, monkeypatc
     served, raw = published
     monkeypatch.setattr("gradeclass.data.fetch.MOST_BYTES", 100)
     zip_of(served/"table.zip", DATA__csv=TABLE)
-    with pytest.raises(FetchError, match="the download is larger than"): fetch_from(serve(served), small_schema(), raw)
+    with pytest.raises(FetchError, match="the download is larger than"):
+        fetch_from(serve(served), small_schema(), raw)
     assert not raw.exists()
 
 
@@ -191,12 +200,14 @@ def test_member_that_climbs_out_of_the_folder_lands_in_it(published, serve, tmp_
     zip_of(served/"table.zip", **{"../../outside__csv": TABLE})
     before = {path.name for path in tmp_path.iterdir()}
     assert fetch_from(serve(served), small_schema(), raw) == raw/"small.csv"
-    assert {path.name for path in tmp_path.iterdir()} == before | {"raw"} and [p.name for p in raw.iterdir()] == ["small.csv"]
+    assert {path.name for path in tmp_path.iterdir()} == before | {"raw"} and [
+        p.name for p in raw.iterdir()] == ["small.csv"]
 
 
 def test_schema_without_a_source_cannot_be_fetched(tmp_path):
     schema = small_schema().model_copy(update={"source": Source()})
-    with pytest.raises(SchemaError, match="schema small needs a source with url, sha256 and files"): fetch(schema, tmp_path)
+    with pytest.raises(SchemaError, match="schema small needs a source with url, sha256 and files"):
+        fetch(schema, tmp_path)
 
 
 @pytest.mark.parametrize("name", schema_names())

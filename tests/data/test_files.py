@@ -40,7 +40,8 @@ def test_broken_file_gets_one_sentence(tmp_path, name):
     assert "\n" not in str(caught.value)
 
 @pytest.mark.parametrize(("source", "message"), [
-    ("no_such.csv", "no such file: no_such.csv"), (".", "is a folder"), ("x"*5000 + ".csv", "no such file"), ("a\0b.csv", "no such file"),
+    ("no_such.csv", "no such file: no_such.csv"), (".", "is a folder"), ("x"*5000 + ".csv", "no such file"),
+    ("a\0b.csv", "no such file"),
     ("https://example.org/a.csv", "download the file"), ("nonsense://", "is not a database address"),
     ("sqlite:///no_such.db", "no such file: no_such.db")])
 def test_wrong_source_gets_one_sentence(source, message):
@@ -70,7 +71,9 @@ def test_any_text_gives_a_table_or_a_data_error(tmp_path, text):
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 def test_separator_is_found_outside_quotes(tmp_path, separator):
-    path = save(tmp_path/"a.csv", separator.join(['"Age, in; years\tnow; then, so"', "Sports"]) + "\n" + separator.join(["17", "1"]) + "\n")
+    path = save(tmp_path/"a.csv",
+                separator.join(['"Age, in; years\tnow; then, so"', "Sports"]) + "\n" + separator.join(["17", "1"])
+                + "\n")
     assert read_table(path)[0].shape == (1, 2)
 
 def test_byte_order_mark_is_no_part_of_the_first_name(tmp_path):
@@ -126,7 +129,8 @@ def test_every_format_gives_the_same_clean_table(tmp_path, suffix):
 @pytest.mark.parametrize("cell", ["=1+1", "+cmd", "-1+1", "@SUM(A1)", "\tx", "\rx", "'=x"])
 @pytest.mark.parametrize("suffix", [".csv", ".xlsx"])
 def test_formula_is_neutralised_and_read_back(tmp_path, cell, suffix):
-    path = write_table(pd.DataFrame({"Name": [cell, "Ada"], cell.strip(): ["x", "-5"], "Score": [-1.5, 2.0]}), tmp_path/f"a{suffix}")
+    path = write_table(pd.DataFrame({"Name": [cell, "Ada"], cell.strip(): ["x", "-5"], "Score": [-1.5, 2.0]}),
+                       tmp_path/f"a{suffix}")
     plain = pd.read_csv(path, dtype=str) if suffix == ".csv" else pd.read_excel(path, dtype=str)
     assert plain["Name"].iloc[0].startswith("'")
     assert plain["Score"].tolist()[0] == "-1.5"

@@ -27,7 +27,8 @@ def round_trip(schema):
 def graded(**columns):
     "A table of 40 rows with a grade that nothing explains"
     rows = {name: (list(values)*40)[:40] for name, values in columns.items()}
-    return pd.DataFrame({"Hours": [str(number*7 % 40) for number in range(40)], "Grade": ["A", "B", "C", "F"]*10, **rows})
+    return pd.DataFrame({"Hours": [str(number*7 % 40) for number in range(40)], "Grade": ["A", "B", "C", "F"]*10,
+                         **rows})
 
 
 @pytest.fixture
@@ -48,11 +49,13 @@ def test_labelled_table_is_described(labelled_file):
     schema = infer_schema(read_table(labelled_file)[0], "Result", "school")
     found = {column.name: (column.role, column.kind) for column in schema.columns}
     assert found == {
-        "Matric No": ("id", None), "Geschlecht": ("ignored", None), "Sex": ("audit", "category"), "Reads": ("feature", "ordinal"),
+        "Matric No": ("id", None), "Geschlecht": ("ignored", None), "Sex": ("audit", "category"),
+        "Reads": ("feature", "ordinal"),
         "Tutor": ("feature", "flag"), "Average mark": ("score", "numeric"), "Way": ("feature", "category"),
         "Enrolled on": ("ignored", None), "Remarks": ("ignored", None), "Result": ("target", None)}
     assert schema.by_name["Reads"].labels == ["never", "sometimes", "often"]
-    assert schema.by_name["Tutor"].codes == {"no": "no", "Yes": "Yes"} or schema.by_name["Tutor"].codes == {"no": "no", "yes": "yes"}
+    assert schema.by_name["Tutor"].codes == {"no": "no", "Yes": "Yes"} or schema.by_name["Tutor"].codes == {
+        "no": "no", "yes": "yes"}
     assert (schema.by_name["Average mark"].min, schema.by_name["Average mark"].max) == (40.5, 99.5)
     assert schema.grades.labels == ["Excellent", "Good", "Fail"] and schema.grades.at_risk == ["Fail"]
     assert schema.grades.cuts == pytest.approx([80, 60], abs=1)
@@ -71,7 +74,8 @@ def test_students_without_their_schema(typed):
     frame = pd.read_csv(sample_path("students"), dtype=None if typed else str)
     schema = infer_schema(frame, "GradeClass")
     assert (schema.id, schema.score) == ("StudentID", "GPA")
-    assert schema.grades.cuts == [3.5, 3.0, 2.5, 2.0] and list(schema.grades.codes) == [0, 1, 2, 3, 4] and schema.grades.at_risk == ["4"]
+    assert schema.grades.cuts == [3.5, 3.0, 2.5, 2.0] and list(schema.grades.codes) == [
+        0, 1, 2, 3, 4] and schema.grades.at_risk == ["4"]
     assert schema.names("audit") == ["Age", "Gender", "Ethnicity"]
     assert schema.by_name["Absences"].whole and not schema.by_name["StudyTimeWeekly"].whole
     assert schema.by_name["Tutoring"].codes == {0: "no", 1: "yes"}
@@ -80,7 +84,8 @@ def test_students_without_their_schema(typed):
 
 def test_typed_and_raw_tables_get_the_same_draft():
     raw, typed = (pd.read_csv(sample_path("higher_ed"), dtype=dtype) for dtype in (str, None))
-    assert infer_schema(raw, "GRADE") == infer_schema(typed, "GRADE") == infer_schema(typed.astype({"GRADE": float}), "GRADE")
+    assert infer_schema(raw, "GRADE") == infer_schema(typed, "GRADE") == infer_schema(
+        typed.astype({"GRADE": float}), "GRADE")
 
 
 def test_labelled_students_keep_letters_and_score():
@@ -228,7 +233,8 @@ def test_common_grade_alone_makes_no_score():
 
 def test_score_with_few_values_is_found():
     marks = pd.Series(RNG.integers(0, 11, 200))
-    frame = pd.DataFrame({"Mark": marks, "Hours": RNG.normal(size=200), "Grade": np.select([marks >= 8, marks >= 5], ["A", "B"], "C")})
+    frame = pd.DataFrame({"Mark": marks, "Hours": RNG.normal(size=200),
+                          "Grade": np.select([marks >= 8, marks >= 5], ["A", "B"], "C")})
     schema = infer_schema(frame, "Grade")
     assert schema.score == "Mark" and schema.grades.cuts == [8, 5]
 
@@ -238,12 +244,14 @@ def test_bands_of_the_wrong_direction_are_none():
     assert find_bands("x", scores, np.where(scores < 50, "A", "B"), ["A", "B"]) is None
 
 
-AWKWARD = ["yes", "No", "on", "null", "~", "1", "1.5", "a: b", "#1", "- x", "{a}", "[b", "'q'", '"', "näïve ☂", "=", "&a", "*b", "!c", "%d",
+AWKWARD = ["yes", "No", "on", "null", "~", "1", "1.5", "a: b", "#1", "- x", "{a}", "[b", "'q'", '"', "näïve ☂", "=",
+           "&a", "*b", "!c", "%d",
            "12:30", "0x1F", "1e3", "?x", "|", ">", "@h", "`t", "\\n", ", ,"]
 
 
 def test_awkward_labels_and_names_round_trip():
-    frame = pd.DataFrame({"yes": AWKWARD*4, "a: #b": AWKWARD[::-1]*4, "x"*200: ["off", "ON", "Off", "maybe"]*30, "1": range(120),
+    frame = pd.DataFrame({"yes": AWKWARD*4, "a: #b": AWKWARD[::-1]*4, "x"*200: ["off", "ON", "Off", "maybe"]*30,
+                          "1": range(120),
                           "Grade?": (["No", "yes: maybe", "#3"]*40)})
     schema = infer_schema(frame, "Grade?", "odd: name #1")
     assert round_trip(schema) == schema
@@ -251,7 +259,8 @@ def test_awkward_labels_and_names_round_trip():
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.text(min_size=1, max_size=8), min_size=2, max_size=8), st.lists(st.text(max_size=6), min_size=1, max_size=6))
+@given(st.lists(st.text(min_size=1, max_size=8), min_size=2, max_size=8),
+       st.lists(st.text(max_size=6), min_size=1, max_size=6))
 def test_any_words_give_a_schema_that_round_trips_or_a_sentence(grades, words):
     size = 24
     frame = pd.DataFrame({"Grade": (grades*size)[:size], "Word": (words*size)[:size], "Hours": range(0, 2*size, 2)})
@@ -271,7 +280,8 @@ def test_any_words_give_a_schema_that_round_trips_or_a_sentence(grades, words):
     (graded(), "zzz", "the table has no column zzz: the columns are Hours, Grade"),
     (graded(Class=["A"]), "Class", "column Class holds one value, A"),
     (graded(Class=["", None]), "Class", "column Class is empty"),
-    (graded(Total=range(40)), "Total", "column Total has 40 different values, more than 30: cut the number into grades first"),
+    (graded(Total=range(40)), "Total",
+     "column Total has 40 different values, more than 30: cut the number into grades first"),
     (graded(Word=[f"w{i}" for i in range(40)]), "Word", "more than 30: choose the column that holds the grades"),
     (graded()[["Grade"]], "Grade", "no column can be an input"),
     (pd.DataFrame([[1, 2, "A"], [3, 4, "B"]], columns=["x", "x", "Grade"]), "Grade", "two columns are called x"),

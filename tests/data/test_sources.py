@@ -45,8 +45,8 @@ def test_sample_is_taken_only_where_raw_is_empty(home):
 @pytest.mark.parametrize("name", ["june.ods", "june.json", "june.zip", "june", "june.rejected.csv"])
 def test_file_that_cannot_be_read_is_named(home, name):
     (home/"data"/"raw"/name).touch()
-    with pytest.raises(DataError, match=rf"holds no table that can be read \({name}\): save it as one of .csv, .*, .pq, or choose"):
-        choose_data("", "", home)
+    said = rf"holds no table that can be read \({name}\): save it as one of .csv, .*, .pq, or choose"
+    with pytest.raises(DataError, match=said): choose_data("", "", home)
 
 def test_several_tables_are_named(home):
     for kind in (".csv", ".xlsm", ".pq"): put(home/"data"/"raw", kind)
@@ -64,7 +64,8 @@ def test_pages_take_every_kind_that_needs_no_pyarrow():
     assert set(WRITERS) <= set(READERS)
 
 def test_named_file_must_be_there(home):
-    with pytest.raises(DataError, match="no file absent.csv: give a CSV, Parquet or Excel file"): choose_data("absent.csv", "", home)
+    with pytest.raises(DataError, match="no file absent.csv: give a CSV, Parquet or Excel file"):
+        choose_data("absent.csv", "", home)
     with pytest.raises(DataError, match="is a folder"): choose_data(str(home), "", home)
 
 def test_schema_in_the_home_folder_is_found_from_elsewhere(home, tmp_path_factory, monkeypatch):

@@ -17,7 +17,8 @@ def assert_same_rows_as_scikit_learn(frame, schema):
     rest, validation = train_test_split(frame, test_size=.15, random_state=42, stratify=frame[schema.target])
     train, test = train_test_split(rest, test_size=.15, random_state=42, stratify=rest[schema.target])
     parts = split(clean(frame, schema), schema)
-    for ours, theirs in zip(parts, (train, validation, test), strict=True): assert ours.index.tolist() == theirs.index.tolist()
+    for ours, theirs in zip(parts, (train, validation, test), strict=True):
+        assert ours.index.tolist() == theirs.index.tolist()
     return [len(part) for part in parts]
 
 def test_split_gives_the_rows_of_scikit_learn():
@@ -33,7 +34,8 @@ def test_split_of_real_data_gives_the_rows_of_scikit_learn(real_data, name, sche
 def test_split_partitions_rows_and_keeps_students_together(grades, copies):
     frame = random_students(len(grades), seed=len(grades)).assign(GradeClass=grades)
     if grades:
-        frame["StudentID"] = copies.draw(st.lists(st.integers(1, max(len(grades), 2)), min_size=len(grades), max_size=len(grades)))
+        frame["StudentID"] = copies.draw(st.lists(st.integers(1, max(len(grades), 2)), min_size=len(grades),
+                                                  max_size=len(grades)))
     parts = split(clean(frame, STUDENTS), STUDENTS)
     assert sorted(row for part in parts for row in part.index) == list(range(len(grades)))
     students = [set(part["StudentID"]) for part in parts]
@@ -59,4 +61,5 @@ def test_split_without_a_part():
     assert [len(part) for part in parts] == [100, 0, 0]
 
 def test_impossible_share_is_refused():
-    with pytest.raises(DataError, match="from 0 to below 1, not 1.5"): split(clean(random_students(10), STUDENTS), STUDENTS, test_size=1.5)
+    with pytest.raises(DataError, match="from 0 to below 1, not 1.5"):
+        split(clean(random_students(10), STUDENTS), STUDENTS, test_size=1.5)

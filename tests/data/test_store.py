@@ -95,7 +95,8 @@ def test_same_students_in_another_kind_of_file_add_nothing(home, suffix):
     assert (added.rows, added.known, added.refused, added.store.current) == (0, 50, 0, 1)
 
 @settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
-@given(order=st.permutations("abc"), cut=st.integers(1, 39), overlap=st.integers(0, 10), ids=st.booleans(), twins=st.integers(0, 3))
+@given(order=st.permutations("abc"), cut=st.integers(1, 39), overlap=st.integers(0, 10), ids=st.booleans(),
+       twins=st.integers(0, 3))
 def test_any_order_of_files_ends_with_the_same_students(order, cut, overlap, ids, twins):
     a, b = STUDENTS.iloc[:cut], STUDENTS.iloc[max(0, cut - overlap):40]
     if not ids: a, b = pd.concat([a, a.head(twins)]), pd.concat([b, b.tail(twins)])
@@ -117,7 +118,8 @@ def test_every_row_is_added_known_or_refused(home):
     assert (added.rows, added.known, added.refused) == (18, 9, 3) and added.store.rows() == 28
     refused = read_table(home/"b.rejected.csv")[0]
     assert refused.row.tolist() == ["5", "22", "23"]
-    assert ["in the store with other cells: Age" in refused.reason[2], "no grade" in refused.reason[3], "out of range" in refused.reason[4]] == [True]*3
+    assert ["in the store with other cells: Age" in refused.reason[2], "no grade" in refused.reason[3],
+            "out of range" in refused.reason[4]] == [True]*3
 
 def test_corrected_rows_are_added_and_the_list_of_refused_ones_goes(home):
     rows = STUDENTS.head(5).copy()
@@ -161,7 +163,8 @@ def test_column_that_comes_later_is_blank_for_earlier_students(home):
     assert load("store:students").frame.GPA.isna().tolist() == [True]*20 + [False]*10
 
 def test_table_without_grades_is_refused_whole(home):
-    with pytest.raises(GradeclassError, match="missing column: GradeClass"): add_file(put(home, "a.csv", STUDENTS.drop(columns="GradeClass")))
+    with pytest.raises(GradeclassError, match="missing column: GradeClass"):
+        add_file(put(home, "a.csv", STUDENTS.drop(columns="GradeClass")))
     assert not (home/"data").exists()
 
 def test_one_student_can_be_added(home):
@@ -178,7 +181,8 @@ def test_higher_ed_students_have_a_store_of_their_own(home):
 def test_store_may_lie_elsewhere(home):
     place = home/"else@where"
     add_file(put(home, "a.csv", STUDENTS.head(20)), root=place)
-    assert find_store("students") is None and len(load(f"store:{place}/students").frame) == len(load(f"store:{place}/students@1").frame) == 20
+    assert (find_store("students") is None
+            and len(load(f"store:{place}/students").frame) == len(load(f"store:{place}/students@1").frame) == 20)
     assert pin_source(f"store:{place}/students") == f"store:{place}/students@1"
 
 # The first version
@@ -229,20 +233,24 @@ def test_store_of_one_batch_is_dealt_as_the_plain_table(home, real_data):
     assert len(found.test) == 305
 
 @settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
-@given(sizes=st.lists(st.integers(1, 120), min_size=2, max_size=4), seed=st.integers(0, 99), ids=st.booleans(), twins=st.integers(0, 3))
+@given(sizes=st.lists(st.integers(1, 120), min_size=2, max_size=4), seed=st.integers(0, 99), ids=st.booleans(),
+       twins=st.integers(0, 3))
 def test_no_student_changes_sides_when_others_join(sizes, seed, ids, twins):
     start = 0
     with new_home() as home:
         before = {name: set() for name in PARTS}
         for number, size in enumerate(sizes):
             rows = STUDENTS.iloc[start:start + size]
-            again = STUDENTS.iloc[:min(twins, start)].assign(StudentID=[f"again-{number}-{i}" for i in range(min(twins, start))])
+            again = STUDENTS.iloc[:min(twins,
+                                       start)].assign(StudentID=[f"again-{number}-{i}"
+                                                                 for i in range(min(twins, start))])
             rows, start = pd.concat([rows, again]) if ids else rows, start + size
             if rows.empty: continue
             add_file(put(home, "new.csv", rows, ids))
             after = parts_of("store:students", seed=seed)
             assert all(before[name] <= after[name] for name in PARTS)
-            assert sum(map(len, after.values())) == len(set().union(*after.values())) == len(load("store:students").frame)
+            assert sum(map(len,
+                           after.values())) == len(set().union(*after.values())) == len(load("store:students").frame)
             before = after
 
 def test_equal_students_of_two_batches_stay_together(home):
@@ -278,18 +286,21 @@ def test_reverted_store_is_dealt_as_it_was(home):
     add_file(put(home, "b.csv", STUDENTS.iloc[200:260]))
     two = parts_of("store:students")
     revert(1)
-    assert parts_of("store:students") == one == parts_of("store:students@1") and store_digest("store:students") == digest
+    assert (parts_of("store:students") == one == parts_of("store:students@1")
+            and store_digest("store:students") == digest)
     revert(2)
     assert parts_of("store:students") == two
 
 # Versions
 
 def test_versions_after_a_rollback_have_the_parent_that_counted(home):
-    for name, rows in (("a", STUDENTS.head(50)), ("b", STUDENTS.iloc[50:80]), ("c", STUDENTS.iloc[80:90])): add_file(put(home, f"{name}.csv", rows))
+    for name, rows in (("a", STUDENTS.head(50)), ("b", STUDENTS.iloc[50:80]), ("c", STUDENTS.iloc[80:90])):
+        add_file(put(home, f"{name}.csv", rows))
     revert(1)
     added = add_file(home/"c.csv")
     table = versions_table(added.store)
-    assert table.parent.tolist()[1:] == [1, 2, 1] and table.students.tolist() == [50, 80, 90, 60] and table.current.tolist() == [False]*3 + [True]
+    assert table.parent.tolist()[1:] == [1, 2, 1] and table.students.tolist() == [
+        50, 80, 90, 60] and table.current.tolist() == [False]*3 + [True]
     assert revert(3).rows() == 90
     assert len(set(table.digest)) == 4
 
@@ -332,8 +343,10 @@ def test_schema_with_another_meaning_is_refused_and_one_with_better_words_is_not
     (home/"words.yaml").write_text(text.replace("title:", "title: Pupils of #", 1))
     assert add_file(put(home, "b.csv", STUDENTS.iloc[50:60]), home/"words.yaml").rows == 10
     raw = SCHEMA.model_dump()
-    changed = type(SCHEMA)(**{**raw, "columns": [{**c, "max": 40.0} if c["name"] == "Age" else c for c in raw["columns"]]})
-    with pytest.raises(StoreError, match="column Age differs"): add_file(put(home, "c.csv", STUDENTS.iloc[60:70]), changed)
+    changed = type(SCHEMA)(**{**raw,
+                              "columns": [{**c, "max": 40.0} if c["name"] == "Age" else c for c in raw["columns"]]})
+    with pytest.raises(StoreError, match="column Age differs"):
+        add_file(put(home, "c.csv", STUDENTS.iloc[60:70]), changed)
 
 def test_schema_of_one_s_own_is_found_by_the_name_of_its_store(home):
     own = schema_yaml(SCHEMA).replace("name: students", "name: pupils", 1)
@@ -345,7 +358,8 @@ def test_schema_of_one_s_own_is_found_by_the_name_of_its_store(home):
 
 def test_schema_name_cannot_leave_the_folder(home):
     schema = SCHEMA.model_copy(update={"name": "../outside"})
-    with pytest.raises(StoreError, match="cannot be the name of a folder"): add_file(put(home, "a.csv", STUDENTS.head(50)), schema)
+    with pytest.raises(StoreError, match="cannot be the name of a folder"):
+        add_file(put(home, "a.csv", STUDENTS.head(50)), schema)
 
 # Processes and faults
 
@@ -364,7 +378,9 @@ def test_two_processes_that_add_at_once_both_end_well(home):
     for process in both: process.join(120)
     assert [process.exitcode for process in both] == [0, 0]
     store = read_store(store_root()/"students")
-    assert store.current == 3 and sorted(v.number for v in store.versions) == [1, 2, 3] and len(load("store:students").frame) == 100
+    assert store.current == 3 and sorted(v.number
+                                         for v in store.versions) == [1, 2,
+                                                                      3] and len(load("store:students").frame) == 100
 
 KILLED = """
 import os, signal, sys
@@ -385,21 +401,27 @@ add_file(sys.argv[1])
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 def test_process_killed_before_any_step_leaves_the_old_version_or_the_new_one(home):
     raw(home)
-    file, versions, ended = put(home, "b.csv", STUDENTS.iloc[200:260]), [], False
+    file = put(home, "b.csv", STUDENTS.iloc[200:260])
+    versions = []
+    ended = False
     while not ended:
         shutil.rmtree(home/"data"/"store", ignore_errors=True)
-        told = subprocess.run([sys.executable, "-c", KILLED, str(file), str(len(versions) + 1)], capture_output=True, env=os.environ)
+        told = subprocess.run([sys.executable, "-c", KILLED, str(file), str(len(versions) + 1)], capture_output=True,
+                              env=os.environ)
         ended = told.returncode == 0
         assert ended or told.returncode == -signal.SIGKILL
         versions.append(read_store(store_root()/"students").current)
         assert add_file(file).store.rows() == len(load("store:students").frame) == 260
         assert not list((store_root()/"students").glob(".*.part"))
-    assert set(versions[:-1]) <= {0, 2} and versions[0] == 0 and versions[-1] == 2 and len(versions) > 8  # mkdir, lock, then two steps a file
+    # mkdir, lock, then two steps a file
+    assert set(versions[:-1]) <= {0, 2} and versions[0] == 0 and versions[-1] == 2 and len(versions) > 8
 
 @pytest.mark.parametrize("number", range(1, 4))
 def test_full_disk_leaves_the_old_version(home, monkeypatch, number):
     add_file(put(home, "a.csv", STUDENTS.head(50)))
-    before, calls, whole = held(), [], data_store.whole_file
+    before = held()
+    calls = []
+    whole = data_store.whole_file
     @contextmanager
     def full(path):
         calls.append(path)
@@ -408,7 +430,8 @@ def test_full_disk_leaves_the_old_version(home, monkeypatch, number):
             if len(calls) == number: raise OSError(errno.ENOSPC, "No space left on device", str(part))
     monkeypatch.setattr(data_store, "whole_file", full)
     if number < 3:
-        with pytest.raises(StoreError, match=r"cannot be written \(No space left on device\); the store stays at version 1"):
+        with pytest.raises(StoreError,
+                           match=r"cannot be written \(No space left on device\); the store stays at version 1"):
             add_file(put(home, "b.csv", STUDENTS.iloc[50:60]))
         assert held() == before
         monkeypatch.undo()
@@ -420,13 +443,15 @@ def test_full_disk_leaves_the_old_version(home, monkeypatch, number):
 def test_small_disk_that_fills_up_leaves_the_old_version(home, free):
     disk = home/"disk"
     disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", disk], capture_output=True).returncode: pytest.skip("cannot mount")
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", disk], capture_output=True).returncode:
+        pytest.skip("cannot mount")
     try:
         add_file(put(home, "a.csv", STUDENTS.head(20)), root=disk)
         room = os.statvfs(disk)
         (disk/"filler").write_bytes(b"x"*max(0, room.f_bavail*room.f_frsize - free))
         put(home, "b.csv", STUDENTS.iloc[20:])
-        with pytest.raises(StoreError, match="No space left on device.*stays at version 1"): add_file(home/"b.csv", root=disk)
+        with pytest.raises(StoreError, match="No space left on device.*stays at version 1"):
+            add_file(home/"b.csv", root=disk)
         assert len(load(f"store:{disk}/students").frame) == 20
         (disk/"filler").unlink()
         assert add_file(home/"b.csv", root=disk).store.rows() == 400
@@ -454,20 +479,23 @@ def add_all(home, count):
 def test_folder_in_the_way_gets_a_sentence(home):
     (home/"data").mkdir()
     (home/"data"/"store").write_text("")
-    with pytest.raises(StoreError, match="cannot be written .*the store is still empty"): add_file(put(home, "a.csv", STUDENTS.head(20)))
+    with pytest.raises(StoreError, match="cannot be written .*the store is still empty"):
+        add_file(put(home, "a.csv", STUDENTS.head(20)))
 
 # The command
 
 def ask(*words):
     "Run the command in a process of its own"
     program = "import sys; from gradeclass.cli.main import main; sys.argv[0] = 'gradeclass'; main()"
-    return subprocess.run([sys.executable, "-c", program, *map(str, words)], capture_output=True, text=True, env=os.environ)
+    return subprocess.run([sys.executable, "-c", program, *map(str, words)], capture_output=True, text=True,
+                          env=os.environ)
 
 def test_commands_add_list_and_go_back(home):
     first, second = put(home, "a.csv", STUDENTS.head(50)), put(home, "b.csv", STUDENTS.iloc[40:60])
     assert "50 new students: version 1 of store:students holds 50 students" in ask("data", "add", first).stdout
-    assert "10 new students, 10 known already: version 2 of store:students holds 60 students" in ask("data", "add", second).stdout
-    assert "adds nothing, 20 known already" in ask("data", "add", second).stdout
+    assert "10 new students, 10 known already: version 2 of store:students holds 60 students" in ask(
+        "data", "add", second).stdout
+    assert f"no rows of {second} were added, 20 known already" in ask("data", "add", second).stdout
     assert "store:students is at version 1 again: 50 students" in ask("data", "revert", 1).stdout
     assert [row["current"] for row in json.loads(ask("data", "versions", "--json").stdout)] == [True, False]
     wrong = ask("data", "revert", 9)
@@ -475,7 +503,7 @@ def test_commands_add_list_and_go_back(home):
 
 def test_command_ends_with_1_where_every_row_is_refused(home):
     told = ask("data", "add", put(home, "a.csv", STUDENTS.head(5).assign(GradeClass=None)))
-    assert told.returncode == 1 and "refused: 5 rows, with reasons in" in told.stderr and "nothing of" in told.stdout
+    assert told.returncode == 1 and "refused: 5 rows, with reasons in" in told.stderr and "no rows of" in told.stdout
 
 def test_samples_are_a_store_as_well(home):
     for name in ("students", "higher_ed"): assert add_file(sample_path(name), name).refused == 0

@@ -12,7 +12,8 @@ from gradeclass.schema import Column, GradeScale, Schema, SchemaError, Synthesis
 def small_schema():
     "A schema of two columns and a grade"
     return Schema(
-        name="small", columns=[Column(name="ID", role="id"), Column(name="Hours", kind="numeric"), Column(name="Grade", role="target")],
+        name="small",
+        columns=[Column(name="ID", role="id"), Column(name="Hours", kind="numeric"), Column(name="Grade", role="target")],
         grades=GradeScale(codes={0: "pass", 1: "fail"}, at_risk=["fail"]))
 
 
@@ -57,7 +58,8 @@ def test_effects_move_the_score_as_the_schema_says():
     schema = load_schema("students")
     frame = synthesise(schema, 20_000)
     inside = frame["GPA"].between(0.01, 3.99) & frame["Absences"].between(5, 15)
-    columns = {name: frame[name].cat.codes if frame[name].dtype == "category" else frame[name] for name in schema.synthesis.columns}
+    columns = {name: frame[name].cat.codes if frame[name].dtype == "category" else frame[name]
+               for name in schema.synthesis.columns}
     inputs = np.column_stack([np.ones(inside.sum()), *[np.asarray(values)[inside] for values in columns.values()]])
     found = dict(zip(columns, np.linalg.lstsq(inputs, frame["GPA"][inside], rcond=None)[0][1:], strict=True))
     assert found["Tutoring"] == pytest.approx(0.25, abs=0.02)
@@ -99,7 +101,8 @@ def test_column_without_a_plan_is_drawn_evenly():
 def test_ignored_column_without_a_kind_stays_empty():
     base = small_schema()
     schema = base.model_copy(update={
-        "columns": [*base.columns[:1], Column(name="Hours", kind="numeric", min=0, max=9), Column(name="Remarks", role="ignored"),
+        "columns": [*base.columns[:1], Column(name="Hours", kind="numeric", min=0, max=9),
+                    Column(name="Remarks", role="ignored"),
                     base.columns[2]], "synthesis": Synthesis()})
     frame = synthesise(Schema(**schema.model_dump()), 5)
     assert frame["Remarks"].isna().all() and frame["Hours"].notna().all()
@@ -127,7 +130,8 @@ def test_codes_round_trip_and_missing_stays_missing():
     assert coded.loc[2, ["Gender", "Absences", "GradeClass"]].isna().all()
     for name in ("Gender", "ParentalSupport", "GradeClass"):
         codes = schema.grades.codes if name == "GradeClass" else schema.by_name[name].codes
-        assert coded[name].map(codes).astype(object).fillna("").tolist() == frame[name].astype(object).fillna("").tolist()
+        assert (coded[name].map(codes).astype(object).fillna("").tolist()
+                == frame[name].astype(object).fillna("").tolist())
 
 
 def test_file_holds_codes_and_is_written_whole(tmp_path):

@@ -48,8 +48,10 @@ def test_good_table_has_no_finding():
     ("ParentalEducation", 9, "unknown code"), ("Gender", "X", "unknown code"), ("GradeClass", 7, "unknown code"),
     ("GradeClass", "E", "unknown code"), ("GradeClass", None, "no grade"), ("GradeClass", "?", "no grade"),
     ("Absences", "many", "not a number"),
-    ("Absences", 31, "out of range"), ("Absences", -1, "out of range"), ("Absences", 2.5, "not whole"), ("GPA", 4.01, "out of range"),
-    ("StudyTimeWeekly", float("inf"), "infinite"), ("StudyTimeWeekly", "-inf", "infinite"), ("Age", 1e300, "out of range")])
+    ("Absences", 31, "out of range"), ("Absences", -1, "out of range"), ("Absences", 2.5, "not whole"),
+    ("GPA", 4.01, "out of range"),
+    ("StudyTimeWeekly", float("inf"), "infinite"), ("StudyTimeWeekly", "-inf", "infinite"),
+    ("Age", 1e300, "out of range")])
 def test_bad_cell_refuses_its_row_and_says_what_is_allowed(column, value, what):
     validation = check(with_cell(column, value, row=4))
     [error] = validation.errors
@@ -86,7 +88,8 @@ def test_table_has_one_row_per_bad_cell():
     assert table["expected"].unique().tolist() == ["0 (Male), 1 (Female)"]
 
 @QUICK
-@given(cells=st.lists(st.one_of(st.none(), st.floats(), st.text(max_size=4), st.sampled_from([0, 1, "Yes", "A", 31, "many"])), min_size=3,
+@given(cells=st.lists(st.one_of(st.none(), st.floats(), st.text(max_size=4),
+                                st.sampled_from([0, 1, "Yes", "A", 31, "many"])), min_size=3,
                       max_size=3), purpose=st.sampled_from(["train", "predict"]))
 def test_every_row_is_accepted_or_refused(cells, purpose):
     frame = good_students(12).astype(object)
@@ -107,7 +110,8 @@ def test_missing_feature_or_grade_stops_training_and_names_what_may_be_meant():
 
 def test_missing_audit_and_score_columns_are_warnings():
     validation = check(good_students().drop(columns=["Gender", "GPA", "StudentID"]))
-    assert validation.ok and [found.message for found in validation.warnings] == ["missing column: Gender", "missing column: GPA"]
+    assert validation.ok and [found.message
+                              for found in validation.warnings] == ["missing column: Gender", "missing column: GPA"]
 
 def test_extra_column_is_left_out_with_a_warning():
     validation = check(good_students().assign(Name="Ada"))
@@ -128,7 +132,8 @@ def test_grades_are_not_looked_at_to_predict():
 
 def test_missing_features_are_one_warning_to_predict():
     validation = check(good_students().drop(columns=["Absences", "Sports"]), "predict")
-    assert [found.message for found in validation.findings] == ["missing columns: Absences, Sports; unknown for every student"]
+    assert [found.message
+            for found in validation.findings] == ["missing columns: Absences, Sports; unknown for every student"]
 
 def test_prediction_without_any_feature_is_refused():
     validation = check(pd.DataFrame({"StudentID": [1], "Gender": [0]}), "predict")
@@ -165,7 +170,8 @@ def test_grades_are_counted_after_refusal():
 def test_rare_grade_is_a_warning():
     frame = good_students()
     frame = frame[(frame["GradeClass"] != 0) | (frame.index == 0)]
-    assert check(frame).warnings[0].message == "grades with fewer than two rows cannot be both learned and tested: A (1)"
+    assert (check(frame).warnings[0].message
+            == "grades with fewer than two rows cannot be both learned and tested: A (1)")
 
 def test_same_id_is_a_warning_and_two_grades_another():
     frame = good_students()
@@ -188,7 +194,8 @@ def test_same_content_under_another_id_is_a_warning():
 
 def test_known_copy_is_named(tmp_path):
     schema = load_schema("higher_ed")
-    frame = pd.DataFrame({column.name: [list(column.codes)[0]]*1534 for column in schema.columns if column.codes}).assign(GRADE=[0, 1]*767)
+    frame = pd.DataFrame({column.name: [list(column.codes)[0]]*1534 for column in schema.columns
+                          if column.codes}).assign(GRADE=[0, 1]*767)
     assert "1,534 rows where the published table has 145" in check(frame, schema=schema).summary()
 
 def test_columns_that_hold_little_are_warnings():
@@ -197,7 +204,8 @@ def test_columns_that_hold_little_are_warnings():
     assert [found.message for found in check(frame).warnings] == [
         "Absences: 22% of the cells are blank", "Music: every cell is No, so nothing can be learned from it"]
 
-@pytest.mark.parametrize(("score", "band"), [(4.0, "A"), (3.5, "A"), (3.4999, "B"), (2.0, "D"), (1.9999, "F"), (0.0, "F")])
+@pytest.mark.parametrize(("score", "band"),
+                         [(4.0, "A"), (3.5, "A"), (3.4999, "B"), (2.0, "D"), (1.9999, "F"), (0.0, "F")])
 def test_band_begins_at_its_cut(score, band):
     frame = clean(pd.DataFrame({"GPA": [score]*5, "GradeClass": list("ABCDF")}), STUDENTS)
     table = contradictions(frame, STUDENTS)
@@ -218,7 +226,8 @@ def test_share_of_refused_rows_decides():
 
 def test_large_table_is_validated_in_seconds():
     import time
-    dataset = make_dataset(pd.concat([good_students(1000)]*200, ignore_index=True).assign(StudentID=range(200_000)), STUDENTS)
+    dataset = make_dataset(pd.concat([good_students(1000)]*200, ignore_index=True).assign(StudentID=range(200_000)),
+                           STUDENTS)
     start = time.perf_counter()
     validate(dataset)
     assert time.perf_counter() - start < 8  # 200,000 rows; 1 s where it was written

@@ -122,7 +122,8 @@ def test_sets_of_one_peak_are_those_of_plain_mapie():
 
     from gradeclass.evaluation.sets import given_probabilities
     p, y = draw(500, sharpness=1.0)
-    plain = SplitConformalClassifier(given_probabilities(5), 0.9, conformity_score="lac", prefit=True).conformalize(p, y)
+    plain = SplitConformalClassifier(given_probabilities(5), 0.9, conformity_score="lac", prefit=True).conformalize(
+        p, y)
     assert (fit_sets(p, y, 0.9).sets(p) == plain.predict_set(p)[1][:, :, 0]).mean() > 0.98
 
 
@@ -165,7 +166,9 @@ def test_grade_without_students_has_no_coverage():
     assert table.loc[("grade", "F"), "students"] == 0 and np.isnan(table.loc[("grade", "F"), "coverage"])
 
 
-@pytest.mark.parametrize("row, words", [([1, 0, 0, 0, 0], "A"), ([1, 1, 0, 0, 0], "A or B"), ([0, 0, 1, 1, 1], "C to F"), ([1]*5, "A to F")])
+@pytest.mark.parametrize("row, words",
+                         [([1, 0, 0, 0, 0], "A"), ([1, 1, 0, 0, 0], "A or B"), ([0, 0, 1, 1, 1], "C to F"),
+                          ([1]*5, "A to F")])
 def test_sets_in_words(row, words):
     assert describe_set(np.array(row, bool), SCALE) == words
 
@@ -217,8 +220,11 @@ def test_state_survives_json():
     assert (again.sets.sets(again.calibrator.apply(p)) == found.sets.sets(found.calibrator.apply(p))).all()
 
 
-@pytest.mark.parametrize("state", [{}, {"calibrator": {}}, {"calibrator": {"kind": "none", "temperature": "x", "offsets": []}, "sets": None},
-                                   {"calibrator": Calibrator().to_dict(), "sets": {"threshold": 0.5, "colour": "red"}}, [], None])
+@pytest.mark.parametrize("state",
+                         [{}, {"calibrator": {}},
+                          {"calibrator": {"kind": "none", "temperature": "x", "offsets": []}, "sets": None},
+                                   {"calibrator": Calibrator().to_dict(), "sets": {"threshold": 0.5, "colour": "red"}},
+                          [], None])
 def test_damaged_state_is_refused_in_one_sentence(state):
     with pytest.raises(CalibrationError, match="train the model again"): Calibration.from_dict(state)
 
@@ -257,12 +263,14 @@ def test_unreadable_file_is_named(tmp_path):
 
 def test_reading_sets_needs_neither_mapie_nor_seaborn():
     code = ("import sys, numpy as np\n"
-            "from gradeclass.evaluation.calibration import Calibration, Calibrator; from gradeclass.evaluation.sets import PredictionSets\n"
+            "from gradeclass.evaluation.calibration import Calibration, Calibrator; from gradeclass.evaluation.sets "
+            "import PredictionSets\n"
             "from gradeclass.schema import load_schema\n"
             "made = Calibration(Calibrator('temperature', 1.2), PredictionSets(0.8))\n"
             "made.describe(made.sets.sets(np.array([[0.2]*5])), load_schema('students').grades)\n"
             "print([name for name in ('mapie', 'seaborn', 'optuna', 'matplotlib') if name in sys.modules])")
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
+                          check=True).stdout.strip() == "[]"
 
 
 def test_scores_of_a_row_do_not_depend_on_other_rows():

@@ -6,13 +6,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from eda import association_matrix
 from scipy.stats import kruskal, spearmanr
+
+import eda
 
 from gradeclass.evaluation import associations, explore
 from gradeclass.data.dataset import clean, coded_columns
 from gradeclass.data.sources import load
 from gradeclass.evaluation.associations import (
-    ExploreError, associate, association_matrix, association_table, ratio_interval,
+    ExploreError, associate, association_table, ratio_interval,
 )
 from gradeclass.evaluation.explore import grade_shares
 from gradeclass.evaluation.resampling import holm
@@ -132,7 +135,7 @@ def test_group_of_nine_is_suppressed_in_table_figure_and_sentence():
     assert table.loc["Asian"].drop("students").isna().all()
     written = texts(explore.plot_against_grade(frame, SCHEMA, "Ethnicity"))
     assert "fewer than 10 students, not shown: Asian" in written and "n = 9)" not in written
-    assert "Asian" not in explore.group_sentence(frame, SCHEMA, "Ethnicity")
+    assert "Asian" not in eda.group_sentence(frame, SCHEMA, "Ethnicity")
 
 
 def test_group_of_ten_is_shown():
@@ -146,18 +149,28 @@ def test_only_small_groups_give_one_plain_sentence():
         explore.plot_against_grade(STUDENTS.head(12), SCHEMA, "Ethnicity")
 
 
-@pytest.mark.parametrize("frame", [STUDENTS.head(0), STUDENTS.head(1), STUDENTS.head(2), STUDENTS[STUDENTS["GradeClass"] == "F"],
-                                   STUDENTS.assign(Absences=3.0), STUDENTS.assign(Tutoring=STUDENTS["Tutoring"].mask(STUDENTS["Age"] > 0)),
+@pytest.mark.parametrize("frame",
+                         [STUDENTS.head(0), STUDENTS.head(1), STUDENTS.head(2), STUDENTS[STUDENTS["GradeClass"] == "F"],
+                                   STUDENTS.assign(Absences=3.0),
+                          STUDENTS.assign(Tutoring=STUDENTS["Tutoring"].mask(STUDENTS["Age"] > 0)),
                                    STUDENTS.drop(columns=["GPA", "Sports"]), STUDENTS.drop(columns="GradeClass")],
-                         ids=["empty", "one", "two", "one grade", "constant", "empty column", "columns missing", "no grade"])
+                         ids=["empty", "one", "two", "one grade", "constant", "empty column", "columns missing",
+                              "no grade"])
 def test_poor_tables_give_a_result_or_a_plain_sentence(frame):
-    calls = [explore.missing_table, explore.missing_sentence, explore.plot_numeric, explore.plot_coded, explore.plot_grades,
-             explore.even_sentence, explore.grades_sentence, explore.plot_score_bands, explore.conflict_sentence, explore.conflict_place_sentence,
-             explore.plot_conflict_rows, association_table, explore.plot_correlations, associations.overlap_sentence]
-    calls += [lambda f, s, name=name: explore.plot_against_grade(f, s, name) for name in ("Absences", "Tutoring", "Age", "Sports")]
-    calls += [lambda f, s, name=name: explore.plot_score_against(f, s, name) for name in ("Absences", "Tutoring", "Age", "GradeClass")]
-    calls += [lambda f, s: explore.plot_associations(association_table(f, s)), lambda f, s: associations.links_sentence(association_table(f, s))]
-    calls += [lambda f, s: associations.link_sentence(f, s, "Absences"), lambda f, s: explore.group_sentence(f, s, "Gender")]
+    calls = [eda.missing_table, eda.missing_sentence, eda.plot_numeric, eda.plot_coded,
+             explore.plot_grades,
+             eda.even_sentence, explore.grades_sentence, eda.plot_score_bands, eda.conflict_sentence,
+             eda.conflict_place_sentence,
+             eda.plot_conflict_rows, association_table, eda.plot_correlations, eda.overlap_sentence]
+    calls += [lambda f, s,
+              name=name: explore.plot_against_grade(f, s, name) for name in ("Absences", "Tutoring", "Age", "Sports")]
+    calls += [lambda f, s,
+              name=name: eda.plot_score_against(f, s, name)
+              for name in ("Absences", "Tutoring", "Age", "GradeClass")]
+    calls += [lambda f, s: eda.plot_associations(association_table(f, s)), lambda f,
+              s: eda.links_sentence(association_table(f, s))]
+    calls += [lambda f, s: associations.link_sentence(f, s, "Absences"), lambda f,
+              s: eda.group_sentence(f, s, "Gender")]
     for call in calls:
         try: made = call(frame, SCHEMA)
         except ExploreError as error: assert str(error) and "\n" not in str(error)
@@ -174,25 +187,26 @@ def test_figures_are_not_kept_by_pyplot():
 def test_sentence_counts_the_labels_that_contradict_the_score():
     grades = pd.Categorical(["A"]*200 + ["F"]*190 + ["D"]*10, list("ABCDF"), ordered=True)
     frame = STUDENTS.assign(GPA=np.repeat([3.6, 1.0], 200), GradeClass=grades)
-    sentence = explore.conflict_sentence(frame, SCHEMA)
-    assert "10 of 400 recorded grades (2.5 %)" in sentence and "100 % of them are one grade off; 100 % are better" in sentence
-    assert "rows 392 to 401" in explore.conflict_place_sentence(frame, SCHEMA)
+    sentence = eda.conflict_sentence(frame, SCHEMA)
+    assert ("10 of 400 recorded grades (2.5 %)" in sentence
+            and "100 % of them are one grade off; 100 % are better" in sentence)
+    assert "rows 392 to 401" in eda.conflict_place_sentence(frame, SCHEMA)
 
 
 def test_score_on_a_cut_belongs_to_the_better_grade():
     frame = STUDENTS.head(2).assign(GPA=[3.5, 3.4999])
-    assert explore.score_conflicts(frame, SCHEMA).sum(axis=1)[["A", "B"]].tolist() == [1, 1]
+    assert eda.score_conflicts(frame, SCHEMA).sum(axis=1)[["A", "B"]].tolist() == [1, 1]
 
 
 def test_sentences_say_that_the_sample_is_synthetic_and_a_file_is_not():
-    assert "synthetic" in explore.describe_source(STUDENTS, SCHEMA, "sample")
-    named = explore.describe_source(STUDENTS, SCHEMA, "C:\\school\\class.csv")
+    assert "synthetic" in eda.describe_source(STUDENTS, SCHEMA, "sample")
+    named = eda.describe_source(STUDENTS, SCHEMA, "C:\\school\\class.csv")
     assert "`class.csv`" in named and "synthetic" not in named
 
 
 def test_published_grades_contradict_the_score_in_one_block_of_rows(real_data):
     dataset = load(real_data("students_performance.csv"), "students")
-    sentence = explore.conflict_place_sentence(clean(dataset.frame, dataset.schema), dataset.schema)
+    sentence = eda.conflict_place_sentence(clean(dataset.frame, dataset.schema), dataset.schema)
     assert "crowd in rows 2178 to 2393" in sentence and "Elsewhere it is 0 %" in sentence
 
 
@@ -202,9 +216,9 @@ def test_published_course_explains_half_of_the_grade(real_data):
     assert 0.6 < found.low < found.strength < found.high < 0.8
 
 
-@pytest.mark.parametrize("name", ["eda_students", "eda_higher_ed"])
+@pytest.mark.parametrize("name", ["01_students", "02_higher_ed"])
 def test_notebook_is_parameterised_short_and_small(name):
-    path = NOTEBOOKS/f"{name}.ipynb"
+    path = NOTEBOOKS/"studies"/f"{name}.ipynb"
     cells = [cell for cell in json.loads(path.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
     tagged = ["".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
     assert len(tagged) == 1 and tagged[0].startswith('data = "sample"  # ')

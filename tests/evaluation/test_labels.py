@@ -45,7 +45,8 @@ def test_clean_grades_raise_no_suspicion(students):
     right = students.assign(GradeClass=pd.Categorical(LABELS[score_bands(students, SCHEMA)], LABELS, ordered=True))
     audit = audit_labels(right, SCHEMA, opinions(right, floor=0.0))
     assert not audit.suspicious.any()
-    assert describe_audit(audit, estimate_noise(right, SCHEMA, opinions(right))) == "No recorded grade is hard to believe."
+    assert describe_audit(audit,
+                          estimate_noise(right, SCHEMA, opinions(right))) == "No recorded grade is hard to believe."
 
 
 def test_planted_wrong_grades_come_first_without_a_score(students):
@@ -116,7 +117,8 @@ def test_planted_crowd_is_found_where_it_is(start):
 
 
 def test_scattered_rows_are_rarely_a_crowd():
-    p_values = [find_cluster(np.random.default_rng(seed).choice(500, 40, replace=False), 500, draws=99).p_value for seed in range(60)]
+    p_values = [find_cluster(np.random.default_rng(seed).choice(500, 40, replace=False), 500, draws=99).p_value
+                for seed in range(60)]
     assert np.mean(np.array(p_values) <= 0.05) <= 0.15
 
 
@@ -131,7 +133,8 @@ def test_positions_outside_the_file_are_refused():
 
 def test_order_of_the_audit_does_not_hide_a_crowd(students):
     frame = students.sort_values("GPA")
-    assert audit_cluster(audit_labels(frame, SCHEMA, opinions(frame))) == audit_cluster(audit_labels(frame, SCHEMA, opinions(frame)).sort_index())
+    assert audit_cluster(audit_labels(frame, SCHEMA, opinions(frame))) == audit_cluster(audit_labels(
+        frame, SCHEMA, opinions(frame)).sort_index())
 
 
 def test_sentence_names_rows_as_people_see_them():
@@ -142,7 +145,9 @@ def test_sentence_names_rows_as_people_see_them():
 def test_figure_marks_the_crowd(students):
     wrong = students.GradeClass.astype(str).to_numpy() != LABELS[score_bands(students, SCHEMA)]
     crowded = pd.concat([students[~wrong], students[wrong]]).set_axis(students.index)
-    legends = [[text.get_text() for text in plot_audit(audit_labels(frame, SCHEMA, opinions(frame))).legends[0].get_texts()] for frame in (students, crowded)]
+    legends = [[text.get_text()
+                for text in plot_audit(audit_labels(frame, SCHEMA, opinions(frame))).legends[0].get_texts()]
+               for frame in (students, crowded)]
     assert "Where they crowd" in legends[1] and "Where they crowd" not in legends[0]
 
 
@@ -155,7 +160,8 @@ def test_published_students_crowd_in_the_last_rows(real_data):
     frame = clean(dataset.frame, dataset.schema)
     said = out_of_fold(GradeModel(dataset.schema, "ordinal", params={"members": ["linear"]}), frame, 3)
     cluster = audit_cluster(audit_labels(frame, dataset.schema, said))
-    assert (cluster.inside, cluster.total, frame.index[cluster.start], frame.index[cluster.stop - 1]) == (168, 168, 2178, 2393)
+    assert (cluster.inside, cluster.total, frame.index[cluster.start], frame.index[cluster.stop - 1]) == (
+        168, 168, 2178, 2393)
     blind = frame.drop(columns="GPA")
     assert estimate_noise(blind, dataset.schema, said).share == pytest.approx(0.07, abs=0.02)
     blind_cluster = audit_cluster(audit_labels(blind, dataset.schema, said))

@@ -34,7 +34,8 @@ def registered(tmp_path_factory):
     info = folder/"warm_for_tests-1.dist-info"
     info.mkdir()
     (info/"METADATA").write_text("Metadata-Version: 2.1\nName: warm-for-tests\nVersion: 1\n")
-    (info/"entry_points.txt").write_text("[jupyter_client.kernel_provisioners]\ngradeclass-warm = gradeclass.kernels.provisioner:WarmProvisioner\n")
+    (info/"entry_points.txt").write_text("[jupyter_client.kernel_provisioners]\ngradeclass-warm = "
+                                         "gradeclass.kernels.provisioner:WarmProvisioner\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(folder))
         patch.setenv("PYTHONPATH", f"{folder}:{os.environ.get('PYTHONPATH', '')}")
@@ -48,7 +49,8 @@ def registered(tmp_path_factory):
 @contextmanager
 def kernel(modules=FEW, address="", **options):
     "A manager with a running kernel, and a client of it"
-    manager = KernelManager(kernel_name="python3", config=Config({"WarmProvisioner": {"modules": list(modules), "address": address}}))
+    manager = KernelManager(kernel_name="python3",
+                            config=Config({"WarmProvisioner": {"modules": list(modules), "address": address}}))
     manager.start_kernel(**options)
     client = manager.client()
     client.start_channels()
@@ -64,7 +66,8 @@ def run(client, code):
     "What code prints, or the name of its error"
     shown = []
     def note(message):
-        if message["msg_type"] == "stream" and message["content"]["name"] == "stdout": shown.append(message["content"]["text"])
+        if message["msg_type"] == "stream" and message["content"]["name"] == "stdout":
+            shown.append(message["content"]["text"])
     reply = client.execute_interactive(code, timeout=60, output_hook=note)
     return reply["content"]["ename"] if reply["content"]["status"] == "error" else "".join(shown).strip()
 
@@ -91,15 +94,18 @@ def test_kernel_executes_and_shuts_down():
         pid, sockets = manager.provisioner.pid, manager.provisioner.sockets
         assert int(run(client, "import os; print(os.getpid())")) == pid == int(run(client, "print(os.getsid(0))"))
         manager.shutdown_kernel()
-        assert gone(pid) and not manager.has_kernel and not Path(sockets).exists() and not Path(manager.connection_file).exists()
+        assert (gone(pid) and not manager.has_kernel and not Path(sockets).exists()
+                and not Path(manager.connection_file).exists())
 
 def test_interrupt_reaches_a_busy_cell_and_its_children(tmp_path):
     with kernel() as (manager, client):
-        asked = client.execute(f"import subprocess; child = subprocess.Popen(['sleep', '60']); open({str(tmp_path/'busy')!r}, 'w').close()\nwhile True: pass",
+        asked = client.execute(f"import subprocess; child = subprocess.Popen(['sleep', '60']); "
+                               f"open({str(tmp_path/'busy')!r}, 'w').close()\nwhile True: pass",
                                stop_on_error=False)  # Else what is sent right after the interrupt may be called off
         assert wait_until((tmp_path/"busy").exists)
         manager.interrupt_kernel()
-        reply = next(reply for reply in iter(lambda: client.get_shell_msg(timeout=20), None) if reply["parent_header"]["msg_id"] == asked)
+        reply = next(reply for reply in iter(lambda: client.get_shell_msg(timeout=20), None)
+                     if reply["parent_header"]["msg_id"] == asked)
         assert reply["content"]["ename"] == "KeyboardInterrupt"
         assert run(client, "print(child.wait(10))") == str(-signal.SIGINT)
 
@@ -126,7 +132,8 @@ def test_exit_code_is_reported(code, expected):
         client.stop_channels()
 
 def test_killed_kernel_is_reported_as_dead():
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")])
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("import os, signal; os.kill(os.getpid(), "
+                                                                         "signal.SIGKILL)")])
     with pytest.raises(DeadKernelError):
         NotebookClient(notebook, kernel_name="python3", **provisioner.warm_options(FEW)).execute()
 
@@ -179,7 +186,8 @@ print(json.dumps(facts))
 @contextmanager
 def ordinary(**options):
     "A client of an ordinary kernel"
-    manager = KernelManager(kernel_name="python3", transport="ipc", ip="/tmp/" + f"{kernels_server.PREFIX}t-{os.getpid()}-{random.random()}")
+    manager = KernelManager(kernel_name="python3", transport="ipc",
+                            ip="/tmp/" + f"{kernels_server.PREFIX}t-{os.getpid()}-{random.random()}")
     manager.kernel_spec.metadata["kernel_provisioner"] = {"provisioner_name": "local-provisioner"}
     manager.start_kernel(**options)
     client = manager.client()
@@ -215,11 +223,15 @@ def test_figures_are_the_same():
     with ordinary() as client: expected = run(client, FIGURE)
     with kernel(["pandas", "matplotlib.pyplot", "seaborn"]) as (_, client): assert run(client, FIGURE) == expected
 
-@pytest.mark.parametrize("code", ["import matplotlib.pyplot as plt; plt.plot([1, 2])", "from matplotlib.figure import Figure; f = Figure(); f.gca(); f",
+@pytest.mark.parametrize("code",
+                         ["import matplotlib.pyplot as plt; plt.plot([1, 2])",
+                          "from matplotlib.figure import Figure; f = Figure(); f.gca(); f",
                                   "%matplotlib inline\nimport seaborn as sns; sns.lineplot(x=[1, 2], y=[1, 3])"])
 def test_shown_figures_are_the_same(code):
     def shown(**options):
-        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code), nbformat.v4.new_code_cell("import pandas as pd; pd.DataFrame({'a': [1]})")])
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code),
+                                                   nbformat.v4.new_code_cell("import pandas as pd; pd.DataFrame({'a': "
+                                                                             "[1]})")])
         NotebookClient(notebook, kernel_name="python3", **options).execute()
         return [output.get("data") for cell in notebook.cells for output in cell.outputs]
     with pytest.MonkeyPatch.context() as patch:
@@ -250,19 +262,23 @@ def test_processes_and_threads_work_in_a_forked_kernel(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     with kernel(["xgboost", "joblib"]) as (manager, client):
         assert is_forked(manager)
-        assert json.loads(run(client, WORK)) == {"fork": [2, 4], "joblib": [1, 2], "blas": [3000, 3000], "process": "1\n", "score": True, "threads": True}
+        assert json.loads(run(client, WORK)) == {"fork": [2, 4], "joblib": [1, 2], "blas": [3000, 3000],
+                                                 "process": "1\n", "score": True, "threads": True}
 
 # Kernels are apart from each other
 
 def test_random_states_and_keys_differ():
-    code = ("import json, random, uuid, tempfile, multiprocessing, numpy, secrets; print(json.dumps([random.random(), numpy.random.rand(), str(uuid.uuid4()), "
-            "tempfile.mktemp(), multiprocessing.current_process().authkey.hex(), secrets.token_hex(), get_ipython().history_manager.session_number]))")
+    code = ("import json, random, uuid, tempfile, multiprocessing, numpy, secrets; print(json.dumps([random.random(), "
+            "numpy.random.rand(), str(uuid.uuid4()), "
+            "tempfile.mktemp(), multiprocessing.current_process().authkey.hex(), secrets.token_hex(), "
+            "get_ipython().history_manager.session_number]))")
     with kernel() as (one, first), kernel() as (two, second):
         assert psutil.Process(one.provisioner.pid).ppid() == psutil.Process(two.provisioner.pid).ppid()
         assert all(a != b for a, b in zip(json.loads(run(first, code)), json.loads(run(second, code)), strict=True))
 
 @pytest.mark.parametrize("name, value, code", [("PYTHONHASHSEED", "7", "print(hash('grade'))"),
-                                               ("OMP_NUM_THREADS", "2", "import os; print(os.environ['OMP_NUM_THREADS'])")])
+                                               ("OMP_NUM_THREADS", "2",
+                                                "import os; print(os.environ['OMP_NUM_THREADS'])")])
 def test_what_is_read_at_the_start_gets_a_server_of_its_own(monkeypatch, name, value, code):
     with kernel() as (one, _): usual = psutil.Process(one.provisioner.pid).ppid()
     monkeypatch.setenv(name, value)
@@ -275,18 +291,21 @@ def test_relative_folders_on_the_path_are_those_of_the_kernel(tmp_path, monkeypa
     (tmp_path/"lib").mkdir()
     (tmp_path/"lib"/"beside.py").write_text("value = 5")
     monkeypatch.setenv("PYTHONPATH", f"lib:{os.environ.get('PYTHONPATH', '')}")
-    with kernel(cwd=str(tmp_path)) as (manager, client): assert is_forked(manager) and run(client, "import beside; print(beside.value)") == "5"
+    with kernel(cwd=str(tmp_path)) as (manager, client):
+        assert is_forked(manager) and run(client, "import beside; print(beside.value)") == "5"
 
 def test_only_the_owner_gets_in():
     with kernel() as (manager, _), kernels_client.fork_server(FEW) as address:
         sockets = Path(manager.provisioner.sockets)
-        modes = [path.stat().st_mode & 0o777 for path in (sockets, Path(address).parent, Path(address), Path(manager.connection_file))]
+        modes = [path.stat().st_mode & 0o777
+                 for path in (sockets, Path(address).parent, Path(address), Path(manager.connection_file))]
         assert modes == [0o700, 0o700, 0o600, 0o600]
         assert len(list(sockets.iterdir())) == 5
 
 @pytest.mark.skipif(os.name != "posix" or os.getuid() != 0, reason="takes a second user")
 def test_another_user_is_sent_away_even_where_the_folder_is_open():
-    code = "import os, socket, sys; s = socket.socket(socket.AF_UNIX); os.setuid(65534); s.connect(sys.argv[1]); s.sendall(b'{}\\n'); print(s.recv(99))"
+    code = ("import os, socket, sys; s = socket.socket(socket.AF_UNIX); os.setuid(65534); s.connect(sys.argv[1]); "
+            "s.sendall(b'{}\\n'); print(s.recv(99))")
     with kernels_client.fork_server(FEW) as address:
         with kernel(address=address) as (manager, _): assert is_forked(manager)
         Path(address).parent.chmod(0o755)
@@ -302,7 +321,9 @@ def test_server_is_one_thread_with_all_modules_imported():
         server = psutil.Process(manager.provisioner.pid).parent()
         run(client, "import numpy, xgboost; xgboost.train({}, xgboost.DMatrix(numpy.ones((50, 2)), numpy.ones(50)))")
         assert server.num_threads() == 1
-        assert missing(client, [name for name in kernels_server.MODULES + kernels_server.KERNEL if name not in kernels_server.SOON]) == []
+        assert missing(client,
+                       [name for name in kernels_server.MODULES + kernels_server.KERNEL
+                        if name not in kernels_server.SOON]) == []
 
 def test_idle_server_has_imported_everything_and_is_still_one_thread():
     with kernels_client.fork_server() as address:
@@ -314,7 +335,8 @@ def test_idle_server_has_imported_everything_and_is_still_one_thread():
 
 def test_process_is_forked_from_a_server_and_ends_in_order(tmp_path):
     with kernels_client.fork_server() as address, open(tmp_path/"errors", "w+") as errors:
-        (tmp_path/"calls.py").write_text("import os, sys\ndef main():\n    print(os.getppid(), sys.argv[1:], input())\n    print('oh', file=sys.stderr)")
+        (tmp_path/"calls.py").write_text("import os, sys\ndef main():\n    print(os.getppid(), sys.argv[1:], "
+                                         "input())\n    print('oh', file=sys.stderr)")
         env = dict(os.environ) | {"HERE": "1"}
         here = os.getcwd()
         os.chdir(tmp_path)
@@ -327,7 +349,8 @@ def test_kernel_in_another_checkout_has_the_package_that_is_there(tmp_path):
     (tmp_path/"gradeclass").mkdir()
     (tmp_path/"gradeclass"/"__init__.py").write_text("own = True")
     with kernels_client.fork_server() as address:
-        with kernel(address=address) as (_, client): wait_until(lambda: run(client, "import sys; print(1)") == "1" and not time.sleep(4))
+        with kernel(address=address) as (_, client):
+            wait_until(lambda: run(client, "import sys; print(1)") == "1" and not time.sleep(4))
         with kernel(address=address, cwd=str(tmp_path)) as (_, client):
             assert run(client, "import sys; print([m for m in sys.modules if m.startswith('gradeclass')])") == "[]"
         with kernel(address=address) as (_, client): assert missing(client, ["gradeclass.pipeline.steps"]) == []
@@ -337,14 +360,17 @@ def missing(client, names):
     return ast.literal_eval(run(client, f"import sys; print([m for m in {tuple(names)!r} if m not in sys.modules])"))
 
 def test_modules_that_a_fork_would_break_are_left_to_the_kernels(tmp_path, monkeypatch):
-    (tmp_path/"starts_a_thread.py").write_text("import threading, time; threading.Thread(target=time.sleep, args=(999,), daemon=True).start()")
+    (tmp_path/"starts_a_thread.py").write_text("import threading, time; threading.Thread(target=time.sleep, "
+                                               "args=(999,), daemon=True).start()")
     (tmp_path/"asks.py").write_text("from IPython import get_ipython; inside = get_ipython() is not None")
     (tmp_path/"fits.py").write_text("import os; loaded_by = os.getpid()")
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}")
     with kernel(["starts_a_thread", "asks", "no_such_module", "fits"]) as (manager, client):
         assert is_forked(manager)
-        assert run(client, "import sys; print([m for m in ('starts_a_thread', 'asks', 'fits') if m in sys.modules])") == "['fits']"
-        assert run(client, "import asks, starts_a_thread, fits, os; print(asks.inside, fits.loaded_by == os.getppid())") == "True True"
+        assert run(client,
+                   "import sys; print([m for m in ('starts_a_thread', 'asks', 'fits') if m in sys.modules])") == "['fits']"
+        assert run(client,
+                   "import asks, starts_a_thread, fits, os; print(asks.inside, fits.loaded_by == os.getppid())") == "True True"
 
 def test_changed_source_gets_a_new_server_and_old_kernels_go_on(tmp_path, monkeypatch):
     (tmp_path/"edited.py").write_text("value = 1")
@@ -364,20 +390,25 @@ def test_killed_server_takes_its_kernels_along_and_the_next_kernel_has_a_new_one
         assert wait_until(lambda: gone(pid)) and wait_until(lambda: not manager.is_alive())
         assert manager.provisioner.process.returncode == -signal.SIGKILL
     with kernel() as (manager, client):
-        assert is_forked(manager) and psutil.Process(manager.provisioner.pid).ppid() != server.pid and run(client, "print(1)") == "1"
+        assert is_forked(manager) and psutil.Process(manager.provisioner.pid).ppid() != server.pid and run(
+            client, "print(1)") == "1"
 
 def test_one_server_serves_several_processes():
-    code = ("import sys\nfrom gradeclass.kernels.provisioner import *\nfrom jupyter_client.manager import run_kernel\nimport nbformat, nbclient\n"
+    code = ("import sys\nfrom gradeclass.kernels.provisioner import *\nfrom jupyter_client.manager import "
+            "run_kernel\nimport nbformat, nbclient\n"
             "nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell('import os; print(os.getppid())')])\n"
-            "nbclient.NotebookClient(nb, kernel_name='python3', **warm_options()).execute()\nprint(nb.cells[0].outputs[0].text)")
+            "nbclient.NotebookClient(nb, kernel_name='python3', "
+            "**warm_options()).execute()\nprint(nb.cells[0].outputs[0].text)")
     with kernels_client.fork_server(FEW) as address:
         env = {**os.environ, kernels_server.ADDRESS: address}
-        workers = [subprocess.Popen([sys.executable, "-c", code], env=env, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+        workers = [subprocess.Popen([sys.executable, "-c", code], env=env, stdout=subprocess.PIPE, text=True)
+                   for _ in range(2)]
         parents = {worker.communicate(timeout=60)[0].strip() for worker in workers}
         assert len(parents) == 1 and psutil.Process(int(parents.pop())).cmdline()[1] == "-c"
 
 def test_kept_server_is_found_again_and_ends_when_idle():
-    with kernels_client.fork_server(FEW, idle=1.5) as address, kernel(address=address) as (manager, _): first = psutil.Process(manager.provisioner.pid).ppid()
+    with kernels_client.fork_server(FEW, idle=1.5) as address, kernel(address=address) as (manager, _):
+        first = psutil.Process(manager.provisioner.pid).ppid()
     with kernels_client.fork_server(FEW, idle=1.5) as again, kernel(address=again) as (manager, _):
         assert (again, psutil.Process(manager.provisioner.pid).ppid()) == (address, first)
         time.sleep(2)
@@ -469,7 +500,8 @@ def test_kernel_that_was_started_ahead_is_used_and_the_last_one_has_ended(tmp_pa
             assert second is ahead
             told = execute(second, AWAIT.format(path=f"/proc/{first.provisioner.pid}", there=False))
             assert told == f"False {tmp_path}", "the first ends while the second notebook runs"
-    assert gone(second.provisioner.pid) and not Path(second.connection_file).exists() and not Path(second.provisioner.sockets).exists()
+    assert (gone(second.provisioner.pid) and not Path(second.connection_file).exists()
+            and not Path(second.provisioner.sockets).exists())
 
 def test_kernel_that_was_started_for_another_folder_is_not_used(tmp_path):
     wanted = ("python3", str(tmp_path))
@@ -478,7 +510,8 @@ def test_kernel_that_was_started_for_another_folder_is_not_used(tmp_path):
             kernels.begin(*wanted)
             execute(first, PID)
         ahead = kernels.ahead[1]
-        with kernels.kernel("python3", "/") as second: assert second is not ahead and execute(second, "import os; print(os.getcwd())") == "/"
+        with kernels.kernel("python3", "/") as second:
+            assert second is not ahead and execute(second, "import os; print(os.getcwd())") == "/"
         kernels.close()
         assert gone(ahead.provisioner.pid) and gone(second.provisioner.pid)
 
@@ -495,7 +528,8 @@ def test_kernel_that_died_ahead_is_replaced(tmp_path):
 
 def test_failed_cell_ends_its_kernel_too(tmp_path):
     with pool() as kernels:
-        with pytest.raises(CellExecutionError, match="ZeroDivisionError"), kernels.kernel("python3", str(tmp_path)) as manager:
+        with pytest.raises(CellExecutionError, match="ZeroDivisionError"), kernels.kernel("python3",
+                                                                                          str(tmp_path)) as manager:
             execute(manager, "1/0")
         kernels.close()
         assert gone(manager.provisioner.pid)
@@ -505,7 +539,8 @@ def test_failed_cell_ends_its_kernel_too(tmp_path):
 def test_kernel_knows_the_files_of_its_modules_without_having_looked_at_them():
     with kernel() as (_, client):
         assert run(client, "print(type(get_ipython().kernel._kernel_modules).__name__)") == "ImportedFiles"
-        assert run(client, "import numpy; print(numpy.__file__ in list(get_ipython().kernel.debugger.kernel_modules))") == "True"
+        assert run(client,
+                   "import numpy; print(numpy.__file__ in list(get_ipython().kernel.debugger.kernel_modules))") == "True"
         assert run(client, "import sys, ipykernel.ipkernel as there; print(there.sys is sys)") == "True"
 
 # Nothing is left
@@ -527,5 +562,6 @@ def test_thirty_kernels_of_which_a_third_are_killed_leave_nothing():
         for number in range(30): life(number)
         assert wait_until(lambda: counts() == before), (before, counts())
     kernels_client.close_servers()
-    others = [child for child in own.children(recursive=True) if child not in there_already and "resource_tracker" not in " ".join(child.cmdline())]
+    others = [child for child in own.children(recursive=True) if child not in there_already
+              and "resource_tracker" not in " ".join(child.cmdline())]
     assert gone(server.pid) and others == []

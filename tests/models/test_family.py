@@ -21,7 +21,8 @@ def test_probabilities_are_those_of_scikit_learn(rows, grades):
     X, y = rows
     y = np.minimum(y, grades - 1)
     reference = make_pipeline(StandardScaler(), LogisticRegression(C=0.3, tol=1e-8, max_iter=5_000)).fit(X, y)
-    np.testing.assert_allclose(LogisticGrades(grades, C=0.3).fit(X, y).predict_proba(X), reference.predict_proba(X), atol=1e-4)
+    np.testing.assert_allclose(LogisticGrades(grades, C=0.3).fit(X, y).predict_proba(X), reference.predict_proba(X),
+                               atol=1e-4)
 
 def test_stronger_penalty_makes_smaller_coefficients(rows):
     weak, strong = (np.abs(LogisticGrades(3, C=C).fit(*rows).coef_).sum() for C in (10, 0.001))
@@ -35,7 +36,8 @@ def test_blank_cell_counts_as_the_mean_of_its_column(rows):
     np.testing.assert_allclose(model.predict_proba(blank), model.predict_proba(mean))
 
 def test_means_and_scales_count_weights_and_leave_gaps_out():
-    mean, scale = column_statistics(np.array([[1.0, np.nan, 5.0], [4.0, np.nan, 5.0], [np.nan, np.nan, 5.0]]), np.array([2.0, 1.0, 9.0]))
+    mean, scale = column_statistics(np.array([[1.0, np.nan, 5.0], [4.0, np.nan, 5.0], [np.nan, np.nan, 5.0]]),
+                                    np.array([2.0, 1.0, 9.0]))
     np.testing.assert_allclose(mean, [2, 0, 5])
     np.testing.assert_allclose(scale, [np.sqrt(2), 1, 1])
 
@@ -56,7 +58,8 @@ def test_weight_counts_as_so_many_rows(rows):
     X, y = rows
     weight = np.random.default_rng(1).integers(0, 4, len(y))
     weighted = LogisticGrades(3).fit(X, y, sample_weight=weight.astype(float))
-    np.testing.assert_allclose(weighted.predict_proba(X), LogisticGrades(3).fit(X.repeat(weight, 0), y.repeat(weight)).predict_proba(X), atol=1e-4)
+    np.testing.assert_allclose(weighted.predict_proba(X),
+                               LogisticGrades(3).fit(X.repeat(weight, 0), y.repeat(weight)).predict_proba(X), atol=1e-4)
 
 def test_files_hold_numbers_and_give_the_same_answer(rows, tmp_path):
     model = LogisticGrades(4).fit(*rows)

@@ -21,14 +21,17 @@ from gradeclass.scoring.table import predict_table
 from gradeclass.data.synthetic import synthesise
 from gradeclass.schema import Column, Schema, load_schema
 
-FAMILIES = {name: family for name, family in ALL_FAMILIES.items() if name != "neural"}  # An extra; test_neural.py has the like for it
+# An extra; test_neural.py has the like for it
+FAMILIES = {name: family for name, family in ALL_FAMILIES.items() if name != "neural"}
 STUDENTS = load_schema("students")
 FRAME = synthesise("students", 500, seed=3)
 NEW = synthesise("students", 200, seed=4)
-QUICK = {"ordinal": {"members": ["linear"]}, "stack": {"members": {"ordinal": {"members": ["linear"]}, "xgboost": {"rounds": 5, "patience": None}}},
+QUICK = {"ordinal": {"members": ["linear"]},
+         "stack": {"members": {"ordinal": {"members": ["linear"]}, "xgboost": {"rounds": 5, "patience": None}}},
          "xgboost": {"rounds": 5, "patience": None}}  # What makes a family quick to fit
 CONSTANT = {"majority"}                  # Families that ignore the inputs
-EVERY_ROW = {"xgboost": {"params": {"subsample": 1.0, "colsample_bytree": 1.0}}}  # Else rows are drawn, and weights are not the same as repeats
+# Else rows are drawn, and weights are not the same as repeats
+EVERY_ROW = {"xgboost": {"params": {"subsample": 1.0, "colsample_bytree": 1.0}}}
 
 each_family = pytest.mark.parametrize("family", FAMILIES)
 
@@ -71,8 +74,10 @@ def test_grade_model_is_cloned_with_its_parameters(family):
     with pytest.raises(Exception, match="not fitted"): model.predict(NEW)
 
 def test_unknown_family_balance_or_parameter_is_refused_with_the_known_ones():
-    with pytest.raises(GradeclassError, match="no family forest: use one of .*majority"): GradeModel(STUDENTS, "forest").fit(FRAME)
-    with pytest.raises(GradeclassError, match="no balance undr: use one of none"): GradeModel(STUDENTS, balance="undr").fit(FRAME)
+    with pytest.raises(GradeclassError, match="no family forest: use one of .*majority"):
+        GradeModel(STUDENTS, "forest").fit(FRAME)
+    with pytest.raises(GradeclassError, match="no balance undr: use one of none"):
+        GradeModel(STUDENTS, balance="undr").fit(FRAME)
     with pytest.raises(GradeclassError, match="family xgboost has no parameter depth: use one of .*rounds"):
         make_family("xgboost", 5, np.zeros(3, bool), 1, {"depth": 3})
 
@@ -138,21 +143,25 @@ def test_table_of_predictions_agrees_with_the_model(family):
 @each_family
 @pytest.mark.parametrize("column", ["GPA", "GradeClass", "StudentID", "Gender", "Ethnicity", "Age"])
 def test_score_grade_id_and_protected_attributes_do_not_move_a_prediction(family, column):
-    model, shuffled = fitted(family), NEW.assign(**{column: NEW[column].sample(frac=1, random_state=1).to_numpy()})
+    model = fitted(family)
+    shuffled = NEW.assign(**{column: NEW[column].sample(frac=1, random_state=1).to_numpy()})
     np.testing.assert_array_equal(model.predict_proba(shuffled), model.predict_proba(NEW))
     np.testing.assert_array_equal(model.predict_proba(NEW.drop(columns=column)), model.predict_proba(NEW))
 
 def unfair_school():
     "Students whose score falls by 1.5 with one gender"
-    effects = STUDENTS.synthesis.columns | {"Gender": STUDENTS.synthesis.columns["Gender"].model_copy(update={"effect": [0.0, -1.5]})}
+    effects = (STUDENTS.synthesis.columns
+               | {"Gender": STUDENTS.synthesis.columns["Gender"].model_copy(update={"effect": [0.0, -1.5]})})
     plan = STUDENTS.synthesis.model_copy(update={"columns": effects})
-    return synthesise(Schema(name="unfair", columns=STUDENTS.columns, grades=STUDENTS.grades, synthesis=plan), 500, seed=2)
+    return synthesise(Schema(name="unfair", columns=STUDENTS.columns, grades=STUDENTS.grades, synthesis=plan), 500,
+                      seed=2)
 
 @each_family
 def test_protected_attributes_count_where_they_are_asked_for(family):
     if family in CONSTANT: pytest.skip(f"{family} looks at no input")
     frame = unfair_school()
-    other = frame.assign(Gender=frame.Gender.cat.rename_categories(["Female", "Male"]).cat.reorder_categories(["Male", "Female"]))
+    other = frame.assign(Gender=frame.Gender.cat.rename_categories(["Female", "Male"]).cat.reorder_categories([
+        "Male", "Female"]))
     for audit in (True, False):
         model = GradeModel(STUDENTS, family, audit=audit, params=quick(family)).fit(frame)
         moved = np.abs(model.predict_proba(frame) - model.predict_proba(other)).max()
@@ -165,7 +174,8 @@ def test_shuffled_grades_cannot_be_predicted(family):
     frame[answer] = frame[answer].iloc[order].set_axis(frame.index)
     train, held = frame[:800], frame[800:]
     said = GradeModel(STUDENTS, family, params=quick(family)).fit(train).predict_proba(held)
-    true, shares = held.GradeClass.cat.codes.to_numpy(), train.GradeClass.value_counts(normalize=True, sort=False).to_numpy()
+    true = held.GradeClass.cat.codes.to_numpy()
+    shares = train.GradeClass.value_counts(normalize=True, sort=False).to_numpy()
     loss, base = (-np.log(p.clip(1e-9)).mean() for p in (said[np.arange(len(true)), true], shares[true]))
     assert loss > base - 0.02
     assert (said.argmax(axis=1) == true).mean() < np.bincount(true).max()/len(true) + 0.04
@@ -195,7 +205,8 @@ def test_weights_are_not_dropped_in_silence(balance):
 
 @each_family
 def test_leak_is_refused_on_the_way_to_a_model(family):
-    leaky = Schema(name="leaky", columns=[*STUDENTS.columns, Column(name="Mark", kind="numeric")], grades=STUDENTS.grades)
+    leaky = Schema(name="leaky", columns=[*STUDENTS.columns, Column(name="Mark", kind="numeric")],
+                   grades=STUDENTS.grades)
     with pytest.raises(LeakError, match="Mark is a copy of the score"):
         GradeModel(leaky, family, params=quick(family)).fit(FRAME.assign(Mark=FRAME.GPA*25))
 
@@ -204,14 +215,16 @@ def test_leak_is_refused_on_the_way_to_a_model(family):
 def test_loaded_model_is_the_saved_one(bundle):
     loaded, model = load_model(bundle), fitted(read_manifest(bundle)["family"])
     np.testing.assert_array_equal(loaded.predict_proba(NEW), model.predict_proba(NEW))
-    assert loaded.get_params() | {"schema": None, "params": None} == model.get_params() | {"schema": None, "params": None}
+    assert loaded.get_params() | {"schema": None, "params": None} == model.get_params() | {
+        "schema": None, "params": None}
     assert loaded.schema.model_dump() == STUDENTS.model_dump() and list(loaded.classes_) == list(model.classes_)
 
 @each_family
 @pytest.mark.parametrize("audit", [False, True])
 def test_loaded_model_asks_for_the_same_columns(family, audit, tmp_path):
     save_model(fitted(family, audit), tmp_path/"bundle")
-    np.testing.assert_array_equal(load_model(tmp_path/"bundle").predict_proba(NEW), fitted(family, audit).predict_proba(NEW))
+    np.testing.assert_array_equal(load_model(tmp_path/"bundle").predict_proba(NEW),
+                                  fitted(family, audit).predict_proba(NEW))
     assert read_manifest(tmp_path/"bundle")["inputs"] == [column.name for column in STUDENTS.inputs(audit)]
 
 def test_bundle_saved_again_has_the_same_digest(bundle, tmp_path):
@@ -230,12 +243,14 @@ def test_bundle_holds_no_pickle(bundle):
     assert {path.suffix for path in files} <= {".json", ".ubj", ".yaml"}
     for path in files:
         content = path.read_bytes()
-        assert not content.startswith((b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04", b"\x93NUMPY")) and not is_pickle(content)
+        assert not content.startswith((b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04",
+                                       b"\x93NUMPY")) and not is_pickle(content)
 
 def test_changed_file_is_refused_by_name(bundle):
     for name in read_manifest(bundle)["files"]:
         content = (bundle/name).read_bytes()
-        for changed in (content[:-2] + bytes([content[-2] ^ 1]) + content[-1:], content + b" ", content[:len(content)//2], b""):
+        for changed in (content[:-2] + bytes([content[-2] ^ 1]) + content[-1:], content + b" ",
+                        content[:len(content)//2], b""):
             (bundle/name).write_bytes(changed)
             with pytest.raises(BundleError, match=f"{name} was changed after the bundle was made"): load_model(bundle)
         (bundle/name).write_bytes(content)

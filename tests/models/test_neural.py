@@ -48,24 +48,28 @@ def test_missing_extra_is_said_in_one_sentence(monkeypatch):
     assert str(caught.value) == NEEDS == "family neural needs TensorFlow: pip install 'gradeclass[neural]'"
 
 def test_importing_the_families_does_not_import_tensorflow():
-    code = "import sys, gradeclass.models.grade_model as m; m.FAMILIES['neural'](); sys.exit(bool({'keras', 'tensorflow', 'matplotlib'} & set(sys.modules)))"
+    code = ("import sys, gradeclass.models.grade_model as m; m.FAMILIES['neural'](); sys.exit(bool({'keras', "
+            "'tensorflow', 'matplotlib'} & set(sys.modules)))")
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 def test_archive_loses_dates_and_addresses_and_nothing_else(tmp_path):
     for number, day in enumerate((1, 2)):
         with zipfile.ZipFile(tmp_path/str(number), "w") as archive:
-            archive.writestr(zipfile.ZipInfo("metadata.json", (2026, 1, day, 0, 0, 0)), json.dumps({"keras_version": "3", "date_saved": day}))
+            archive.writestr(zipfile.ZipInfo("metadata.json", (2026, 1, day, 0, 0, 0)),
+                             json.dumps({"keras_version": "3", "date_saved": day}))
             archive.writestr("config.json", json.dumps({"layers": [{"units": 4, "dtype": {"shared_object_id": day}}]}))
             archive.writestr("model.weights.h5", b"\x89HDF")
         steady_archive(tmp_path/str(number))
     assert digest_file(tmp_path/"0") == digest_file(tmp_path/"1")
     with zipfile.ZipFile(tmp_path/"0") as archive:
         assert json.loads(archive.read("config.json")) == {"layers": [{"units": 4, "dtype": {}}]}
-        assert json.loads(archive.read("metadata.json")) == {"keras_version": "3"} and archive.read("model.weights.h5") == b"\x89HDF"
+        assert (json.loads(archive.read("metadata.json")) == {"keras_version": "3"}
+                and archive.read("model.weights.h5") == b"\x89HDF")
 
 # With it: scikit-learn's own checks
 
-UNEQUAL = {"check_sample_weight_equivalence_on_dense_data": "rows come in batches and some are held out, so a weight of two is not the same as two rows"}
+UNEQUAL = {"check_sample_weight_equivalence_on_dense_data": "rows come in batches and some are held out, so a weight "
+                                                            "of two is not the same as two rows"}
 
 @parametrize_with_checks([NeuralGrades(epochs=20)], expected_failed_checks=lambda _: UNEQUAL)
 def test_family_is_a_scikit_learn_classifier(estimator, check, keras):
@@ -95,7 +99,8 @@ def test_few_rows_are_all_learnt_from(keras, rows):
     assert set(NeuralGrades(2, epochs=4, patience=None).fit(X, y).history_) == {"loss"}
 
 def test_balanced_weights_find_more_of_a_rare_grade(keras):
-    plain, balanced = (GradeModel(STUDENTS, "neural", balance, params={"epochs": 40}).fit(FRAME) for balance in ("none", "weights"))
+    plain, balanced = (GradeModel(STUDENTS, "neural", balance, params={"epochs": 40}).fit(FRAME)
+                       for balance in ("none", "weights"))
     rare = NEW.GradeClass == "A"
     assert balanced.predict_proba(NEW)[rare, 0].mean() > 1.2*plain.predict_proba(NEW)[rare, 0].mean()
 
@@ -103,7 +108,8 @@ def test_weight_zero_is_the_same_as_leaving_rows_out(keras, rows):
     X, y = rows
     weight = (np.arange(len(y)) % 3 > 0).astype(float)
     weighted = NeuralGrades(2, **SHORT).fit(X, y, sample_weight=weight)
-    np.testing.assert_array_equal(weighted.predict_proba(X), NeuralGrades(2, **SHORT).fit(X[weight > 0], y[weight > 0]).predict_proba(X))
+    np.testing.assert_array_equal(weighted.predict_proba(X),
+                                  NeuralGrades(2, **SHORT).fit(X[weight > 0], y[weight > 0]).predict_proba(X))
 
 # Probabilities
 
@@ -133,7 +139,8 @@ def test_same_rows_and_seed_give_the_same_bundle(fitted, tmp_path):
 
 def test_another_process_makes_the_same_file(keras, rows, tmp_path):
     np.save(tmp_path/"X.npy", rows[0])
-    code = ("import sys, numpy as np; from gradeclass.models.neural import NeuralGrades; X = np.load(sys.argv[1] + '/X.npy')\n"
+    code = ("import sys, numpy as np; from gradeclass.models.neural import NeuralGrades; X = np.load(sys.argv[1] + "
+            "'/X.npy')\n"
             "NeuralGrades(2, epochs=3).fit(X, (X[:, 0]*X[:, 1] > 0).astype(int)).write(sys.argv[1])")
     found = []
     for _ in range(2):

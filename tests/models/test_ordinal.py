@@ -203,7 +203,8 @@ def test_rows_without_a_score_are_left_out_of_the_score_alone():
 def test_score_that_most_rows_lack_is_not_used():
     rare = np.where(np.arange(600) % 4 == 0, SCORE, np.nan)
     model = OrdinalGrades(5, cuts=CUTS, members=("linear",)).fit(X, Y, score=rare)
-    np.testing.assert_array_equal(model.predict_proba(NEW), OrdinalGrades(5, members=("linear",)).fit(X, Y).predict_proba(NEW))
+    np.testing.assert_array_equal(model.predict_proba(NEW),
+                                  OrdinalGrades(5, members=("linear",)).fit(X, Y).predict_proba(NEW))
 
 # Members
 
@@ -282,7 +283,8 @@ def test_files_give_the_same_model_and_are_the_same_each_time(members, tmp_path)
     np.testing.assert_array_equal(back.predict_proba(NEW), model.predict_proba(NEW))
     np.testing.assert_array_equal(back.latent(NEW), model.latent(NEW))
     np.testing.assert_allclose(back.interval(NEW), model.interval(NEW))
-    assert [p.read_bytes() for p in sorted((tmp_path/"a").iterdir())] == [p.read_bytes() for p in sorted((tmp_path/"b").iterdir())]
+    assert [p.read_bytes() for p in sorted((tmp_path/"a").iterdir())] == [
+        p.read_bytes() for p in sorted((tmp_path/"b").iterdir())]
     assert "students" not in json.dumps(json.loads((tmp_path/"a"/"ordinal.json").read_text()))
     assert {p.suffix for p in (tmp_path/"a").iterdir()} <= {".json", ".ubj"}
 
@@ -294,7 +296,8 @@ def test_large_table_is_fitted_in_seconds():
     score = rows @ rng.normal(size=12) + rng.normal(size=200_000)
     cuts = np.quantile(score, [0.8, 0.6, 0.4, 0.2])
     began = time.process_time()
-    model = OrdinalGrades(5, cuts=cuts, boost={"rounds": 5}, forest={"trees": 10}).fit(rows, band_of(score, cuts), score=score)
+    model = OrdinalGrades(5, cuts=cuts, boost={"rounds": 5}, forest={"trees": 10}).fit(
+        rows, band_of(score, cuts), score=score)
     assert model.predict_proba(rows).shape == (200_000, 5)
     assert time.process_time() - began < 60
 

@@ -18,7 +18,8 @@ QUICK = {"ordinal": {"members": ["linear"]}, "xgboost": {"rounds": 5, "patience"
 
 def stack(weights, seed=42):
     "A stack of quick members"
-    return GradeModel(SCHEMA, "stack", seed=seed, params={"members": {name: QUICK[name] for name in weights}, "weights": weights})
+    return GradeModel(SCHEMA, "stack", seed=seed,
+                      params={"members": {name: QUICK[name] for name in weights}, "weights": weights})
 
 @pytest.mark.parametrize("name", QUICK)
 def test_member_that_stands_alone_says_what_it_says_without_a_stack(name):
@@ -26,7 +27,8 @@ def test_member_that_stands_alone_says_what_it_says_without_a_stack(name):
     np.testing.assert_allclose(stack({name: 1.0}).fit(FRAME).predict_proba(NEW), alone.predict_proba(NEW), atol=1e-12)
 
 def test_stack_is_the_weighted_mean_of_its_members():
-    parts = {name: GradeModel(SCHEMA, name, params=QUICK[name]).fit(FRAME).predict_proba(NEW) for name in ("ordinal", "xgboost")}
+    parts = {name: GradeModel(SCHEMA, name, params=QUICK[name]).fit(FRAME).predict_proba(NEW)
+             for name in ("ordinal", "xgboost")}
     said = stack({"ordinal": 3, "xgboost": 1}).fit(FRAME).predict_proba(NEW)
     np.testing.assert_allclose(said, 0.75*parts["ordinal"] + 0.25*parts["xgboost"])
     np.testing.assert_allclose(said.sum(axis=1), 1)
@@ -45,12 +47,14 @@ def test_bundle_of_a_stack_has_a_folder_for_each_member_and_comes_back_the_same(
     extend_bundle(tmp_path/"bundle", tmp_path/"final", {"metrics.json": {}})
     np.testing.assert_array_equal(load_model(tmp_path/"final").predict_proba(NEW), model.predict_proba(NEW))
     assert {"ordinal", "xgboost", "majority"} <= {path.name for path in (tmp_path/"final").iterdir() if path.is_dir()}
-    assert not list((tmp_path/"final").rglob("*.pkl")) and json.loads((tmp_path/"final"/"stack.json").read_text())["weights"]["xgboost"] == 0.3
+    assert (not list((tmp_path/"final").rglob("*.pkl"))
+            and json.loads((tmp_path/"final"/"stack.json").read_text())["weights"]["xgboost"] == 0.3)
 
 def test_changed_byte_in_a_member_is_found(tmp_path):
     save_model(stack({"majority": 1, "xgboost": 1}).fit(FRAME), tmp_path/"bundle")
     (tmp_path/"bundle"/"majority"/"majority.json").write_text("{}")
-    with pytest.raises(Exception, match="majority.json was changed after the bundle was made"): load_model(tmp_path/"bundle")
+    with pytest.raises(Exception, match="majority.json was changed after the bundle was made"):
+        load_model(tmp_path/"bundle")
 
 @pytest.mark.parametrize("balance", ["weights", "over", "smote"])
 def test_stack_takes_every_balance(balance):
@@ -62,12 +66,14 @@ def test_member_without_weight_is_not_fitted():
 
 @pytest.mark.parametrize("members, weights, message", [
     ({"oracle": {}}, None, "no family oracle"), ({"stack": {}}, None, "a stack cannot hold a stack"),
-    ({"xgboost": {"trees": 3}}, None, "family xgboost has no parameter trees"), ({"xgboost": {}}, {"ordinal": 1}, "give both the same families"),
+    ({"xgboost": {"trees": 3}}, None, "family xgboost has no parameter trees"),
+    ({"xgboost": {}}, {"ordinal": 1}, "give both the same families"),
     ({"xgboost": {}}, {"xgboost": -1}, "0 or more"), ({"xgboost": {}}, {"xgboost": 0}, "not all of them 0"),
     ({"xgboost": {}}, {"xgboost": float("nan")}, "0 or more"),
 ])
 def test_wrong_members_and_weights_are_refused(members, weights, message):
-    with pytest.raises(ModelError, match=message): GradeModel(SCHEMA, "stack", params={"members": members, "weights": weights}).fit(FRAME)
+    with pytest.raises(ModelError, match=message):
+        GradeModel(SCHEMA, "stack", params={"members": members, "weights": weights}).fit(FRAME)
 
 def test_shares_sum_to_one():
     assert sum(stack_shares(dict.fromkeys(SINGLE_FAMILIES, {}), None).values()) == pytest.approx(1)

@@ -48,15 +48,18 @@ def unknown_table(n=200, seed=2):
 def served(request, tmp_path_factory):
     "A bundle of a shipped schema, or of one that was inferred"
     folder = tmp_path_factory.mktemp(request.param)
-    if request.param == "unknown": return fit_bundle(infer_schema(unknown_table(), "Grade", "unknown"), unknown_table(), folder)
+    if request.param == "unknown":
+        return fit_bundle(infer_schema(unknown_table(), "Grade", "unknown"), unknown_table(), folder)
     dataset = load(sample_path(request.param), request.param)
-    return fit_bundle(dataset.schema, dataset.raw, folder, family="ordinal" if request.param == "students" else "xgboost",
+    return fit_bundle(dataset.schema, dataset.raw, folder,
+                      family="ordinal" if request.param == "students" else "xgboost",
                       **({} if request.param == "students" else {"params": {"rounds": 5, "patience": None}}))
 
 
 def test_form_asks_for_the_inputs_of_the_model_and_nothing_else(served):
     assert [field.name for field in form_fields(served)] == [column.name for column in served.schema.inputs()]
-    for field in form_fields(served): assert as_cell(field, field.start) == (None if field.start == "Not known" else field.start)
+    for field in form_fields(served):
+        assert as_cell(field, field.start) == (None if field.start == "Not known" else field.start)
 
 
 def test_every_field_of_the_form_moves_to_every_end_and_the_answer_follows(served):
@@ -84,7 +87,8 @@ def test_answer_of_one_is_that_of_the_batch(served):
 
 
 def test_class_loses_no_row_and_opens_again(served, tmp_path):
-    rows = [{column.name: column.labels[0] if column.codes else column.min for column in served.inputs} for _ in range(30)]
+    rows = [{column.name: column.labels[0] if column.codes else column.min for column in served.inputs}
+            for _ in range(30)]
     number = next((column.name for column in served.inputs if not column.codes), None)
     if number: rows[3][number] = "many"
     write_table(pd.DataFrame(rows), tmp_path/"class.csv")
@@ -122,8 +126,10 @@ def test_file_names_cannot_leave_their_folder(text):
 
 
 @pytest.mark.parametrize("name, content, says", [
-    ("noise.csv", os.urandom(50_000) + b"\0", "binary data"), ("empty.csv", b"", "is empty"), ("book.xlsx", b"PK\x03\x04", "not an Excel workbook"),
-    ("run.py", b"import os", "unknown kind"), ("large.csv", b"x"*10_000_001, "gradeclass predict FILE"), ("other.csv", b"a,b\n1,2\n", "none of the columns")])
+    ("noise.csv", os.urandom(50_000) + b"\0", "binary data"), ("empty.csv", b"", "is empty"),
+    ("book.xlsx", b"PK\x03\x04", "not an Excel workbook"),
+    ("run.py", b"import os", "unknown kind"), ("large.csv", b"x"*10_000_001, "gradeclass predict FILE"),
+    ("other.csv", b"a,b\n1,2\n", "none of the columns")])
 def test_odd_upload_gets_a_sentence_and_leaves_no_file(name, content, says, trained, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     from gradeclass.config import GradeclassError
@@ -163,11 +169,13 @@ def test_change_of_what_cannot_be_changed_is_refused(trained):
 
 @pytest.mark.parametrize("page", ["predict", "class", "explore", "about", "manage"])
 def test_page_imports_neither_arrow_nor_models_that_it_does_not_serve(page):
-    heavy = ("pyarrow", "hypothesis", "xgboost", "sklearn.ensemble", "evidently", "mlflow", "optuna", "papermill", "mapie")
+    heavy = ("pyarrow", "hypothesis", "xgboost", "sklearn.ensemble", "evidently", "mlflow", "optuna", "papermill",
+             "mapie")
     cells = json.loads((find_shipped("nbs/app", "notebooks/app")/f"{page}.ipynb").read_text(encoding="utf-8"))["cells"]
     imports = "".join("".join(cell["source"]) for cell in cells if "import" in "".join(cell["source"]))
     code = f"{imports}\nimport sys; print([name for name in sys.argv[1:] if sys.modules.get(name)])"
-    done = subprocess.run([sys.executable, "-c", code, *heavy], env=os.environ | {"GRADECLASS_THIN": "1"}, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code, *heavy], env=os.environ | {"GRADECLASS_THIN": "1"},
+                          capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "[]", done.stdout + done.stderr[-800:]
 
 
@@ -187,7 +195,8 @@ def test_every_answer_may_be_unknown_alone_and_all_together(schema, tmp_path):
 
 
 def test_page_of_one_student_imports_nothing_heavy():
-    heavy = ("evidently", "mlflow", "optuna", "seaborn", "papermill", "matplotlib", "pyarrow", "mapie", "fairlearn", "voila")
+    heavy = ("evidently", "mlflow", "optuna", "seaborn", "papermill", "matplotlib", "pyarrow", "mapie", "fairlearn",
+             "voila")
     code = "import sys, gradeclass.pages.predict_view; print([name for name in sys.argv[1:] if sys.modules.get(name)])"
     env = os.environ | {"GRADECLASS_THIN": "1"}
     done = subprocess.run([sys.executable, "-c", code, *heavy], env=env, capture_output=True, text=True, timeout=60)
@@ -198,10 +207,12 @@ def test_server_shows_nothing_but_the_pages():
     pages = pytest.importorskip("gradeclass.pages.server")
     config = pages.page_config(pages.Options(token="x"), pages.app_folder())
     assert config.VoilaConfiguration.file_allowlist == [] and config.VoilaConfiguration.show_tracebacks is False
-    assert config.Voila.ip == "127.0.0.1" and not any(part in str(pages.SHOWN) for part in ("tree", "contents", "files"))
+    assert config.Voila.ip == "127.0.0.1" and not any(part in str(pages.SHOWN)
+                                                      for part in ("tree", "contents", "files"))
     look = pages.app_folder()/"look"/"voila"/"templates"/"gradeclass"
     for path in look.rglob("*"):
-        if path.suffix in (".j2", ".html", ".css", ".js"): assert not re.search(r"https?://(?!www\.w3\.org)", path.read_text(encoding="utf-8")), path.name
+        if path.suffix in (".j2", ".html", ".css", ".js"):
+            assert not re.search(r"https?://(?!www\.w3\.org)", path.read_text(encoding="utf-8")), path.name
 
 
 def test_page_notebooks_are_a_few_cells():
@@ -211,7 +222,9 @@ def test_page_notebooks_are_a_few_cells():
 
 
 def test_headline_says_in_one_look_what_matters(trained):
-    answer = answer_student(open_bundle(trained), pd.DataFrame([StudentModel(open_bundle(trained)).student | {"Absences": 30.0}]))
+    answer = answer_student(open_bundle(trained),
+                            pd.DataFrame([StudentModel(open_bundle(trained)).student | {"Absences": 30.0}]))
     shown = headline(answer) + details(answer)
-    for words in ("F is most likely", "Might need support", "a person who knows the student decides", "Absences"): assert words in shown
+    for words in ("F is most likely", "Might need support", "a person who knows the student decides", "Absences"):
+        assert words in shown
     assert "will fail" not in shown

@@ -19,10 +19,12 @@ from gradeclass.data.synthetic import sample_path
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+         "--disable-background-networking",
          "--disable-component-update", "--disable-sync"]
 TOKEN, MANAGE = "a-token-for-tests", "another-token"
-PAGES = {"predict": "One student", "class": "A class", "explore": "Explore", "about": "About this model", "manage": "Manage"}
+PAGES = {"predict": "One student", "class": "A class", "explore": "Explore", "about": "About this model",
+         "manage": "Manage"}
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 
 
@@ -43,7 +45,8 @@ def fetch(address):
 class Server:
     "The pages, served from a folder of outputs by a process of their own"
     def __init__(self, outputs, **options):
-        self.outputs, given = outputs, {"port": free_port(), "token": TOKEN, "manage_token": MANAGE, "pool": 1, **options}
+        self.outputs = outputs
+        given = {"port": free_port(), "token": TOKEN, "manage_token": MANAGE, "pool": 1, **options}
         code = f"from gradeclass.pages.server import Options, serve_pages; serve_pages(Options(**{given!r}))"
         env = os.environ | {"GRADECLASS_OUTPUTS": str(outputs), "GRADECLASS_HOME": str(outputs.parent)}
         self.log = (outputs.parent/"server.log").open("w+")
@@ -67,7 +70,8 @@ class Server:
         name = json.loads(page.text_content("#jupyter-config-data"))["kernelId"]
         address = json.loads(next(Path(tempfile.gettempdir()).glob(f"voila_*/kernel-{name}.json")).read_text())["ip"]
         children = psutil.Process(self.process.pid).children(recursive=True)
-        return next(child for child in children if any(str(known.laddr).startswith(address) for known in child.net_connections("unix")))
+        return next(child for child in children
+                    if any(str(known.laddr).startswith(address) for known in child.net_connections("unix")))
 
     def close(self):
         "End it, and what it started; what had to be killed"
@@ -105,7 +109,8 @@ def visit(browser, server):
     "Open a page as a new visitor; what the browser complained about is in `page.complaints`"
     opened = []
     def open_page(name, width=1280, scheme="light", wait=".gc-page, .gc-stack"):
-        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, accept_downloads=True)
+        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme,
+                                      accept_downloads=True)
         opened.append(context)
         page = context.new_page()
         page.complaints, page.requested = [], []
@@ -166,7 +171,8 @@ def test_page_has_no_serious_accessibility_violation(name, scheme, visit):
         time.sleep(0.3)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         found = axe.Axe().run(page).response["violations"]
-        serious = [(v["id"], [node["html"][:160] for node in v["nodes"][:3]]) for v in found if v["impact"] in ("serious", "critical")]
+        serious = [(v["id"], [node["html"][:160] for node in v["nodes"][:3]]) for v in found
+                   if v["impact"] in ("serious", "critical")]
         assert not serious, (width, serious)
 
 
@@ -217,7 +223,8 @@ def test_messy_file_is_explained_ranked_and_saved_so_that_it_opens_again(visit, 
     broken = dict(zip(header, lines[4].split(","), strict=True)) | {"Absences": "many"}
     formula = dict(zip(header, lines[5].split(","), strict=True)) | {"StudentID": "=cmd|' /C calc'!A0"}
     evil = "<img src=x onerror=window.hit=1><script>window.hit=1</script>"
-    rows = [[*header, evil], *([*line.split(","), "1"] for line in lines[1:4]), [*broken.values(), "1"], [*formula.values(), evil]]
+    rows = [[*header, evil], *([*line.split(","), "1"] for line in lines[1:4]), [*broken.values(), "1"],
+            [*formula.values(), evil]]
     (tmp_path/"messy <b>class.csv").write_text("\n".join(",".join(row) for row in rows))
     page = visit("class")
     choose_file(page, tmp_path/"messy <b>class.csv")
@@ -275,7 +282,8 @@ def test_custom_figure_is_drawn_and_an_impossible_one_explained(visit):
     page.wait_for_function("document.querySelectorAll('.gc-figure img').length === 5")
     page.get_by_label("Figure").select_option("Histogram: one column")
     page.get_by_role("button", name="Draw").click()
-    page.wait_for_function("[...document.querySelectorAll('.gc-figure img')].some(image => image.alt.startsWith('Study time, '))")
+    page.wait_for_function("[...document.querySelectorAll('.gc-figure img')].some(image => image.alt.startsWith('Study "
+                           "time, '))")
     page.get_by_label("Figure").select_option("Bar: count of answers")
     page.get_by_role("button", name="Draw").click()
     page.wait_for_selector("text=a bar figure needs a column of answers")
@@ -284,7 +292,8 @@ def test_custom_figure_is_drawn_and_an_impossible_one_explained(visit):
 def test_without_token_there_is_a_door_and_nothing_else(server):
     status, text = fetch(f"{server.base}/predict")
     assert "Open the address that the server printed" in text and "jupyter-config-data" not in text
-    for path in ("voila/tree", "voila/api/contents", "voila/files/predict.ipynb", "voila/render/predict.ipynb", "files/predict.ipynb", "paper/report/x?key=1"):
+    for path in ("voila/tree", "voila/api/contents", "voila/files/predict.ipynb", "voila/render/predict.ipynb",
+                 "files/predict.ipynb", "paper/report/x?key=1"):
         status, text = fetch(f"{server.base}/{path}?token={TOKEN}".replace("?key=1?", "?key=1&"))
         assert status in (403, 404), path
         assert "Traceback" not in text and "/nbs/" not in text
@@ -313,7 +322,7 @@ def test_manage_runs_a_pipeline_and_a_person_promotes_and_reverts(visit, server)
     assert page.get_by_role("button", name="Run the pipeline").count() == 0
     unlock(page)
     page.get_by_label("Table").fill("sample")
-    page.get_by_label("Family of models").select_option("xgboost")
+    page.get_by_label("Model type").select_option("xgboost")
     page.get_by_label("Further parameters").fill("params={rounds: 5, patience: null}, resamples=40")
     page.get_by_role("button", name="Run the pipeline").click()
     page.wait_for_selector(".gc-steps progress", timeout=20_000)
@@ -328,7 +337,7 @@ def test_manage_runs_a_pipeline_and_a_person_promotes_and_reverts(visit, server)
         page.wait_for_selector(f"text=Version {version} serves now", timeout=20_000)
     assert "A. Teacher" in page.inner_text("#rendered_cells")
     page.get_by_label("Reason").fill("Only a try")
-    page.get_by_role("button", name="Back to the model before").click()
+    page.get_by_role("button", name="Restore previous model").click()
     page.wait_for_selector("text=Version 1 serves now", timeout=20_000)
     link = page.get_by_role("link", name="Report of the newest run").get_attribute("href")
     assert fetch(f"{server.base}/{link}&token={TOKEN}")[0] == 200

@@ -23,7 +23,11 @@ class Page(HTMLParser):
     "Collects tags, attributes and text, and what is not closed"
     def __init__(self, text):
         super().__init__(convert_charrefs=True)
-        self.tags, self.attributes, self.open, self.mistakes, self.words = [], [], [], [], []
+        self.tags = []
+        self.attributes = []
+        self.open = []
+        self.mistakes = []
+        self.words = []
         self.feed(text)
         self.close()
 
@@ -53,7 +57,8 @@ class Page(HTMLParser):
     def active(self):
         "Whatever a browser would run"
         handlers = [(tag, name) for tag, name, _ in self.attributes if name.startswith("on")]
-        links = [value for _, name, value in self.attributes if name == "href" and not value.startswith(("#", "https://", "http://"))]
+        links = [value for _, name,
+                 value in self.attributes if name == "href" and not value.startswith(("#", "https://", "http://"))]
         return [*({"script", "iframe", "object", "embed", "form", "base"} & set(self.tags)), *handlers, *links]
 
 @pytest.fixture(scope="module")
@@ -83,8 +88,10 @@ def test_every_picture_says_what_it_is(page):
     assert len(said) == page.tags.count("img") >= 4
 
 def test_page_says_what_a_head_teacher_asks(page, finished_run):
-    for said in ("A prediction is advice to a person who decides", "synthetic sample", "95 % interval", "Who would come first on a list for help",
-                 "Use with care", "Protected attributes (Age, Gender, Ethnicity) are no inputs", "How it was made", "Content digest"):
+    for said in ("A prediction is advice to a person who decides", "synthetic sample", "95 % interval",
+                 "Who would come first on a list for help",
+                 "Use with care", "Protected attributes (Age, Gender, Ethnicity) are no inputs", "How it was made",
+                 "Content digest"):
         assert said in page.text, said
     accuracy = finished_run.metrics["accuracy"]
     assert f"{round(100*accuracy['value'])} %" in page.text
@@ -93,7 +100,8 @@ def test_page_says_what_a_head_teacher_asks(page, finished_run):
 def test_list_for_help_shows_students_by_falling_risk(text, finished_run):
     table = next(part for part in re.findall(r"<table.*?</table>", text, re.S) if "Risk of F" in part)
     ids = re.findall(r"<td>(\d{4})</td>", table)
-    predicted = pd.read_csv(finished_run.folder("evaluate")/"predictions.csv", dtype={"StudentID": str}).set_index("StudentID")
+    predicted = pd.read_csv(finished_run.folder("evaluate")/"predictions.csv",
+                            dtype={"StudentID": str}).set_index("StudentID")
     assert len(ids) == 20 and predicted.at_risk.loc[ids].is_monotonic_decreasing
     assert predicted.at_risk.loc[ids[0]] == predicted.at_risk.max()
 
@@ -108,12 +116,15 @@ def hostile_schema():
     columns = {column.name: column.model_copy() for column in schema.columns}
     columns["Absences"].label = f"Absences {SCRIPT}"
     columns["StudentID"].label = f"Number {IMAGE}"
-    columns["Music"].label = "Music ![pixel](https://example.org/pixel.png) [press](javascript:alert(1)) [here](https://example.org)"
+    columns["Music"].label = ("Music ![pixel](https://example.org/pixel.png) [press](javascript:alert(1)) "
+                              "[here](https://example.org)")
     columns["Gender"].label = f"Gender {SCRIPT}"
     columns["Tutoring"].codes = {0: f"No {SCRIPT}", 1: "Yes"}
-    grades = schema.grades.model_copy(update={"codes": {0: "A", 1: "B", 2: "C", 3: "D", 4: f"F{SCRIPT}"}, "at_risk": [f"F{SCRIPT}"], "meanings": {}})
+    grades = schema.grades.model_copy(update={"codes": {0: "A", 1: "B", 2: "C", 3: "D", 4: f"F{SCRIPT}"},
+                                              "at_risk": [f"F{SCRIPT}"], "meanings": {}})
     source = schema.source.model_copy(update={"title": SCRIPT, "authors": IMAGE})
-    return schema.model_copy(update={"columns": [*columns.values()], "grades": grades, "title": f"School {SCRIPT}", "name": "hostile", "source": source})
+    return schema.model_copy(update={"columns": [*columns.values()], "grades": grades, "title": f"School {SCRIPT}",
+                                     "name": "hostile", "source": source})
 
 def run_hostile(folder):
     "A run over a table whose names, cells, ids and file name are written by an attacker"
@@ -125,7 +136,8 @@ def run_hostile(folder):
     table.loc[3, "ParentalSupport"] = SCRIPT
     table.loc[4, "Absences"] = f"{IMAGE} | ![pixel](https://example.org/pixel.png)"
     table.rename(columns={"Sports": "sports "}).assign(**{f"Extra {SCRIPT}": "1"}).to_csv(path, index=False)
-    return run_pipeline(str(path), str(folder/"hostile.yaml"), QUICK | {"family": "majority", "params": {}}, folder/"outputs")
+    return run_pipeline(str(path), str(folder/"hostile.yaml"), QUICK | {"family": "majority", "params": {}},
+                        folder/"outputs")
 
 @pytest.fixture(scope="module")
 def hostile_run(make_once):
@@ -143,15 +155,21 @@ def test_hostile_data_cannot_fetch_a_picture_or_set_a_link(hostile_run):
     assert not page.outside()
     assert not [value for _, name, value in page.attributes if name == "href" and not value.startswith("#")]
 
-@pytest.mark.parametrize("source", [SCRIPT, IMAGE, f"**bold** {SCRIPT}", f"[a](javascript:alert(1)) {IMAGE}", f"- {SCRIPT}\n- x", f"| a |\n|---|\n| {SCRIPT} |",
-                                    "<a href='javascript:alert(1)'>x</a>", "[a](data:text/html;base64,AAAA)", "```\n</code></pre><script>x</script>\n```"])
+@pytest.mark.parametrize("source",
+                         [SCRIPT, IMAGE, f"**bold** {SCRIPT}", f"[a](javascript:alert(1)) {IMAGE}", f"- {SCRIPT}\n- x",
+                          f"| a |\n|---|\n| {SCRIPT} |",
+                                    "<a href='javascript:alert(1)'>x</a>", "[a](data:text/html;base64,AAAA)",
+                          "```\n</code></pre><script>x</script>\n```"])
 def test_markdown_runs_nothing(source):
     page = Page(render_markdown(source))
     links = [value for _, name, value in page.attributes if name == "href"]
-    assert not {"script", "img", "iframe"} & set(page.tags) and not [value for value in links if re.match(r"(javascript|data|vbscript):", value)]
+    assert not {"script", "img",
+                "iframe"} & set(page.tags) and not [value for value in links
+                                                    if re.match(r"(javascript|data|vbscript):", value)]
 
 def test_texts_of_outputs_are_escaped():
-    for output in ({"output_type": "stream", "name": "stdout", "text": [SCRIPT]}, {"output_type": "execute_result", "data": {"text/plain": [SCRIPT]}}):
+    for output in ({"output_type": "stream", "name": "stdout", "text": [SCRIPT]},
+                   {"output_type": "execute_result", "data": {"text/plain": [SCRIPT]}}):
         assert render_output(output, "x") == f"<pre>{html.escape(SCRIPT)}</pre>"
     assert 'alt="&quot;&gt;' in render_output({"output_type": "display_data", "data": {"image/png": ["AAAA"]}}, '">')
     assert render_output({"output_type": "stream", "name": "stderr", "text": ["a warning"]}, "x") == ""
@@ -166,16 +184,21 @@ def browse(path, folder):
     "The page as a browser has it after loading, and what it logged"
     browser = shutil.which("chromium") or shutil.which("chromium-browser")
     if not browser: pytest.skip("no chromium on this computer")
-    switches = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-                "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--enable-logging=stderr", f"--user-data-dir={folder}"]
+    switches = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+                "--disable-background-networking",
+                "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--enable-logging=stderr",
+                f"--user-data-dir={folder}"]
     done = subprocess.run([browser, *switches, "--dump-dom", path.as_uri()], capture_output=True, text=True, timeout=60)
     return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
 
+@pytest.mark.browser
 def test_page_opens_in_a_browser_without_a_complaint(finished_run, tmp_path):
     document, logged = browse(finished_run.report, tmp_path)
     assert not logged
-    assert "Grade report: High-school students</h1>" in document and document.count("<h2") >= 4 and document.count("<img") >= 4
+    assert ("Grade report: High-school students</h1>" in document and document.count("<h2") >= 4
+            and document.count("<img") >= 4)
 
+@pytest.mark.browser
 def test_hostile_page_runs_nothing_in_a_browser(hostile_run, tmp_path):
     document, logged = browse(hostile_run.report, tmp_path)
     assert "<h1>Grade report: School" in document and not Page(document).active()

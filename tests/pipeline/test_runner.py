@@ -17,6 +17,7 @@ import pytest
 from conftest import QUICK
 
 from gradeclass.cli.main import main
+from gradeclass.pipeline import runner
 from gradeclass.pipeline import stages as pipeline_stages
 from gradeclass.registry.versions import list_versions
 from gradeclass.config import stage_notebooks
@@ -68,13 +69,15 @@ def test_renamed_data_file_runs_nothing_again(finished_run, tmp_path):
     assert set(cached(again).values()) == {True}
 
 def test_train_parameter_reruns_train_evaluate_and_register_alone(finished_run):
-    other = run_pipeline("sample", parameters=QUICK | {"family": "majority", "params": {}}, outputs=outputs_of(finished_run))
+    other = run_pipeline("sample", parameters=QUICK | {"family": "majority", "params": {}},
+                         outputs=outputs_of(finished_run))
     assert cached(other) == {"prepare": True, "drift": True, "train": False, "evaluate": False, "register": False}
     assert bundle_digest(other.bundle) != bundle_digest(finished_run.bundle)
 
 def test_evaluate_parameter_leaves_the_other_keys_alone(finished_run):
     pipeline = Pipeline({"data": str(sample_path("students")), "places": 7.0, "family": "xgboost", "resamples": 50,
-                         "params": {"rounds": 5, "patience": None}}, outputs_of(finished_run), list(STAGES.values()), 1, print)
+                         "params": {"rounds": 5, "patience": None}}, outputs_of(finished_run), list(STAGES.values()),
+                        1, print)
     pipeline.done = {result.name: result for result in finished_run.stages}
     changed = {result.name: pipeline.job(STAGES[result.name]).key != result.key for result in finished_run.stages}
     assert changed == {"prepare": False, "drift": False, "train": False, "evaluate": True, "register": False}
@@ -86,7 +89,8 @@ def test_other_content_with_a_rare_grade_and_duplicates_runs_everything(finished
     pd.concat([table, table.head(25)]).to_csv(tmp_path/"students_sample.csv", index=False)
     run = run_pipeline(str(tmp_path/"students_sample.csv"), parameters=QUICK, outputs=outputs_of(finished_run))
     assert set(cached(run).values()) == {False}
-    parts = [set(pd.read_parquet(run.folder("prepare")/f"{name}.parquet").StudentID) for name in ("train", "validation", "test")]
+    parts = [set(pd.read_parquet(run.folder("prepare")/f"{name}.parquet").StudentID)
+             for name in ("train", "validation", "test")]
     assert not parts[0] & parts[1] | parts[0] & parts[2] | parts[1] & parts[2]
     table = pd.read_csv(run.folder("evaluate")/"predictions.csv")
     assert "p_A" in table and table.filter(like="p_").sum(axis=1).between(0.999, 1.001).all()
@@ -107,7 +111,8 @@ WRONG = {
 @pytest.mark.parametrize("name", WRONG)
 def test_wrong_parameter_is_refused_before_anything_runs(tmp_path, name):
     value, message = WRONG[name]
-    with pytest.raises(StageError) as caught: run_pipeline("sample", parameters={name: value}, outputs=tmp_path/"outputs")
+    with pytest.raises(StageError) as caught:
+        run_pipeline("sample", parameters={name: value}, outputs=tmp_path/"outputs")
     assert message in str(caught.value) and "\n" not in str(caught.value)
     assert not (tmp_path/"outputs").exists()
 
@@ -116,13 +121,14 @@ def test_whole_numbers_are_read_as_typed(typed, value):
     assert check_parameters({"seed": typed}, known_parameters(list(STAGES.values()))) == {"seed": value}
 
 def test_texts_that_look_like_numbers_stay_texts():
-    assert check_parameters({"data": "2024", "schema": "no"}, known_parameters(list(STAGES.values()))) == {"data": "2024", "schema": "no"}
+    assert check_parameters({"data": "2024", "schema": "no"},
+                            known_parameters(list(STAGES.values()))) == {"data": "2024", "schema": "no"}
 
 @pytest.mark.parametrize("data", ["nowhere.csv", "", "sqlite:///nowhere.db"])
 def test_missing_data_or_schema_ends_with_one_sentence(alone, data, capsys, monkeypatch):
     options = ["--data", data] if data else ["--schema", "nowhere.yaml"]
     monkeypatch.setattr(sys, "argv", ["gradeclass", "run", *options])
-    with pytest.raises(SystemExit) as caught: main.main()
+    with pytest.raises(SystemExit) as caught: main()
     said = capsys.readouterr().err
     assert caught.value.code == 1 and said.startswith("gradeclass: ") and said.count("\n") == 1 and "nowhere" in said
 
@@ -148,10 +154,12 @@ def test_every_stage_has_its_notebook_and_every_notebook_its_stage():
 def test_each_notebook_runs_alone_under_plain_papermill(alone):
     import papermill
     for name in ("50_register", "40_evaluate", "30_train", "20_drift", "10_prepare"):
-        papermill.execute_notebook(stage_notebooks()/f"{name}.ipynb", alone.parent/f"{name}.ipynb", parameters={}, progress_bar=False)
+        papermill.execute_notebook(stage_notebooks()/f"{name}.ipynb", alone.parent/f"{name}.ipynb", parameters={},
+                                   progress_bar=False)
     made = {stage.name: alone/"scratch"/stage.name for stage in STAGES.values()}
     assert all((made[stage.name]/name).is_file() for stage in STAGES.values() for name in stage.outputs)
-    assert sorted(path.name.split("-")[0] for path in (alone/"stages").iterdir()) == ["drift", "evaluate", "prepare", "train"]
+    assert sorted(path.name.split("-")[0]
+                  for path in (alone/"stages").iterdir()) == ["drift", "evaluate", "prepare", "train"]
 
 # Some stages, all stages, no stage
 
@@ -162,7 +170,8 @@ def test_dry_run_of_a_finished_run_would_run_nothing(finished_run):
 def test_dry_run_says_what_has_changed_and_writes_nothing(finished_run):
     outputs = outputs_of(finished_run)
     before = sorted(outputs.rglob("*"))
-    planned = {stage.name: stage for stage in dry_run(plan_run("sample", parameters=QUICK | {"audit": "true"}, outputs=outputs))}
+    planned = {stage.name: stage
+               for stage in dry_run(plan_run("sample", parameters=QUICK | {"audit": "true"}, outputs=outputs))}
     assert [name for name, stage in planned.items() if stage.runs] == ["train", "evaluate", "register"]
     assert "audit is True, was False" in planned["train"].why and planned["evaluate"].why == "builds on train"
     assert sorted(outputs.rglob("*")) == before
@@ -203,13 +212,19 @@ def test_register_meets_the_champion_that_was_there_before(finished_run, tmp_pat
     pipeline.outputs = tmp_path
     assert known is not None and not pipeline.is_current(pipeline.job(STAGES["register"])), "a new outputs folder knows no model"
 
+def use_stages(monkeypatch, stages):
+    "Let the pipeline consist of other stages"
+    for module in (pipeline_stages, runner):
+        monkeypatch.setattr(module, "STAGES", {stage.name: stage for stage in stages})
+
 def test_log_of_a_run_tells_each_stage_and_failures_too(tmp_path, monkeypatch):
     path = small_notebook(tmp_path/"small.ipynb", "1/0")
-    monkeypatch.setattr(pipeline_stages, "STAGES", {"prepare": Stage("prepare", path)})
+    use_stages(monkeypatch, [Stage("prepare", path)])
     with pytest.raises(StageError): run_pipeline("sample", outputs=tmp_path/"outputs")
     log = next((tmp_path/"outputs"/"runs").glob("*/log.jsonl"))
     records = [json.loads(line) for line in log.read_text().splitlines()]
-    assert [record["event"] for record in records if record.get("stage") == "prepare" and record["event"] != "cell"] == ["started", "failed"]
+    assert [record["event"] for record in records if record.get("stage") == "prepare"
+            and record["event"] != "cell"] == ["started", "failed"]
     assert "ZeroDivisionError" in json.dumps(records[-1])
 
 # Failing stages, with small notebooks
@@ -224,9 +239,9 @@ def small_notebook(path, *cells):
 
 def run_command(monkeypatch, stages, outputs):
     "`gradeclass run` with other stages; returns its exit code"
-    monkeypatch.setattr(pipeline_stages, "STAGES", {stage.name: stage for stage in stages})
+    use_stages(monkeypatch, stages)
     monkeypatch.setattr(sys, "argv", ["gradeclass", "run", "--data", "sample", "--outputs", str(outputs)])
-    with pytest.raises(SystemExit) as caught: main.main()
+    with pytest.raises(SystemExit) as caught: main()
     return caught.value.code
 
 def still_running(processes, seconds=10):
@@ -234,24 +249,28 @@ def still_running(processes, seconds=10):
     ended = lambda process: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and not all(map(ended, processes)): time.sleep(0.1)
-    shared = lambda process: "resource_tracker" in " ".join(process.cmdline())  # multiprocessing's own, which this process keeps
+    # multiprocessing's own, which this process keeps
+    shared = lambda process: "resource_tracker" in " ".join(process.cmdline())
     return [process.cmdline() for process in processes if not ended(process) and not shared(process)]
 
 def test_failing_cell_is_reported_with_its_error_and_notebook(tmp_path, monkeypatch, capsys):
     path = small_notebook(tmp_path/"small.ipynb", "print('so far')", "1/0", "print('never')")
     assert run_command(monkeypatch, [Stage("prepare", path)], tmp_path/"outputs") == 1
     said = capsys.readouterr().err.strip().splitlines()[-1]
-    found = re.fullmatch(r"gradeclass: stage prepare failed in cell (\d+): ZeroDivisionError: division by zero \(executed notebook: (.+)\)", said)
+    found = re.fullmatch(r"gradeclass: stage prepare failed in cell (\d+): ZeroDivisionError: division by zero "
+                         r"\(executed notebook: (.+)\)", said)
     assert found
     stage, executed = json.loads(Path(path).read_text()), Path(found[2]).read_text()
     numbered = [notebook["cells"][int(found[1]) - 1]["source"] for notebook in (stage, json.loads(executed))]
-    assert "1/0" in ["".join(source) for source in numbered], "the number is that of a cell in the stage's notebook or in the executed one"
+    assert "1/0" in ["".join(source)
+                     for source in numbered], "the number is that of a cell in the stage's notebook or in the executed one"
     assert "so far" in executed and "ZeroDivisionError" in executed
     assert not list((tmp_path/"outputs"/"stages").iterdir())
     assert not still_running(psutil.Process().children(recursive=True))
 
 def test_our_own_error_in_a_stage_is_shown_as_it_is(tmp_path, monkeypatch, capsys):
-    path = small_notebook(tmp_path/"small.ipynb", "from gradeclass.data.files import DataError\nraise DataError('row 7: Age is 99')")
+    path = small_notebook(tmp_path/"small.ipynb",
+                          "from gradeclass.data.files import DataError\nraise DataError('row 7: Age is 99')")
     assert run_command(monkeypatch, [Stage("prepare", path)], tmp_path/"outputs") == 1
     assert "gradeclass: stage prepare: row 7: Age is 99 (executed notebook: " in capsys.readouterr().err
 
@@ -276,10 +295,13 @@ def test_broken_notebook_is_an_error_and_not_a_traceback(tmp_path, monkeypatch, 
 
 def test_failure_ends_the_stage_beside_it(tmp_path):
     (tmp_path/"outputs").mkdir()
-    slow = small_notebook(tmp_path/"slow.ipynb", "import os, time\nopen(f'{data}.pid', 'w').write(str(os.getpid()))\ntime.sleep(60)")
-    failing = small_notebook(tmp_path/"failing.ipynb", "import os, time\nwhile not os.path.exists(f'{data}.pid'): time.sleep(.05)\n1/0")
+    slow = small_notebook(tmp_path/"slow.ipynb",
+                          "import os, time\nopen(f'{data}.pid', 'w').write(str(os.getpid()))\ntime.sleep(60)")
+    failing = small_notebook(tmp_path/"failing.ipynb",
+                             "import os, time\nwhile not os.path.exists(f'{data}.pid'): time.sleep(.05)\n1/0")
     (tmp_path/"mark").touch()
-    pipeline = Pipeline({"data": str(tmp_path/"mark")}, tmp_path/"outputs", [Stage("slow", slow), Stage("failing", failing)], 2, print)
+    pipeline = Pipeline({"data": str(tmp_path/"mark")}, tmp_path/"outputs",
+                        [Stage("slow", slow), Stage("failing", failing)], 2, print)
     began = time.monotonic()
     with pytest.raises(StageError, match="stage failing failed"): pipeline.run()
     assert time.monotonic() - began < 30
@@ -289,11 +311,15 @@ def test_failure_ends_the_stage_beside_it(tmp_path):
     assert not list((tmp_path/"outputs"/"stages").iterdir())
 
 def test_independent_stages_run_at_the_same_time(tmp_path):
-    source = "import time\nbegan = time.time()\ntime.sleep(3)\nopen(out_folder + '/times.txt', 'w').write(f'{began} {time.time()}')"
-    stages = [Stage(name, small_notebook(tmp_path/f"{name}.ipynb", source, f"name = '{name}'"), (), ("times.txt",)) for name in ("one", "two")]
+    source = ("import time\nbegan = time.time()\ntime.sleep(3)\nopen(out_folder + '/times.txt', 'w').write(f'{began} "
+              "{time.time()}')")
+    stages = [Stage(name, small_notebook(tmp_path/f"{name}.ipynb", source, f"name = '{name}'"), (), ("times.txt",))
+              for name in ("one", "two")]
     (tmp_path/"data.csv").touch()
     done = Pipeline({"data": str(tmp_path/"data.csv")}, tmp_path/"outputs", stages, 2, print).run()
-    (began, ended), (began_too, ended_too) = [[*map(float, (done[name].folder/"times.txt").read_text().split())] for name in ("one", "two")]
+    (began, ended), (began_too,
+                     ended_too) = [[*map(float, (done[name].folder/"times.txt").read_text().split())]
+                                   for name in ("one", "two")]
     assert max(began, began_too) < min(ended, ended_too)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="kernels are forked on Linux alone")
@@ -306,11 +332,15 @@ def test_run_that_is_killed_soon_leaves_no_folder_of_sockets(seconds, tmp_path):
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     assert len(below) >= 2 and not still_running(below, 10)
-    assert not [path for pid in (process.pid, *(child.pid for child in below)) for path in Path("/tmp").glob(f"gradeclass-warm-?{pid}-*")]
+    assert not [path for pid in (process.pid, *(child.pid for child in below))
+                for path in Path("/tmp").glob(f"gradeclass-warm-?{pid}-*")]
 
 @pytest.mark.skipif(sys.platform != "linux", reason="kernels are forked on Linux alone")
-@pytest.mark.parametrize("source, kernel, said", [("open(out_folder + '/b.txt', 'w').close()", "python3", ""), ("1/0", "python3", "ZeroDivisionError"),
-                                                  ("import os; os._exit(3)", "python3", "DeadKernelError"), ("1", "no_such", "No such kernel named no_such")])
+@pytest.mark.parametrize("source, kernel, said",
+                         [("open(out_folder + '/b.txt', 'w').close()", "python3", ""),
+                          ("1/0", "python3", "ZeroDivisionError"),
+                                                  ("import os; os._exit(3)", "python3", "DeadKernelError"),
+                          ("1", "no_such", "No such kernel named no_such")])
 def test_forked_kernels_leave_no_folder_of_sockets_however_a_stage_ends(source, kernel, said, tmp_path):
     (tmp_path/"data.csv").touch()
     first = small_notebook(tmp_path/"a.ipynb", "open(out_folder + '/a.txt', 'w').close()", "name = 'a'")
@@ -318,7 +348,8 @@ def test_forked_kernels_leave_no_folder_of_sockets_however_a_stage_ends(source, 
     notebook = json.loads(Path(second).read_text())
     notebook["metadata"]["kernelspec"] = {"name": kernel, "display_name": kernel, "language": "python"}
     Path(second).write_text(json.dumps(notebook))
-    pipeline = Pipeline({"data": str(tmp_path/"data.csv")}, tmp_path/"outputs", [Stage("a", first, (), ("a.txt",)), Stage("b", second, ("a",), ("b.txt",))])
+    pipeline = Pipeline({"data": str(tmp_path/"data.csv")}, tmp_path/"outputs",
+                        [Stage("a", first, (), ("a.txt",)), Stage("b", second, ("a",), ("b.txt",))])
     asked = []
     pipeline.on_event = lambda event: asked.append([worker.process.pid for worker in pipeline.workers])
     if said:
@@ -333,8 +364,10 @@ def test_forked_kernels_leave_no_folder_of_sockets_however_a_stage_ends(source, 
 def start_run(outputs, cwd):
     "`gradeclass run` as a process of its own"
     options = [word for name, value in QUICK.items() for word in ("-p", f"{name}={value}")]
-    command = [sys.executable, "-c", "from gradeclass.cli.main import main; main()", "run", "--data", "sample", "--json", "--outputs", str(outputs), *options]
-    return subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    command = [sys.executable, "-c", "from gradeclass.cli.main import main; main()", "run", "--data", "sample",
+               "--json", "--outputs", str(outputs), *options]
+    return subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                            start_new_session=True)
 
 def finish_run(process):
     "Wait for a run; returns its stages' `cached` and the digest of its bundle"
@@ -349,7 +382,8 @@ def wait_for_kernel(process, outputs, stage):
     while time.monotonic() < deadline:
         assert process.poll() is None, f"the run ended before {stage} could be killed: {process.stderr.read()}"
         below = psutil.Process(process.pid).children(recursive=True)
-        if list(outputs.glob(f"stages/.{stage}-*.part")) and any("ipykernel" in " ".join(child.cmdline()) for child in below if child.is_running()):
+        if list(outputs.glob(f"stages/.{stage}-*.part")) and any("ipykernel" in " ".join(child.cmdline())
+                                                                 for child in below if child.is_running()):
             time.sleep(0.7)
             return psutil.Process(process.pid).children(recursive=True)
         time.sleep(0.05)
@@ -395,7 +429,8 @@ def test_two_runs_at_once_in_one_new_folder_make_the_same_bundle(finished_run, t
     digests = {finish_run(process)[1] for process in both}
     assert digests == {bundle_digest(finished_run.bundle)}
     made = {path.name for path in (tmp_path/"outputs"/"stages").iterdir()}
-    assert made >= {result.folder.name for result in finished_run.stages if result.name != "register"} and len(made) == len(STAGES)
+    assert made >= {result.folder.name for result in finished_run.stages
+                    if result.name != "register"} and len(made) == len(STAGES)
     assert [version.digest for version in list_versions(tmp_path/"outputs")] == [*digests]
     assert len(list((tmp_path/"outputs"/"runs").glob("*/report.html"))) == 2 and not parts_in(tmp_path/"outputs")
 

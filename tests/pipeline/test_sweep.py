@@ -16,6 +16,7 @@ from gradeclass.pipeline.stages import StageError
 from gradeclass.pipeline.worker import Worker
 from gradeclass.pipeline.sweep import run_sweep
 
+pytestmark = [pytest.mark.process, pytest.mark.slow]
 QUICK = {"family": ["logistic", "majority"], "resamples": ["20"]}
 COMMAND = [sys.executable, "-c", "from gradeclass.cli.main import main; main()", "sweep"]
 
@@ -25,7 +26,8 @@ def done(tmp_path_factory):
     "A small sweep that one of three runs fails"
     outputs = tmp_path_factory.mktemp("sweep")
     before = threading.active_count()
-    swept = run_sweep([QUICK, {"family": ["xgboost"], "params": ["{roundz: 3}"], "resamples": ["20"]}], "sample", outputs=outputs)
+    swept = run_sweep([QUICK, {"family": ["xgboost"], "params": ["{roundz: 3}"], "resamples": ["20"]}], "sample",
+                      outputs=outputs)
     assert threading.active_count() == before and sweep.CREW.pipeline is None
     return outputs, swept
 
@@ -65,7 +67,8 @@ def test_page_needs_no_network_and_links_to_notebooks_that_exist(done):
 def test_same_sweep_runs_nothing_but_what_failed(done, monkeypatch):
     outputs, swept = done
     states = []
-    again = run_sweep([QUICK, {"family": ["xgboost"], "params": ["{roundz: 3}"], "resamples": ["20"]}], "sample", outputs=outputs,
+    again = run_sweep([QUICK, {"family": ["xgboost"], "params": ["{roundz: 3}"], "resamples": ["20"]}], "sample",
+                      outputs=outputs,
                       on_run=lambda run, runs, state: states.append(state))
     assert sorted(states) == ["failed", "kept", "kept"] and again.folder == swept.folder
 
@@ -76,12 +79,12 @@ def test_longer_sweep_takes_over_the_runs_of_a_shorter_one(done, monkeypatch):
     assert run_sweep([QUICK], "sample", outputs=outputs).table.state.tolist() == ["done", "done"]
 
 
-def test_gate_holds_back_where_memory_is_short(monkeypatch):
-    gate = sweep.Gate(4, 2_000_000_000)
+def test_limit_holds_back_when_memory_is_short(monkeypatch):
+    limit = sweep.Limit(4, 2_000_000_000)
     monkeypatch.setattr(sweep, "crew_memory", lambda: 900_000_000)
-    assert [gate.is_open(running) for running in (0, 1)] == [True, True]
+    assert [limit.allows(running) for running in (0, 1)] == [True, True]
     monkeypatch.setattr(sweep, "crew_memory", lambda: 1_500_000_000)
-    assert [gate.is_open(running) for running in (0, 1, 4)] == [True, False, False]
+    assert [limit.allows(running) for running in (0, 1, 4)] == [True, False, False]
 
 
 GRID = ["-p", "family=majority,logistic", "-p", "seed=1:2", "-p", "resamples=20"]
@@ -123,7 +126,8 @@ def test_mistakes_end_before_any_stage_runs(tmp_path, words, said, capsys, monke
 def test_cluster_survives_the_death_of_a_worker(tmp_path, done):
     parts = [{"family": ["logistic", "majority"], "seed": ["1", "42"], "resamples": ["20"]}]
     with dask_processes(tmp_path) as cluster:
-        killer = threading.Thread(target=lambda: (wait_for(lambda: list(tmp_path.glob("out/stages/train-*"))), cluster.kill_worker()))
+        killer = threading.Thread(target=lambda: (wait_for(lambda: list(tmp_path.glob("out/stages/train-*"))),
+                                                  cluster.kill_worker()))
         killer.start()
         swept = run_sweep(parts, "sample", outputs=tmp_path/"out", scheduler=cluster.address)
         killer.join()

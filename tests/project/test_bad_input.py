@@ -132,83 +132,124 @@ grades: {codes: {1: Good, 2: Poor}, at_risk: [Poor]}
 TABLES = [
     Bad("missing_file", nothing, "predict absent.csv -o out.csv --model {bundle}", ("no such file", "absent.csv")),
     Bad("missing_file_for_a_run", nothing, "run --data absent.csv", ("no file absent.csv", "CSV, Parquet or Excel")),
-    Bad("folder_for_a_file", folder("tables"), "predict tables -o out.csv --model {bundle}", ("tables holds no .parquet file",)),
+    Bad("folder_for_a_file", folder("tables"), "predict tables -o out.csv --model {bundle}",
+        ("tables holds no .parquet file",)),
     Bad("empty_file", content(""), "schema infer students.csv --target GradeClass", ("students.csv is empty",)),
     Bad("header_only", content("StudentID,Absences\n"), PREDICT, ("no rows",)),
-    Bad("header_only_to_infer", content("Hours,Grade\n"), "schema infer students.csv --target Grade", ("table is empty",)),
+    Bad("header_only_to_infer", content("Hours,Grade\n"), "schema infer students.csv --target Grade",
+        ("table is empty",)),
     Bad("binary_called_csv", content(bytes(range(256))*4), PREDICT, ("students.csv", "binary", "save it as CSV")),
-    Bad("truncated_workbook", truncated_workbook, "predict students.xlsx -o out.csv --model {bundle}", ("students.xlsx", "Excel workbook")),
-    Bad("text_called_parquet", content("a,b\n1,2\n", "students.parquet"), "data validate students.parquet", ("students.parquet", "Parquet")),
-    Bad("table_of_unknown_kind", content("hello", "students.doc"), "data validate students.doc", ("students.doc", "unknown kind", ".xlsx")),
-    Bad("web_address", nothing, "data validate https://school.example/students.csv", ("web address", "download the file")),
+    Bad("truncated_workbook", truncated_workbook, "predict students.xlsx -o out.csv --model {bundle}",
+        ("students.xlsx", "Excel workbook")),
+    Bad("text_called_parquet", content("a,b\n1,2\n", "students.parquet"), "data validate students.parquet",
+        ("students.parquet", "Parquet")),
+    Bad("table_of_unknown_kind", content("hello", "students.doc"), "data validate students.doc",
+        ("students.doc", "unknown kind", ".xlsx")),
+    Bad("web_address", nothing, "data validate https://school.example/students.csv",
+        ("web address", "download the file")),
     Bad("ragged_row", lines(ragged), PREDICT, ("students.csv", "line 7 has 17 fields", "header has 15")),
     Bad("unclosed_quote", lines(unclosed), PREDICT, ("students.csv", "quote", "line 5", "never closed")),
     Bad("duplicate_column", lines(twin), PREDICT, ("two columns are called Absences", "rename")),
-    Bad("two_columns_of_one_name", write(study_time_weekly="3"), PREDICT, ("StudyTimeWeekly and study_time_weekly", "both read as", "rename")),
+    Bad("two_columns_of_one_name", write(study_time_weekly="3"), PREDICT,
+        ("StudyTimeWeekly and study_time_weekly", "both read as", "rename")),
     Bad("none_of_the_columns", content("height,weight\n1,2\n"), PREDICT, ("none of the columns", "Absences")),
-    Bad("no_schema_fits", content("height,weight\n1,2\n"), "data validate students.csv", ("no schema fits", "gradeclass schema infer")),
-    Bad("text_for_a_number", write(Absences="many"), PREDICT, ("no row could be graded", "row 2", "Absences", "many", "out.rejected.csv")),
-    Bad("infinite_numbers", write(StudyTimeWeekly="inf"), PREDICT, ("row 2", "StudyTimeWeekly", "not finite", "from 0 to 20")),
-    Bad("no_such_database_table", database, "data validate sqlite:///school.db#students", ("no table students", "pupils")),
+    Bad("no_schema_fits", content("height,weight\n1,2\n"), "data validate students.csv",
+        ("no schema fits", "gradeclass schema infer")),
+    Bad("text_for_a_number", write(Absences="many"), PREDICT,
+        ("no row could be graded", "row 2", "Absences", "many", "out.rejected.csv")),
+    Bad("infinite_numbers", write(StudyTimeWeekly="inf"), PREDICT,
+        ("row 2", "StudyTimeWeekly", "not finite", "from 0 to 20")),
+    Bad("no_such_database_table", database, "data validate sqlite:///school.db#students",
+        ("no table students", "pupils")),
     Bad("no_such_database", nothing, "run --data sqlite:///absent.db#students", ("no such file", "absent.db")),
-    Bad("unreadable_address", nothing, "data validate pupils://school", ("pupils://school", "sqlite:///students.db#students")),
+    Bad("unreadable_address", nothing, "data validate pupils://school",
+        ("pupils://school", "sqlite:///students.db#students")),
 ]
 
 REQUESTS = [
-    Bad("unknown_schema", write(), "run --data students.csv --schema studnets", ("no schema studnets", "higher_ed, students")),
+    Bad("unknown_schema", write(), "run --data students.csv --schema studnets",
+        ("no schema studnets", "higher_ed, students")),
     Bad("unknown_sample", nothing, "run --data sample --schema pupils", ("no sample pupils", "students, higher_ed")),
     Bad("unknown_schema_to_show", nothing, "schema show pupils", ("no schema pupils", "students")),
     Bad("unknown_schema_to_fetch", nothing, "data fetch pupils", ("no schema pupils", "students")),
-    Bad("schema_without_columns", content("hello: there\n", "my.yaml"), "schema show my.yaml", ("my.yaml", "columns and grades")),
-    Bad("schema_of_bad_yaml", content("columns: [\n", "my.yaml"), "schema show my.yaml", ("my.yaml", "not valid YAML", "line 2")),
-    Bad("schema_with_a_zero_byte", content("name: \0\n", "my.yaml"), "schema show my.yaml", ("my.yaml", "not valid YAML")),
-    Bad("schema_with_a_mistake", mistaken("numeric", "number"), "run --data students.csv --schema my.yaml", ("my.yaml", "Hours", "'numeric'")),
-    Bad("schema_that_contradicts_itself", mistaken("[Poor]", "[Bad]"), "schema show my.yaml", ("my.yaml", "grades", "'Bad'", "Good, Poor")),
-    Bad("unknown_parameter", nothing, "run --data sample -p famly=xgboost", ("no parameter famly", "did you mean family?")),
+    Bad("schema_without_columns", content("hello: there\n", "my.yaml"), "schema show my.yaml",
+        ("my.yaml", "columns and grades")),
+    Bad("schema_of_bad_yaml", content("columns: [\n", "my.yaml"), "schema show my.yaml",
+        ("my.yaml", "not valid YAML", "line 2")),
+    Bad("schema_with_a_zero_byte", content("name: \0\n", "my.yaml"), "schema show my.yaml",
+        ("my.yaml", "not valid YAML")),
+    Bad("schema_with_a_mistake", mistaken("numeric", "number"), "run --data students.csv --schema my.yaml",
+        ("my.yaml", "Hours", "'numeric'")),
+    Bad("schema_that_contradicts_itself", mistaken("[Poor]", "[Bad]"), "schema show my.yaml",
+        ("my.yaml", "grades", "'Bad'", "Good, Poor")),
+    Bad("unknown_parameter", nothing, "run --data sample -p famly=xgboost",
+        ("no parameter famly", "did you mean family?")),
     Bad("parameter_of_wrong_type", nothing, "run --data sample -p seed=soon", ("seed", "'soon'", "whole number", "42")),
     Bad("parameter_without_value", nothing, "run --data sample -p seed", ("-p seed", "-p name=value")),
     Bad("no_model_yet", write(), "predict students.csv -o out.csv", ("no model yet", "gradeclass run", "--model")),
     Bad("not_a_bundle", write(), "predict students.csv -o out.csv --model .", ("not a bundle", "bundle.json")),
     Bad("tampered_bundle", copied(tamper), WITH_COPY, ("bundle/model.ubj", "changed", "digest")),
-    Bad("bundle_without_its_schema", copied(lambda bundle: (bundle/"schema.yaml").unlink()), WITH_COPY, ("lacks schema.yaml", "copy")),
-    Bad("bundle_with_a_cut_manifest", copied(cut_manifest), WITH_COPY, ("bundle.json", "not valid JSON", "train the model again")),
-    Bad("output_of_unknown_kind", write(), "predict students.csv -o out.doc --model {bundle}", ("out.doc", "unknown kind", ".csv, .xlsx, .parquet")),
-    Bad("output_is_the_input", write(), "predict students.csv -o ./students.csv --model {bundle}", ("is the file that is read", "another name")),
-    Bad("refused_rows_over_the_input", write("june.rejected.csv"), "predict june.rejected.csv -o june.csv --model {bundle}",
+    Bad("bundle_without_its_schema", copied(lambda bundle: (bundle/"schema.yaml").unlink()), WITH_COPY,
+        ("lacks schema.yaml", "copy")),
+    Bad("bundle_with_a_cut_manifest", copied(cut_manifest), WITH_COPY,
+        ("bundle.json", "not valid JSON", "train the model again")),
+    Bad("output_of_unknown_kind", write(), "predict students.csv -o out.doc --model {bundle}",
+        ("out.doc", "unknown kind", ".csv, .xlsx, .parquet")),
+    Bad("output_is_the_input", write(), "predict students.csv -o ./students.csv --model {bundle}",
+        ("is the file that is read", "another name")),
+    Bad("refused_rows_over_the_input", write("june.rejected.csv"),
+        "predict june.rejected.csv -o june.csv --model {bundle}",
         ("june.rejected.csv is the file that is read", "june.csv would put its refused rows there")),
-    Bad("schema_over_the_table", write(), "schema infer students.csv --target GradeClass -o students.csv", ("is the file that is read",)),
-    Bad("findings_over_the_table", write(), "data validate students.csv -o students.csv", ("is the file that is read",)),
-    Bad("output_is_a_folder", write_and(folder("out.xlsx")), "predict students.csv -o out.xlsx --model {bundle}", ("out.xlsx is a folder",)),
-    Bad("output_below_a_file", write_and(content("mine", "results")), "predict students.csv -o results/out.csv --model {bundle}",
+    Bad("schema_over_the_table", write(), "schema infer students.csv --target GradeClass -o students.csv",
+        ("is the file that is read",)),
+    Bad("findings_over_the_table", write(), "data validate students.csv -o students.csv",
+        ("is the file that is read",)),
+    Bad("output_is_a_folder", write_and(folder("out.xlsx")), "predict students.csv -o out.xlsx --model {bundle}",
+        ("out.xlsx is a folder",)),
+    Bad("output_below_a_file", write_and(content("mine", "results")),
+        "predict students.csv -o results/out.csv --model {bundle}",
         ("results is a file, not a folder",)),
-    Bad("draft_below_a_file", write_and(content("mine", "results")), "schema infer students.csv --target GradeClass -o results/my.yaml",
+    Bad("draft_below_a_file", write_and(content("mine", "results")),
+        "schema infer students.csv --target GradeClass -o results/my.yaml",
         ("results is a file, not a folder",)),
-    Bad("outputs_of_a_run_below_a_file", write_and(content("mine", "results")), "run --data students.csv --outputs results",
+    Bad("outputs_of_a_run_below_a_file", write_and(content("mine", "results")),
+        "run --data students.csv --outputs results",
         ("results cannot be written to", "Not a directory")),
-    Bad("unknown_family", nothing, "run --data sample -p family=forest --outputs outputs", ("no family forest", "xgboost")),
-    Bad("unknown_balance", nothing, "run --data sample -p balance=more --outputs outputs", ("no balance more", "smote")),
+    Bad("unknown_family", nothing, "run --data sample -p family=forest --outputs outputs",
+        ("no family forest", "xgboost")),
+    Bad("unknown_balance", nothing, "run --data sample -p balance=more --outputs outputs",
+        ("no balance more", "smote")),
     Bad("negative_seed", nothing, "run --data sample -p seed=-3 --outputs outputs", ("parameter seed is -3", "from 0")),
-    Bad("more_refused_than_all", nothing, "run --data sample -p max_refused=7 --outputs outputs", ("parameter max_refused is 7", "from 0 to 1")),
+    Bad("more_refused_than_all", nothing, "run --data sample -p max_refused=7 --outputs outputs",
+        ("parameter max_refused is 7", "from 0 to 1")),
     Bad("folder_of_tables_to_run", write(), "run --data . --outputs outputs", (". is a folder", "name one file")),
     Bad("synthesise_unknown_kind", nothing, "data synthesise -o out.doc", ("out.doc", "unknown kind")),
     Bad("synthesise_no_student", nothing, "data synthesise -o out.csv -n 0", ("0 students", "1 or more")),
-    Bad("infer_unknown_target", write(), "schema infer students.csv --target Grad", ("no column Grad", "did you mean GradeClass?")),
-    Bad("infer_numeric_target", write(), "schema infer students.csv --target GPA -o out.csv", ("GPA", "120 different values", "cut the number into grades")),
-    Bad("infer_from_ids_alone", content("id,Grade\n1,A\n2,B\n3,A\n4,B\n5,A\n"), "schema infer students.csv --target Grade",
+    Bad("infer_unknown_target", write(), "schema infer students.csv --target Grad",
+        ("no column Grad", "did you mean GradeClass?")),
+    Bad("infer_numeric_target", write(), "schema infer students.csv --target GPA -o out.csv",
+        ("GPA", "120 different values", "cut the number into grades")),
+    Bad("infer_from_ids_alone", content("id,Grade\n1,A\n2,B\n3,A\n4,B\n5,A\n"),
+        "schema infer students.csv --target Grade",
         ("no column can be an input", "id is taken as id")),
-    Bad("infer_empty_target", write(Final=""), "schema infer students.csv --target Final", ("Final is empty", "choose the column")),
+    Bad("infer_empty_target", write(Final=""), "schema infer students.csv --target Final",
+        ("Final is empty", "choose the column")),
 ]
 
 STAGES = [
     Bad("missing_feature", without("Absences"), RUN, ("missing column: Absences",)),
     Bad("missing_target", without("GradeClass"), RUN, ("missing column: GradeClass",)),
-    Bad("schema_of_another_table", mistaken("mine", "theirs"), "run --data students.csv --schema my.yaml --outputs outputs",
+    Bad("schema_of_another_table", mistaken("mine", "theirs"),
+        "run --data students.csv --schema my.yaml --outputs outputs",
         ("missing column: Hours", "1 more problem")),
     Bad("no_grade_at_all", write(GradeClass=""), RUN, ("GradeClass", "no grade", "row 2", "0 (A), 1 (B)")),
     Bad("one_grade_only", write(GradeClass="2"), RUN, ("every row has the grade C", "at least two grades")),
-    Bad("too_many_unknown_codes", write(Tutoring=["9"]*20 + ["1"]*100), RUN, ("20 of 120 rows refused", "row 2", "Tutoring", "0 (No), 1 (Yes)")),
-    Bad("too_many_out_of_range", write(Absences=["45"]*30 + ["4"]*90), RUN, ("30 of 120 rows refused", "row 2", "Absences", "from 0 to 30")),
-    Bad("grade_copied_into_a_feature", write(ParentalSupport=students().GradeClass), RUN, ("ParentalSupport", "copy of the grade", "cannot be an input")),
+    Bad("too_many_unknown_codes", write(Tutoring=["9"]*20 + ["1"]*100), RUN,
+        ("20 of 120 rows refused", "row 2", "Tutoring", "0 (No), 1 (Yes)")),
+    Bad("too_many_out_of_range", write(Absences=["45"]*30 + ["4"]*90), RUN,
+        ("30 of 120 rows refused", "row 2", "Absences", "from 0 to 30")),
+    Bad("grade_copied_into_a_feature", write(ParentalSupport=students().GradeClass), RUN,
+        ("ParentalSupport", "copy of the grade", "cannot be an input")),
 ]
 
 ids = lambda cases: [case.id for case in cases]
@@ -248,7 +289,8 @@ def check(case, place, bundle, monkeypatch, capsys):
     assert {name: after.get(name) for name in before} == before
     made = after.keys() - before.keys()
     made = {name for name in made if not name.endswith("log.jsonl")}  # The log of a run that failed stays
-    assert not [name for name in made if ".part" in name or "bundle.json" in name or name.startswith(("out.csv", "out.xlsx", "outputs/runs"))]
+    assert not [name for name in made if ".part" in name or "bundle.json" in name
+                or name.startswith(("out.csv", "out.xlsx", "outputs/runs"))]
 
 
 @pytest.mark.parametrize("case", TABLES, ids=ids(TABLES))
@@ -277,7 +319,8 @@ def test_damaged_run_record_is_passed_over(record, place, monkeypatch, capsys):
     assert code == 1 and said.startswith("gradeclass: there is no model yet")
 
 
-@pytest.mark.parametrize("words", [["run", "--dta", "x"], ["grade"], ["predict", "students.csv"], ["run", "--jobs", "0"]])
+@pytest.mark.parametrize("words",
+                         [["run", "--dta", "x"], ["grade"], ["predict", "students.csv"], ["run", "--jobs", "0"]])
 def test_wrong_option_ends_with_code_2_and_points_to_help(words, place, monkeypatch, capsys):
     code, said = call(words, monkeypatch, capsys)
     assert code == 2 and "--help" in said and "Traceback" not in said
@@ -285,7 +328,8 @@ def test_wrong_option_ends_with_code_2_and_points_to_help(words, place, monkeypa
 
 
 @pytest.mark.parametrize("command", [
-    [str(Path(sys.executable).with_name("gradeclass"))], [sys.executable, "-c", "from gradeclass.cli.main import main; main()"]])
+    [str(Path(sys.executable).with_name("gradeclass"))],
+    [sys.executable, "-c", "from gradeclass.cli.main import main; main()"]])
 def test_installed_command_ends_with_code_1_and_without_traceback(command, place):
     Path("students.csv").write_bytes(b"")
     ended = subprocess.run([*command, "data", "validate", "students.csv"], capture_output=True, text=True)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 FOLDER = Path(__file__).parents[2]/"benchmarks"
-pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="needs the checkout: the benchmarks are not beside the tests")
+pytestmark = pytest.mark.skipif(not FOLDER.is_dir(),
+                                reason="needs the checkout: the benchmarks are not beside the tests")
 if FOLDER.is_dir(): sys.path.insert(0, str(FOLDER))
 
 
@@ -32,7 +33,8 @@ def measured(quality, students):
     "A quick row of trees beside the shares of the grades, with figures"
     from gradeclass.models.grade_model import GradeModel
     schema, frame = students
-    rows = [quality.Row("xgboost", "trees", GradeModel(schema, "xgboost", params={"rounds": 40, "patience": None}), frame, 2, True),
+    rows = [quality.Row("xgboost", "trees", GradeModel(schema, "xgboost", params={"rounds": 40, "patience": None}),
+                        frame, 2, True),
             quality.Row("majority", "shares", GradeModel(schema, "majority"), frame, 1),
             quality.Row("absent", "needs what is not there", None, frame, 1, lacks="it is not installed")]
     quality.run_rows(rows, "students", jobs=1, progress=False)
@@ -40,14 +42,16 @@ def measured(quality, students):
 
 
 def test_bar_is_passed_at_its_limit_and_failed_beyond_it(quality):
-    high, low = quality.Bar("ordinal", "cv", "accuracy", "mode", 0.77), quality.Bar("ordinal", "cv", "log_loss", "mode", 0.66)
+    high = quality.Bar("ordinal", "cv", "accuracy", "mode", 0.77)
+    low = quality.Bar("ordinal", "cv", "log_loss", "mode", 0.66)
     assert [high.passed(value) for value in (0.769, 0.77, 0.8)] == [False, True, True]
     assert [low.passed(value) for value in (0.661, 0.66, 0.5)] == [False, True, True]
 
 
 def test_bar_line_says_pass_fail_or_not_measured(quality):
     bar = quality.Bar("ordinal", "cv", "accuracy", "mode", 0.77)
-    assert quality.bar_line("students", bar, 0.773, 0.756, 0.79).startswith("- PASS") and "≥ 0.77: 0.773 [0.756, 0.790]" in \
+    assert quality.bar_line("students", bar, 0.773, 0.756,
+                            0.79).startswith("- PASS") and "≥ 0.77: 0.773 [0.756, 0.790]" in \
         quality.bar_line("students", bar, 0.773, 0.756, 0.79)
     assert quality.bar_line("students", bar, 0.75, 0.7, 0.8).startswith("- FAIL")
     assert quality.bar_line("students", bar, None, None, None).startswith("- not measured")
@@ -56,7 +60,8 @@ def test_bar_line_says_pass_fail_or_not_measured(quality):
 def test_every_bar_belongs_to_a_row_and_to_a_figure_that_is_measured(quality, students):
     for name, bars in quality.BARS.items():
         assert {(bar.metric, bar.rule) for bar in bars} <= set(quality.SHOWN[name])
-    assert {bar.row for bar in quality.BARS["students"]} <= {row.name for row in quality.students_rows(*students, quick=True)}
+    assert {bar.row for bar in quality.BARS["students"]} <= {row.name
+                                                             for row in quality.students_rows(*students, quick=True)}
 
 
 def test_every_student_is_predicted_once_in_each_deal(measured):
@@ -96,7 +101,8 @@ def test_ceiling_of_sure_probabilities_is_perfect_and_of_even_ones_is_chance(qua
 def test_ignored_column_changes_nothing_for_the_model_without_it(quality, students):
     from gradeclass.models.grade_model import GradeModel
     schema, frame = students
-    model = GradeModel(quality.ignore_column(schema, "Absences"), "xgboost", params={"rounds": 3, "patience": None}).fit(frame)
+    model = GradeModel(quality.ignore_column(schema, "Absences"), "xgboost",
+                       params={"rounds": 3, "patience": None}).fit(frame)
     assert np.array_equal(model.predict_proba(frame), model.predict_proba(frame.assign(Absences=0.0)))
 
 
@@ -122,7 +128,8 @@ def test_grid_search_chooses_the_point_that_a_plain_search_chooses(students, mon
     schema, frame = students
     monkeypatch.setitem(rivals.PRESETS, "tiny", {"rounds": (2, 12), "params.max_depth": (1, 3)})
     ours = rivals.GridSearch(schema, "tiny").fit(frame)
-    plain = GridSearchCV(XGBClassifier(n_jobs=1, random_state=ours.seed), {"n_estimators": [2, 12], "max_depth": [1, 3]}, scoring="accuracy", cv=3)
+    plain = GridSearchCV(XGBClassifier(n_jobs=1, random_state=ours.seed),
+                         {"n_estimators": [2, 12], "max_depth": [1, 3]}, scoring="accuracy", cv=3)
     plain.fit(ours.matrix(frame), grade_index(frame, schema))
     assert plain.best_score_ == pytest.approx(ours.score_)
     assert plain.best_params_ == {"n_estimators": ours.rounds_, **ours.point_}
@@ -154,7 +161,8 @@ def test_missing_table_ends_in_one_sentence_and_1(quality, tmp_path, capsys):
 
 def test_unknown_row_is_refused_with_the_known_ones(quality, students):
     tables = {"students": quality.students_rows(*students, quick=True)}
-    with pytest.raises(quality.BenchmarkError, match="no row oracle: name some of ordinal"): quality.choose_rows(tables, ["oracle"])
+    with pytest.raises(quality.BenchmarkError, match="no row oracle: name some of ordinal"):
+        quality.choose_rows(tables, ["oracle"])
     assert quality.choose_rows(tables, ["balance"]) == {"students": []}
     assert [row.name for row in quality.choose_rows(tables, ["balance", "xgboost"])["students"]] == ["xgboost"]
 
@@ -162,7 +170,8 @@ def test_unknown_row_is_refused_with_the_known_ones(quality, students):
 def test_command_prints_tables_and_bars_and_writes_json(quality, tmp_path, capsys):
     from gradeclass.data.synthetic import sample_path
     (tmp_path/"students_performance.csv").write_bytes(sample_path("students").read_bytes())
-    ended = quality.main(["students", "--data", str(tmp_path), "--quick", "--only", "majority", "--jobs", "1", "--json", str(tmp_path/"out.json")])
+    ended = quality.main(["students", "--data", str(tmp_path), "--quick", "--only", "majority", "--jobs", "1",
+                          "--json", str(tmp_path/"out.json")])
     said = capsys.readouterr().out
     assert ended == 0 and "| shares of the grades |" in said and "- not measured  students, ordinal" in said
-    assert 0 < json.loads((tmp_path/"out.json").read_text())["students"]["figures"]["majority"]["cv"]["accuracy mode"]["value"] < 1
+    assert (0 < json.loads((tmp_path/"out.json").read_text())["students"]["figures"]["majority"]["cv"]["accuracy mode"]["value"] < 1)

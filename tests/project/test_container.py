@@ -28,14 +28,15 @@ def compose():
 
 def commands():
     import typer
-    from gradeclass.cli.base import app
+    from gradeclass.cli.main import app
     return set(typer.main.get_command(app).commands)
 
 
 def test_what_runs_is_not_root_and_holds_no_build_tools(steps):
     build, final = steps
     words = [word for word, _ in final]
-    assert ("USER", "gradeclass") in final and words.index("USER") > max(i for i, word in enumerate(words) if word == "RUN")
+    assert ("USER", "gradeclass") in final and words.index("USER") > max(
+        i for i, word in enumerate(words) if word == "RUN")
     assert any(word == "COPY" and rest.startswith("--from=build /opt/venv") for word, rest in final)
     assert not any("pip install" in rest or "uv " in rest for word, rest in final)
     assert all(re.search(r"^python:3\.\d+-slim", rest) for stage in steps for word, rest in stage if word == "FROM")
@@ -45,7 +46,8 @@ def test_images_are_pinned_and_lists_of_packages_are_removed(steps):
     for stage in steps:
         for word, rest in stage:
             if word == "FROM": assert ":" in rest.split()[0] and "latest" not in rest
-            if word == "RUN" and "apt-get install" in rest: assert "--no-install-recommends" in rest and "rm -rf /var/lib/apt/lists" in rest
+            if word == "RUN" and "apt-get install" in rest:
+                assert "--no-install-recommends" in rest and "rm -rf /var/lib/apt/lists" in rest
             if word in ("ENTRYPOINT", "CMD"): assert json.loads(rest), "written as a list, so that signals arrive"
 
 
@@ -68,13 +70,15 @@ def test_compose_opens_ports_to_this_machine_alone_and_gives_no_rights(compose):
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), name
         assert not service.get("privileged") and "docker.sock" not in json.dumps(service)
         if service.get("image") == "gradeclass": assert service["read_only"] and service["cap_drop"] == ["ALL"]
-    assert compose["services"]["service"]["ports"] == ["127.0.0.1:9696:9696"] and compose["services"]["database"]["ports"] == ["127.0.0.1:5432:5432"]
+    assert (compose["services"]["service"]["ports"] == ["127.0.0.1:9696:9696"]
+            and compose["services"]["database"]["ports"] == ["127.0.0.1:5432:5432"])
 
 
 def test_settings_that_compose_gives_are_settings(compose):
     from gradeclass.service.settings import ServiceSettings, serve_variable
     known = {serve_variable(name) for name in ServiceSettings.model_fields}
-    given = {name for service in compose["services"].values() for name in service.get("environment", {}) if name.startswith("GRADECLASS_SERVE_")}
+    given = {name for service in compose["services"].values() for name in service.get("environment", {})
+             if name.startswith("GRADECLASS_SERVE_")}
     assert given and given <= known
     assert "change" not in (ROOT/"compose.yaml").read_text().lower(), "no password is given as an example"
 

@@ -1,8 +1,6 @@
 "One student, one answer: every door gives the same grade, probabilities and risk, whatever the calibration, rule and family"
 import copy
 import json
-import subprocess
-import sys
 from importlib.util import find_spec
 from io import BytesIO
 from itertools import product
@@ -29,7 +27,8 @@ SCHEMA, LABELS = DATASET.schema, DATASET.schema.grades.labels
 STUDENTS = clean(DATASET.frame, SCHEMA)
 ASKED = STUDENTS.tail(500).drop(columns=[SCHEMA.target, SCHEMA.score])
 QUICK = {
-    "ordinal": {"folds": 2, "forest": {"trees": 20}, "boost": {"rounds": 10}}, "xgboost": {"rounds": 20, "patience": None},
+    "ordinal": {"folds": 2, "forest": {"trees": 20}, "boost": {"rounds": 10}},
+    "xgboost": {"rounds": 20, "patience": None},
     "neural": {"members": 1, "epochs": 3}, "stack": {"weights": {"ordinal": 1, "xgboost": 2}},
 }
 CALIBRATORS = {
@@ -71,7 +70,8 @@ def fitted():
 
 def from_table(table):
     "Grades, probabilities and risks of a table of predictions"
-    return table.grade.tolist(), table[[f"p_{grade}" for grade in LABELS]].to_numpy(float), table.at_risk.to_numpy(float)
+    return table.grade.tolist(), table[[f"p_{grade}"
+                                        for grade in LABELS]].to_numpy(float), table.at_risk.to_numpy(float)
 
 
 def as_records(frame):
@@ -135,7 +135,9 @@ def ask_gate(bundle, source):
     return [LABELS[grade] for grade in judged.predicted], judged.p, risk
 
 
-DOORS = {door.__name__: door for door in (ask_python, ask_command, ask_stream, ask_upload, ask_service, ask_mlflow, ask_evaluation, ask_gate)}
+DOORS = {door.__name__: door
+         for door in (ask_python, ask_command, ask_stream, ask_upload, ask_service, ask_mlflow, ask_evaluation,
+                      ask_gate)}
 
 
 @pytest.mark.slow
@@ -172,7 +174,8 @@ def test_pages_and_service_name_the_same_sets_scores_and_flags(fitted, tmp_path,
     students = [served.reader.read(record) for record in as_records(sample)]
     for place, (_, core) in enumerate(served.answer(students)):
         said, page = json.loads(core), answer_student(bundle, sample.iloc[[place]], reasons=False)
-        assert (page.grade, page.probability) == (said["grade"], pytest.approx(list(said["probabilities"].values()), abs=1e-9))
+        assert (page.grade, page.probability) == (said["grade"],
+                                                  pytest.approx(list(said["probabilities"].values()), abs=1e-9))
         assert page.risk == pytest.approx(said["at_risk"], abs=1e-9)
         assert page.score == pytest.approx((said["expected_score"], *said["score_interval"]), abs=1e-9)
         inside = answers.sets[place*25]

@@ -16,12 +16,14 @@ from gradeclass.models.grade_model import FAMILIES as ALL_FAMILIES, GradeModel
 from gradeclass.data.synthetic import sample_path, synthesise
 from gradeclass.schema import load_schema, schema_names
 
-FAMILIES = {name: family for name, family in ALL_FAMILIES.items() if name != "neural"}  # An extra; test_neural.py has the like for it
+# An extra; test_neural.py has the like for it
+FAMILIES = {name: family for name, family in ALL_FAMILIES.items() if name != "neural"}
 STUDENTS = load_schema("students")
 MARKER = "StudyTimeWeekly"   # A number of its own in each row, so it tells which rows were seen
 PLACE = [column.name for column in STUDENTS.inputs()].index(MARKER)
 TREES = {"rounds": 5, "patience": None}
-QUICK = {"ordinal": {"members": ["linear"]}, "stack": {"members": {"ordinal": {"members": ["linear"]}, "xgboost": TREES}}, "xgboost": TREES}
+QUICK = {"ordinal": {"members": ["linear"]},
+         "stack": {"members": {"ordinal": {"members": ["linear"]}, "xgboost": TREES}}, "xgboost": TREES}
 
 def quick(family):
     return QUICK.get(family, {})
@@ -63,7 +65,8 @@ def test_resampling_sees_training_rows_alone(family, method, sampler, marked, mo
     folds = validate_folds(marked, family, method)
     assert len(stepped) == len(folds)
     for seen, (train, _) in zip(stepped, folds, strict=True): assert sorted(seen) == sorted(train)
-    outside = [set(seen) & set(validation) for seen, (_, validation) in zip(sampled[::len(sampled)//len(folds)], folds, strict=True)]
+    outside = [set(seen) & set(validation)
+               for seen, (_, validation) in zip(sampled[::len(sampled)//len(folds)], folds, strict=True)]
     assert sampled and not any(outside)
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -95,7 +98,8 @@ def test_prediction_does_not_resample(method, marked, monkeypatch):
 @pytest.mark.parametrize("audit", [False, True])
 def test_score_id_and_target_are_never_among_the_inputs(name, audit):
     schema = load_schema(name)
-    barred = {schema.score, schema.id, schema.target} | set(schema.names("ignored")) | (set() if audit else set(schema.names("audit")))
+    barred = {schema.score, schema.id,
+              schema.target} | set(schema.names("ignored")) | (set() if audit else set(schema.names("audit")))
     assert not barred & {column.name for column in schema.inputs(audit)}
     for one_hot in (False, True):
         named = SchemaEncoder(schema, audit, one_hot).fit(None).get_feature_names_out()
@@ -106,7 +110,8 @@ def test_score_in_the_frame_is_ignored_by_a_prediction(family, marked):
     model = GradeModel(STUDENTS, family, params=quick(family)).fit(marked)
     plain = marked.drop(columns=["GPA", "GradeClass", "StudentID"])
     np.testing.assert_array_equal(model.predict(marked.assign(GPA=4.0)), model.predict(plain))
-    np.testing.assert_array_equal(model.predict_proba(marked.assign(GPA=marked.GPA[::-1].to_numpy())), model.predict_proba(plain))
+    np.testing.assert_array_equal(model.predict_proba(marked.assign(GPA=marked.GPA[::-1].to_numpy())),
+                                  model.predict_proba(plain))
 
 # The test part
 
@@ -122,14 +127,16 @@ def test_train_stage_does_not_open_the_test_part(without_test_part, finished_run
     import papermill
     monkeypatch.setenv("GRADECLASS_OUTPUTS", str(tmp_path/"outputs"))
     (tmp_path/"out").mkdir()
-    given = {"family": "xgboost", "params": TREES, "prepare_folder": str(without_test_part), "out_folder": str(tmp_path/"out")}
+    given = {"family": "xgboost", "params": TREES, "prepare_folder": str(without_test_part),
+             "out_folder": str(tmp_path/"out")}
     papermill.execute_notebook(stage_notebooks()/"30_train.ipynb", tmp_path/"train.ipynb", given, progress_bar=False)
     frame = synthesise("students", 50)
     again, made = load_model(tmp_path/"out"/"bundle"), load_model(finished_run.bundle)
     np.testing.assert_array_equal(again.predict_proba(frame), made.predict_proba(frame))
 
 def test_parts_share_no_student_and_leave_none_out(finished_run):
-    parts = [pd.read_parquet(finished_run.folder("prepare")/f"{name}.parquet").StudentID for name in ("train", "validation", "test")]
+    parts = [pd.read_parquet(finished_run.folder("prepare")/f"{name}.parquet").StudentID
+             for name in ("train", "validation", "test")]
     everyone = pd.read_csv(sample_path("students"), dtype=str).StudentID
     assert sorted(pd.concat(parts)) == sorted(everyone)
 

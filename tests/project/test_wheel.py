@@ -13,7 +13,8 @@ import pytest
 from conftest import QUICK
 
 ROOT = Path(__file__).parents[2]
-BUILT_FROM = ["gradeclass", "nbs/pipeline", "nbs/app", "data/sample", "setup.py", "settings.ini", "pyproject.toml", "README.md", "LICENSE"]
+BUILT_FROM = ["gradeclass", "nbs/pipeline", "nbs/app", "data/sample", "setup.py", "settings.ini", "pyproject.toml",
+              "README.md", "LICENSE"]
 
 def call(*command, **options):
     "Run a command; returns what it prints"
@@ -29,9 +30,11 @@ def wheel(tmp_path_factory):
     if not (ROOT/"setup.py").is_file(): pytest.skip("needs the checkout: setup.py is not beside the tests")
     source = tmp_path_factory.mktemp("wheel")/"source"
     for name in BUILT_FROM:
-        if (ROOT/name).is_dir(): shutil.copytree(ROOT/name, source/name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
+        if (ROOT/name).is_dir():
+            shutil.copytree(ROOT/name, source/name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
         elif (ROOT/name).is_file(): shutil.copy(ROOT/name, source/name)
-    call(sys.executable, "-m", "pip", "wheel", ".", "--no-deps", "--no-build-isolation", "--no-index", "-q", "-w", source.parent, cwd=source)
+    call(sys.executable, "-m", "pip", "wheel", ".", "--no-deps", "--no-build-isolation", "--no-index", "-q", "-w",
+         source.parent, cwd=source)
     return next(source.parent.glob("*.whl"))
 
 @pytest.fixture(scope="module")
@@ -49,11 +52,13 @@ def bare(installed, tmp_path):
     return {"cwd": tmp_path/"empty", "env": env | {"PYTHONPATH": str(installed), "DO_NOT_TRACK": "1"}}
 
 def files(folder, pattern):
-    return {path.relative_to(ROOT/folder).as_posix() for path in (ROOT/folder).rglob(pattern) if ".ipynb_checkpoints" not in path.parts}
+    return {path.relative_to(ROOT/folder).as_posix() for path in (ROOT/folder).rglob(pattern)
+            if ".ipynb_checkpoints" not in path.parts}
 
 def test_wheel_holds_notebooks_samples_schemas_and_templates(wheel):
     held = set(zipfile.ZipFile(wheel).namelist())
-    wanted = {f"gradeclass/{name}" for name in files("gradeclass", "*.py") | files("gradeclass", "*.yaml") | files("gradeclass", "*.j2")}
+    wanted = {f"gradeclass/{name}"
+              for name in files("gradeclass", "*.py") | files("gradeclass", "*.yaml") | files("gradeclass", "*.j2")}
     wanted |= {f"gradeclass/notebooks/pipeline/{name}" for name in files("nbs/pipeline", "*.ipynb")}
     wanted |= {f"gradeclass/notebooks/app/{name}" for name in files("nbs/app", "*.ipynb")}
     wanted |= {f"gradeclass/sample/{name}" for name in files("data/sample", "*.csv")}
@@ -76,8 +81,10 @@ def test_wheel_describes_itself(wheel):
 def test_pipeline_runs_from_the_wheel_in_an_empty_folder(installed, bare):
     code = "import gradeclass.config as c; print(c.__file__, c.stage_notebooks(), c.sample_folder())"
     assert all(Path(path).is_relative_to(installed) for path in call(sys.executable, "-c", code, **bare).split())
-    options = [word for name, value in (QUICK | {"family": "majority", "params": "{}"}).items() for word in ("-p", f"{name}={value}")]
-    made = json.loads(call(sys.executable, "-c", "from gradeclass.cli.main import main; main()", "run", "--json", *options, **bare))
+    options = [word for name, value in (QUICK | {"family": "majority", "params": "{}"}).items()
+               for word in ("-p", f"{name}={value}")]
+    made = json.loads(call(sys.executable, "-c", "from gradeclass.cli.main import main; main()", "run", "--json",
+                           *options, **bare))
     assert [stage["cached"] for stage in made["stages"]] == [False]*5
     assert Path(made["report"]).is_file() and Path(made["bundle"]).is_relative_to(bare["cwd"]/"outputs")
     for stage in made["stages"]:

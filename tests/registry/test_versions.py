@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gradeclass.pipeline.mlflow import versions
+from gradeclass.registry import versions
 from gradeclass.registry.promotions import ChampionError, registry_folder
 from gradeclass.registry.versions import (
-    challenger_of, champion_of, check_registered, history, linked, list_versions, load_rows, promote, read_state,
+    challenger_of, champion_of, history, linked, list_versions, load_rows, promote, read_state,
     refuse, register_bundle, repair, rollback,
 )
 from gradeclass.disk import digest_folder
@@ -45,7 +45,8 @@ def bundles(tmp_path_factory, trained, parts):
     for name in ("b", "c"):
         extend_bundle(trained, folder/name, {"note.txt": name})
         found[name] = folder/name
-    weak = GradeModel(load_model(trained).schema, "xgboost", params={"rounds": 1, "patience": None}).fit(parts.train.head(60))
+    weak = GradeModel(load_model(trained).schema, "xgboost",
+                      params={"rounds": 1, "patience": None}).fit(parts.train.head(60))
     save_model(weak, folder/"weak")
     return found | {"weak": folder/"weak"}
 
@@ -61,7 +62,7 @@ def served(tmp_path, bundles):
 def consistent(outputs):
     "What must hold at any time: each version has its whole copy, the link is the champion, nothing half-made is left"
     state = repair(outputs)
-    for version in state.versions.values(): assert check_registered(outputs, version.folder) == version
+    for version in state.versions.values(): assert bundle_digest(version.folder) == version.digest
     assert linked(outputs) == (state.champion.digest[:16] if state.champion else "")
     if state.champion: assert bundle_digest(outputs/"champion") == state.champion.digest
     assert not [*outputs.rglob(".*.part")]
@@ -71,7 +72,8 @@ def consistent(outputs):
 
 def start(code, *words, **options):
     "Another Python process"
-    return subprocess.Popen([sys.executable, "-c", code, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+    return subprocess.Popen([sys.executable, "-c", code, *map(str, words)], stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, text=True, **options)
 
 
 # The log
@@ -84,7 +86,8 @@ def test_history_says_who_was_champion_when_why_and_who_decided(served):
     assert told == [("promote", 1, None, "Anna", "the first"), ("promote", 3, 1, "the gate", "better by 3 points"),
                     ("refuse", 2, 3, "the gate", "not shown to be better"), ("rollback", 1, 3, "Anna", "odd lists")]
     assert all(entry["time"].endswith("Z") and len(entry["digest"]) == 64 for entry in history(served))
-    assert history(served)[4]["gate"] == {"difference": 0.03} and history(served)[4]["from_digest"] == history(served)[3]["digest"]
+    assert (history(served)[4]["gate"] == {"difference": 0.03}
+            and history(served)[4]["from_digest"] == history(served)[3]["digest"])
 
 
 @pytest.mark.parametrize("share", [0.01, 0.5, 0.99])
@@ -143,7 +146,9 @@ print(loads, len(seen))
 def test_reader_never_sees_a_torn_bundle_while_200_promotions_go_on(tmp_path, parts):
     schema = load(sample_path("students"), "students").schema
     for seed in (1, 2):
-        save_model(GradeModel(schema, "xgboost", seed=seed, params={"rounds": seed, "patience": None}).fit(parts.train.head(100)), tmp_path/f"made-{seed}")
+        save_model(GradeModel(schema, "xgboost", seed=seed,
+                              params={"rounds": seed, "patience": None}).fit(parts.train.head(100)),
+                   tmp_path/f"made-{seed}")
         register_bundle(tmp_path/"outputs", tmp_path/f"made-{seed}")
     outputs = tmp_path/"outputs"
     promote(outputs, 1, "Anna", "begin")
@@ -224,7 +229,7 @@ def test_system_without_links_serves_a_copy(served, monkeypatch):
 
 KILL = """
 import os, signal, sys
-from gradeclass import champion
+from gradeclass.registry import versions as champion
 outputs, bundle, deed, fatal = sys.argv[1:5]
 steps = 0
 def watched(real, after):
@@ -305,7 +310,8 @@ def test_full_disk_registers_nothing_by_halves(served, bundles, monkeypatch, nam
     before = (registry_folder(served)/"log.jsonl").read_bytes()
     with monkeypatch.context() as patch:
         full(patch, name, allowed)
-        with pytest.raises(ChampionError, match="No space left on device"): register_bundle(served, bundles["weak"], "", [1, 2])
+        with pytest.raises(ChampionError, match="No space left on device"):
+            register_bundle(served, bundles["weak"], "", [1, 2])
     assert (registry_folder(served)/"log.jsonl").read_bytes() == before
     assert consistent(served).champion.number == 1
     assert register_bundle(served, bundles["weak"], "", [1, 2]).number == 4
@@ -332,7 +338,8 @@ def test_disk_that_is_really_full_keeps_the_registry_whole(tmp_path, bundles):
         with open(disk/"filler", "wb") as filler, pytest.raises(OSError, match="No space"):
             while True: os.write(filler.fileno(), b"x"*4096)
         with pytest.raises(ChampionError, match="No space left on device"): register_bundle(disk, bundles["b"])
-        assert [v.number for v in list_versions(disk)] == [1] and bundle_digest(disk/"champion") == champion_of(disk).digest
+        assert [v.number
+                for v in list_versions(disk)] == [1] and bundle_digest(disk/"champion") == champion_of(disk).digest
         (disk/"filler").unlink()
         assert register_bundle(disk, bundles["b"]).number == 2
         assert consistent(disk).champion.number == 1
@@ -360,7 +367,8 @@ def test_two_processes_register_and_promote_at_once(tmp_path, bundles):
 
 
 def test_held_lock_is_named_after_a_short_wait(served):
-    code = "import sys, time\nfrom gradeclass.registry.versions import changing\nwith changing(sys.argv[1]):\n    print('held', flush=True)\n    time.sleep(60)"
+    code = ("import sys, time\nfrom gradeclass.registry.versions import changing\nwith changing(sys.argv[1]):\n    "
+            "print('held', flush=True)\n    time.sleep(60)")
     holder = start(code, served)
     assert holder.stdout.readline() == "held\n"
     try:
@@ -375,7 +383,8 @@ def test_held_lock_is_named_after_a_short_wait(served):
 
 def test_promotion_is_refused_when_another_was_made_since_the_comparison(served):
     promote(served, 2, "Anna", "in between")
-    with pytest.raises(ChampionError, match="version 3 was compared with 1, but 2 serves by now"): promote(served, 3, "the gate", "late", instead_of=1)
+    with pytest.raises(ChampionError, match="version 3 was compared with 1, but 2 serves by now"):
+        promote(served, 3, "the gate", "late", instead_of=1)
 
 
 # What is refused
@@ -388,12 +397,9 @@ def test_same_bundle_keeps_its_version_wherever_it_lies(served, bundles, tmp_pat
 def test_changed_bundle_is_not_registered(served, bundles, tmp_path):
     shutil.copytree(bundles["weak"], tmp_path/"changed")
     (tmp_path/"changed"/"versions.json").write_text("{}")
-    with pytest.raises(Exception, match="was changed after the bundle was made"): register_bundle(served, tmp_path/"changed")
+    with pytest.raises(Exception, match="was changed after the bundle was made"):
+        register_bundle(served, tmp_path/"changed")
     assert len(list_versions(served)) == 3
-
-
-def test_bundle_that_the_registry_does_not_know_is_refused(served, bundles):
-    with pytest.raises(ChampionError, match="does not know: register it"): check_registered(served, bundles["weak"])
 
 
 def test_outputs_that_cannot_be_written_give_one_sentence(tmp_path, bundles):
@@ -421,7 +427,8 @@ def test_better_model_is_promoted_and_a_worse_one_is_not(bundles, parts, metric)
     rules = Rules(metric, calibration=1, calibration_cap=1)
     assert judge_challenger(bundles["good"], bundles["weak"], parts.test, rules=rules).promote
     assert not judge_challenger(bundles["weak"], bundles["good"], parts.test, rules=rules).promote
-    assert not judge_challenger(bundles["weak"], bundles["good"], parts.test, rules=Rules(metric, "not_worse", calibration=1, calibration_cap=1)).promote
+    assert not judge_challenger(bundles["weak"], bundles["good"], parts.test,
+                                rules=Rules(metric, "not_worse", calibration=1, calibration_cap=1)).promote
 
 
 def test_rows_that_the_champion_has_learnt_are_left_out(bundles, parts):
@@ -457,7 +464,8 @@ def test_row_hashes_survive_parquet_and_other_ids(parts, tmp_path):
     read = pd.read_parquet(tmp_path/"test.parquet")
     assert (row_hashes(read, schema) == row_hashes(parts.test, schema)).all()
     other = read.assign(**{schema.id: range(len(read))}) if schema.id in read else read
-    assert (row_hashes(other.sample(frac=1, random_state=1).sort_index(), schema) == row_hashes(parts.test.sort_index(), schema)).all()
+    assert (row_hashes(other.sample(frac=1, random_state=1).sort_index(), schema)
+            == row_hashes(parts.test.sort_index(), schema)).all()
     changed = read.assign(Absences=read.Absences + 1)
     assert not np.isin(row_hashes(changed, schema), row_hashes(read, schema)).any()
 
@@ -466,7 +474,8 @@ def test_drift_stops_a_promotion_unless_it_is_allowed(bundles, parts):
     drift = {"verdict": "drift", "sentence": "Absences have risen."}
     gate = judge_challenger(bundles["good"], bundles["weak"], parts.test, drift=drift, rules=Rules(calibration=1))
     assert not gate.promote and "Absences have risen." in gate.sentence
-    assert judge_challenger(bundles["good"], bundles["weak"], parts.test, drift=drift, rules=Rules(calibration=1, despite_drift=True)).promote
+    assert judge_challenger(bundles["good"], bundles["weak"], parts.test, drift=drift,
+                            rules=Rules(calibration=1, despite_drift=True)).promote
     few = {"verdict": "too_few", "sentence": "Too few."}
     assert judge_challenger(bundles["good"], bundles["weak"], parts.test, drift=few, rules=Rules(calibration=1)).promote
 
@@ -482,7 +491,8 @@ def test_probabilities_that_are_too_bold_fail_though_the_grades_are_the_same(sai
     schema, fair = said
     bold = Judged(fair.y, np.where(np.eye(fair.p.shape[1])[fair.predicted] > 0, 0.99, 0.0025), fair.predicted)
     assert metric_rail(fair, bold, schema.grades, Rules(promote_if="not_worse")).passed
-    assert not calibration_rail(fair, bold, schema.grades, Rules()).passed and not calibration_rail(None, bold, schema.grades, Rules()).passed
+    assert not calibration_rail(fair, bold, schema.grades, Rules()).passed and not calibration_rail(
+        None, bold, schema.grades, Rules()).passed
     assert calibration_rail(fair, fair, schema.grades, Rules()).passed
 
 
@@ -491,7 +501,8 @@ def test_group_that_is_left_out_of_the_list_stops_a_promotion(said, parts):
     girls = (parts.test.Gender.astype(str) == "Female").to_numpy()
     blind = Judged(fair.y, np.where(girls[:, None], np.eye(fair.p.shape[1])[0], fair.p), fair.predicted)
     rail = group_rail(fair, blind, parts.test, schema, Rules())
-    assert not rail.passed and rail.figures["group"] == "Gender: Female" and rail.figures["b"] == 0 and rail.figures["high"] < 0
+    assert (not rail.passed and rail.figures["group"] == "Gender: Female" and rail.figures["b"] == 0
+            and rail.figures["high"] < 0)
     assert group_rail(fair, fair, parts.test, schema, Rules()).passed
 
 
@@ -503,13 +514,17 @@ def test_champion_that_gives_everyone_the_worst_grade_does_not_block_a_better_on
 
 def test_champion_of_another_schema_is_not_compared(bundles, parts, tmp_path):
     schema = load_model(bundles["good"]).schema
-    other = schema.model_copy(update={"columns": [column for column in schema.columns if column.name != "Absences"], "synthesis": None})
-    save_model(GradeModel(other, "xgboost", params={"rounds": 2, "patience": None}).fit(parts.train.drop(columns="Absences")), tmp_path/"other")
+    other = schema.model_copy(update={"columns": [column for column in schema.columns if column.name != "Absences"],
+                                      "synthesis": None})
+    save_model(GradeModel(other, "xgboost",
+                          params={"rounds": 2, "patience": None}).fit(parts.train.drop(columns="Absences")),
+               tmp_path/"other")
     register_run(tmp_path, tmp_path/"other", parts.train, parts.test, mode="never")
     promote(tmp_path, 1, "Anna", "last year's")
     found = register_run(tmp_path, bundles["good"], parts.train, parts.test)
     assert not found.promoted and found.after == 1
-    assert "the champion has other inputs (Absences)" in found.sentence and "gradeclass registry promote 2" in found.sentence
+    assert ("the champion has other inputs (Absences)" in found.sentence
+            and "gradeclass registry promote 2" in found.sentence)
     assert history(tmp_path)[-1]["event"] == "refuse"
 
 
@@ -528,7 +543,8 @@ def test_ask_leaves_the_decision_and_never_says_nothing_about_it(bundles, parts,
     assert not asked.promoted and asked.gate.promote and 'gradeclass registry promote 1 --why "..."' in asked.sentence
     assert champion_of(tmp_path) is None and challenger_of(tmp_path).number == 1
     never = register_run(tmp_path, bundles["b"], parts.train, parts.test, mode="never")
-    assert not never.promoted and "registered only" in never.sentence and [e["event"] for e in history(tmp_path)] == ["register", "register"]
+    assert not never.promoted and "registered only" in never.sentence and [
+        e["event"] for e in history(tmp_path)] == ["register", "register"]
 
 
 def test_gate_does_not_promote_again_what_a_person_rolled_back_from(bundles, parts, tmp_path):
@@ -538,7 +554,8 @@ def test_gate_does_not_promote_again_what_a_person_rolled_back_from(bundles, par
     assert register_run(tmp_path, bundles["good"], parts.train, parts.test, rules=rules).promoted
     rollback(tmp_path, "Anna", "odd lists")
     again = register_run(tmp_path, bundles["good"], parts.train, parts.test, rules=rules)
-    assert again.gate.promote and not again.promoted and "It was rolled back from" in again.sentence and champion_of(tmp_path).number == 1
+    assert (again.gate.promote and not again.promoted and "It was rolled back from" in again.sentence
+            and champion_of(tmp_path).number == 1)
 
 
 def test_hashes_of_learnt_rows_lie_beside_the_bundle_not_in_it(bundles, parts, tmp_path):
@@ -559,7 +576,8 @@ def test_damaged_champion_is_not_compared_and_the_sentence_says_so(bundles, part
 def test_registration_and_log_are_plain_json(bundles, parts, tmp_path):
     found = register_run(tmp_path, bundles["good"], parts.train, parts.test)
     assert json.loads(json.dumps(found.as_dict(), allow_nan=False))["champion"] == {"before": None, "after": 1}
-    for line in Path(registry_folder(tmp_path)/"log.jsonl").read_text().splitlines(): json.loads(line, parse_constant=pytest.fail)
+    for line in Path(registry_folder(tmp_path)/"log.jsonl").read_text().splitlines():
+        json.loads(line, parse_constant=pytest.fail)
 
 
 # The commands
@@ -576,18 +594,20 @@ def ask(served, monkeypatch, capsys):
 
 
 def test_person_promotes_and_goes_back_and_the_log_names_the_person(served, ask):
-    assert ask("promote", "3", "--why", "the year has begun", "--yes")[:2] == (0, "version 3 serves\n")
-    assert ask("rollback", "--why", "odd lists")[:2] == (0, "version 1 serves again\n")
+    assert ask("promote", "3", "--why", "the year has begun", "--yes")[:2] == (0, "now serving version 3\n")
+    assert ask("rollback", "--why", "odd lists")[:2] == (0, "serving version 1 again\n")
     told = json.loads(ask("history", "--json")[1])[-2:]
     assert [(e["event"], e["version"], e["why"], e["decided_by"]) for e in told] == [
         ("promote", 3, "the year has begun", versions.user_name()), ("rollback", 1, "odd lists", versions.user_name())]
-    assert {entry["version"]: entry["status"] for entry in json.loads(ask("list", "--json")[1])} == {1: "champion", 2: "", 3: "challenger"}
+    assert {entry["version"]: entry["status"]
+            for entry in json.loads(ask("list", "--json")[1])} == {1: "champion", 2: "", 3: "challenger"}
 
 
 def test_promotion_that_nobody_confirms_is_not_made(served, ask, monkeypatch):
     monkeypatch.setattr(sys.stdin, "isatty", lambda: False, raising=False)
     code, _, errors = ask("promote", "2")
-    assert code == 1 and "version 2 will serve instead of version 1: add --yes" in errors and champion_of(served).number == 1
+    assert (code == 1 and "version 2 will serve instead of version 1: add --yes" in errors
+            and champion_of(served).number == 1)
 
 
 def test_reason_with_brackets_is_shown_as_it_was_written(served, ask):
@@ -597,4 +617,5 @@ def test_reason_with_brackets_is_shown_as_it_was_written(served, ask):
 
 def test_comparison_without_the_run_says_what_to_do(ask):
     code, _, errors = ask("compare", "2")
-    assert code == 1 and "the test rows of version 2 are gone with the run that made it: run the pipeline again" in errors
+    assert (code == 1
+            and "the test rows of version 2 are gone with the run that made it: run the pipeline again" in errors)

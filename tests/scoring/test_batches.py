@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from dask_processes import dask_processes, wait_for
 
-from gradeclass.scoring.table import batches, folders
+from gradeclass.scoring import batches, folders
 from gradeclass.data.files import DataError
 from gradeclass.data.sources import read_table
 from gradeclass.models.bundle import load_model, save_model
@@ -42,8 +42,11 @@ def messy(students):
     rng, cells = np.random.default_rng(1), students.astype(object)
     oddities = {"Absences": ["400", "-1", "2.5", "many", "", " 7 ", "NA", "1e1", "inf", "nan", "+3", "1_0", "3,0"],
                 "Tutoring": ["perhaps", "yes", "TRUE", "1.0", "", "0 "],
-                "StudyTimeWeekly": ["12,5", "21", "-", "1e-3", ".5", "5."], "ParentalEducation": ["Bachelor's", "9", "none", " high  school"],
-                "Gender": ["2", "female", ""], "StudentID": ["007", "8.0", "", "=1+1", "-2+3", "'=x", "a,b", 'say "x"', "line\nbreak"], "GPA": ["x", "99"]}
+                "StudyTimeWeekly": ["12,5", "21", "-", "1e-3", ".5", "5."],
+                "ParentalEducation": ["Bachelor's", "9", "none", " high  school"],
+                "Gender": ["2", "female", ""],
+                "StudentID": ["007", "8.0", "", "=1+1", "-2+3", "'=x", "a,b", 'say "x"', "line\nbreak"],
+                "GPA": ["x", "99"]}
     for name, odd in oddities.items():
         places = rng.choice(len(cells), 5*len(odd), replace=False)
         cells.loc[places, name] = np.tile(odd, 5)
@@ -66,7 +69,8 @@ def both(model, tmp_path):
             if how == "whole": score_file(model, source, out)
             else: batches.stream_table(model, source, out, rejected)
             found += [read_table(out)[0], in_order(read_table(rejected)[0]) if rejected.exists() else pd.DataFrame()]
-        for pair in (found[::2], found[1::2]): pd.testing.assert_frame_equal(*(table.reset_index(drop=True) for table in pair))
+        for pair in (found[::2], found[1::2]):
+            pd.testing.assert_frame_equal(*(table.reset_index(drop=True) for table in pair))
         return found[1]
     return run
 
@@ -102,7 +106,8 @@ FORMS = {
 
 @pytest.mark.parametrize("form", FORMS)
 def test_forms_of_csv_agree(both, messy, tmp_path, form):
-    table = messy.assign(StudyTimeWeekly=messy.StudyTimeWeekly.str.replace(".", ",")) if FORMS[form].get("sep") == ";" else messy
+    table = messy.assign(StudyTimeWeekly=messy.StudyTimeWeekly.str.replace(
+        ".", ",")) if FORMS[form].get("sep") == ";" else messy
     table.to_csv(tmp_path/"class.csv", index=False, **FORMS[form])
     assert len(both(tmp_path/"class.csv")) > 40
 
@@ -125,7 +130,9 @@ def test_long_row_is_refused_as_a_mistake_of_the_file(model, students, tmp_path)
 
 
 def test_findings_count_all_batches(model, students, tmp_path):
-    students.loc[[5, 390], "Absences"], students.loc[7, "Tutoring"], students.loc[[1, 399], "Music"] = "400", "perhaps", ""
+    students.loc[[5, 390], "Absences"] = "400"
+    students.loc[7, "Tutoring"] = "perhaps"
+    students.loc[[1, 399], "Music"] = ""
     students.drop(columns="Sports").to_csv(tmp_path/"class.csv", index=False)
     words = "\n".join(batches.stream_table(model, tmp_path/"class.csv", tmp_path/"g.csv", tmp_path/"r.csv").messages())
     assert "Absences: 400 is out of range (2 rows, first row 7)" in words
@@ -151,7 +158,8 @@ def test_other_families_agree_with_the_whole_table(students, both, tmp_path):
         students.to_csv(tmp_path/"class.csv", index=False)
         score_file(model, tmp_path/"class.csv", tmp_path/"a.parquet")
         batches.stream_table(model, tmp_path/"class.csv", tmp_path/"b.parquet", tmp_path/"r.csv")
-        pd.testing.assert_frame_equal(pd.read_parquet(tmp_path/"a.parquet"), pd.read_parquet(tmp_path/"b.parquet"), rtol=1e-9)
+        pd.testing.assert_frame_equal(pd.read_parquet(tmp_path/"a.parquet"), pd.read_parquet(tmp_path/"b.parquet"),
+                                      rtol=1e-9)
 
 
 def test_batches_ahead_are_few():
@@ -165,14 +173,15 @@ def test_batches_ahead_are_few():
 
 MEASURE = """
 import resource, sys
-from gradeclass import stream
-summary = stream.score(*sys.argv[1:4])
+from gradeclass.scoring.score import score
+summary = score(*sys.argv[1:4])
 print(summary.graded, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss//1024)
 """
 
 
 def test_memory_does_not_grow_with_the_table(trained, tmp_path):
-    part = pa.Table.from_pandas(to_codes(synthesise("students", 50_000), load_model(trained).schema), preserve_index=False)
+    part = pa.Table.from_pandas(to_codes(synthesise("students", 50_000), load_model(trained).schema),
+                                preserve_index=False)
     used = {}
     for times in (8, 40):
         with pq.ParquetWriter(tmp_path/"big.parquet", part.schema) as writer:
@@ -206,7 +215,7 @@ def test_folder_goes_on_where_it_was_killed(trained, year, tmp_path, monkeypatch
         calls.append(args)
         if len(calls) == 3: raise KeyboardInterrupt
         return real(*args, **more)
-    monkeypatch.setattr(batches, "stream_table", dies)
+    monkeypatch.setattr(folders, "stream_table", dies)
     with pytest.raises(KeyboardInterrupt): folders.stream_folder(trained, year, tmp_path/"some")
     assert len(graded(tmp_path/"some")) == 2
     assert folders.stream_folder(trained, year, tmp_path/"some").graded == whole == 18_000
@@ -216,7 +225,8 @@ def test_folder_goes_on_where_it_was_killed(trained, year, tmp_path, monkeypatch
 
 def test_damaged_file_stops_no_other(trained, year, tmp_path):
     (year/"north"/"school1.parquet").write_bytes(b"PAR1 no more")
-    with pytest.raises(DataError, match="1 piece of 6 could not be graded.*north/school1.parquet.*is not a Parquet file"):
+    with pytest.raises(DataError,
+                       match="1 piece of 6 could not be graded.*north/school1.parquet.*is not a Parquet file"):
         folders.stream_folder(trained, year, tmp_path/"out")
     assert len(graded(tmp_path/"out")) == 5
 
@@ -246,12 +256,14 @@ def test_object_store_holds_both_ends(trained, year, tmp_path):
     fsspec.filesystem("memory").put(str(year), "/source", recursive=True)
     assert folders.stream_folder(trained, "memory://source", "memory://target").graded == 18_000
     folders.stream_folder(trained, year, f"file://{tmp_path}/out")
-    with fsspec.open("memory://target/north/school1.parquet") as file: assert file.read() == (tmp_path/"out"/"north"/"school1.parquet").read_bytes()
+    with fsspec.open("memory://target/north/school1.parquet") as file:
+        assert file.read() == (tmp_path/"out"/"north"/"school1.parquet").read_bytes()
     assert not [name for name in fsspec.filesystem("memory").find("/target") if name.endswith(".part")]
 
 
 def test_command_line_grades_a_folder_and_says_so(trained, year, tmp_path):
-    command = [sys.executable, "-c", "from gradeclass.cli.main import main; main()", "predict", str(year), "-o", str(tmp_path/"out"), "--model", str(trained)]
+    command = [sys.executable, "-c", "from gradeclass.cli.main import main; main()", "predict", str(year), "-o",
+               str(tmp_path/"out"), "--model", str(trained)]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ)
     assert done.stdout == f"18,000 students graded in {tmp_path}/out\n"
 

@@ -75,7 +75,8 @@ def test_predictions_have_the_documented_columns_and_add_up(score, model):
 
 @pytest.mark.parametrize("source", ["class.parquet", "class.xlsx"])
 def test_kinds_of_input_agree(score, source):
-    pd.testing.assert_frame_equal(score()[0].reset_index(drop=True), score(source=source, out="other.csv")[0].reset_index(drop=True))
+    pd.testing.assert_frame_equal(score()[0].reset_index(drop=True),
+                                  score(source=source, out="other.csv")[0].reset_index(drop=True))
 
 
 def test_kinds_of_output_agree(score):
@@ -118,7 +119,8 @@ def test_stale_refused_rows_are_removed(score, students, tmp_path):
 def test_no_gradable_row_leaves_reasons_and_earlier_predictions(score, students, tmp_path):
     score(students.drop(index=[5, 10]))
     earlier = (tmp_path/"grades.csv").read_bytes()
-    with pytest.raises(DataError, match="no row could be graded; row 2: Absences: 400 is out of range"): score(students.assign(Absences="400"))
+    with pytest.raises(DataError, match="no row could be graded; row 2: Absences: 400 is out of range"):
+        score(students.assign(Absences="400"))
     assert len(read_table(tmp_path/"grades.rejected.csv")[0]) == 40
     assert (tmp_path/"grades.csv").read_bytes() == earlier
 
@@ -127,21 +129,24 @@ def test_refused_rows_never_replace_the_file_that_is_read(score, students, model
     score()
     rejected = (tmp_path/"grades.rejected.csv").read_bytes()
     for out in ("grades.csv", "grades.xlsx"):
-        with pytest.raises(DataError, match="would put its refused rows there"): score_file(model, tmp_path/"grades.rejected.csv", tmp_path/out)
+        with pytest.raises(DataError, match="would put its refused rows there"):
+            score_file(model, tmp_path/"grades.rejected.csv", tmp_path/out)
     assert (tmp_path/"grades.rejected.csv").read_bytes() == rejected
 
 
 def test_hard_link_to_the_input_is_the_input(model, students, tmp_path):
     students.to_csv(tmp_path/"class.csv", index=False)
     (tmp_path/"same.csv").hardlink_to(tmp_path/"class.csv")
-    with pytest.raises(DataError, match="is the file that is read"): score_file(model, tmp_path/"class.csv", tmp_path/"same.csv")
+    with pytest.raises(DataError, match="is the file that is read"):
+        score_file(model, tmp_path/"class.csv", tmp_path/"same.csv")
 
 
 def test_missing_columns_are_unknown_for_every_student_and_noted(model, students, tmp_path):
     students[["StudentID", "Absences"]].drop(index=5).to_csv(tmp_path/"few.csv", index=False)
     scored = score_file(model, tmp_path/"few.csv", tmp_path/"grades.csv")
     assert len(scored.predictions) == 39
-    assert any("StudyTimeWeekly" in finding.message and "unknown for every student" in finding.message for finding in scored.findings)
+    assert any("StudyTimeWeekly" in finding.message and "unknown for every student" in finding.message
+               for finding in scored.findings)
 
 
 def test_rows_do_not_depend_on_their_neighbours(score, students):

@@ -26,9 +26,11 @@ from gradeclass.models.bundle import bundle_digest, load_model, save_model
 from gradeclass.models.grade_model import GradeModel
 from gradeclass.data.synthetic import sample_path
 
-OLD_STUDENT = {"Age": 16, "Gender": 1, "Ethnicity": 0, "ParentalEducation": 2, "Tutoring": 1, "ParentalSupport": 3, "Extracurricular": 0, "Sports": 1,
+OLD_STUDENT = {"Age": 16, "Gender": 1, "Ethnicity": 0, "ParentalEducation": 2, "Tutoring": 1, "ParentalSupport": 3,
+               "Extracurricular": 0, "Sports": 1,
                "Music": 0, "Volunteering": 0, "StudentID": 123}
-MEANINGS = {"Fail": "Fail", "DD": "Poor", "DC": "Poor", "CC": "Average", "CB": "Average", "BB": "Good", "BA": "Good", "AA": "Excellent"}
+MEANINGS = {"Fail": "Fail", "DD": "Poor", "DC": "Poor", "CC": "Average", "CB": "Average", "BB": "Good", "BA": "Good",
+            "AA": "Excellent"}
 
 
 def read_sample(name):
@@ -39,7 +41,8 @@ def read_sample(name):
 def linear(name, folder, seed=42):
     "A bundle of the ordinal family's line: fast to fit"
     schema, students = read_sample(name)
-    save_model(GradeModel(schema, "ordinal", seed=seed, params={"members": ["linear"]}).fit(students.sample(frac=0.9, random_state=seed)), folder)
+    save_model(GradeModel(schema, "ordinal", seed=seed,
+                          params={"members": ["linear"]}).fit(students.sample(frac=0.9, random_state=seed)), folder)
     return folder
 
 
@@ -61,9 +64,11 @@ def running_here(outputs, *models, settings=None, ready="/ready"):
     outputs.mkdir(exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADECLASS_OUTPUTS", str(outputs))
-        app = make_app(ServiceSettings(**{"models": " ".join(map(str, models)), "access_log": False, **(settings or {})}))
+        app = make_app(ServiceSettings(**{"models": " ".join(map(str, models)), "access_log": False,
+                                          **(settings or {})}))
         listening = socket.create_server(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(app, http=GuardedProtocol, loop="uvloop", ws="none", log_level="error", access_log=False,
+        server = uvicorn.Server(uvicorn.Config(app, http=GuardedProtocol, loop="uvloop", ws="none", log_level="error",
+                                               access_log=False,
                                                server_header=False, proxy_headers=False))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
@@ -84,10 +89,13 @@ def running_here(outputs, *models, settings=None, ready="/ready"):
 def running(outputs, *arguments, settings=None, ready="/ready"):
     "`gradeclass serve` on a free port, a process of its own; yields a client and the process"
     with socket.create_server(("127.0.0.1", 0)) as free: port = free.getsockname()[1]
-    environment = os.environ | {"GRADECLASS_OUTPUTS": str(outputs)} | {f"GRADECLASS_SERVE_{key.upper()}": str(value) for key, value in (settings or {}).items()}
+    environment = os.environ | {"GRADECLASS_OUTPUTS": str(outputs)} | {
+        f"GRADECLASS_SERVE_{key.upper()}": str(value) for key, value in (settings or {}).items()}
     outputs.mkdir(exist_ok=True)
-    command = [sys.executable, "-c", "from gradeclass.cli.main import main; main()", "serve", "--port", str(port), *map(str, arguments)]
-    with open(outputs/"serve.log", "a") as log: process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    command = [sys.executable, "-c", "from gradeclass.cli.main import main; main()", "serve", "--port", str(port),
+               *map(str, arguments)]
+    with open(outputs/"serve.log", "a") as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
             end = time.monotonic() + 60
@@ -107,11 +115,13 @@ def running(outputs, *arguments, settings=None, ready="/ready"):
 @pytest.fixture(scope="module")
 def client(bundles, tmp_path_factory):
     "One service with two models for the tests that change nothing"
-    with running_here(tmp_path_factory.mktemp("common")/"outputs", bundles["students"], bundles["higher_ed"]) as client: yield client
+    with running_here(tmp_path_factory.mktemp("common")/"outputs", bundles["students"], bundles["higher_ed"]) as client:
+        yield client
 
 
 def rows_of(outputs, table="predictions"):
-    with sqlite3.connect(outputs/"predictions.db") as connection: return pd.read_sql(f"SELECT * FROM {table}", connection)
+    with sqlite3.connect(outputs/"predictions.db") as connection:
+        return pd.read_sql(f"SELECT * FROM {table}", connection)
 
 
 def as_sent(row):
@@ -150,17 +160,21 @@ def test_answers_are_those_of_the_model(client, bundles):
         assert alone["probabilities"] == pytest.approx(found[0]["probabilities"], abs=1e-12)
 
 
-@pytest.mark.parametrize("name,file", [("students", "students_performance.csv"), ("higher_ed", "student_prediction.csv")])
+@pytest.mark.parametrize("name,file",
+                         [("students", "students_performance.csv"), ("higher_ed", "student_prediction.csv")])
 @pytest.mark.parametrize("family", ["ordinal", "xgboost", "logistic", "majority", "stack"])
 def test_compiled_model_equals_the_model_on_every_row(real_data, tmp_path, name, file, family):
     from gradeclass.service.served import serve_bundle
     dataset = load(real_data(file), name)
     students = clean(dataset.frame, dataset.schema)
-    params = {"xgboost": {"rounds": 20, "patience": None}, "ordinal": {"folds": 2, "forest": {"trees": 20}, "boost": {"rounds": 10}}}.get(family, {})
-    model = GradeModel(dataset.schema, family, params=params, rule="macro_f1" if family == "logistic" else "mode").fit(students)
+    params = {"xgboost": {"rounds": 20, "patience": None},
+              "ordinal": {"folds": 2, "forest": {"trees": 20}, "boost": {"rounds": 10}}}.get(family, {})
+    model = GradeModel(dataset.schema, family, params=params,
+                       rule="macro_f1" if family == "logistic" else "mode").fit(students)
     grades = len(dataset.schema.grades.labels)
     calibration = {"calibrator": {"kind": "offsets", "temperature": 1.3, "offsets": [0.1]*(grades - 1) + [-0.2]},
-                   "sets": {"threshold": 0.8, "coverage": 0.9, "method": "lac", "most": 3, "students": 100}, "measured": {}}
+                   "sets": {"threshold": 0.8, "coverage": 0.9, "method": "lac", "most": 3, "students": 100},
+                   "measured": {}}
     save_model(model, tmp_path/"bundle", {"calibration.json": calibration})
     served, sets = serve_bundle(tmp_path/"bundle", name), load_calibration(tmp_path/"bundle").sets
     model = load_model(tmp_path/"bundle")
@@ -175,14 +189,16 @@ def test_compiled_model_equals_the_model_on_every_row(real_data, tmp_path, name,
 
 
 def test_codes_labels_and_texts_mean_the_same(client):
-    replies = [client.post("/predict", json={"Absences": 4, "ParentalSupport": value, "Sports": yes}).json()["probabilities"]
+    replies = [client.post("/predict",
+                           json={"Absences": 4, "ParentalSupport": value, "Sports": yes}).json()["probabilities"]
                for value, yes in ((3, 1), ("High", "Yes"), ("3", True), (3.0, "yes"))]
     assert all(reply == replies[0] for reply in replies)
 
 
 def test_reasons_come_on_request(client):
     assert "reasons" not in client.post("/predict", json={"Absences": 25}).json()
-    assert any("Absences" in reason for reason in client.post("/predict?reasons=true", json={"Absences": 28}).json()["reasons"])
+    assert any("Absences" in reason
+               for reason in client.post("/predict?reasons=true", json={"Absences": 28}).json()["reasons"])
 
 
 def test_every_answer_says_that_a_person_decides(client):
@@ -193,7 +209,8 @@ def test_every_answer_says_that_a_person_decides(client):
 def test_gathered_answers_equal_lone_ones(client):
     "Many at once are answered together; each gets its own answer"
     _, students = read_sample("students")
-    sent = [as_sent(row) for row in students.head(40)[["Absences", "StudyTimeWeekly", "Sports"]].astype(object).to_dict("records")]
+    sent = [as_sent(row)
+            for row in students.head(40)[["Absences", "StudyTimeWeekly", "Sports"]].astype(object).to_dict("records")]
     alone = [client.post("/predict", json=one).json()["at_risk"] for one in sent]
     async def together():
         async with httpx.AsyncClient(base_url=client.base_url, timeout=30) as many:
@@ -205,7 +222,8 @@ def test_the_short_way_and_the_long_way_say_the_same(client):
     "A query sends the same request by way of the framework"
     for content in (json.dumps(OLD_STUDENT).encode(), b'{"Absences": 99}', b"{", b""):
         headers = {"content-type": "application/json", "x-request-id": "same"}
-        short, long = (client.post(path, content=content, headers=headers) for path in ("/predict", "/predict?reasons=false"))
+        short, long = (client.post(path, content=content, headers=headers)
+                       for path in ("/predict", "/predict?reasons=false"))
         assert short.status_code == long.status_code
         assert {name: value for name, value in short.headers.items() if name not in ("date", "content-length")} == {
             name: value for name, value in long.headers.items() if name not in ("date", "content-length")}
@@ -215,15 +233,17 @@ def test_the_short_way_and_the_long_way_say_the_same(client):
 def test_a_long_body_that_is_refused_at_once_does_not_count_as_header(client):
     for _ in range(30):
         for path in ("/predict", "/predict?reasons=false"):
-            assert client.post(path, content=b"["*60_000, headers={"content-type": "application/json"}).status_code == 422
+            assert client.post(path, content=b"["*60_000,
+                               headers={"content-type": "application/json"}).status_code == 422
 
 
 def test_requests_on_one_connection_are_answered_in_their_order(client):
     "Pipelined requests of both kinds, some of them in two pieces"
     def request(path, body, method=b"POST"):
-        return b"%b %b HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (method, path, len(body), body)
+        return (b"%b %b HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (method, path, len(body), body))
     sent = [request(b"/predict", b'{"Absences": %d}' % days) for days in (1, 12, 29)]
-    sent = [sent[0], request(b"/health", b"", b"GET"), sent[1], request(b"/predict?reasons=false", b'{"Absences": 12}'), sent[2], request(b"/predict", b"[")]
+    sent = [sent[0], request(b"/health", b"", b"GET"), sent[1],
+            request(b"/predict?reasons=false", b'{"Absences": 12}'), sent[2], request(b"/predict", b"[")]
     with socket.create_connection((client.base_url.host, client.base_url.port), timeout=20) as connection:
         whole = b"".join(sent)
         connection.sendall(whole[:-200])
@@ -239,22 +259,29 @@ def test_requests_on_one_connection_are_answered_in_their_order(client):
 
 # ---- refusals
 
-BAD_BODIES = {"not JSON": b"Absences=3", "a list": b"[1]", "a number": b"3", "nothing": b"", "NaN": b'{"Absences": NaN}',
+BAD_BODIES = {"not JSON": b"Absences=3", "a list": b"[1]", "a number": b"3", "nothing": b"",
+              "NaN": b'{"Absences": NaN}',
               "infinity": b'{"Absences": -Infinity}',
-              "too large": b'{"Absences": 1e999}', "twice": b'{"Absences": 3, "Absences": 4}', "twice, escaped": b'{"Absences": 3, "\\u0041bsences": 4}',
-              "deep": b'{"a":'*10_000, "deep list": b"["*60_000, "Latin-1": '{"Absences": "é"}'.encode("latin-1"), "UTF-16": '{"Absences": 3}'.encode("utf-16"),
-              "half a sign": b'{"Absences": "\\ud800"}', "unknown": b'{"Absence": 3}', "out of range": b'{"Absences": 99}', "not whole": b'{"Absences": 2.5}',
-              "a word": b'{"Absences": "many"}', "an object": b'{"Absences": {"a": 1}}', "long number": b'{"Absences": ' + b"9"*5_000 + b"}",
+              "too large": b'{"Absences": 1e999}', "twice": b'{"Absences": 3, "Absences": 4}',
+              "twice, escaped": b'{"Absences": 3, "\\u0041bsences": 4}',
+              "deep": b'{"a":'*10_000, "deep list": b"["*60_000, "Latin-1": '{"Absences": "é"}'.encode("latin-1"),
+              "UTF-16": '{"Absences": 3}'.encode("utf-16"),
+              "half a sign": b'{"Absences": "\\ud800"}', "unknown": b'{"Absence": 3}',
+              "out of range": b'{"Absences": 99}', "not whole": b'{"Absences": 2.5}',
+              "a word": b'{"Absences": "many"}', "an object": b'{"Absences": {"a": 1}}',
+              "long number": b'{"Absences": ' + b"9"*5_000 + b"}",
               "strange name": b'{"\\ud800": 1}', "only protected": b'{"Age": 16}', "true": b'{"Absences": true}'}
 
 
 @pytest.mark.parametrize("body", BAD_BODIES.values(), ids=BAD_BODIES.keys())
 @pytest.mark.parametrize("path", ["/predict", "/predict/batch", "/api/predict"])
 def test_bad_bodies_are_refused_cleanly(client, path, body):
-    reply = client.post(path, content=b"[" + body + b"]" if path.endswith("batch") else body, headers={"content-type": "application/json"})
+    reply = client.post(path, content=b"[" + body + b"]" if path.endswith("batch") else body,
+                        headers={"content-type": "application/json"})
     assert reply.status_code == 422
     found = reply.json()
-    assert found["error"] == "invalid_input" and found["message"] and found["request_id"] == reply.headers["x-request-id"]
+    assert (found["error"] == "invalid_input" and found["message"]
+            and found["request_id"] == reply.headers["x-request-id"])
     assert "Traceback" not in reply.text and ".py" not in reply.text
 
 
@@ -266,7 +293,9 @@ def test_a_refusal_names_field_value_and_what_is_allowed(client):
     assert "Absences meant" in client.post("/predict", json={"Absence": 3}).json()["message"]
 
 
-@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "", "multipart/form-data", "application/xml"])
+@pytest.mark.parametrize("kind",
+                         ["text/plain", "application/x-www-form-urlencoded", "", "multipart/form-data",
+                          "application/xml"])
 def test_other_content_types_are_refused(client, kind):
     for path in ("/predict", "/predict/batch", "/suspend", "/predict/file"):
         assert client.post(path, content=b'{"Absences": 3}', headers={"content-type": kind}).status_code == 415
@@ -278,7 +307,8 @@ def test_a_body_that_is_too_long_is_refused_while_it_is_sent(client):
     for path in ("/predict", "/predict/batch", "/models/students/predict", "/outcomes"):
         reply = client.post(path, content=pieces(), headers={"content-type": "application/json"})
         assert reply.status_code == 413, path
-        assert client.post(path, content=b" "*20_000_000, headers={"content-type": "application/json"}).status_code == 413, path
+        assert client.post(path, content=b" "*20_000_000,
+                           headers={"content-type": "application/json"}).status_code == 413, path
     assert client.post("/predict", json=OLD_STUDENT).status_code == 200
 
 
@@ -289,8 +319,10 @@ def test_other_hosts_are_refused_without_keys(client):
 
 
 def test_every_answer_carries_the_safe_headers_and_its_id(client):
-    for reply in (client.post("/predict", json=OLD_STUDENT), client.get("/features"), client.get("/nowhere"), client.post("/predict", content=b"")):
-        assert reply.headers["x-content-type-options"] == "nosniff" and "default-src 'none'" in reply.headers["content-security-policy"]
+    for reply in (client.post("/predict", json=OLD_STUDENT), client.get("/features"), client.get("/nowhere"),
+                  client.post("/predict", content=b"")):
+        assert (reply.headers["x-content-type-options"] == "nosniff"
+                and "default-src 'none'" in reply.headers["content-security-policy"])
         assert "server" not in reply.headers and "access-control-allow-origin" not in reply.headers
     assert client.get("/features", headers={"x-request-id": "abc-1"}).headers["x-request-id"] == "abc-1"
     assert client.get("/features", headers={"x-request-id": "a b\tc"}).headers["x-request-id"] != "a b\tc"
@@ -309,7 +341,8 @@ def test_a_slow_client_is_put_off_and_delays_nobody(client, monkeypatch):
     address = client.base_url.host, client.base_url.port
     slow = [socket.create_connection(address) for _ in range(50)]
     header = b"POST /predict HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
-    for place, connection in enumerate(slow): connection.sendall(header + (b"" if place else b"content-length: 30\r\n\r\n{"))
+    for place, connection in enumerate(slow):
+        connection.sendall(header + (b"" if place else b"content-length: 30\r\n\r\n{"))
     start = time.monotonic()
     assert client.post("/predict", json=OLD_STUDENT).status_code == 200
     assert time.monotonic() - start < 5
@@ -325,7 +358,8 @@ def test_a_file_comes_back_row_by_row(client, bundles, tmp_path):
     schema, students = read_sample("students")
     table = students.assign(Absences=students.Absences.where(np.arange(len(students)) != 5, 99))
     table.to_csv(tmp_path/"sent.csv", index=False)
-    reply = client.post("/predict/file", content=(tmp_path/"sent.csv").read_bytes(), headers={"content-type": "text/csv"})
+    reply = client.post("/predict/file", content=(tmp_path/"sent.csv").read_bytes(),
+                        headers={"content-type": "text/csv"})
     assert reply.status_code == 200 and reply.headers["x-model-digest"] == bundle_digest(bundles["students"])
     (tmp_path/"answer.csv").write_bytes(reply.content)
     found = pd.read_csv(tmp_path/"answer.csv")
@@ -339,7 +373,9 @@ def test_a_file_comes_back_row_by_row(client, bundles, tmp_path):
     assert list(pd.read_parquet(tmp_path/"answer.parquet").grade[graded]) == list(found.grade[graded])
 
 
-@pytest.mark.parametrize("content,kind", [(b"", "text/csv"), (b"a,b\n1,2\n", "text/csv"), (b"Absences\n", "text/csv"), (b"\0\1\2", "text/csv"),
+@pytest.mark.parametrize("content,kind",
+                         [(b"", "text/csv"), (b"a,b\n1,2\n", "text/csv"), (b"Absences\n", "text/csv"),
+                          (b"\0\1\2", "text/csv"),
                                           (b"PAR1", "application/vnd.apache.parquet")])
 def test_files_without_students_are_refused(client, content, kind):
     assert client.post("/predict/file", content=content, headers={"content-type": kind}).status_code == 422
@@ -352,8 +388,12 @@ def test_predictions_are_logged_without_the_student_number(bundles, tmp_path):
     with running_here(outputs, bundles["students"]) as client:
         first = client.post("/predict", json=OLD_STUDENT).json()
         client.post("/predict", json={**OLD_STUDENT, "StudentID": "123"})
-        assert client.post("/outcomes", json={"prediction_id": first["prediction_id"], "grade": "2", "score": 2.6}).status_code == 201
-        assert client.post("/overrides", json={"student": 123, "grade": "B", "reason": "New tutor", "decided_by": "head"}).status_code == 201
+        assert client.post("/outcomes",
+                           json={"prediction_id": first["prediction_id"], "grade": "2",
+                                 "score": 2.6}).status_code == 201
+        assert client.post("/overrides",
+                           json={"student": 123, "grade": "B", "reason": "New tutor",
+                                 "decided_by": "head"}).status_code == 201
         assert client.post("/outcomes", json={"prediction_id": 10**9, "grade": "C"}).status_code == 404
         assert client.post("/outcomes", json={"grade": "C"}).status_code == 422
         assert client.post("/outcomes", json={"student": 1, "grade": "Z"}).status_code == 422
@@ -373,7 +413,9 @@ def test_predictions_are_logged_without_the_student_number(bundles, tmp_path):
 
 
 def test_nothing_accepted_is_lost_when_it_is_ended_under_load(bundles, tmp_path):
-    outputs, answered, broken = tmp_path/"outputs", [], []
+    outputs = tmp_path/"outputs"
+    answered = []
+    broken = []
     with running(outputs, "--model", bundles["students"]) as (client, process):
         async def press(stop):
             async with httpx.AsyncClient(base_url=client.base_url, timeout=30) as many:
@@ -421,7 +463,8 @@ def test_the_log_goes_to_postgresql_too(bundles, tmp_path):
         url = server.get_uri().replace("postgresql://", "postgresql+psycopg2://")
         with running_here(tmp_path/"outputs", bundles["students"], settings={"log_url": url}) as client:
             replies = client.post("/predict/batch", json=[OLD_STUDENT]*450).json()["predictions"]
-            assert client.post("/outcomes", json={"prediction_id": replies[7]["prediction_id"], "grade": "B"}).status_code == 201
+            assert client.post("/outcomes",
+                               json={"prediction_id": replies[7]["prediction_id"], "grade": "B"}).status_code == 201
             assert client.delete(f"/predictions/{replies[7]['prediction_id']}").json()["deleted"] == 2
         from sqlalchemy import create_engine
         kept = pd.read_sql("SELECT * FROM predictions ORDER BY id", create_engine(url))
@@ -434,7 +477,9 @@ def test_drift_reads_the_log(bundles, tmp_path):
     schema, students = read_sample("students")
     outputs = tmp_path/"outputs"
     with running_here(outputs, bundles["students"]) as client:
-        sent = [as_sent(row) for row in students.head(100)[[column.name for column in schema.inputs(audit=True)]].astype(object).to_dict("records")]
+        sent = [as_sent(row)
+                for row in students.head(100)[[column.name
+                                               for column in schema.inputs(audit=True)]].astype(object).to_dict("records")]
         assert client.post("/predict/batch", json=sent).status_code == 200
     assert read_log(f"sqlite:///{outputs/'predictions.db'}", schema) is not None
 
@@ -451,11 +496,14 @@ def put_champion(outputs, bundle, name=""):
 
 
 def test_champions_switch_under_load_without_a_failure(bundles, tmp_path):
-    outputs, seen, failed = tmp_path/"outputs", [], []
+    outputs = tmp_path/"outputs"
+    seen = []
+    failed = []
     outputs.mkdir()
     put_champion(outputs, bundles["students"])
     student = {"Absences": 12, "StudyTimeWeekly": 5.5, "ParentalSupport": 2}
-    want = {bundle_digest(bundles[name]): load_model(bundles[name]).predict_proba(pd.DataFrame([student]))[0] for name in ("students", "other")}
+    want = {bundle_digest(bundles[name]): load_model(bundles[name]).predict_proba(pd.DataFrame([student]))[0]
+            for name in ("students", "other")}
     with running_here(outputs, settings={"poll": 0.02}) as client:
         stop = threading.Event()
         def press():
@@ -491,7 +539,9 @@ def test_a_bad_bundle_is_refused_and_the_old_one_stays(bundles, tmp_path):
         assert client.post("/predict", json=OLD_STUDENT).json()["digest"] == bundle_digest(bundles["students"])
         put_champion(outputs, bundles["other"])
         end = time.monotonic() + 20
-        while client.post("/predict", json=OLD_STUDENT).json()["digest"] != bundle_digest(bundles["other"]) and time.monotonic() < end: time.sleep(0.05)
+        while client.post("/predict",
+                          json=OLD_STUDENT).json()["digest"] != bundle_digest(bundles["other"]) and time.monotonic() < end:
+            time.sleep(0.05)
         assert client.get("/ready").json()["refused"] == {} or time.monotonic() < end
 
 
@@ -508,16 +558,20 @@ def test_a_service_without_a_model_waits_for_one(bundles, tmp_path):
 
 
 def test_two_workers_stop_and_count_together(bundles, tmp_path):
-    with running(tmp_path/"outputs", "--model", bundles["students"], "--workers", 2, settings={"poll": 0.05}) as (client, _):
+    with running(tmp_path/"outputs", "--model", bundles["students"], "--workers", 2,
+                 settings={"poll": 0.05}) as (client, _):
         for _ in range(40):
-            with httpx.Client(base_url=client.base_url, timeout=30) as fresh: assert fresh.post("/predict", json=OLD_STUDENT).status_code == 200
+            with httpx.Client(base_url=client.base_url, timeout=30) as fresh:
+                assert fresh.post("/predict", json=OLD_STUDENT).status_code == 200
         client.post("/suspend", json={"reason": "odd grades", "by": "head"})
         time.sleep(1)
         for _ in range(10):
-            with httpx.Client(base_url=client.base_url, timeout=30) as fresh: assert fresh.post("/predict", json=OLD_STUDENT).json()["error"] == "suspended"
+            with httpx.Client(base_url=client.base_url, timeout=30) as fresh:
+                assert fresh.post("/predict", json=OLD_STUDENT).json()["error"] == "suspended"
         time.sleep(1.5)
         counted = client.get("/metrics").text
-        assert 'gradeclass_requests_total{route="/predict",status="200"} 40.0' in counted and "gradeclass_suspended 1.0" in counted
+        assert ('gradeclass_requests_total{route="/predict",status="200"} 40.0' in counted
+                and "gradeclass_suspended 1.0" in counted)
         client.post("/resume", json={})
     ids = rows_of(tmp_path/"outputs").id
     assert len(ids) == ids.nunique() == 40
@@ -529,15 +583,19 @@ def test_keys_open_what_their_scopes_say(bundles, tmp_path):
     from gradeclass.service.api_keys import make_key, remove_key
     outputs = tmp_path/"outputs"
     outputs.mkdir()
-    asking, running_it = make_key(outputs/"keys.json", "office"), make_key(outputs/"keys.json", "ops", ["operate"])
-    with running(outputs, "--host", "0.0.0.0", "--model", bundles["students"], settings={"poll": 0.05, "rate": 5}) as (client, _):
+    asking = make_key(outputs/"keys.json", "office")
+    running_it = make_key(outputs/"keys.json", "ops", ["operate"])
+    with running(outputs, "--host", "0.0.0.0", "--model", bundles["students"],
+                 settings={"poll": 0.05, "rate": 5}) as (client, _):
         assert client.post("/predict", json=OLD_STUDENT).status_code == 401
         assert client.post("/predict", json=OLD_STUDENT, headers={"x-api-key": asking[:-1]}).status_code == 401
-        assert client.post("/predict", json=OLD_STUDENT, headers={"authorization": f"Bearer {asking}"}).status_code == 200
+        assert client.post("/predict", json=OLD_STUDENT,
+                           headers={"authorization": f"Bearer {asking}"}).status_code == 200
         assert client.get("/metrics", headers={"x-api-key": asking}).status_code == 403
         assert client.get("/metrics", headers={"x-api-key": running_it}).status_code == 200
         assert client.post("/predict", json=OLD_STUDENT, headers={"x-api-key": running_it}).status_code == 403
-        statuses = [client.post("/predict", json=OLD_STUDENT, headers={"x-api-key": asking}).status_code for _ in range(30)]
+        statuses = [client.post("/predict", json=OLD_STUDENT, headers={"x-api-key": asking}).status_code
+                    for _ in range(30)]
         assert 429 in statuses and 200 in statuses
         remove_key(outputs/"keys.json", asking)
         time.sleep(1)
@@ -550,8 +608,10 @@ def test_keys_open_what_their_scopes_say(bundles, tmp_path):
 
 
 def test_other_computers_need_a_key(bundles, tmp_path):
-    command = [sys.executable, "-c", "from gradeclass.cli.main import main; main()", "serve", "--host", "0.0.0.0", "--model", str(bundles["students"])]
-    ended = subprocess.run(command, env=os.environ | {"GRADECLASS_OUTPUTS": str(tmp_path)}, capture_output=True, text=True, timeout=60)
+    command = [sys.executable, "-c", "from gradeclass.cli.main import main; main()", "serve", "--host", "0.0.0.0",
+               "--model", str(bundles["students"])]
+    ended = subprocess.run(command, env=os.environ | {"GRADECLASS_OUTPUTS": str(tmp_path)}, capture_output=True,
+                           text=True, timeout=60)
     assert ended.returncode == 1 and "make a key first" in ended.stderr and "Traceback" not in ended.stderr
 
 
@@ -596,7 +656,8 @@ OFFER = b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings:
     ([ASK.replace(b"/predict", b"/predict?reasons=true") + b"content-length: 15\r\n\r\n" + WHO], [200]),
     ([ASK + OFFER + b"content-length: 15\r\n\r\n" + WHO], [200]),
     ([ASK + OFFER + b"content-length: 33\r\n\r\n", b"GET /health HTTP/1.1\r\nhost: evil\r\n"[:33]], [422]),
-    ([ASK + OFFER + b"transfer-encoding: chunked\r\n\r\nf\r\n" + WHO + b"\r\n0\r\n\r\n" + ASK + b"content-length: 15\r\n\r\n" + WHO], [200, 200]),
+    ([ASK + OFFER + b"transfer-encoding: chunked\r\n\r\nf\r\n" + WHO + b"\r\n0\r\n\r\n" + ASK
+      + b"content-length: 15\r\n\r\n" + WHO], [200, 200]),
     ([b"HEAD /health HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"], [200]),
     ([b"CONNECT 127.0.0.1:1 HTTP/1.1\r\nhost: 127.0.0.1:1\r\n\r\n"], [400])])
 def test_one_message_is_one_request(client, parts, statuses):
@@ -621,7 +682,8 @@ def test_a_reader_that_is_slow_but_steady_gets_its_whole_answer(client, monkeypa
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
         connection.connect((client.base_url.host, client.base_url.port))
-        connection.sendall(b"POST /predict/file HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: text/csv\r\ncontent-length: %d\r\n\r\n" % len(content) + content)
+        connection.sendall(b"POST /predict/file HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: "
+                           b"text/csv\r\ncontent-length: %d\r\n\r\n" % len(content) + content)
         heard = b""
         while not heard.endswith(b"\r\n0\r\n\r\n"):
             more = connection.recv(65_536)
@@ -633,10 +695,13 @@ def test_a_reader_that_is_slow_but_steady_gets_its_whole_answer(client, monkeypa
 
 def test_a_longer_body_is_taken_where_the_setting_allows_it(bundles, tmp_path):
     with running_here(tmp_path/"outputs", bundles["students"], settings={"max_body": 300_000}) as client:
-        assert client.post("/predict", content=WHO[:-1] + b" "*200_000 + b"}", headers={"content-type": "application/json"}, timeout=10).status_code == 200
+        assert client.post("/predict", content=WHO[:-1] + b" "*200_000 + b"}",
+                           headers={"content-type": "application/json"}, timeout=10).status_code == 200
 
 
-@pytest.mark.parametrize("body", [",".join(f'"n{i}": 1' for i in range(200_000)) + ', "z": 1, "z": 2', ",".join(f'"n{i}": 1' for i in range(200_000))],
+@pytest.mark.parametrize("body",
+                         [",".join(f'"n{i}": 1' for i in range(200_000)) + ', "z": 1, "z": 2',
+                          ",".join(f'"n{i}": 1' for i in range(200_000))],
                          ids=["one twice", "all unknown"])
 def test_a_body_full_of_wrong_names_keeps_nobody_waiting(client, body):
     start = time.monotonic()
@@ -655,11 +720,14 @@ def test_a_wrong_query_predicts_nothing(client):
     assert client.post("/predict", json=OLD_STUDENT).json()["prediction_id"] == before + 1
 
 
-@pytest.mark.parametrize("wrong", ['"reason": "\\ud800"', '"reason": "x", "\\ud800": 1', '"reason": "x", "prediction_id": ' + "9"*400,
+@pytest.mark.parametrize("wrong",
+                         ['"reason": "\\ud800"', '"reason": "x", "\\ud800": 1',
+                          '"reason": "x", "prediction_id": ' + "9"*400,
                                    '"reason": "' + "x"*5_000 + '"', '"reason": "x", "student": "  "'])
 def test_strange_texts_about_predictions_are_refused_in_json(client, wrong):
     student = "" if "student" in wrong else '"student": 7, '
-    reply = client.post("/overrides", content=f'{{{student}"grade": "B", "decided_by": "head", {wrong}}}', headers={"content-type": "application/json"})
+    reply = client.post("/overrides", content=f'{{{student}"grade": "B", "decided_by": "head", {wrong}}}',
+                        headers={"content-type": "application/json"})
     assert reply.status_code == 422 and reply.json()["error"] == "invalid_input" and len(reply.content) < 2_000
 
 
@@ -677,7 +745,7 @@ def test_every_spelling_of_a_student_is_deleted_together(bundles, tmp_path):
 
 
 def test_nothing_is_deleted_while_rows_wait_to_be_written(bundles, tmp_path, monkeypatch):
-    from gradeclass.service.engine import prediction_log
+    from gradeclass.service import prediction_log
     monkeypatch.setattr(prediction_log.PredictionLog.flush, "__defaults__", (0.5,))
     outputs = tmp_path/"outputs"
     with running_here(outputs, bundles["students"]) as client:
@@ -742,7 +810,8 @@ def test_a_file_under_way_ends_when_a_person_stops_the_service(bundles, tmp_path
             for place, _ in enumerate(reply.iter_raw()):
                 if place == 0: httpx.post(client.base_url.join("/suspend"), json={"reason": "odd grades"})
         client.post("/resume", json={})
-        assert [client.post("/predict/file", content=b"Absences\n3\n", headers={"content-type": "text/csv"}).status_code for _ in range(3)] == [200]*3
+        assert [client.post("/predict/file", content=b"Absences\n3\n",
+                            headers={"content-type": "text/csv"}).status_code for _ in range(3)] == [200]*3
 
 
 def test_clients_that_leave_keep_no_place_and_no_file(bundles, tmp_path):
@@ -750,10 +819,12 @@ def test_clients_that_leave_keep_no_place_and_no_file(bundles, tmp_path):
         content = b"Absences\n" + b"3\n"*100_000
         for sent in (1_000, None, None):
             with socket.create_connection((client.base_url.host, client.base_url.port)) as connection:
-                connection.sendall(b"POST /predict/file HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: text/csv\r\ncontent-length: %d\r\n\r\n" % len(content))
+                connection.sendall(b"POST /predict/file HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: "
+                                   b"text/csv\r\ncontent-length: %d\r\n\r\n" % len(content))
                 connection.sendall(content[:sent])
             time.sleep(1)
-        assert client.post("/predict/file", content=b"Absences\n3\n", headers={"content-type": "text/csv"}).status_code == 200
+        assert client.post("/predict/file", content=b"Absences\n3\n",
+                           headers={"content-type": "text/csv"}).status_code == 200
         assert 'route="/predict/file",status="500"' not in client.get("/metrics").text
     assert not list((tmp_path/"uploads").iterdir())
 
@@ -761,7 +832,8 @@ def test_clients_that_leave_keep_no_place_and_no_file(bundles, tmp_path):
 def test_a_full_disk_refuses_a_file_and_says_so(client, monkeypatch):
     from gradeclass.service import routes
     monkeypatch.setattr(routes, "SPARE", 2**62)
-    assert client.post("/predict/file", content=b"Absences\n3\n", headers={"content-type": "text/csv"}).json()["error"] == "no_space"
+    assert client.post("/predict/file", content=b"Absences\n3\n",
+                       headers={"content-type": "text/csv"}).json()["error"] == "no_space"
 
 
 def test_files_that_unfold_are_refused_before_memory_is_spent(client):
@@ -773,12 +845,16 @@ def test_files_that_unfold_are_refused_before_memory_is_spent(client):
         pq.write_table(pa.table(columns), out, compression="zstd")
         return out.getvalue()
     many = pa.DictionaryArray.from_arrays(pa.array(np.zeros(60_000, np.int32)), pa.array(["9"*2_000_000]))
-    for content in (parquet(Absences=many), parquet(Absences=pa.array(np.zeros(60_000)), StudentID=many), parquet(Absences=pa.array([[1]]))):
-        assert client.post("/predict/file", content=content, headers={"content-type": "application/vnd.apache.parquet"}).status_code == 422
+    for content in (parquet(Absences=many), parquet(Absences=pa.array(np.zeros(60_000)), StudentID=many),
+                    parquet(Absences=pa.array([[1]]))):
+        assert client.post("/predict/file", content=content,
+                           headers={"content-type": "application/vnd.apache.parquet"}).status_code == 422
     unused = parquet(Absences=pa.array(np.zeros(60_000)), Remarks=many)
-    assert client.post("/predict/file", content=unused, headers={"content-type": "application/vnd.apache.parquet"}).status_code == 200
+    assert client.post("/predict/file", content=unused,
+                       headers={"content-type": "application/vnd.apache.parquet"}).status_code == 200
     start = time.monotonic()
-    for content in (b"Absences\n" + b","*3_000_000, b"a,"*500_000 + b"\n", b'Absences,Sports\n"' + b"\n"*1_000_000, b"Absences\n" + b"1"*70_000):
+    for content in (b"Absences\n" + b","*3_000_000, b"a,"*500_000 + b"\n", b'Absences,Sports\n"' + b"\n"*1_000_000,
+                    b"Absences\n" + b"1"*70_000):
         assert client.post("/predict/file", content=content, headers={"content-type": "text/csv"}).status_code == 422
     assert time.monotonic() - start < 30
 
@@ -790,4 +866,5 @@ def test_a_number_without_end_is_no_number(tmp_path):
     column = schema.by_name["Absences"]
     column.min = column.max = None
     for number in (b"1e999", b"9"*400):
-        with pytest.raises(InputError, match="Absences"): StudentReader(schema, False).read(read_object(b'{"Absences": %b}' % number))
+        with pytest.raises(InputError, match="Absences"):
+            StudentReader(schema, False).read(read_object(b'{"Absences": %b}' % number))

@@ -70,7 +70,8 @@ def test_line_from_sums_is_the_line_from_rows(frame, want, survey):
     whole = fit_line(Rows(X, grade_index(train, want.schema), np.ones(len(X)), train.GPA.to_numpy()), task)
     line = training_survey.line_from_sums(survey, training_survey.centre_of(want), task)
     for name in ("cuts", "noise"): assert np.allclose(getattr(line, name), getattr(whole, name), rtol=1e-9), name
-    for name in ("beta", "shift", "sd"): assert np.allclose(getattr(line, name), getattr(whole, name), rtol=1e-2, atol=1e-3), name
+    for name in ("beta", "shift", "sd"):
+        assert np.allclose(getattr(line, name), getattr(whole, name), rtol=1e-2, atol=1e-3), name
     share = line.probability(line.latent(X), line.widening(X)) - whole.probability(whole.latent(X), whole.widening(X))
     assert np.abs(share).max() < 0.002
 
@@ -79,7 +80,8 @@ def test_ordinal_bundle_agrees_with_the_fit_in_memory(folder, frame, want, tmp_p
     train_large(folder, tmp_path/"bundle", params={"members": ["linear"]})
     held = held_out(frame, want)
     whole = GradeModel(want.schema, "ordinal", params={"members": ["linear"]}).fit(frame[~held])
-    ours = load_model(tmp_path/"bundle").pipeline_  # Before calibration: the held-out rows choose one, the fit in memory has none
+    # Before calibration: the held-out rows choose one, the fit in memory has none
+    ours = load_model(tmp_path/"bundle").pipeline_
     assert np.abs(ours.predict_proba(frame[held]) - whole.predict_proba(frame[held])).max() < 0.002
 
 
@@ -94,13 +96,15 @@ def test_trees_from_pages_agree_with_trees_in_memory(folder, frame, want, tmp_pa
     loss = lambda said: -np.log(said[np.arange(held.sum()), grade_index(frame[held], want.schema)]).mean()
     assert abs(loss(ours) - loss(theirs)) < 0.002
     calibrated = load_model(tmp_path/"bundle").predict_proba(frame[held])
-    assert made.metrics["log_loss"]["value"] == pytest.approx(loss(calibrated), abs=0.005)  # Each row by others' calibration
+    # Each row by others' calibration
+    assert made.metrics["log_loss"]["value"] == pytest.approx(loss(calibrated), abs=0.005)
 
 
 def model_files(bundle):
     "Digests of a bundle's files that predictions rest on"
     files = json.loads((bundle/"bundle.json").read_text())["files"]
-    return {name: digest for name, digest in files.items() if name.split(".")[0] in ("ordinal", "boost", "forest", "model")}
+    return {name: digest
+            for name, digest in files.items() if name.split(".")[0] in ("ordinal", "boost", "forest", "model")}
 
 
 @pytest.mark.parametrize("family, params", [("ordinal", {}), ("xgboost", {"rounds": 5})])
@@ -112,14 +116,16 @@ def test_held_out_students_teach_nothing(folder, want, tmp_path, family, params)
         held = held_out(table, want)
         table.loc[held, "GradeClass"], table.loc[held, "Absences"] = 4 - table.GradeClass[held], 1
         table.to_parquet(changed/path.name, index=False)
-    made = [train_large(source, tmp_path/f"bundle{number}", family=family, params=params) for number, source in enumerate((folder, changed))]
+    made = [train_large(source, tmp_path/f"bundle{number}", family=family, params=params)
+            for number, source in enumerate((folder, changed))]
     assert model_files(made[0].bundle) and model_files(made[0].bundle) == model_files(made[1].bundle)
     assert made[0].metrics["accuracy"] != made[1].metrics["accuracy"]
 
 
 def test_rows_of_one_student_stay_together(folder, want, tmp_path):
     table = pd.read_parquet(folder/"part-00000.parquet")
-    pd.concat([table, table.assign(Absences=1)]).sample(frac=1, random_state=1).to_parquet(tmp_path/"twice.parquet", index=False)
+    pd.concat([table, table.assign(Absences=1)]).sample(frac=1, random_state=1).to_parquet(
+        tmp_path/"twice.parquet", index=False)
     found = training_survey.survey_piece(want, list_pieces(str(tmp_path/"twice.parquet"))[0])
     assert len(found.held[0]) > 1_000 and not set(found.sample[0].tolist()) & set(found.held[0].tolist())
 
@@ -129,7 +135,8 @@ def test_files_and_order_do_not_change_the_model(folder, want, tmp_path):
     pd.concat(tables[::-1]).to_parquet(tmp_path/"one.parquet", index=False, row_group_size=7_000)
     one, many = train_large(tmp_path/"one.parquet", tmp_path/"one"), train_large(folder, tmp_path/"many")
     frame = clean(load(folder/"part-00000.parquet", "students").frame, want.schema)
-    assert np.allclose(load_model(one.bundle).predict_proba(frame), load_model(many.bundle).predict_proba(frame), atol=1e-9)
+    assert np.allclose(load_model(one.bundle).predict_proba(frame), load_model(many.bundle).predict_proba(frame),
+                       atol=1e-9)
 
 
 def test_schema_without_cuts_learns_from_grades(tmp_path):
@@ -156,7 +163,8 @@ def test_mistakes_leave_no_bundle(folder, tmp_path, change, options, said):
 def test_command_line_synthesises_and_trains(tmp_path):
     call = [sys.executable, "-c", "from gradeclass.cli.main import main; main()"]
     subprocess.run([*call, "data", "synthesise", "-n", "3000", "-o", tmp_path/"many"], check=True, capture_output=True)
-    done = subprocess.run([*call, "train-large", tmp_path/"many", "-o", tmp_path/"bundle"], capture_output=True, text=True)
+    done = subprocess.run([*call, "train-large", tmp_path/"many", "-o", tmp_path/"bundle"], capture_output=True,
+                          text=True)
     assert done.returncode == 0, done.stderr
     assert "held-out students" in done.stdout and load_model(tmp_path/"bundle").family == "ordinal"
 
@@ -168,9 +176,11 @@ def test_cluster_survives_the_death_of_a_worker(folder, frame, tmp_path, family)
     with dask_processes(tmp_path) as cluster:
         steps = []
         training = lambda: "got rank" in (tmp_path/"worker0.log").read_text()
-        killer = threading.Thread(target=lambda: (wait_for(training if family == "xgboost" else lambda: len(steps) >= 2), cluster.kill_worker()))
+        killer = threading.Thread(target=lambda: (wait_for(training if family == "xgboost"
+                                                           else lambda: len(steps) >= 2), cluster.kill_worker()))
         killer.start()
-        there = train_large(folder, tmp_path/"there", family=family, params=params, scheduler=cluster.address, on_step=lambda *step: steps.append(step))
+        there = train_large(folder, tmp_path/"there", family=family, params=params, scheduler=cluster.address,
+                            on_step=lambda *step: steps.append(step))
         killer.join()
         assert cluster.workers[0].returncode == -9
     assert there.about == here.about

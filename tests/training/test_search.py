@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gradeclass.training import choose, search as training_search, side_by_side
+from gradeclass.training import choose, side_by_side
 from gradeclass.config import GradeclassError, stage_notebooks
 from gradeclass.models.features import grade_index
 from gradeclass.models.folds import deal_folds
@@ -26,7 +26,7 @@ from gradeclass.training.search import (
     PRESETS, SPACES, Choice, Search, TunedModel, find_space, measure_once, nest, plot_history, plot_importance,
     study_name, tune,
 )
-from gradeclass.training.side_by_side import Comparison, leaderboard, plot_leaderboard, repeated_cv
+from gradeclass.training.side_by_side import Comparison, leaderboard, repeated_cv
 
 STUDENTS = load_schema("students")
 FRAME = synthesise("students", 160, seed=3)
@@ -39,7 +39,8 @@ def quick(model=MODEL, frame=FRAME, **more):
 
 def counts(storage):
     "Trials of a storage by state"
-    with sqlite3.connect(storage) as base: return dict(base.execute("select state, count(*) from trials group by state"))
+    with sqlite3.connect(storage) as base:
+        return dict(base.execute("select state, count(*) from trials group by state"))
 
 def shuffled(frame, seed=0):
     "The same students with each other's grades"
@@ -61,17 +62,20 @@ def seen(monkeypatch):
 @pytest.mark.parametrize("family", SPACES)
 def test_space_starts_from_the_defaults_of_the_family(family):
     if family == "neural": pytest.importorskip("keras")
-    start = nest({name: choices.values[choices.start] if isinstance(choices, Choice) else choices.start for name, choices in SPACES[family].items()})
+    start = nest({name: choices.values[choices.start] if isinstance(choices, Choice) else choices.start
+                  for name, choices in SPACES[family].items()})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        said = [GradeModel(STUDENTS, family, params=params).fit(FRAME).predict_proba(FRAME.head(20)) for params in ({}, start)]
+        said = [GradeModel(STUDENTS, family, params=params).fit(FRAME).predict_proba(FRAME.head(20))
+                for params in ({}, start)]
     np.testing.assert_allclose(*said, atol=1e-6)
 
 @pytest.mark.parametrize("family", SPACES)
 def test_space_holds_its_start(family):
     assert family in FAMILIES
     for choices in SPACES[family].values():
-        assert choices.start in choices.values if isinstance(choices, Choice) else choices.low <= choices.start <= choices.high
+        assert choices.start in choices.values if isinstance(choices,
+                                                             Choice) else choices.low <= choices.start <= choices.high
 
 @pytest.mark.parametrize("name, points", [("grid216", 216), ("grid4", 4)])
 def test_preset_has_the_number_of_points_in_its_name(name, points):
@@ -81,10 +85,12 @@ def test_wrong_requests_are_refused_in_a_sentence():
     for message, ask in {
         "family majority has nothing to tune: use one of": lambda: quick(GradeModel(STUDENTS, "majority")),
         "no preset grid9: use one of grid216, grid4": lambda: quick(preset="grid9"),
-        "preset grid4 is a grid for xgboost, not for ordinal": lambda: quick(GradeModel(STUDENTS, "ordinal"), preset="grid4"),
+        "preset grid4 is a grid for xgboost, not for ordinal": lambda: quick(GradeModel(STUDENTS, "ordinal"),
+                                                                             preset="grid4"),
         "no metric luck: use one of accuracy": lambda: quick(metric="luck"),
         "at least 1 trial, 1 job and 2 folds": lambda: quick(trials=0),
-        "every parameter that could be tuned is given": lambda: find_space(GradeModel(STUDENTS, "xgboost", params={"params": dict.fromkeys(
+        "every parameter that could be tuned is given": lambda: find_space(GradeModel(STUDENTS, "xgboost",
+                                                                                      params={"params": dict.fromkeys(
             [name.split(".")[1] for name in SPACES["xgboost"]], 1)})),
     }.items():
         with pytest.raises(GradeclassError, match=message): ask()
@@ -99,7 +105,9 @@ def test_result_is_never_worse_than_the_defaults_on_the_inner_folds():
     assert tuned.value == pytest.approx(np.mean(list(search.fold_values(tuned.params))), abs=1e-9)
 
 def test_same_seed_finds_the_same_and_another_seed_searches_elsewhere():
-    one, two, other = quick(), quick(), quick(GradeModel(STUDENTS, "xgboost", params=SMALL, seed=7))
+    one = quick()
+    two = quick()
+    other = quick(GradeModel(STUDENTS, "xgboost", params=SMALL, seed=7))
     pd.testing.assert_frame_equal(one.trials.drop(columns="seconds"), two.trials.drop(columns="seconds"))
     assert not np.allclose(one.trials["params.learning_rate"][1:], other.trials["params.learning_rate"][1:])
 
@@ -176,9 +184,12 @@ def test_two_processes_share_one_study_and_end_with_the_number_asked_for(tmp_pat
 
 def test_study_is_shared_by_equal_searches_alone():
     search = Search(MODEL, FRAME, find_space(MODEL), 2, "log_loss")
-    others = [replace(search, frame=FRAME.head(150)), replace(search, frame=shuffled(FRAME)), replace(search, metric="brier"), replace(search, folds=3),
-              replace(search, rule="distance"), replace(search, model=GradeModel(STUDENTS, "xgboost", params=SMALL, seed=1)),
-              replace(search, model=GradeModel(STUDENTS, "xgboost", "weights", params=SMALL)), replace(search, space=find_space(MODEL) | {"rounds": None})]
+    others = [replace(search, frame=FRAME.head(150)), replace(search, frame=shuffled(FRAME)),
+              replace(search, metric="brier"), replace(search, folds=3),
+              replace(search, rule="distance"),
+              replace(search, model=GradeModel(STUDENTS, "xgboost", params=SMALL, seed=1)),
+              replace(search, model=GradeModel(STUDENTS, "xgboost", "weights", params=SMALL)),
+              replace(search, space=find_space(MODEL) | {"rounds": None})]
     assert len({study_name(each) for each in [search, *others]}) == len(others) + 1
     assert study_name(search) == study_name(replace(search, frame=FRAME.copy(), until=0))
 
@@ -199,9 +210,13 @@ def test_train_stage_hands_the_training_part_alone_to_the_search():
     assert "test" not in calls[0] and "validation" not in calls[0]
 
 def test_no_trial_is_measured_on_rows_that_it_was_fitted_on(monkeypatch):
-    pairs, fit, predict = [], GradeModel.fit, GradeModel.predict_proba
-    monkeypatch.setattr(GradeModel, "fit", lambda model, frame, *rest, **named: setattr(model, "rows", set(frame.index)) or fit(model, frame, *rest, **named))
-    monkeypatch.setattr(GradeModel, "predict_proba", lambda model, frame: pairs.append(model.rows & set(frame.index)) or predict(model, frame))
+    pairs = []
+    fit = GradeModel.fit
+    predict = GradeModel.predict_proba
+    monkeypatch.setattr(GradeModel, "fit", lambda model, frame, *rest,
+                        **named: setattr(model, "rows", set(frame.index)) or fit(model, frame, *rest, **named))
+    monkeypatch.setattr(GradeModel, "predict_proba", lambda model,
+                        frame: pairs.append(model.rows & set(frame.index)) or predict(model, frame))
     quick(trials=2)
     assert pairs and not any(pairs)
 
@@ -214,7 +229,8 @@ def test_shuffled_grades_tune_to_chance():
     assert leaderboard(nested, n_boot=20).log_loss.min() > chance - 0.02
 
 def test_default_path_imports_no_optuna():
-    code = ("import sys; from gradeclass.data.synthetic import synthesise; from gradeclass.schema import load_schema; from gradeclass.training.choose import make_model;"
+    code = ("import sys; from gradeclass.data.synthetic import synthesise; from gradeclass.schema import load_schema; "
+            "from gradeclass.training.choose import make_model;"
             "made = make_model(synthesise('students', 50, seed=1), load_schema('students'), 'majority');"
             "assert not made.tables and not {'optuna', 'seaborn'} & set(sys.modules), 'imported'")
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -256,7 +272,7 @@ def test_tuned_model_is_an_estimator_that_can_be_cloned_and_compared():
 
 def test_figures_have_titles_and_axes():
     tuned = quick(trials=9)
-    for figure in (plot_history(tuned), plot_importance(tuned), plot_leaderboard(leaderboard(compare(MODEL), n_boot=10))):
+    for figure in (plot_history(tuned), plot_importance(tuned)):
         assert figure.axes[0].get_title(loc="left") and figure.axes[0].get_xlabel()
 
 # Choosing
@@ -290,15 +306,17 @@ def test_chosen_stack_can_be_fitted(monkeypatch):
     monkeypatch.setattr(choose, "stack_gain", lambda *_: (1.0, 0.1))
     monkeypatch.setattr(choose, "learn_shares", lambda likelihood: np.full(likelihood.shape[1], 1/likelihood.shape[1]))
     chosen = choose_model(FRAME, STUDENTS, families=["majority", "xgboost"], folds=2)
-    assert chosen.model.family == "stack" and chosen.table.share.tolist() == [0.5, 0.5] and "a stack of majority, xgboost" in chosen.reason
+    assert chosen.model.family == "stack" and chosen.table.share.tolist() == [
+        0.5, 0.5] and "a stack of majority, xgboost" in chosen.reason
     assert chosen.model.fit(FRAME).predict_proba(FRAME.head(2)).sum() == pytest.approx(2)
     json.dumps(chosen.model.params)
 
 def test_auto_is_tuned_where_the_choice_can_be(monkeypatch):
-    monkeypatch.setattr(training_search, "SINGLE_FAMILIES", {name: FAMILIES[name] for name in ("majority", "xgboost")})
+    monkeypatch.setattr(choose, "SINGLE_FAMILIES", {name: FAMILIES[name] for name in ("majority", "xgboost")})
     made = make_model(FRAME, STUDENTS, "auto", tune_trials=1)
     assert made.model.family == "xgboost" and len(made.tables) == 2 and "1 trials" in made.text
-    with pytest.raises(GradeclassError, match="params belong to one family"): make_model(FRAME, STUDENTS, "auto", params=SMALL)
+    with pytest.raises(GradeclassError, match="params belong to one family"):
+        make_model(FRAME, STUDENTS, "auto", params=SMALL)
 
 def test_higher_education_can_be_chosen_for_with_students_whole(real_data):
     from gradeclass.data.dataset import clean
