@@ -20,7 +20,6 @@ from ..schema import Column, GradeScale, Schema, SchemaError, band_of, describe_
 # %% ../../nbs/lib/data/07_infer.ipynb #dbd50ed9
 NUMBER = re.compile(r"[+-]?(\d+,\d+|(\d+\.?\d*|\.\d+)(e[+-]?\d+)?)", re.IGNORECASE | re.ASCII)
 
-# %% ../../nbs/lib/data/07_infer.ipynb #83498b51
 def read_texts(
     cells:pd.Series, # One column, raw or typed
 )->pd.Series:        # Trimmed texts of the cells that are not missing
@@ -96,7 +95,6 @@ PERSONAL = {"name", "studentname", "fullname", "firstname", "lastname", "surname
 DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([T ].*)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{4}([T ].*)?")
 FEW_NUMBERS, MANY_WORDS, MOSTLY = 10, 50, 0.95
 
-# %% ../../nbs/lib/data/07_infer.ipynb #7f60f09a
 def is_id(
     name:str,          # Column name
     texts:pd.Series,   # Its texts
@@ -203,7 +201,6 @@ def guess_column(
     numeric = numbers.notna().all() or known.mean() >= MOSTLY and numbers.nunique() > FEW_NUMBERS
     return mark_audit(guess_numbers(name, texts, numbers) if numeric else guess_words(name, texts))
 
-# %% ../../nbs/lib/data/07_infer.ipynb #124606c8
 def mark_audit(
     column:Column, # A guessed column
 )->Column:         # The same; role `audit` where the name speaks of a protected attribute
@@ -227,7 +224,6 @@ def order_grades(
         return sorted(labels, key=letter_rank), "letters run from A on"
     return sorted(labels, key=lambda label: (folded[label], label)), ""
 
-# %% ../../nbs/lib/data/07_infer.ipynb #f3c33c99
 def letter_rank(
     grade:str, # A letter grade such as 'B+', or a word such as 'Fail'
 )->tuple:      # Sorts before worse grades
@@ -246,7 +242,6 @@ class Bands:
     agreement: float   # Share of rows whose grade is that of their band
     balanced: float    # The same, averaged over the grades
 
-# %% ../../nbs/lib/data/07_infer.ipynb #ca766574
 def best_cut(
     better:np.ndarray, # Scores of the better grade
     worse:np.ndarray,  # Scores of the next grade
@@ -268,7 +263,6 @@ def measure_bands(
     by_grade = [agrees[positions == position].mean() for position in np.unique(positions)]
     return float(agrees.mean()), float(np.mean(by_grade))
 
-# %% ../../nbs/lib/data/07_infer.ipynb #613cd8c2
 def find_bands(
     name:str,           # Column name
     scores:np.ndarray,  # Score of each row, shape (n,)
@@ -293,7 +287,6 @@ def find_bands(
 SCORE_WORDS = {"gpa", "cgpa", "score", "mark", "marks", "point", "points", "average", "avg", "total", "percent",
                "percentage", "result", "final", "grade", "g1", "g2", "g3", "mean"}
 
-# %% ../../nbs/lib/data/07_infer.ipynb #8e89b9b3
 def judge_score(
     name:str,            # Column name
     cells:pd.Series,     # Its cells
@@ -328,7 +321,6 @@ def find_target(
 # %% ../../nbs/lib/data/07_infer.ipynb #6c8e873c
 MANY_GRADES = 30
 
-# %% ../../nbs/lib/data/07_infer.ipynb #7fd5ba55
 def read_grades(
     cells:pd.Series, # The grade column
     target:str,      # Its name, for messages
@@ -346,7 +338,6 @@ def read_grades(
     spelled = {spelling(label): plain_number(label) for label in labels}
     return texts.map({text: spelled[spelling(text)] for text in texts.unique()})
 
-# %% ../../nbs/lib/data/07_infer.ipynb #06014e2c
 def plain_number(
     label:str, # A grade
 )->str:        # '2' for '2.0', anything else as it is

@@ -150,7 +150,6 @@ def pin_source(
     place = store.name if store.folder.parent == store_root() else store.folder
     return f"store:{place}@{version.number}"
 
-# %% ../../nbs/lib/data/06_store.ipynb #c95a8581
 def store_digest(
     source:str, # Such as 'store:students@3'
 )->str:         # SHA-256, 64 hexadecimal digits
@@ -158,7 +157,6 @@ def store_digest(
     store, version = find_source(source)
     return digest_text(version.cumulative + digest_text(schema_yaml(store_schema(store))))
 
-# %% ../../nbs/lib/data/06_store.ipynb #41255d33
 def find_store(
     schema:str="",           # Name or file of a schema, or nothing
     root:str|Path|None=None, # Folder that holds stores
@@ -296,7 +294,6 @@ def save_manifest(
            "current": store.current, "versions": [asdict(version) for version in store.versions]}
     with whole_file(store.folder/MANIFEST) as part: part.write_text(json.dumps(raw, indent=1), encoding="utf-8")
 
-# %% ../../nbs/lib/data/06_store.ipynb #20ae72b6
 def put_batch(
     store:Store,        # It gets one version more, and that becomes the current one
     frame:pd.DataFrame, # Canonical students
