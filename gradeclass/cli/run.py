@@ -12,10 +12,31 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
-from .base import Outputs, app, outputs_folder, read_assignments, read_names, say
-from .progress import RunBar, StageBars, StepBar
-from ..config import SEED
+from gradeclass.cli.base import (
+    AsJson, DataOption, Jobs, Outputs, Parameters, Promote, Scheduler, SchemaOption, Seed, app, say,
+)
+from .progress import Bars
+from ..config import SEED, GradeclassError, find_outputs
+
+# %% ../../nbs/lib/cli/03_run.ipynb #3a110bf5
+def read_assignments(
+    words:list[str], # Words such as 'seed=7'
+)->dict[str, str]:   # Name -> value as typed
+    "Read `-p name=value` options"
+    for word in words:
+        if "=" not in word: raise GradeclassError(f"-p {word} has no value: write -p name=value, such as -p seed=7")
+    return dict(word.split("=", 1) for word in words)
+
+# %% ../../nbs/lib/cli/03_run.ipynb #c10c8ba2
+def in_percent(
+    figure:dict,    # value, low and high, from 0 to 1
+    digits:int=0,   # Digits after the decimal point
+)->str:             # Such as '79 % (74-83 %)'
+    "A share with its interval"
+    value, low, high = (f"{100*figure[part]:.{digits}f}" for part in ("value", "low", "high"))
+    return f"{value} % ({low}-{high} %)"
 
 # %% ../../nbs/lib/cli/03_run.ipynb #a97510ec
 def describe_run(
@@ -23,101 +44,95 @@ def describe_run(
 )->str:  # A few lines
     "What a person wants to know when a run has ended"
     if not run.bundle: return "\n".join(f"{result.name:14} {result.folder}" for result in run.stages)
-    percent = lambda figure: f"{100*figure['value']:.0f} % ({100*figure['low']:.0f}-{100*figure['high']:.0f} %)"
     macro = run.metrics["macro_f1"]
-    return "\n".join([f"right grade    {percent(run.metrics['accuracy'])}   right or one grade off "
-                      f"{percent(run.metrics['within_one'])}",
-                      f"macro-F1       {macro['value']:.3f} ({macro['low']:.3f}-{macro['high']:.3f})   on "
-                      f"{run.metrics['students']} test students",
-                      *(f"{name:14} {text}" for name,
-                        text in (("change", run.drift.get("sentence")), ("serving", run.registration.get("sentence")))
-                        if text),
-                      f"bundle         {run.bundle}", f"report         {run.report}"])
-
-# %% ../../nbs/lib/cli/03_run.ipynb #0ff0e821
-def show_plan(
-    planned:list, # What `dry_run` returned
-)->str:           # A line a stage
-    "What a run would do"
-    return "\n".join(f"{stage.name:9} {'would run' if stage.runs else 'kept':10} {stage.why}" for stage in planned)
+    lines = {
+        "right grade": f"{in_percent(run.metrics['accuracy'])}   "
+                       f"right or one grade off {in_percent(run.metrics['within_one'])}",
+        "macro-F1": f"{macro['value']:.3f} ({macro['low']:.3f}-{macro['high']:.3f})   "
+                    f"on {run.metrics['students']} test students",
+        "drift": run.drift.get("sentence"),
+        "serving": run.registration.get("sentence"),
+        "bundle": run.bundle,
+        "report": run.report,
+    }
+    return "\n".join(f"{name:14} {text}" for name, text in lines.items() if text)
 
 # %% ../../nbs/lib/cli/03_run.ipynb #3239d8cc
 def offer_promotion(
     run,          # A finished `Run`
     outputs:Path, # The outputs folder
 )->None:
-    "Ask the person at the terminal whether the new model shall serve"
+    "Ask the person at the terminal whether the new model is to serve"
     from gradeclass.registry.versions import promote, user_name
     version = run.registration["version"]
     if not typer.confirm(f"Let version {version} serve?", default=False, err=True): return
     promote(outputs, version, user_name(), "asked at the end of the run, and confirmed")
-    say(f"version {version} serves now; `gradeclass registry rollback` takes that back")
+    say(f"now serving version {version}; undo with `gradeclass registry rollback`")
 
 # %% ../../nbs/lib/cli/03_run.ipynb #3c96f88e
 @app.command("run")
 def run_command(
-    data:Annotated[str, typer.Option(help="A table, database address, store:NAME or 'sample'. Else the store, data/raw/, the sample.")]="", # Table of students
-    schema:Annotated[str, typer.Option(help="Name or file of the schema. Without it: the one that fits the columns.")]="", # Name or file of the schema
-    parameter:Annotated[list[str], typer.Option("-p", help="A parameter of a stage notebook, as name=value. May be repeated.")]=[], # Words such as 'seed=7'  # noqa: B006
-    promote:Annotated[str, typer.Option(help="Whether the new model may become champion: auto (the gate decides), ask, never.")]="", # auto, ask or never
-    only:Annotated[str, typer.Option(help="Run these stages alone, such as train,evaluate; what they need must be up to date.")]="", # Names of stages
-    start:Annotated[str,
-                    typer.Option("--from", help="Run this stage and all that builds on it anew.")]="", # Name of a stage
-    force:Annotated[bool,
-                    typer.Option("--force", help="Run stages although they are up to date.")]=False, # Run everything
-    dry:Annotated[bool,
-                  typer.Option("--dry-run", help="Say what would be run, and why; do nothing.")]=False, # Do nothing
-    outputs:Annotated[Path|None, typer.Option(help="Where results go. Without it: outputs/.")]=None, # Where results go
-    jobs:Annotated[int, typer.Option(min=1, help="Stages that may run at the same time.")]=2, # Stages at the same time
-    as_json:Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]=False, # Print JSON
+    data:DataOption="",        # Table of students
+    schema:SchemaOption="",    # Name or file of the schema
+    parameter:Parameters=[],   # Words such as 'seed=7'
+    promote:Promote="",        # auto, ask or never
+    only:Annotated[str, Option(
+        help="Run these stages alone, such as train,evaluate; what they need must be up to date.")]="", # Stages
+    start:Annotated[str, Option("--from", help="Rerun this stage and everything after it.")]="", # Name of a stage
+    force:Annotated[bool, Option("--force", help="Run stages even if they are up to date.")]=False, # Run everything
+    dry:Annotated[bool, Option("--dry-run", help="Print what would be run, and why; do nothing.")]=False, # Do nothing
+    outputs:Outputs=None,      # Where results go
+    jobs:Jobs=2,               # Stages at the same time
+    as_json:AsJson=False,      # Print the result as JSON
 )->None:
-    "Run the pipeline: prepare, drift and train, evaluate, register. What is up to date is not run again."
-    from gradeclass.pipeline.runner import dry_run, plan_run, run_pipeline
+    "Run the pipeline: prepare, drift and train, evaluate, register. Stages that are up to date are not run again."
+    from gradeclass.pipeline.runner import dry_run, plan_run, run_planned
     given = read_assignments(parameter) | ({"promote": promote} if promote else {})
-    choice = {"only": read_names(only), "start": start, "force": force}
-    pipeline = plan_run(data, schema, given, outputs, jobs, **choice)
-    if dry: return print(show_plan(dry_run(pipeline)))
-    with StageBars([stage.name for stage in pipeline.stages]) as bars:
-        run = run_pipeline(data, schema, given, outputs, jobs, bars.show, **choice)
+    stages = [name.strip() for name in only.split(",") if name.strip()]
+    pipeline = plan_run(data, schema, given, outputs, jobs, stages, start, force)
+    if dry:
+        for stage in dry_run(pipeline): print(f"{stage.name:9} {'would run' if stage.runs else 'kept':10} {stage.why}")
+        return
+    with Bars(*(stage.name for stage in pipeline.stages)) as bars:
+        run = run_planned(pipeline, bars.show_stage)
     for warning in run.warnings: say(f"warning: {warning}")
     print(json.dumps(run.summary(), indent=1) if as_json else describe_run(run))
     waiting = run.registration.get("version") != run.registration.get("after")
-    if given.get("promote") == "ask" and waiting and sys.stdin.isatty(): offer_promotion(run, pipeline.outputs)
+    if promote == "ask" and waiting and sys.stdin.isatty(): offer_promotion(run, pipeline.outputs)
 
 # %% ../../nbs/lib/cli/03_run.ipynb #938ecfe2
 @app.command("schedule")
 def schedule_command(
-    cron:Annotated[str, typer.Option(help="When: minute, hour, day, month, weekday, such as '0 6 * * 1' for Mondays at six.")]="", # When
-    every:Annotated[str, typer.Option(help="How often, such as 30m, 6h or 1d.")]="", # How often
-    once:Annotated[bool, typer.Option("--once", help="Run now, through Prefect, and end.")]=False, # Run now
-    timezone:Annotated[str, typer.Option(help="Time zone of --cron, such as Europe/Berlin. Without it: this machine's.")]="", # Time zone
-    name:Annotated[str, typer.Option(help="Name of the schedule.")]="scheduled", # Name of the schedule
-    data:Annotated[str, typer.Option(help="As in `gradeclass run`; looked for anew each time.")]="", # Table of students
-    schema:Annotated[str, typer.Option(help="Name or file of the schema. Without it: the one that fits the columns.")]="", # Name or file of the schema
-    parameter:Annotated[list[str], typer.Option("-p", help="A parameter of a stage notebook, as name=value. May be repeated.")]=[], # Words such as 'seed=7'  # noqa: B006
-    promote:Annotated[str, typer.Option(help="Whether a new model may become champion: auto (the gate decides), ask, never.")]="", # auto, ask or never
-    outputs:Annotated[Path|None, typer.Option(help="Where results go. Without it: outputs/.")]=None, # Where results go
-    jobs:Annotated[int, typer.Option(min=1, help="Stages that may run at the same time.")]=2, # Stages at the same time
-    retries:Annotated[int, typer.Option(min=0, help="Further tries of a stage that stumbles over its machine.")]=2, # Further tries
-    retry_delay:Annotated[float,
-                          typer.Option(min=0, help="Seconds before each of them.")]=30, # Seconds before each of them
-    as_json:Annotated[bool, typer.Option("--json", help="Print the result of --once as JSON.")]=False, # Print JSON
+    cron:Annotated[str, Option(
+        help="When: minute, hour, day, month, weekday, such as '0 6 * * 1' for Mondays at six.")]="", # When
+    every:Annotated[str, Option(help="How often, such as 30m, 6h or 1d.")]="", # How often
+    once:Annotated[bool, Option("--once", help="Run now, through Prefect, and end.")]=False, # Run now
+    timezone:Annotated[str, Option(help="Time zone of --cron, such as Europe/Berlin. Else: this machine's.")]="", # Zone
+    name:Annotated[str, Option(help="Name of the schedule.")]="scheduled", # Name of the schedule
+    data:DataOption="",        # Table of students
+    schema:SchemaOption="",    # Name or file of the schema
+    parameter:Parameters=[],   # Words such as 'seed=7'
+    promote:Promote="",        # auto, ask or never
+    outputs:Outputs=None,      # Where results go
+    jobs:Jobs=2,               # Stages at the same time
+    retries:Annotated[int, Option(min=0, help="Retries for a stage that fails because of the machine.")]=2, # Retries
+    retry_delay:Annotated[float, Option(min=0, help="Seconds before each retry.")]=30, # Seconds before each retry
+    as_json:AsJson=False,      # Print the result of --once as JSON
 )->None:
-    "Run the pipeline on a schedule, until this command is ended; needs the extra prefect."
+    "Run the pipeline on a schedule until stopped, on the newest data each time; needs the extra prefect."
     from gradeclass.pipeline.schedule import check_flow, check_when, run_once, serve_flow
     check_when(cron, every, once)
     given = read_assignments(parameter) | ({"promote": promote} if promote else {})
     values = check_flow(data, schema, given, outputs, retries, retry_delay)
-    if not once: return serve_flow(values, name, jobs, cron=cron, every=every, timezone=timezone)
+    if not once: return serve_flow(values, name, jobs, cron, every, timezone)
     run = run_once(values, jobs)
     print(json.dumps(run.summary(), indent=1) if as_json else describe_run(run))
 
 # %% ../../nbs/lib/cli/03_run.ipynb #09d386f1
 @app.command("prefect")
 def prefect_command(
-    port:Annotated[int,
-                   typer.Option(min=1, max=65535, help="Port on this machine; nothing else can reach it.")]=4200, # Port
-    outputs:Annotated[Path|None, typer.Option(help="Where its database goes, in prefect/. Without it: outputs/.")]=None, # The outputs folder
+    port:Annotated[int, Option(min=1, max=65535, help="Port on this machine; others cannot reach it.")]=4200, # Port
+    outputs:Outputs=None, # The outputs folder; the database goes into its folder prefect/
 )->None:
     "Start Prefect's server and pages for this machine alone; needs the extra prefect."
     from gradeclass.pipeline.schedule import serve_prefect
@@ -128,12 +143,12 @@ def read_parts(
     words:list[str], # Words such as 'seed=1:10'
     grid:str,        # YAML file, or nothing
 )->list[dict]:       # Parameter -> values, for each part of the grid
-    "The grid that a person has asked for; what `-p` says holds in every part of the file"
+    "The grid of a sweep; `-p` holds in every part of the file"
     from gradeclass.pipeline.sweep_plan import SweepError, read_grid, read_values
     given = {name: read_values(text) for name, text in read_assignments(words).items()}
     if not given and not grid:
-        raise SweepError("a sweep needs a grid: write -p name=value,value, such as -p family=ordinal,xgboost, or "
-                         "--grid FILE")
+        example = "-p name=value,value, such as -p family=ordinal,xgboost"
+        raise SweepError(f"a sweep needs a grid: write {example}, or --grid FILE")
     return [part | given for part in (read_grid(grid) if grid else [{}])]
 
 # %% ../../nbs/lib/cli/03_run.ipynb #3ac7d2d6
@@ -146,82 +161,83 @@ def describe_sweep(
     lines = [f"runs       {len(good)} of {len(swept.table)} done in {swept.seconds:.0f} s"]
     if len(good):
         best = good.iloc[0]
-        chosen = ", ".join(f"{name}={best[name]}" for name in good.columns[2:list(good.columns).index("accuracy")])
-        lines.append(f"best       {metric} {best[metric]:.3f} "
-                     f"({best[metric + '_low']:.3f}-{best[metric + '_high']:.3f}): run {best.run}, {chosen}")
+        columns = list(good.columns)
+        chosen = ", ".join(f"{name}={best[name]}" for name in columns[2:columns.index("accuracy")])
+        figure = f"{best[metric]:.3f} ({best[metric + '_low']:.3f}-{best[metric + '_high']:.3f})"
+        lines.append(f"best       {metric} {figure}: run {best.run}, {chosen}")
     return "\n".join([*lines, f"table      {swept.folder/'runs.csv'}", f"page       {swept.page}"])
 
 # %% ../../nbs/lib/cli/03_run.ipynb #ad759a4c
 @app.command("sweep")
 def sweep_command(
-    parameter:Annotated[list[str], typer.Option("-p", help="A parameter and its values: name=a,b or name=1:10. May be repeated.")]=[], # Words  # noqa: B006
-    grid:Annotated[str,
-                   typer.Option(help="YAML file: parameter and values, or a list of such grids.")]="", # A YAML file
-    data:Annotated[str, typer.Option(help="A table, a database address, store:NAME or 'sample'. Else the store, data/raw/, the sample.")]="", # Students
-    schema:Annotated[str, typer.Option(help="Name or file of the schema. Without it: the one that fits the columns.")]="", # Name or file of the schema
-    metric:Annotated[str, typer.Option(help="What the best run is best in: macro_f1, accuracy, qwk or log_loss.")]="macro_f1", # A metric
-    outputs:Annotated[Path|None, typer.Option(help="Where results go. Without it: outputs/.")]=None, # Where results go
-    jobs:Annotated[int, typer.Option(min=0, help="Stages at a time; 0: as many as cores.")]=0, # Stages at a time
-    memory:Annotated[float, typer.Option(min=0, help="Gigabytes that they may take together; 0: four fifths of what is free.")]=0, # Gigabytes
-    scheduler:Annotated[str, typer.Option(help="Dask scheduler whose workers do the work, such as tcp://10.0.0.5:8786.")]="", # Address
+    parameter:Annotated[list[str], Option(
+        "-p", help="A parameter and its values: name=a,b or name=1:10. May be repeated.")]=[], # Words
+    grid:Annotated[str, Option(help="YAML file: parameter and values, or a list of such grids.")]="", # A YAML file
+    data:DataOption="",     # Students
+    schema:SchemaOption="", # Name or file of the schema
+    metric:Annotated[str, Option(help="What to rank by: macro_f1, accuracy, qwk or log_loss.")]="macro_f1", # A metric
+    outputs:Outputs=None,   # Where results go
+    jobs:Annotated[int, Option(min=0, help="Stages at a time; 0: as many as cores.")]=0, # Stages at a time
+    memory:Annotated[float, Option(min=0, help="Gigabytes for all of them; 0: four fifths of what is free.")]=0, # GB
+    scheduler:Scheduler="", # Address of a Dask scheduler
 )->None:
-    "Run prepare, train and evaluate over a grid of parameters and compare the runs. What is done is kept."
+    "Run prepare, train and evaluate over a grid of parameters and compare the runs. Finished runs are kept."
     from gradeclass.pipeline.sweep import run_sweep
-    with RunBar() as bar:
-        swept = run_sweep(read_parts(parameter, grid), data, schema, outputs, jobs, memory*1e9, scheduler, metric,
-                          bar.show)
+    with Bars() as bars:
+        parts = read_parts(parameter, grid)
+        swept = run_sweep(parts, data, schema, outputs, jobs, memory*1e9, scheduler, metric, bars.show_run)
     for failure in swept.failures(): say(f"failed: {failure}")
     print(describe_sweep(swept, metric))
     if swept.failures(): raise typer.Exit(1)
 
-# %% ../../nbs/lib/cli/03_run.ipynb #c8ac36c8
+# %% ../../nbs/lib/cli/03_run.ipynb #62a94f00
 @app.command("train-large")
 def train_large_command(
-    source:Annotated[str, typer.Argument(help="Folder of Parquet files, a Parquet or CSV file, or an object store's address.")], # Students with grades
-    out:Annotated[Path, typer.Option("-o", "--out", help="Folder of the bundle.")], # Folder of the bundle
-    family:Annotated[str, typer.Option(help="ordinal or xgboost.")]="ordinal", # Model family
-    params:Annotated[str, typer.Option(help="The family's own parameters, such as '{rounds: 200}'.")]="{}", # The family's parameters
-    schema:Annotated[str, typer.Option(help="Name or file of the schema. Without it: the one that fits the columns.")]="", # Name or file of the schema
-    audit:Annotated[bool, typer.Option("--audit", help="Let the model see protected attributes.")]=False, # Let the model see protected attributes
-    rule:Annotated[str, typer.Option(help="How probabilities become a grade: mode, distance or macro_f1.")]="mode", # Decision rule
-    held:Annotated[float, typer.Option(help="Share of the students that the model is judged by.")]=0.15, # Share that is held out
-    seed:Annotated[int, typer.Option(min=0, help="Seed of everything random.")]=SEED, # Seed
-    scheduler:Annotated[str, typer.Option(help="Dask scheduler whose workers do the work, such as tcp://10.0.0.5:8786.")]="", # Address of a Dask scheduler
+    source:Annotated[str, Argument(
+        help="Folder of Parquet files, a Parquet or CSV file, or an object store's address.")], # Students with grades
+    out:Annotated[Path, Option("-o", "--out", help="Folder of the bundle.")], # Folder of the bundle
+    family:Annotated[str, Option(help="ordinal or xgboost.")]="ordinal", # Model family
+    params:Annotated[str, Option(help="The family's own parameters, such as '{rounds: 200}'.")]="{}", # Its parameters
+    schema:SchemaOption="", # Name or file of the schema
+    audit:Annotated[bool, Option("--audit", help="Let the model see protected attributes.")]=False, # Let it see them
+    rule:Annotated[str, Option(help="How probabilities become a grade: mode, distance or macro_f1.")]="mode", # Rule
+    held:Annotated[float, Option(help="Share of the students held out to evaluate the model.")]=0.15, # Share
+    seed:Seed=SEED,         # Seed
+    scheduler:Scheduler="", # Address of a Dask scheduler
 )->None:
     "Train on a table that need not fit in memory, and write a bundle."
     from gradeclass.training.large import train_large
     from gradeclass.pipeline.stages import convert_parameter
     chosen = convert_parameter("params", params, {})
-    with StepBar() as bar:
-        made = train_large(source, out, schema, family, chosen, seed, audit, rule, held, scheduler=scheduler,
-                           on_step=bar.show)
+    with Bars() as bars:
+        made = train_large(source, out, schema, family, chosen, seed, audit, rule, held,
+                           scheduler=scheduler, on_step=bars.show)
     figures, about = made.metrics, made.about
-    percent = (lambda name: f"{100*figures[name]['value']:.1f} % "
-                            f"({100*figures[name]['low']:.1f}-{100*figures[name]['high']:.1f} %)")
     if about["refused"]: say(f"refused: {about['refused']:,} of {about['rows'] + about['refused']:,} rows")
-    print(f"right grade    {percent('accuracy')}   right or one grade off {percent('within_one')}\n"
-          f"macro-F1       {figures['macro_f1']['value']:.3f}   on {about['measured_on']:,} of {about['held_out']:,} "
-          f"held-out students\n"
-          f"trained on     {about['trained_on']:,} students\nbundle         {made.bundle}")
+    right, near = in_percent(figures["accuracy"], 1), in_percent(figures["within_one"], 1)
+    print(f"right grade    {right}   right or one grade off {near}")
+    macro = figures["macro_f1"]["value"]
+    print(f"macro-F1       {macro:.3f}   on {about['measured_on']:,} of {about['held_out']:,} held-out students")
+    print(f"trained on     {about['trained_on']:,} students\nbundle         {made.bundle}")
 
-# %% ../../nbs/lib/cli/03_run.ipynb #bbbc3a5b
+# %% ../../nbs/lib/cli/03_run.ipynb #c8ac36c8
 @app.command("ui")
 def ui_show(
-    port:Annotated[int, typer.Option(min=1, max=65535, help="Port on this computer.")]=5000, # Port
+    port:Annotated[int, Option(min=1, max=65535, help="Port on this computer.")]=5000, # Port
     outputs:Outputs=None, # Where results are
 )->None:
-    "Open MLflow's pages of the runs and models, on this computer alone. End with Ctrl+C."
+    "Open MLflow's pages of the runs and models, on this computer alone. Stop with Ctrl+C."
     from gradeclass.pipeline.mlflow import open_ui
-    say(f"MLflow: http://127.0.0.1:{port} (Ctrl+C ends it)")
-    raise typer.Exit(open_ui(outputs_folder(outputs), port))
+    say(f"MLflow: http://127.0.0.1:{port} (Ctrl+C stops it)")
+    raise typer.Exit(open_ui(outputs or find_outputs(), port))
 
-# %% ../../nbs/lib/cli/03_run.ipynb #f9bb278b
+# %% ../../nbs/lib/cli/03_run.ipynb #3eca2336
 @app.command("logs")
 def logs_command(
-    run_id:Annotated[str, typer.Argument(help="Name of a run. Without it: the newest.")]="", # Name of a run
-    as_json:Annotated[bool, typer.Option("--json", help="Print the records as JSON.")]=False, # Print JSON
+    run_id:Annotated[str, Argument(help="Name of a run. Without it: the newest.")]="", # Name of a run
+    as_json:AsJson=False, # Print the records as JSON
 )->None:
     "Print what a run did and when."
-    from gradeclass.logs import as_line, find_log, read_log
-    records = read_log(find_log(run_id))
+    from gradeclass.logs import as_line, find_log, read_run_log
+    records = read_run_log(find_log(run_id))
     print(json.dumps(records, indent=1) if as_json else "\n".join(map(as_line, records)))

@@ -21,6 +21,7 @@ from .compare import Drift, strength
 from .profile import DriftError
 from .report import save_drift
 from ..evaluation.figures import COLOURS, new_figure, plot_style, save_figure
+from ..processes import free_port
 
 # %% ../../nbs/lib/drift/06_history.ipynb #f6eee235
 def drift_folder(
@@ -132,19 +133,6 @@ def save_history(
     write_table(history.reset_index().assign(time=lambda table: table.time.map(lambda time: time.isoformat())),
                 home/"history.csv")
     return history
-
-# %% ../../nbs/lib/drift/06_history.ipynb #37891f3a
-def free_port(
-    port:int=0, # The port that is wanted; 0: any
-)->int:         # One that is free on this computer
-    "A port that nobody listens on"
-    import socket
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try: probe.bind(("127.0.0.1", port))
-        except (OSError, OverflowError):
-            raise DriftError(f"port {port} cannot be used on this computer: choose another with --port") from None
-        return probe.getsockname()[1]
 
 # %% ../../nbs/lib/drift/06_history.ipynb #ccbe5884
 def ui_command(

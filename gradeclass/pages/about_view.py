@@ -54,7 +54,7 @@ def about(
     flags = served.threshold.precision if served.threshold else math.nan
     good = [("Right grade", share("accuracy"), f"of {figures.get('students', 0):,} unseen students"),
             ("Right or one grade off", share("within_one"), ""),
-            ("Right when it flags", percent(flags) if flags == flags else "not measured", "needed help in fact")]
+            ("Flags that were right", percent(flags) if flags == flags else "not measured", "were actually at risk")]
     return (f'<div class="gc-stack"><section class="gc-card gc-cardtext"><h2>In short</h2>{facts(good)}'
             f'<table class="gc-table gc-pairs"><tbody>{lines}</tbody>'
             f'</table></section><section class="gc-card gc-cardtext" aria-label="Model card">{text}</section></div>')

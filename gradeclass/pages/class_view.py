@@ -11,7 +11,7 @@ from html import escape
 import ipywidgets as widgets
 import pandas as pd
 
-from .host import give_back
+from .host import free_memory
 from ..scoring.answer import Bundle
 from .class_model import KINDS, ClassModel
 from .html import download, note, percent, table
@@ -154,7 +154,7 @@ class ClassView(widgets.VBox):
         card = [box([controls, self.worth, self.list, pager, self.links], "gc-card")] if len(model.ranked) else []
         self.result.children = [self.summary, self.problems, *card]
         self.show()
-        give_back()
+        free_memory()
 
     def show(self)->None:
         "Show the list as it is filtered"

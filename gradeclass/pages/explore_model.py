@@ -16,9 +16,10 @@ from traitlets import HasTraits, Instance, Unicode
 
 from ..config import find_home
 from ..data.dataset import clean, coded_columns
+from ..data.files import tables_in
 from ..data.sources import load
 from .class_model import KINDS, read_upload, safe_name
-from .host import AppError, give_back
+from .host import AppError, free_memory
 from ..schema import Column, Schema, schema_names
 from ..scoring.answer import Bundle
 
@@ -30,7 +31,7 @@ def tables(
     from gradeclass.data.synthetic import sample_path
     found = {"The sample of invented students": sample_path(schema.name)} if schema.name in schema_names() else {}
     known = {name.casefold() for name in schema.source.files}
-    for path in sorted((find_home()/"data"/"raw").glob("*")):
+    for path in tables_in(find_home()/"data"/"raw"):
         if path.suffix.lower() in KINDS and (not known or path.name.casefold() in known):
             found[f"data/raw/{path.name}"] = path
     return found
@@ -67,21 +68,16 @@ def as_shown(
     shown = Shown(" ".join((titles or ["A figure"])[0].split()), small_png(figure),
                   render_markdown(words) if words else "")
     figure.clear()
-    give_back()
+    free_memory()
     return shown
 
-# %% ../../nbs/lib/pages/08_explore_model.ipynb #fa0d363e
-USUAL = ("StudyTimeWeekly", "ParentalEducation", "Absences", "STUDY_HRS", "MOTHER_EDU", "ATTEND")
-
 # %% ../../nbs/lib/pages/08_explore_model.ipynb #02ede7bd
-def usual_columns(
+def strongest_columns(
     frame:pd.DataFrame, # Clean table
     schema:Schema,      # What it holds
     most:int=3,         # Columns
 )->list[str]:           # Names
-    "The columns that people ask about first"
-    there = [name for name in USUAL if name in frame and name in schema.by_name]
-    if there: return there[:most]
+    "The columns that go with the grade most clearly"
     from gradeclass.evaluation.associations import association_table
     return list(association_table(frame, schema).index[:most])
 
@@ -96,7 +92,7 @@ def default_figures(
     if schema.target not in frame or frame[schema.target].notna().sum() < 3:
         raise AppError("this table has no grades, so nothing can be shown against them")
     yield as_shown(plot_grades(frame, schema), grades_sentence(frame, schema))
-    for name in usual_columns(frame, schema):
+    for name in strongest_columns(frame, schema):
         if frame[name].notna().any():
             yield as_shown(plot_against_grade(frame, schema, name), link_sentence(frame, schema, name))
 
@@ -129,7 +125,7 @@ def check_plot(
     if kind == "scatter" and (x not in numeric or y not in numeric):
         raise AppError("a scatter figure needs a number on both axes")
     if kind == "box" and (x in numeric or y not in numeric):
-        raise AppError("a box figure needs answers across and a number upwards")
+        raise AppError("a box figure needs answers on the horizontal axis and a number on the vertical axis")
     if kind == "bar" and x in numeric:
         raise AppError("a bar figure needs a column of answers; for numbers take the histogram")
     if hue and hue in numeric: raise AppError("colours stand for answers, not for numbers")
@@ -142,7 +138,7 @@ def build_plot(
     x:str,              # Column across
     y:str="",           # Column upwards, where the figure has one
     hue:str="",         # Column that the colours stand for
-    most:int=2000,      # Points at the most: more are drawn by lot
+    most:int=2000,      # Points at the most: more are drawn at random
 )->Shown:               # The figure
     "A figure of chosen columns"
     columns = plot_columns(frame, schema)
@@ -151,7 +147,7 @@ def build_plot(
     figure = draw_plot(rows, columns, kind, x, y, hue)
     return as_shown(figure,
                     f"{len(rows):,} students"
-                    + (f", drawn by lot from {len(frame):,}." if len(rows) < len(frame) else "."))
+                    + (f", drawn at random from {len(frame):,}." if len(rows) < len(frame) else "."))
 
 # %% ../../nbs/lib/pages/08_explore_model.ipynb #9f45f28a
 def draw_plot(

@@ -46,7 +46,9 @@ class ExploreView(widgets.VBox):
         self.task = None
         self.kind = widgets.Dropdown(options=[(f"{name.capitalize()}: {words}", name)
                                               for name, words in PLOTS.items()], description="Figure")
-        self.x, self.y, self.hue = (widgets.Dropdown(description=words) for words in ("Across", "Upwards", "Colours"))
+        self.x = widgets.Dropdown(description="Horizontal axis")
+        self.y = widgets.Dropdown(description="Vertical axis")
+        self.hue = widgets.Dropdown(description="Colour by")
         for made in (self.kind, self.x, self.y, self.hue): made.add_class("gc-field")
         self.draw = widgets.Button(description="Draw", button_style="primary")
         builder = box([html("<h2>Build a figure</h2>"),

@@ -13,7 +13,7 @@ from html import escape
 import pandas as pd
 
 from ..scoring.answer import ADVICE
-from .predict_model import Answer, Reason, support_sentence
+from .predict_model import StudentAnswer, Reason, support_sentence
 from ..data.files import write_csv
 
 # %% ../../nbs/lib/pages/03_html.ipynb #3c21c36c
@@ -25,7 +25,7 @@ def percent(
 
 # %% ../../nbs/lib/pages/03_html.ipynb #0fc78d90
 def named_sentence(
-    answer:Answer, # What the model says
+    answer:StudentAnswer, # What the model says
 )->str:            # One sentence, or nothing
     "Which grades are likely, where the bundle can say so"
     if not answer.coverage or not answer.named: return ""
@@ -49,7 +49,7 @@ def facts(
 
 # %% ../../nbs/lib/pages/03_html.ipynb #884d39df
 def answer_facts(
-    answer:Answer, # What the model says
+    answer:StudentAnswer, # What the model says
 )->list:           # For `facts`
     "Which grades are likely, the risk, and the score with its range"
     sure = f"right for {round(10*answer.coverage)} of 10" if answer.coverage else ""
@@ -62,7 +62,7 @@ def answer_facts(
 
 # %% ../../nbs/lib/pages/03_html.ipynb #a99faaec
 def headline(
-    answer:Answer, # What the model says
+    answer:StudentAnswer, # What the model says
 )->str:            # HTML
     "The grade, what it means, and whether help might be needed"
     sign, words = LEVELS[answer.level]
@@ -79,7 +79,7 @@ def headline(
 
 # %% ../../nbs/lib/pages/03_html.ipynb #80c19d47
 def probability_bars(
-    answer:Answer, # What the model says
+    answer:StudentAnswer, # What the model says
 )->str:            # HTML: one bar for each grade, best to worst
     "How likely each grade is"
     rows = []
@@ -117,7 +117,7 @@ def reason_bars(
 
 # %% ../../nbs/lib/pages/03_html.ipynb #5fe34169
 def details(
-    answer:Answer, # What the model says
+    answer:StudentAnswer, # What the model says
 )->str:            # HTML
     "Probabilities, reasons, and who decides"
     named = named_sentence(answer)
@@ -127,8 +127,8 @@ def details(
 
 # %% ../../nbs/lib/pages/03_html.ipynb #7ea0cc94
 def comparison(
-    before:Answer,      # As the student is
-    after:Answer|None,  # With the changes; None without changes
+    before:StudentAnswer,      # As the student is
+    after:StudentAnswer|None,  # With the changes; None without changes
     caution:str,        # What such a comparison does not say
 )->str:                 # HTML
     "The student as is, and with a few things different"

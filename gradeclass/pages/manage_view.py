@@ -13,9 +13,9 @@ from pathlib import Path
 import ipywidgets as widgets
 
 from ..data.sources import existing_file
-from .host import give_back
+from .host import free_memory
 from .html import note, table
-from .manage_model import STATES, ManageModel, may_manage, papers_of, read_options, side_by_side
+from .manage_model import STATES, ManageModel, may_manage, documents_of, read_options, side_by_side
 from .widgets import box, guarded, html
 from ..pipeline.report import render_markdown
 from ..pipeline.stages import choices
@@ -86,7 +86,7 @@ def status(
     model:ManageModel, # What the page knows
 )->str:                # HTML
     "Data, drift, and which model serves"
-    run, papers = model.newest, papers_of(model.newest)
+    run, papers = model.newest, documents_of(model.newest)
     links = "".join(f'<li><a href="{escape(address)}" target="_blank" rel="noopener">{words}</a></li>'
                     for words, address in papers)
     source = Path(str(run.get("parameters", {}).get("data", ""))).name
@@ -133,7 +133,7 @@ class ManageView(widgets.VBox):
         self.note = html("", "gc-live")
         self.inside.children = [self.status, self.make_run(), self.make_decision(), self.past]
         self.show()
-        give_back()
+        free_memory()
         try: self.task = asyncio.get_running_loop().create_task(self.watch())
         except RuntimeError: self.task = None
 
@@ -141,7 +141,7 @@ class ManageView(widgets.VBox):
         "Choose parameters, start, watch"
         self.data = widgets.Text(description="Table", placeholder="empty: data/raw or the sample",
                                  tooltip="A file on the server, store:NAME, or sample")
-        self.family = widgets.Dropdown(options=choices("family"), value="ordinal", description="Family of models")
+        self.family = widgets.Dropdown(options=choices("family"), value="ordinal", description="Model type")
         ends = [("a person decides", "ask"), ("the gate decides", "auto"), ("register it only", "never")]
         self.then = widgets.Dropdown(options=ends, description="When it is done")
         self.more = widgets.Text(description="Further parameters", placeholder="seed=7, resamples=200",
@@ -159,7 +159,7 @@ class ManageView(widgets.VBox):
         self.why = widgets.Text(description="Reason", placeholder="one sentence")
         for made in (self.version, self.who, self.why): made.add_class("gc-field")
         self.promote = widgets.Button(description="Let this version serve", button_style="primary")
-        self.revert = widgets.Button(description="Back to the model before")
+        self.revert = widgets.Button(description="Restore previous model")
         self.promote.on_click(lambda _: self._decide(lambda: self.model.promote(
             self.version.value, self.why.value, self.who.value)))
         self.revert.on_click(lambda _: self._decide(lambda: self.model.revert(self.why.value, self.who.value)))

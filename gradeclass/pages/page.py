@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 
 import ipywidgets as widgets
 
-from .host import Host, give_back, log_trace
+from .host import Host, free_memory, log_trace
 from .html import note
 from .widgets import box, guarded, html
 
@@ -102,7 +102,7 @@ def show_page(
     "What a page's notebook shows"
     gc.freeze()
     page = Page(make_view)
-    give_back()
+    free_memory()
     gc.freeze()
     try: page.task = asyncio.get_running_loop().create_task(page.keep_fresh())
     except RuntimeError: page.task = None

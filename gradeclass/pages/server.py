@@ -14,11 +14,11 @@ import re
 import secrets
 import sys
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 
 from jinja2 import ChoiceLoader, FileSystemLoader
-from jupyter_server._tz import utcnow
 from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.services.kernels.kernelmanager import ServerKernelManager
 from tornado.ioloop import IOLoop, PeriodicCallback
@@ -154,7 +154,7 @@ def kernel_environment(
 # %% ../../nbs/lib/pages/14_server.ipynb #001b4e70
 WORDS = {404: "There is no such page.", 403: "This needs the address with its token, as the server printed it.",
          500: "That did not work, and it is not your mistake. Please try again in a moment.",
-         503: "All places are taken at the moment. Please try again in a few minutes."}
+         503: "All seats are in use. Please try again in a few minutes."}
 
 # %% ../../nbs/lib/pages/14_server.ipynb #30eefad3
 def plain_page(
@@ -168,7 +168,7 @@ def plain_page(
             f'href="{base}voila/templates/{LOOK}/static/page.css"></head>'
             '<body class="gc"><main id="rendered_cells">'
             f'<div class="gc-card"><h1>gradeclass</h1><p>{words}</p><p>'
-            f'<a href="{base}predict">To the first page</a></p></div></main></body></html>')
+            f'<a href="{base}predict">Home</a></p></div></main></body></html>')
 
 # %% ../../nbs/lib/pages/14_server.ipynb #ec361106
 class PlainErrors:
@@ -257,18 +257,18 @@ SANDBOX = ("sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline
            "font-src data:")
 
 # %% ../../nbs/lib/pages/14_server.ipynb #f7fc0b3e
-class PaperHandler(PlainErrors, JupyterHandler):
+class DocumentHandler(PlainErrors, JupyterHandler):
     "Shows a report, a card or Evidently's page to whoever came through Manage"
     @authenticated
     def get(
         self,
-        kind:str, # A name in `manage.PAPERS`
+        kind:str, # A name in `manage.DOCUMENTS`
         name:str, # A run's name, or a stage's folder
     )->None:
         "The paper, if the key fits"
-        from gradeclass.pages.manage_model import find_paper, paper_key
-        path = find_paper(find_outputs(), kind, name)
-        if path is None or not hmac.compare_digest(self.get_argument("key", ""), paper_key(kind, name)):
+        from gradeclass.pages.manage_model import find_document, document_key
+        path = find_document(find_outputs(), kind, name)
+        if path is None or not hmac.compare_digest(self.get_argument("key", ""), document_key(kind, name)):
             raise HTTPError(404)
         self.set_header("Content-Security-Policy", SANDBOX)
         self.set_header("Content-Type", "text/html; charset=utf-8")
@@ -303,7 +303,7 @@ class PageServer(Voila):
     async def hand_out_fresh(self, *args, **kwargs)->tuple:
         "Hand out a process that was kept ready; its idle time begins now, else it could be ended before its page is there"
         task, parts, kernel_id = await self.hand_out(*args, **kwargs)
-        self.kernel_manager.get_kernel(kernel_id).last_activity = utcnow()
+        self.kernel_manager.get_kernel(kernel_id).last_activity = datetime.now(UTC)
         return task, parts, kernel_id
 
     def init_handlers(self)->list:
@@ -315,7 +315,7 @@ class PageServer(Voila):
         ours = [(rf"{base}/({'|'.join(PAGES)})", PageHandler, look), (rf"{base}/?", FrontHandler),
                 (rf"{base}/healthz", HealthHandler),
                 (rf"{base}/leave/([\w-]+)", LeaveHandler),
-                (rf"{base}/paper/(\w+)/([\w-]+)", PaperHandler), (rf"{base}/joined/(\w+)\.js", JoinedHandler)]
+                (rf"{base}/paper/(\w+)/([\w-]+)", DocumentHandler), (rf"{base}/joined/(\w+)\.js", JoinedHandler)]
         return [*ours, *kept]
 
     def listen(self)->None:

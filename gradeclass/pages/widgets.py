@@ -16,7 +16,7 @@ from traitlets import Any
 
 from .host import plain_words
 from .html import note
-from .predict_model import UNKNOWN, Field, by_group
+from .predict_model import UNKNOWN, Question, by_group
 
 # %% ../../nbs/lib/pages/04_widgets.ipynb #a943bfb4
 def html(
@@ -49,7 +49,7 @@ def guarded(
 
 # %% ../../nbs/lib/pages/04_widgets.ipynb #0d7819ad
 def label_of(
-    field:Field, # A question
+    field:Question, # A question
 )->str:          # HTML
     "The words beside a field"
     unit = f" ({field.unit})" if field.unit and field.unit not in field.help else ""
@@ -87,7 +87,7 @@ class OrUnknown(widgets.VBox):
 
 # %% ../../nbs/lib/pages/04_widgets.ipynb #f2e2a8f4
 def make_input(
-    field:Field,   # A question
+    field:Question,   # A question
     value:object,  # The answer so far; None where it is not known
     unknown:bool=True, # Whether 'not known' can be chosen
 )->widgets.Widget: # The input
@@ -103,7 +103,7 @@ def make_input(
 
 # %% ../../nbs/lib/pages/04_widgets.ipynb #2f5c9aa6
 def make_number(
-    field:Field,  # A question
+    field:Question,  # A question
     value:float,  # Where it begins
     look:dict,    # What every input is given
 )->widgets.Widget: # The input
@@ -117,7 +117,7 @@ def make_number(
 
 # %% ../../nbs/lib/pages/04_widgets.ipynb #4fdcfbb7
 def make_form(
-    fields:list[Field], # Questions
+    fields:list[Question], # Questions
     values:dict,        # Name -> answer so far
     tell:Callable,      # Called with name and value on each change
     unknown:bool=True,  # Whether 'not known' can be chosen

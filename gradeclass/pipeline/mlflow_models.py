@@ -9,8 +9,12 @@ __all__ = ['dataset_input', 'log_bundle', 'show_versions']
 import json
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from unittest.mock import patch
 
-from .mlflow_store import EXPERIMENT, Finished, Store, all_pages, find_runs, plain_key, remove_run
+from .cache import read_json
+from gradeclass.pipeline.mlflow_store import (
+    EXPERIMENT, Finished, TrackingStore, all_pages, find_runs, plain_key, remove_run,
+)
 from ..registry.versions import Version, challenger_of, champion_of, list_versions
 
 # %% ../../nbs/lib/pipeline/07_mlflow_models.ipynb #f5323b65
@@ -20,75 +24,73 @@ def column_types(
 ):                # mlflow.types.Schema
     "Columns of a schema in MLflow's words: numbers, and texts for codes"
     from mlflow.types import ColSpec, Schema
-    return Schema([ColSpec("double" if column.kind == "numeric" else "string", column.name, required)
-                   for column in columns])
+    kinds = {"numeric": "double"}
+    return Schema([ColSpec(kinds.get(column.kind, "string"), column.name, required) for column in columns])
 
-# %% ../../nbs/lib/pipeline/07_mlflow_models.ipynb #a280a684
+# %% ../../nbs/lib/pipeline/07_mlflow_models.ipynb #6d8898fe
 def dataset_input(
     run:Finished, # The run
-):                # mlflow.entities.DatasetInput; None where the prepare stage's folder is gone
+):                # mlflow.entities.DatasetInput; None if the prepare stage's folder is gone
     "The table that a run learnt from"
     from mlflow.entities import Dataset, DatasetInput, InputTag
     from gradeclass.schema import parse_schema
-    about, path = run.read("prepare", "data.json"), run.stages.get("prepare", Path("/nowhere"))/"schema.yaml"
-    if not about or not path.is_file(): return None
-    schema = parse_schema(path.read_text(encoding="utf-8"), "schema.yaml")
-    described = json.dumps({"mlflow_colspec": column_types(schema.columns).to_dict()})
+    about = run.read("prepare", "data.json")
+    if not about or not (run.stages["prepare"]/"schema.yaml").is_file(): return None
+    schema = parse_schema((run.stages["prepare"]/"schema.yaml").read_text(encoding="utf-8"), "schema.yaml")
+    columns = json.dumps({"mlflow_colspec": column_types(schema.columns).to_dict()})
     profile = json.dumps({name: about[name] for name in ("rows", "accepted", "refused")})
-    dataset = Dataset(about["source"][:250], about["digest"][:36], "local", json.dumps({"uri": about["source"]}),
-                      described, profile)
+    source = json.dumps({"uri": about["source"]})
+    # MLflow allows a name of 250 characters and a digest of 36.
+    dataset = Dataset(about["source"][:250], about["digest"][:36], "local", source, columns, profile)
     return DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])
 
 # %% ../../nbs/lib/pipeline/07_mlflow_models.ipynb #35f67852
 def model_signature(
     model, # A fitted `GradeModel`
 ):         # mlflow.models.ModelSignature
-    "What the model takes and gives; an input that is not there counts as missing, an id is handed back"
+    "What the model takes and gives; a missing input is allowed, an id is handed back"
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
     from mlflow.types.schema import AnyType
-    name, taken = model.schema.id, column_types(model.schema.inputs(model.audit), required=False)
-    if name: taken = Schema([*taken.inputs, ColSpec(AnyType(), name, required=False)])
+    schema = model.schema
+    taken = column_types(schema.inputs(model.audit), required=False).inputs
+    if schema.id: taken.append(ColSpec(AnyType(), schema.id, required=False))
     given = [ColSpec("string", "grade"), ColSpec("long", "grade_index")]
-    given += [ColSpec("double", f"p_{grade}") for grade in model.schema.grades.labels] + [ColSpec("double", "at_risk")]
-    return ModelSignature(taken, Schema(given))
+    given += [ColSpec("double", name) for name in [*(f"p_{grade}" for grade in schema.grades.labels), "at_risk"]]
+    return ModelSignature(Schema(taken), Schema(given))
 
 # %% ../../nbs/lib/pipeline/07_mlflow_models.ipynb #fb32fce1
 @contextmanager
 def unchecked_versions():
-    "Versions that the training process has written down are not held against this process, for which MLflow would read the files of every package"
+    "Log a model without comparing its packages with the installed ones"
     import mlflow.pyfunc
     import mlflow.utils.environment
+    # Private to MLflow 3: the check reads the files of every installed package. If it goes, this does nothing.
     name = "warn_dependency_requirement_mismatches"
-    checks = {module: getattr(module, name) for module in (mlflow.pyfunc, mlflow.utils.environment)
-              if hasattr(module, name)}
-    for module in checks: setattr(module, name, lambda *versions: None)
-    try: yield
-    finally:
-        for module, check in checks.items(): setattr(module, name, check)
+    modules = mlflow.pyfunc, mlflow.utils.environment
+    with patch.object(modules[0], name, create=True), patch.object(modules[1], name, create=True): yield
 
 # %% ../../nbs/lib/pipeline/07_mlflow_models.ipynb #035514ea
 def log_bundle(
-    store:Store,        # The tracking store
-    bundle:Path,        # A bundle
-    digest:str,         # Its digest
-    mlflow_run:str,     # MLflow's id of the run that it belongs to
-)->str:                 # MLflow's id of the model
+    store:TrackingStore, # The tracking store
+    bundle:Path,         # A bundle
+    digest:str,          # Its digest
+    run_id:str,          # MLflow's id of the run that it belongs to
+)->str:                  # MLflow's id of the model
     "Log a bundle as an MLflow model, with signature and example"
     import mlflow
     import pandas as pd
     from gradeclass.models.bundle import load_model
-    model = load_model(bundle)
-    path = Path(bundle, "typical.json")
-    example = pd.DataFrame([json.loads(path.read_text(encoding="utf-8"))]) if path.is_file() else None
-    versions = json.loads(Path(bundle, "versions.json").read_text(encoding="utf-8"))
+    typical = read_json(Path(bundle, "typical.json"))
+    example = pd.DataFrame([typical]) if typical else None
+    versions = read_json(Path(bundle, "versions.json"))
     needs = [f"{name}=={version}" for name, version in versions.items() if name != "python"]
-    made = store.client.create_logged_model(store.experiment, "model", mlflow_run, {"gradeclass.digest": digest})
-    what = {"loader_module": "gradeclass.registry", "data_path": str(bundle), "pip_requirements": needs}
+    made = store.client.create_logged_model(store.experiment, "model", run_id, {"gradeclass.digest": digest})
     with unchecked_versions():
-        mlflow.models.Model.log(None, mlflow.pyfunc, name="model", run_id=mlflow_run, model_id=made.model_id,
-                                signature=model_signature(model),
-                                input_example=example, **what)
+        mlflow.models.Model.log(
+            None, mlflow.pyfunc, name="model", run_id=run_id, model_id=made.model_id, pip_requirements=needs,
+            loader_module="gradeclass.registry", data_path=str(bundle),
+            signature=model_signature(load_model(bundle)), input_example=example)
     return made.model_id
 
 # %% ../../nbs/lib/pipeline/07_mlflow_models.ipynb #ecb2fcd6
@@ -96,55 +98,52 @@ def model_name(
     version:Version, # A registered version
 )->str:              # Such as gradeclass-students
     "The MLflow model that a version belongs to"
-    manifest = json.loads((version.folder/"bundle.json").read_text(encoding="utf-8"))
-    return plain_key(f"{EXPERIMENT}-{manifest['schema']}").replace("/", "_")
+    from gradeclass.models.bundle import read_manifest
+    return plain_key(f"{EXPERIMENT}-{read_manifest(version.folder)['schema']}").replace("/", "_")
 
 # %% ../../nbs/lib/pipeline/07_mlflow_models.ipynb #2b6e6c69
-def logged_model(
-    store:Store,     # The tracking store
-    version:Version, # A registered version
-)->tuple:            # MLflow's model, and the id of its run
-    "The logged model with the version's content; a version that no run shows gets an entry of its own"
-    runs = find_runs(store, digest=version.digest, state="whole")
-    if not runs:
-        tags = {"gradeclass.digest": version.digest, "gradeclass.state": "half",
-                "gradeclass.run_id": f"version {version.number} {version.digest[:16]}"}
-        for each in find_runs(store, run_id=tags["gradeclass.run_id"]): remove_run(store, each)
-        number = store.client.create_run(store.experiment, tags=tags, run_name=f"version {version.number}").info.run_id
-        log_bundle(store, version.folder, version.digest, number)
-        store.client.set_tag(number, "gradeclass.state", "whole")
-        store.client.set_terminated(number)
-    else: number = runs[0].info.run_id
-    models = store.client.search_logged_models([store.experiment], f"source_run_id = '{number}'")
-    return models[0], number
+def show_bundle(
+    store:TrackingStore, # The tracking store
+    version:Version,     # A registered version that no run shows
+)->str:                  # MLflow's id of the run
+    "Give a version a run of its own"
+    tags = {"run_id": f"version {version.number} {version.digest[:16]}", "digest": version.digest, "state": "half"}
+    for half in find_runs(store, run_id=tags["run_id"]): remove_run(store, half.info.run_id)
+    tags = {f"gradeclass.{name}": value for name, value in tags.items()}
+    run_id = store.client.create_run(store.experiment, tags=tags, run_name=f"version {version.number}").info.run_id
+    log_bundle(store, version.folder, version.digest, run_id)
+    store.client.set_tag(run_id, "gradeclass.state", "whole")
+    store.client.set_terminated(run_id)
+    return run_id
 
 # %% ../../nbs/lib/pipeline/07_mlflow_models.ipynb #7ecd7d4f
 def show_version(
-    store:Store,     # The tracking store
-    version:Version, # A registered version
-    name:str,        # The MLflow model that it belongs to
-)->int:              # MLflow's number
-    "Make an MLflow version of a registered version"
-    model, number = logged_model(store, version)
+    store:TrackingStore, # The tracking store
+    version:Version,     # A registered version
+    name:str,            # The MLflow model that it belongs to
+)->int:                  # MLflow's number
+    "Make an MLflow version of a registered version, from the run that has its content"
+    runs = find_runs(store, digest=version.digest, state="whole")
+    run_id = runs[0].info.run_id if runs else show_bundle(store, version)
+    model = store.client.search_logged_models([store.experiment], f"source_run_id = '{run_id}'")[0]
     tags = {"digest": version.digest, "gradeclass.version": str(version.number), "gradeclass.run_id": version.run_id}
-    made = store.client.create_model_version(name, model.model_uri, number, tags,
-                                             description=f"Version {version.number}, digest {version.digest[:16]}",
-                                             await_creation_for=0, model_id=model.model_id)
+    about = f"Version {version.number}, digest {version.digest[:16]}"
+    made = store.client.create_model_version(
+        name, model.model_uri, run_id, tags, description=about, await_creation_for=0, model_id=model.model_id)
     return int(made.version)
 
 # %% ../../nbs/lib/pipeline/07_mlflow_models.ipynb #6c6d4abd
 def show_model(
-    store:Store,        # The tracking store
-    name:str,           # An MLflow model
-    versions:list,      # Registered versions that belong to it
-)->tuple[dict, list]:   # Digest -> MLflow's number; numbers of ours that were added
+    store:TrackingStore, # The tracking store
+    name:str,            # An MLflow model
+    versions:list,       # Registered versions that belong to it
+)->tuple[dict, list]:    # Digest -> MLflow's number; numbers of ours that were added
     "Make sure that each registered version is there"
     from mlflow.exceptions import MlflowException
-    with suppress(MlflowException):
-        store.client.create_registered_model(name,
-                                             description="Models of gradeclass; aliases follow the local registry.")
-    shown = all_pages(lambda token: store.client.search_model_versions(
-        f"name = '{name}'", max_results=1000, page_token=token))
+    about = "Models of gradeclass; aliases follow the local registry."
+    with suppress(MlflowException): store.client.create_registered_model(name, description=about)
+    shown = all_pages(
+        lambda token: store.client.search_model_versions(f"name = '{name}'", max_results=1000, page_token=token))
     numbers = {each.tags["digest"]: int(each.version) for each in shown if "digest" in each.tags}
     added = [version for version in versions if version.digest not in numbers]
     for version in added: numbers[version.digest] = show_version(store, version, name)
@@ -152,13 +151,13 @@ def show_model(
 
 # %% ../../nbs/lib/pipeline/07_mlflow_models.ipynb #71d105c8
 def set_aliases(
-    store:Store,   # The tracking store
-    name:str,      # An MLflow model
-    numbers:dict,  # Digest -> MLflow's number
-    wanted:dict,   # Alias -> registered version, or None
+    store:TrackingStore, # The tracking store
+    name:str,            # An MLflow model
+    numbers:dict,        # Digest -> MLflow's number
 )->None:
     "Set, move or remove the aliases of one model"
     now = {alias: int(number) for alias, number in store.client.get_registered_model(name).aliases.items()}
+    wanted = {"champion": champion_of(store.outputs), "challenger": challenger_of(store.outputs)}
     for alias, version in wanted.items():
         number = numbers.get(version.digest) if version else None
         if number and now.get(alias) != number: store.client.set_registered_model_alias(name, alias, number)
@@ -166,14 +165,13 @@ def set_aliases(
 
 # %% ../../nbs/lib/pipeline/07_mlflow_models.ipynb #1c63be67
 def show_versions(
-    store:Store, # The tracking store
-)->list[int]:    # Our numbers of the versions that were added
+    store:TrackingStore, # The tracking store
+)->list[int]:            # Our numbers of the versions that were added
     "Show every registered version, and which of them serves"
     by_name, added = {}, []
     for version in list_versions(store.outputs): by_name.setdefault(model_name(version), []).append(version)
-    wanted = {"champion": champion_of(store.outputs), "challenger": challenger_of(store.outputs)}
     for name, versions in by_name.items():
         numbers, new = show_model(store, name, versions)
-        set_aliases(store, name, numbers, wanted)
+        set_aliases(store, name, numbers)
         added += new
     return added

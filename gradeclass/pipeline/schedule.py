@@ -11,15 +11,16 @@ import os
 import re
 import signal
 import sys
-from contextlib import closing, suppress
+from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 
 from ..config import GradeclassError, find_outputs, resolve_path
-from ..disk import whole_file
+from ..disk import whole_file, write_json
 from .cache import read_json
 from .runner import Pipeline, Run, claim_run, finish_run, make_outputs, plan_run
 from .stages import Stage
+from ..processes import end_children, free_port
 
 # %% ../../nbs/lib/pipeline/10_schedule.ipynb #b82f0913
 class FlowError(GradeclassError):
@@ -32,14 +33,14 @@ def require_prefect()->None:
         raise FlowError("Prefect is not installed: add it with `make prefect`, or pip install gradeclass[prefect]")
 
 # %% ../../nbs/lib/pipeline/10_schedule.ipynb #8cd18d7a
-TRANSIENT = re.compile(r"stage \w+( failed|: its process ended|: cannot write)|(stage \w+: )?\S+://\S+ cannot be "
-                       r"read|Task run encountered unexpected exc")
+TRANSIENT = re.compile(r"stage \w+( failed|: its process ended|: cannot write)|(stage \w+: )?\S+://\S+ cannot be read"
+                       r"|Task run encountered unexpected exc")
 
 # %% ../../nbs/lib/pipeline/10_schedule.ipynb #611158f8
 def is_transient(
     message:str, # Why a stage failed
-)->bool:         # Whether the same stage may do well a little later
-    "Whether a failure is no mistake of a person"
+)->bool:         # Whether the same stage may succeed a little later
+    "Whether a failure is not a person's mistake"
     return TRANSIENT.match(message) is not None
 
 # %% ../../nbs/lib/pipeline/10_schedule.ipynb #f19c23d5
@@ -47,28 +48,28 @@ def execute_stage(
     pipeline:Pipeline, # A pipeline that has done what the stage needs
     stage:Stage,       # The stage
 ):                     # A Prefect state
-    "Take a stage from the store or run it, and say which as a state"
+    "Take a stage from the cache or run it, and say which as a state"
     from prefect.states import Completed, Failed
     try: result = pipeline.execute(stage)
     except GradeclassError as error: return Failed(message=str(error))
-    if result.cached: return Completed(name="Cached", message=f"taken from the store: {result.folder.name}")
+    if result.cached: return Completed(name="Cached", message=f"taken from the cache: {result.folder.name}")
     return Completed(message=f"{result.folder.name} in {result.seconds:.1f} s")
 
 # %% ../../nbs/lib/pipeline/10_schedule.ipynb #bba44a3e
 def stage_task(
     pipeline:Pipeline,         # A pipeline
     stage:Stage,               # One of its stages
-    retries:int,               # Further tries after a failure that is no mistake of a person
+    retries:int,               # Retries after a failure that is not a person's mistake
     retry_delay_seconds:float, # Seconds before each of them
 ):                             # A Prefect task without arguments
     "A stage as a task of Prefect"
     from prefect import task
     from prefect.cache_policies import NO_CACHE
-    may_retry = lambda task, run, state: not pipeline.closed and is_transient(state.message)
-    return task(lambda: execute_stage(pipeline, stage), name=stage.name, task_run_name=stage.name,
-                description=f"The notebook {stage.path.name}",
-                tags=["gradeclass"], retries=retries, retry_delay_seconds=retry_delay_seconds,
-                retry_condition_fn=may_retry, cache_policy=NO_CACHE)
+    def may_retry(task, run, state): return not pipeline.workers.closed and is_transient(state.message)
+    return task(
+        lambda: execute_stage(pipeline, stage), name=stage.name, task_run_name=stage.name, tags=["gradeclass"],
+        description=f"The notebook {stage.path.name}", retries=retries, retry_delay_seconds=retry_delay_seconds,
+        retry_condition_fn=may_retry, cache_policy=NO_CACHE)
 
 # %% ../../nbs/lib/pipeline/10_schedule.ipynb #eb379fdd
 def run_tasks(
@@ -88,38 +89,39 @@ def run_tasks(
 def stage_table(
     pipeline:Pipeline, # A pipeline that has run
     states:dict,       # Name of the stage -> its last state
-)->str:                # A table in Markdown
-    "Which stage ended how, and how long it took when it was run"
-    rows = ["| stage | state | seconds | key |", "| --- | --- | ---: | --- |"]
+)->str:                # Markdown
+    "How each stage ended, and how long it took when it was run"
+    lines = ["| stage | state | seconds | key |", "| --- | --- | ---: | --- |"]
     for name, state in states.items():
-        result = pipeline.done.get(name)
-        rows.append(f"| {name} | {state.name} | {result.seconds:.1f} | `{result.key}` |" if result
-                    else f"| {name} | {state.name} | | |")
-    return "\n".join(rows)
+        done = pipeline.done.get(name)
+        lines.append(f"| {name} | {state.name} | " + (f"{done.seconds:.1f} | `{done.key}` |" if done else "| |"))
+    return "\n".join(lines)
 
 # %% ../../nbs/lib/pipeline/10_schedule.ipynb #a11b8257
 def describe_figures(
-    metrics:dict, # The `metrics.json` of a run
-)->str:           # A table in Markdown; empty where the run has no figures
+    metrics:dict, # As in `Run`
+)->str:           # Markdown; empty for a run without an evaluation
     "The figures that a person looks at first, with their 95 % intervals"
     titles = {"accuracy": "right grade", "within_one": "right or one grade off", "macro_f1": "macro-F1"}
-    rows = [f"| {title} | {metrics[name]['value']:.3f} | {metrics[name]['low']:.3f} to {metrics[name]['high']:.3f} |"
-            for name, title in titles.items() if name in metrics]
-    return "\n".join([f"| on {metrics.get('students', 'the')} test students | | 95 % interval |",
-                      "| --- | ---: | ---: |", *rows]) if rows else ""
+    lines = [f"| on {metrics.get('students', 'the')} test students | | 95 % interval |", "| --- | ---: | ---: |"]
+    for name, title in titles.items():
+        if name not in metrics: continue
+        value, low, high = (f"{metrics[name][part]:.3f}" for part in ("value", "low", "high"))
+        lines.append(f"| {title} | {value} | {low} to {high} |")
+    return "\n".join(lines) if len(lines) > 2 else ""
 
 # %% ../../nbs/lib/pipeline/10_schedule.ipynb #c0c5fbb7
 def describe_flow(
     pipeline:Pipeline, # A pipeline that has run
     states:dict,       # Name of the stage -> its last state
-    run:Run|None,      # What came of it; None where a stage failed
+    run:Run|None,      # What came of it; None if a stage failed
 )->str:                # Markdown
     "What a person wants to know of a flow run"
     parts = [f"**{state.message}**" for state in states.values() if state.is_failed()]
     if run:
-        sentences = [run.drift.get("sentence"), run.registration.get("sentence"),
-                     *(f"Warning: {warning}" for warning in run.warnings)]
-        parts += [describe_figures(run.metrics), *sentences, f"Run `{run.run_id}`, report: `{run.report}`"]
+        parts += [describe_figures(run.metrics), run.drift.get("sentence"), run.registration.get("sentence")]
+        parts += [f"Warning: {warning}" for warning in run.warnings]
+        parts.append(f"Run `{run.run_id}`, report: `{run.report}`")
     return "\n\n".join(filter(None, [*parts, stage_table(pipeline, states)]))
 
 # %% ../../nbs/lib/pipeline/10_schedule.ipynb #d501341e
@@ -128,27 +130,12 @@ def log_to_prefect(
 )->None:
     "Show what happens in the log of the task or flow that it happens in"
     from prefect import get_run_logger
-    words = {"started": "runs its notebook", "cached": "is up to date",
-             "done": f"is done in {event.get('seconds', 0):.1f} s"}
-    if event["event"] in words: get_run_logger().info("%s %s", event["stage"], words[event["event"]])
-    if event["event"] in ("failed", "warning"): get_run_logger().warning(event["message"])
+    kind, done = event["event"], f"is done in {event.get('seconds', 0):.1f} s"
+    words = {"started": "runs its notebook", "cached": "is up to date", "done": done}
+    if kind in words: get_run_logger().info("%s %s", event["stage"], words[kind])
+    if kind in ("failed", "warning"): get_run_logger().warning(event["message"])
 
 # %% ../../nbs/lib/pipeline/10_schedule.ipynb #f75b4f28
-def run_stages(
-    data:str="",                   # As in `plan_run`
-    table_schema:str="",           # Name or file of the schema; `schema` is a word that Prefect's parameter models keep for themselves
-    parameters:dict|None=None,     # Name -> value, as in `-p name=value`
-    outputs:str="",                # Where results go; `outputs/` unless given
-    retries:int=2,                 # Further tries of a stage after a failure that is no mistake of a person
-    retry_delay_seconds:float=30,  # Seconds before each of them
-):                                 # A Prefect state; its result is the `Run`
-    "Prepare, look for drift, train, evaluate and register; only what is stale is run."
-    from prefect.states import Completed, Failed
-    try: run = walk_stages(plan_run(data, table_schema, parameters, outputs or None), retries, retry_delay_seconds)
-    except GradeclassError as error: return Failed(message=str(error))
-    return Completed(message=run.registration.get("sentence") or f"run {run.run_id} is complete", data=run)
-
-# %% ../../nbs/lib/pipeline/10_schedule.ipynb #dd9a12b8
 def walk_stages(
     pipeline:Pipeline,         # What `plan_run` returned
     retries:int,               # As in `run_stages`
@@ -160,19 +147,37 @@ def walk_stages(
     make_outputs(pipeline.outputs)
     run_id = claim_run(pipeline.outputs)
     with open_log(pipeline.outputs/"runs"/run_id/"log.jsonl", run_id) as log, closing(pipeline):
-        pipeline.on_event = lambda event: (log_event(log, event), log_to_prefect(event))
+        def tell(event):
+            log_event(log, event)
+            log_to_prefect(event)
+        pipeline.on_event = tell
         states = run_tasks(pipeline, retries, retry_delay_seconds)
         failed = next((state.message for state in states.values() if state.is_failed()), "")
         run = None if failed else finish_run(pipeline, run_id)
-        create_markdown_artifact(describe_flow(pipeline, states, run), key="gradeclass-run",
-                                 description=failed or f"Run {run_id}")
+        text = describe_flow(pipeline, states, run)
+        create_markdown_artifact(text, key="gradeclass-run", description=failed or f"Run {run_id}")
     if failed: raise FlowError(failed)
     return run
 
+# %% ../../nbs/lib/pipeline/10_schedule.ipynb #dd9a12b8
+def run_stages(
+    data:str="",                   # As in `plan_run`
+    table_schema:str="",           # Name or file of the schema; Prefect's models reserve the word `schema`
+    parameters:dict|None=None,     # Name -> value, as in `-p name=value`
+    outputs:str="",                # Where results go; `outputs/` unless given
+    retries:int=2,                 # Retries of a stage after a failure that is not a person's mistake
+    retry_delay_seconds:float=30,  # Seconds before each of them
+):                                 # A Prefect state; its result is the `Run`
+    "Prepare, look for drift, train, evaluate and register; only what is stale is run."
+    from prefect.states import Completed, Failed
+    try: run = walk_stages(plan_run(data, table_schema, parameters, outputs or None), retries, retry_delay_seconds)
+    except GradeclassError as error: return Failed(message=str(error))
+    return Completed(message=run.registration.get("sentence") or f"run {run.run_id} is complete", data=run)
+
 # %% ../../nbs/lib/pipeline/10_schedule.ipynb #0ac0fd2f
 def make_flow(
-    jobs:int=2, # Stages that may run at the same time
-):              # A Prefect flow
+    jobs:int, # Stages that may run at the same time
+):            # A Prefect flow
     "The pipeline as a flow of Prefect"
     from prefect import flow
     from prefect.task_runners import ThreadPoolTaskRunner
@@ -180,25 +185,25 @@ def make_flow(
 
 # %% ../../nbs/lib/pipeline/10_schedule.ipynb #e0922ee2
 def check_flow(
-    data:str="",                # As in `run_stages`
-    schema:str="",              # Name or file of the schema
-    parameters:dict|None=None,  # As in `run_stages`
-    outputs:str|Path|None=None, # As in `run_stages`
-    retries:int=2,              # As in `run_stages`
-    retry_delay_seconds:float=30, # As in `run_stages`
+    data:str,                   # As in `run_stages`
+    schema:str,                 # Name or file of the schema
+    parameters:dict,            # As in `run_stages`
+    outputs:str|Path|None,      # As in `run_stages`
+    retries:int,                # As in `run_stages`
+    retry_delay_seconds:float,  # As in `run_stages`
 )->dict:                        # Parameters of the flow, with absolute paths and values in the right type
     "Check everything that can be checked before anything is scheduled"
     pipeline = plan_run(data, schema, parameters, outputs)
-    chosen = {name: pipeline.parameters[name] for name in parameters or {}}
+    chosen = {name: pipeline.parameters[name] for name in parameters}
     place = str(resolve_path(data)) if data and resolve_path(data).is_file() else data
     return {"data": place, "table_schema": pipeline.parameters["schema"], "parameters": chosen,
-            "outputs": str(pipeline.outputs),
-            "retries": retries, "retry_delay_seconds": retry_delay_seconds}
+            "outputs": str(pipeline.outputs), "retries": retries, "retry_delay_seconds": retry_delay_seconds}
 
 # %% ../../nbs/lib/pipeline/10_schedule.ipynb #8da4c1cb
 QUIET = {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
          "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
          "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120"}
+NOTED = Path("prefect", "server.json")  # Below the outputs folder: the address of `gradeclass prefect`
 
 # %% ../../nbs/lib/pipeline/10_schedule.ipynb #29221bf8
 def server_settings(
@@ -208,33 +213,19 @@ def server_settings(
     "How our server differs from Prefect's defaults"
     home, origins = outputs/"prefect", f"http://127.0.0.1:{port},http://localhost:{port}"
     return QUIET | {"PREFECT_HOME": str(home), "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": origins,
-                    "PREFECT_UI_STATIC_DIRECTORY": str(home/"ui"),
-                    "PREFECT_UI_API_URL": f"http://127.0.0.1:{port}/api"}
+                    "PREFECT_UI_STATIC_DIRECTORY": str(home/"ui"), "PREFECT_UI_API_URL": f"http://127.0.0.1:{port}/api"}
 
 # %% ../../nbs/lib/pipeline/10_schedule.ipynb #4056f0f3
-def check_port(
-    port:int, # Port on the loopback address
-)->None:
-    "Refuse a port that something else listens on"
-    import socket
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try: probe.bind(("127.0.0.1", port))
-        except (OSError, OverflowError):
-            raise FlowError(f"port {port} is taken or not allowed: choose another with --port") from None
-
-# %% ../../nbs/lib/pipeline/10_schedule.ipynb #f1d9bc9a
 def serve_prefect(
-    port:int=4200,              # Port on the loopback address
-    outputs:str|Path|None=None, # The outputs folder; `outputs/` unless given
+    port:int,              # Port on the loopback address
+    outputs:str|Path|None, # The outputs folder; `outputs/` unless given
 )->None:
-    "Become Prefect's server; returns only where that is refused"
+    "Become Prefect's server; returns only by an error"
     require_prefect()
-    check_port(port)
+    free_port(port)
     outputs = Path(outputs).expanduser().resolve() if outputs else find_outputs()
     make_outputs(outputs)
-    with whole_file(outputs/"prefect"/"server.json") as part:
-        part.write_text(f'{{"address": "http://127.0.0.1:{port}/api"}}', encoding="utf-8")
+    with whole_file(outputs/NOTED) as part: write_json(part, {"address": f"http://127.0.0.1:{port}/api"})
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     os.execve(sys.executable, command, os.environ | server_settings(port, outputs))
 
@@ -248,34 +239,30 @@ def answers(
     except (httpx.HTTPError, httpx.InvalidURL): return False
 
 # %% ../../nbs/lib/pipeline/10_schedule.ipynb #dbed612c
-def has_profile()->bool: # Whether a person has set Prefect up
-    "Whether Prefect has profiles of its own on this machine"
-    return (Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser()/"profiles.toml").is_file()
-
-# %% ../../nbs/lib/pipeline/10_schedule.ipynb #cf7c1bcb
 def configure_prefect(
     outputs:Path, # The outputs folder
 )->str:           # Address of the server's API; empty for one that Prefect starts itself
-    "Tell Prefect where its folder and its server are, through the environment; call it before Prefect is imported"
+    "Tell Prefect through the environment where its folder and server are; call it before Prefect is imported"
     require_prefect()
     for name, value in QUIET.items(): os.environ.setdefault(name, value)
-    noted = read_json(outputs/"prefect"/"server.json").get("address", "")
-    if not has_profile():
+    home = Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser()
+    if not (home/"profiles.toml").is_file():  # Nobody has set Prefect up on this machine
         os.environ.setdefault("PREFECT_HOME", str(outputs/"prefect"))
         Path(os.environ["PREFECT_HOME"]).mkdir(parents=True, exist_ok=True)
+        noted = read_json(outputs/NOTED).get("address", "")
         if "PREFECT_API_URL" not in os.environ and noted and answers(noted): os.environ["PREFECT_API_URL"] = noted
     from prefect.settings import PREFECT_API_URL
     address = PREFECT_API_URL.value() or ""
     if address and not answers(address):
-        raise FlowError(f"no Prefect server answers at {address}: start `gradeclass prefect`, or change "
-                        f"PREFECT_API_URL")
+        how = "start `gradeclass prefect`, or change PREFECT_API_URL"
+        raise FlowError(f"no Prefect server answers at {address}: {how}")
     return address
 
 # %% ../../nbs/lib/pipeline/10_schedule.ipynb #f1c2f744
 def run_once(
-    values:dict,  # What `check_flow` returned
-    jobs:int=2,   # Stages that may run at the same time
-)->Run:           # What was made
+    values:dict, # What `check_flow` returned
+    jobs:int,    # Stages that may run at the same time
+)->Run:          # What was made
     "Run the flow now, in this process; a failure is raised with its sentence"
     configure_prefect(Path(values["outputs"]))
     state = make_flow(jobs)(**values, return_state=True)
@@ -289,9 +276,8 @@ def check_when(
     once:bool, # Whether to run now
 )->None:
     "Refuse anything but one way to say when"
-    given = [bool(cron), bool(every), once]
-    if sum(given) != 1:
-        raise FlowError("say when, in one way: --cron '0 6 * * 1' for Mondays at six, --every 6h, or --once for now")
+    if [bool(cron), bool(every), once].count(True) == 1: return
+    raise FlowError("say when, in one way: --cron '0 6 * * 1' for Mondays at six, --every 6h, or --once for now")
 
 # %% ../../nbs/lib/pipeline/10_schedule.ipynb #e7beeefe
 def read_interval(
@@ -303,95 +289,73 @@ def read_interval(
     return int(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
 
 # %% ../../nbs/lib/pipeline/10_schedule.ipynb #846f39fa
-def local_zone(
-    link:Path=Path("/etc/localtime"), # Where the system keeps its time zone
-)->str:                               # Such as 'Europe/Berlin'; 'UTC' where the system does not say
-    "Name of this machine's time zone"
-    from zoneinfo import available_timezones
-    names = [os.environ.get("TZ", "").lstrip(":"), str(link.resolve()).rpartition("zoneinfo/")[2]]
-    return next((name for name in names if name in available_timezones()), "UTC")
-
-# %% ../../nbs/lib/pipeline/10_schedule.ipynb #5c047aa6
 def make_schedule(
-    cron:str,        # Five fields: minute, hour, day of the month, month, day of the week; empty for an interval
-    every:str="",    # Such as '6h'
-    timezone:str="", # Such as 'Europe/Berlin'; this machine's unless given
-):                   # A schedule of Prefect
+    cron:str,     # Five fields: minute, hour, day of the month, month, day of the week; empty for an interval
+    every:str,    # Such as '6h'
+    timezone:str, # Such as 'Europe/Berlin'; this machine's unless given
+):                # A schedule of Prefect
     "When the flow runs"
-    if every: seconds = read_interval(every)
+    seconds = read_interval(every) if every else 0
     from prefect.client.schemas.schedules import CronSchedule
     from prefect.schedules import Cron, Interval
-    if every: return Interval(seconds)
-    zone = timezone or local_zone()
+    from tzlocal import get_localzone_name
+    if seconds: return Interval(seconds)
+    zone = timezone or get_localzone_name() or "UTC"
     try: CronSchedule(cron=cron, timezone="UTC")
     except ValueError:
-        raise FlowError(f"--cron is {cron!r}; it needs minute, hour, day, month and weekday, such as '0 6 * * 1'") from None
+        needs = "minute, hour, day, month and weekday, such as '0 6 * * 1'"
+        raise FlowError(f"--cron is {cron!r}; it needs {needs}") from None
     try: CronSchedule(cron=cron, timezone=zone)
     except ValueError: raise FlowError(f"no time zone {zone}: name one such as Europe/Berlin") from None
     return Cron(cron, timezone=zone)
 
-# %% ../../nbs/lib/pipeline/10_schedule.ipynb #5fefb01f
-def check_name(
-    name:str, # Name of a schedule
-)->str:       # The same
-    "Refuse a name that Prefect cannot take"
-    if not re.fullmatch(r"[\w .-]{1,100}", name):
-        raise FlowError(f"--name is {name!r}; it needs letters, digits, dots and dashes")
-    return name
-
-# %% ../../nbs/lib/pipeline/10_schedule.ipynb #ecff4ba6
+# %% ../../nbs/lib/pipeline/10_schedule.ipynb #77910c7f
 async def stop_runner(
     runner, # A runner of Prefect
 )->None:
-    "End the flow run that is under way, then the runner; Prefect's own handler of signals leaves the run alone"
+    "End the flow run that is under way, then the runner"
     while not runner.started: await asyncio.sleep(0.05)
     await runner.astop()
 
-# %% ../../nbs/lib/pipeline/10_schedule.ipynb #3f958bdd
+# %% ../../nbs/lib/pipeline/10_schedule.ipynb #5c047aa6
 def stop_gently(
     runner, # A runner of Prefect
 ):          # A handler of signals; the first one counts
     "Let a signal stop a runner"
-    stopping = []
-    def stop(*signal):
+    tasks = []
+    def begin(loop): tasks.append(loop.create_task(stop_runner(runner)))
+    signals = []
+    def stop(*received):
         try: loop = asyncio.get_running_loop()
         except RuntimeError: sys.exit(0)
-        if not stopping: loop.call_soon_threadsafe(lambda: stopping.append(loop.create_task(stop_runner(runner))))
-        stopping.append("told")
+        if not signals: loop.call_soon_threadsafe(begin, loop)
+        signals.append(received)
     return stop
 
-# %% ../../nbs/lib/pipeline/10_schedule.ipynb #9d54fd33
-def end_children(
-    seconds:float=10, # How long each may take to end by itself
-)->None:
-    "End every process that this one has begun"
-    import psutil
-    below = psutil.Process().children(recursive=True)
-    for process in below:
-        with suppress(psutil.NoSuchProcess): process.terminate()
-    for process in psutil.wait_procs(below, seconds)[1]:
-        with suppress(psutil.NoSuchProcess): process.kill()
-
-# %% ../../nbs/lib/pipeline/10_schedule.ipynb #be33e8ae
+# %% ../../nbs/lib/pipeline/10_schedule.ipynb #e2b42c4f
 def serve_flow(
-    values:dict,          # What `check_flow` returned
-    name:str="scheduled", # Name of the deployment
-    jobs:int=2,           # Stages that may run at the same time
-    **when,               # cron, every, timezone: as in `make_schedule`
+    values:dict,  # What `check_flow` returned
+    name:str,     # Name of the deployment
+    jobs:int,     # Stages that may run at the same time
+    cron:str,     # As in `make_schedule`
+    every:str,    # As in `make_schedule`
+    timezone:str, # As in `make_schedule`
 )->None:
     "Run the flow on a schedule until this process is told to end"
-    check_name(name)
+    if not re.fullmatch(r"[\w .-]{1,100}", name):
+        raise FlowError(f"--name is {name!r}; it needs letters, digits, dots and dashes")
     address = configure_prefect(Path(values["outputs"]))
-    schedule = make_schedule(**when)
+    schedule = make_schedule(cron, every, timezone)
     if not address:
-        raise FlowError("a schedule needs Prefect's server: start `gradeclass prefect` in another terminal, or set "
-                        "PREFECT_API_URL")
+        how = "start `gradeclass prefect` in another terminal, or set PREFECT_API_URL"
+        raise FlowError(f"a schedule needs Prefect's server: {how}")
     from prefect.runner import Runner
     runner = Runner(name=name, limit=1)
     runner.add_flow(make_flow(jobs), name=name, schedule=schedule, parameters=values, tags=["gradeclass"])
+    # Private to Prefect 3.8: `start` takes `handle_sigterm` for SIGTERM; its own leaves the flow run running.
     runner.handle_sigterm = stop_gently(runner)
-    for told in (signal.SIGTERM, signal.SIGINT): signal.signal(told, runner.handle_sigterm)
-    print(f"waiting for {when.get('cron') or when.get('every')}; pages at {address.removesuffix('/api')}; Ctrl-C ends "
-          f"this", file=sys.stderr, flush=True)
+    for number in (signal.SIGTERM, signal.SIGINT): signal.signal(number, runner.handle_sigterm)
+    pages = address.removesuffix("/api")
+    print(f"waiting for {cron or every}; pages at {pages}; Ctrl-C ends this", file=sys.stderr, flush=True)
     try: asyncio.run(runner.start())
-    finally: end_children()
+    finally: end_children()  # If the runner itself fails, its server gone for good, nothing may be left behind

@@ -14,110 +14,110 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
+from ..cluster import check_folder, connect, explain_loss
 from ..config import GradeclassError
-from .runner import Pipeline, StageResult, make_outputs
+from ..data.files import write_table
+from ..disk import usable_cores
+from .runner import Pipeline, make_outputs
 from .stages import STAGES
 from .sweep_page import SHOWN, make_table, write_page
-from .sweep_plan import Sweep, SweepError, Task, plan_sweep
+from .sweep_plan import Sweep, SweepError, StageTask, plan_sweep
+from .worker import Workers
 
 # %% ../../nbs/lib/pipeline/13_sweep.ipynb #cd3cbffc
 class Crew:
     "Worker processes that are used again and again"
     def __init__(self):
-        self.pipeline, self.lock = None, threading.RLock()
+        self.workers = None
+        self.lock = threading.RLock()
 
     @contextmanager
     def worker(self):
         "A worker with nothing to do; one that failed is ended"
-        with self.lock: pipeline = self.pipeline = self.pipeline or Pipeline({}, Path(), [])
-        with pipeline.worker() as worker:
+        with self.lock:
+            if self.workers is None: self.workers = Workers()
+            workers = self.workers
+        with workers.worker() as worker:
             try: yield worker
             except BaseException:
-                with suppress(ValueError): pipeline.workers.remove(worker)
+                with suppress(ValueError): workers.made.remove(worker)
                 worker.close()
                 raise
 
     def close(self)->None:
         "End all workers"
-        with self.lock: pipeline, self.pipeline = self.pipeline, None
-        if pipeline: pipeline.close()
+        with self.lock:
+            workers = self.workers
+            self.workers = None
+        if workers: workers.close()
 
 CREW = Crew()  # The workers of this process
 
 # %% ../../nbs/lib/pipeline/13_sweep.ipynb #fa9b1038
-def execute_task(
-    task:Task,                 # What to execute
-    needs:dict,                # Needed stage -> its result
-    on_event:Callable=lambda event: None, # Called with each event of the runner
-)->StageResult:                # From the store, or new
-    "Take a stage from the store, or run it in a worker of this process"
-    pipeline = Pipeline(task.parameters, Path(task.outputs), [STAGES[task.stage]], 1, on_event)
-    pipeline.done, pipeline.worker = dict(needs), CREW.worker
-    return pipeline.execute(STAGES[task.stage])
-
-# %% ../../nbs/lib/pipeline/13_sweep.ipynb #61919562
 def attempt(
-    task:Task,     # What to execute
-    *before:tuple, # ('done', result) or ('failed', sentence) of each task that it needs, in order
-)->tuple:          # ('done', result) or ('failed', sentence)
-    "Execute a task unless one that it needs has failed; a failure is a result too"
-    failed = next((result for state, result in before if state == "failed"), None)
-    if failed: return "failed", failed
-    try:
-        return "done", execute_task(task,
-                                    dict(zip(STAGES[task.stage].needs, (result for _, result in before), strict=True)))
+    task:StageTask, # What to execute
+    *before:tuple,  # ('done', result) or ('failed', sentence) of each task that it needs, in order
+)->tuple:           # ('done', result) or ('failed', sentence)
+    "Take a stage from the cache, or run it in a worker of this process; a failure is a result too"
+    for outcome in before:
+        if outcome[0] == "failed": return outcome
+    stage = STAGES[task.stage]
+    pipeline = Pipeline(task.parameters, Path(task.outputs), [stage], 1)
+    pipeline.done = {need: result for need, (_, result) in zip(stage.needs, before, strict=True)}
+    pipeline.workers = CREW
+    try: return "done", pipeline.execute(stage)
     except GradeclassError as error: return "failed", str(error)
     except OSError as error: return "failed", f"stage {task.stage}: {error}"
 
-# %% ../../nbs/lib/pipeline/13_sweep.ipynb #ce3955ac
+# %% ../../nbs/lib/pipeline/13_sweep.ipynb #349fd46c
 FIRST_GUESS = 600_000_000  # Bytes that a worker and its kernel take, before one was seen
 
+# %% ../../nbs/lib/pipeline/13_sweep.ipynb #5fd6fdd3
 def crew_memory()->int: # Bytes
     "Memory that the workers of this process and their kernels hold for themselves"
-    import psutil
     total = 0
     for process in psutil.Process().children(recursive=True):
-        try: total += process.memory_full_info().uss
-        except psutil.Error: continue
+        with suppress(psutil.Error): total += process.memory_full_info().uss
     return total
 
-# %% ../../nbs/lib/pipeline/13_sweep.ipynb #01211efd
-class Gate:
-    "Says whether one more stage may begin"
+# %% ../../nbs/lib/pipeline/13_sweep.ipynb #c0101a83
+class Limit:
+    "Says whether one more stage may start"
     def __init__(
         self,
         jobs:int,    # Stages at a time at the most
         memory:int,  # Bytes that they may take together
     ):
-        self.jobs = jobs
-        self.memory = memory
+        self.jobs, self.memory = jobs, memory
         self.largest = FIRST_GUESS
 
-    def is_open(
+    def allows(
         self,
         running:int, # Stages that run
-    )->bool:         # Whether one more may begin; always where none runs
+    )->bool:         # Whether one more may start; always if none runs
         "Whether there is a core and memory for one more stage"
-        if not running or running >= self.jobs: return not running
+        if not running: return True
+        if running >= self.jobs: return False
         used = crew_memory()
         self.largest = max(self.largest, used//running)
         return max(used, running*self.largest) + self.largest <= self.memory
 
-# %% ../../nbs/lib/pipeline/13_sweep.ipynb #c40a81dd
+# %% ../../nbs/lib/pipeline/13_sweep.ipynb #b6c5513f
 def run_here(
-    tasks:dict[str, Task], # Key -> task, each after its needs
-    gate:Gate,             # Says when one may begin
-)->Iterator[tuple]:        # (key, ('done', result) or ('failed', sentence)), as they end
+    tasks:dict[str, StageTask], # Key -> task, each after its needs
+    limit:Limit,                # Says when one may start
+)->Iterator[tuple]:             # (key, ('done', result) or ('failed', sentence)), as they end
     "Run all tasks on this machine, first runs first"
-    waiting = dict(tasks)
-    done = {}
-    running = {}
-    with ThreadPoolExecutor(gate.jobs) as pool:
+    waiting, done, running = dict(tasks), {}, {}
+    with ThreadPoolExecutor(limit.jobs) as pool:
         try:
             while waiting or running:
-                ready = [key for key, task in waiting.items() if all(need in done for need in task.needs)]
-                while ready and gate.is_open(len(running)):
-                    task = waiting.pop(ready.pop(0))
+                ready = [task for task in waiting.values() if all(need in done for need in task.needs)]
+                while ready and limit.allows(len(running)):
+                    task = ready.pop(0)
+                    del waiting[task.key]
                     running[pool.submit(attempt, task, *(done[need] for need in task.needs))] = task.key
                 for future in wait(running, timeout=5, return_when=FIRST_COMPLETED).done:
                     key = running.pop(future)
@@ -127,16 +127,15 @@ def run_here(
 
 # %% ../../nbs/lib/pipeline/13_sweep.ipynb #72022c38
 def run_on_cluster(
-    tasks:dict[str, Task], # Key -> task, each after its needs
-    client,                # A `distributed.Client`
-)->Iterator[tuple]:        # As `run_here` gives them
+    tasks:dict[str, StageTask], # Key -> task, each after its needs
+    client,                     # A `distributed.Client`
+)->Iterator[tuple]:             # As `run_here` gives them
     "Run all tasks on a Dask cluster, first runs first"
     from distributed import as_completed
-    from gradeclass.cluster import explain_loss
     futures = {}
     for place, (key, task) in enumerate(tasks.items()):
-        futures[key] = client.submit(attempt, task, *(futures[need] for need in task.needs), pure=False, retries=3,
-                                     priority=-place)
+        needs = [futures[need] for need in task.needs]
+        futures[key] = client.submit(attempt, task, *needs, pure=False, retries=3, priority=-place)
     names = {future.key: key for key, future in futures.items()}
     for future in as_completed(futures.values(), loop=client.loop):
         result = future.result() if future.status == "finished" else ("failed", explain_loss(future))
@@ -165,17 +164,22 @@ def choose_walk(
     scheduler:str,    # Address of a Dask scheduler; nothing: this machine
 ):                    # Yields the results, as `run_here` gives them
     "Run on this machine or on a cluster"
-    if scheduler:
-        from gradeclass.cluster import check_folder, connect
-        with connect(scheduler) as client:
-            check_folder(client, sweep.outputs)
-            yield run_on_cluster(sweep.once(), client)
-    else:
-        import psutil
-        from gradeclass.disk import usable_cores
-        yield run_here(sweep.once(), Gate(jobs or usable_cores(), memory or 0.8*psutil.virtual_memory().available))
+    if not scheduler:
+        yield run_here(sweep.once(), Limit(jobs or usable_cores(), memory or 0.8*psutil.virtual_memory().available))
+        return
+    with connect(scheduler) as client:
+        check_folder(client, sweep.outputs)
+        yield run_on_cluster(sweep.once(), client)
 
-# %% ../../nbs/lib/pipeline/13_sweep.ipynb #0fd853aa
+# %% ../../nbs/lib/pipeline/13_sweep.ipynb #7b2b39f8
+def run_state(
+    results:list, # ('done', result) or ('failed', sentence) of each stage
+)->str:           # 'done', 'kept' or 'failed'
+    "What became of a run, in one word"
+    if any(state == "failed" for state, _ in results): return "failed"
+    return "kept" if all(result.cached for _, result in results) else "done"
+
+# %% ../../nbs/lib/pipeline/13_sweep.ipynb #24d56ce0
 def run_sweep(
     parts:list[dict],           # Parameter -> values, for each part of the grid
     data:str="",                # As for a run
@@ -185,31 +189,21 @@ def run_sweep(
     memory:float=0,             # Bytes that they may take; 0: four fifths of what is free
     scheduler:str="",           # Address of a Dask scheduler; nothing: this machine
     metric:str="macro_f1",      # What the best run is best in
-    on_run:Callable=lambda run, runs, state: None, # Called after each run: how many are done, of how many, 'done', 'kept' or 'failed'
+    on_run:Callable=lambda run, runs, state: None, # Called after each run: how many ended, of how many, its state
 )->Swept:                       # What was made
     "Run a grid; a run that fails stops no other"
-    from gradeclass.data.files import write_table
     if metric not in SHOWN: raise SweepError(f"no metric {metric}: use one of {', '.join(SHOWN)}")
-    sweep = plan_sweep(parts, data, schema, outputs)
     began = time.monotonic()
-    done = {}
-    ended = set()
+    sweep = plan_sweep(parts, data, schema, outputs)
     make_outputs(sweep.outputs)
+    done, open_runs, ended = {}, list(sweep.tasks), 0
     with choose_walk(sweep, jobs, memory, scheduler) as results:
         for key, result in results:
             done[key] = result
-            for place, tasks in enumerate(sweep.tasks):
-                if place in ended or not all(task.key in done for task in tasks): continue
-                ended.add(place)
-                on_run(len(ended), len(sweep.runs), run_state([done[task.key] for task in tasks]))
+            for tasks in [tasks for tasks in open_runs if all(task.key in done for task in tasks)]:
+                open_runs.remove(tasks)
+                ended += 1
+                on_run(ended, len(sweep.runs), run_state([done[task.key] for task in tasks]))
     table = make_table(sweep, done, metric)
     for name in ("runs.csv", "runs.parquet"): write_table(table, sweep.folder/name)
     return Swept(table, sweep.folder, write_page(sweep, table, metric), time.monotonic() - began)
-
-# %% ../../nbs/lib/pipeline/13_sweep.ipynb #7b2b39f8
-def run_state(
-    results:list, # ('done', result) or ('failed', sentence) of each stage
-)->str:           # 'done', 'kept' or 'failed'
-    "What became of a run, in one word"
-    if any(state == "failed" for state, _ in results): return "failed"
-    return "kept" if all(result.cached for _, result in results) else "done"

@@ -60,17 +60,6 @@ def show_sent(
     return str(value) if isinstance(value, int) and abs(value) >= 2**53 else value
 
 # %% ../../nbs/lib/service/01_reader.ipynb #7c58a04b
-def number_problem(
-    number:float,  # A number
-    column:Column, # What the schema says of it
-)->str:            # Why it cannot stand there, or an empty text
-    "Check a number as `validate` does"
-    if not math.isfinite(number): return "is not finite"
-    if (column.min is not None and number < column.min) or (column.max is not None and number > column.max):
-        return "is out of range"
-    return "is not a whole number" if column.whole and number != int(number) else ""
-
-# %% ../../nbs/lib/service/01_reader.ipynb #6df5da93
 def read_value(
     value:object,  # A value as JSON gives it, or a cell of a file
     column:Column, # What the schema says of it
@@ -85,7 +74,7 @@ def read_value(
         return float(column.labels.index(label))
     number = None if isinstance(value, bool) else read_number(value, column)
     if not isinstance(number, float): raise ValueError("is not a number")
-    problem = "" if math.isnan(number) else number_problem(number, column)
+    problem = "" if math.isnan(number) else column.number_problem(number)
     if problem: raise ValueError(problem)
     return number
 
@@ -104,10 +93,9 @@ def make_field(
     column:Column, # What the schema says of it
 )->InputField:     # Ready to read
     "Turn one column into a table"
-    largest = sys.float_info.max
-    low = -largest if column.min is None else column.min
-    high = largest if column.max is None else column.max
-    if not column.codes: return InputField(place, column, None, low, high)
+    low, high = column.bounds
+    largest = sys.float_info.max # No limit, but finite
+    if not column.codes: return InputField(place, column, None, max(low, -largest), min(high, largest))
     positions = {label: float(position) for position, label in enumerate(column.labels)}
     table = {text: positions[label] for text, label in column.lookup.items()} | positions
     for code, label in column.codes.items():

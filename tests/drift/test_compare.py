@@ -23,7 +23,9 @@ from gradeclass.data.dataset import clean
 from gradeclass.data.sources import load
 from gradeclass.drift.check import check_drift, load_profile
 from gradeclass.drift.compare import Drift, Limits, compare, find_drift
-from gradeclass.drift.history import free_port, keep_drift, read_history, save_history, ui_command
+from gradeclass.config import GradeclassError
+from gradeclass.processes import free_port
+from gradeclass.drift.history import keep_drift, read_history, save_history, ui_command
 from gradeclass.drift.log import read_log
 from gradeclass.drift.profile import DriftError, Profile, make_profile, take_profile
 from gradeclass.drift.report import evidently_values, plot_drift, run_evidently, save_drift
@@ -538,7 +540,7 @@ def test_evidentlys_interface_serves_the_snapshots_to_this_computer_alone(output
         import psutil
         assert {line.laddr.ip for line in psutil.Process(server.pid).net_connections()
                 if line.status == "LISTEN"} == {"127.0.0.1"}
-        with pytest.raises(DriftError, match=f"port {port} cannot be used"): free_port(port)
+        with pytest.raises(GradeclassError, match=f"port {port} cannot be used"): free_port(port)
     finally:
         server.terminate()
         server.wait(20)

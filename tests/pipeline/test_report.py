@@ -191,12 +191,14 @@ def browse(path, folder):
     done = subprocess.run([browser, *switches, "--dump-dom", path.as_uri()], capture_output=True, text=True, timeout=60)
     return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
 
+@pytest.mark.browser
 def test_page_opens_in_a_browser_without_a_complaint(finished_run, tmp_path):
     document, logged = browse(finished_run.report, tmp_path)
     assert not logged
     assert ("Grade report: High-school students</h1>" in document and document.count("<h2") >= 4
             and document.count("<img") >= 4)
 
+@pytest.mark.browser
 def test_hostile_page_runs_nothing_in_a_browser(hostile_run, tmp_path):
     document, logged = browse(hostile_run.report, tmp_path)
     assert "<h1>Grade report: School" in document and not Page(document).active()

@@ -2,7 +2,6 @@
 import json
 import os
 import shutil
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -17,7 +16,9 @@ import psutil
 import pytest
 
 from gradeclass.pipeline import schedule as pipeline_schedule
+from gradeclass.processes import free_port
 
+pytestmark = [pytest.mark.process, pytest.mark.slow]
 needs_prefect = pytest.mark.skipif(find_spec("prefect") is None, reason="Prefect is not installed: make prefect")
 
 # Small stages, the same in every process: each writes its name; `train` fails as often as the parameter says, `evaluate` on request
@@ -62,11 +63,6 @@ def write_stage(folder, name, needs):
     notebook = nbformat.v4.new_notebook(cells=[first, nbformat.v4.new_code_cell(work)])
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "python3", "language": "python"}
     nbformat.write(notebook, folder/f"{name}.ipynb")
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 def still_running(processes, seconds=15):
     "Those of some processes that have not ended after a while"
@@ -357,7 +353,7 @@ def test_address_of_the_server_is_noted_and_its_port_refused(small, server):
     process = command(small, "prefect", "--port", server.port, "--outputs", server.outputs)
     said = process.communicate(timeout=120)[1]
     assert (process.returncode == 1
-            and said == f"gradeclass: port {server.port} is taken or not allowed: choose another with --port\n")
+            and said == f"gradeclass: port {server.port} cannot be used on this computer: choose another with --port\n")
 
 @needs_prefect
 def test_server_keeps_to_itself(server):

@@ -16,6 +16,7 @@ from gradeclass.pipeline.stages import StageError
 from gradeclass.pipeline.worker import Worker
 from gradeclass.pipeline.sweep import run_sweep
 
+pytestmark = [pytest.mark.process, pytest.mark.slow]
 QUICK = {"family": ["logistic", "majority"], "resamples": ["20"]}
 COMMAND = [sys.executable, "-c", "from gradeclass.cli.main import main; main()", "sweep"]
 
@@ -78,12 +79,12 @@ def test_longer_sweep_takes_over_the_runs_of_a_shorter_one(done, monkeypatch):
     assert run_sweep([QUICK], "sample", outputs=outputs).table.state.tolist() == ["done", "done"]
 
 
-def test_gate_holds_back_where_memory_is_short(monkeypatch):
-    gate = sweep.Gate(4, 2_000_000_000)
+def test_limit_holds_back_when_memory_is_short(monkeypatch):
+    limit = sweep.Limit(4, 2_000_000_000)
     monkeypatch.setattr(sweep, "crew_memory", lambda: 900_000_000)
-    assert [gate.is_open(running) for running in (0, 1)] == [True, True]
+    assert [limit.allows(running) for running in (0, 1)] == [True, True]
     monkeypatch.setattr(sweep, "crew_memory", lambda: 1_500_000_000)
-    assert [gate.is_open(running) for running in (0, 1, 4)] == [True, False, False]
+    assert [limit.allows(running) for running in (0, 1, 4)] == [True, False, False]
 
 
 GRID = ["-p", "family=majority,logistic", "-p", "seed=1:2", "-p", "resamples=20"]

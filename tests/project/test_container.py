@@ -28,7 +28,7 @@ def compose():
 
 def commands():
     import typer
-    from gradeclass.cli.base import app
+    from gradeclass.cli.main import app
     return set(typer.main.get_command(app).commands)
 
 

@@ -6,7 +6,7 @@ PACKAGE = Path(__file__).parents[2]/"gradeclass"
 # Lowest first; those on one line do not know each other.
 FLOORS = [
     ["config", "words", "kernels"],
-    ["disk", "settings", "schema"],
+    ["disk", "processes", "settings", "schema"],
     ["logs", "cluster", "data"],
     ["models"],
     ["evaluation"],

@@ -594,8 +594,8 @@ def ask(served, monkeypatch, capsys):
 
 
 def test_person_promotes_and_goes_back_and_the_log_names_the_person(served, ask):
-    assert ask("promote", "3", "--why", "the year has begun", "--yes")[:2] == (0, "version 3 serves\n")
-    assert ask("rollback", "--why", "odd lists")[:2] == (0, "version 1 serves again\n")
+    assert ask("promote", "3", "--why", "the year has begun", "--yes")[:2] == (0, "now serving version 3\n")
+    assert ask("rollback", "--why", "odd lists")[:2] == (0, "serving version 1 again\n")
     told = json.loads(ask("history", "--json")[1])[-2:]
     assert [(e["event"], e["version"], e["why"], e["decided_by"]) for e in told] == [
         ("promote", 3, "the year has begun", versions.user_name()), ("rollback", 1, "odd lists", versions.user_name())]

@@ -1,0 +1,49 @@
+"`gradeclass data` and `gradeclass schema`"
+import json
+
+import pandas as pd
+import pytest
+
+from gradeclass.data.sources import read_table
+from gradeclass.data.synthetic import sample_path
+from gradeclass.schema import load_schema, parse_schema, schema_names
+
+
+@pytest.mark.parametrize("name", schema_names())
+def test_shown_schema_reads_back_as_itself(name, ask):
+    code, printed, said = ask("schema", "show", name)
+    assert (code, said) == (0, "")
+    assert parse_schema(printed) == load_schema(name)
+
+
+def test_drafted_schema_is_printed_alone_and_reads_back(ask):
+    code, printed, said = ask("schema", "infer", sample_path("students"), "--target", "gradeclass")
+    assert (code, said) == (0, "")
+    assert parse_schema(printed).target == "GradeClass"
+
+
+def test_synthetic_table_is_the_same_for_the_same_seed_and_valid(ask, place):
+    for name, seed in (("a.csv", 5), ("b.csv", 5), ("c.csv", 6)):
+        code, printed, _ = ask("data", "synthesise", "-o", name, "-n", 50, "--seed", seed)
+        assert (code, printed) == (0, f"{name}\n")
+    assert (place/"a.csv").read_bytes() == (place/"b.csv").read_bytes() != (place/"c.csv").read_bytes()
+    assert ask("data", "validate", "a.csv")[0] == 0
+
+
+def test_validate_ends_with_1_for_an_error_and_lists_each_cell(ask, place):
+    table = pd.read_csv(sample_path("students"), dtype=str).head(40)
+    table.loc[[2, 9], "Absences"] = ["99", "-1"]
+    table.to_csv("class.csv", index=False)
+    code, printed, _ = ask("data", "validate", "class.csv", "-o", "findings.csv")
+    assert code == 1 and "38 accepted, 2 refused" in printed
+    found = read_table("findings.csv")[0]
+    assert found[found.check == "out of range"][["row", "value"]].astype(float).to_numpy().tolist() == [
+        [4, 99], [11, -1]]
+
+
+def test_validate_prints_json_alone_and_ends_with_0_for_warnings(ask):
+    pd.read_csv(sample_path("students"), dtype=str).head(40).assign(Shoe="42").to_csv("class.csv", index=False)
+    code, printed, said = ask("data", "validate", "class.csv", "--json")
+    assert (code, said) == (0, "")
+    assert {"extra column"} <= {found["check"] for found in json.loads(printed)}
+    assert {found["severity"] for found in json.loads(printed)} == {"warning"}
