@@ -95,7 +95,7 @@ class Service:
         self.access = AccessLog(sys.stderr if settings.access_log else None)
         self.log = None
         self.files = 0
-        self.prefix = secrets.token_hex(4)
+        self.prefix = secrets.token_hex(4).encode()
         self.number = 0
         self.stopped = threading.Event()
 
@@ -231,7 +231,7 @@ class Service:
         request_id = headers.get(b"x-request-id", b"")
         if not REQUEST_ID.fullmatch(request_id):
             self.number += 1
-            request_id = b"%b-%x" % (self.prefix.encode(), self.number)
+            request_id = b"%b-%x" % (self.prefix, self.number)
         caller = scope["gradeclass"] = Caller(request_id.decode())
         if needs is not None: self.identify(scope, caller, needs, headers)
         if kinds and headers.get(b"content-type", b"").split(b";")[0].strip().lower() not in kinds:

@@ -18,7 +18,7 @@ import msgspec
 
 from ..config import GradeclassError
 from ..data.dataset import is_missing, read_code, read_number
-from ..schema import Column, Schema, plain_name
+from ..schema import PHRASES, Column, Schema, plain_name
 
 # %% ../../nbs/lib/service/01_reader.ipynb #18ebdcfe
 NAN = math.nan
@@ -70,10 +70,10 @@ def read_value(
     if column.codes:
         label = read_code(str(value).lower() if isinstance(value, bool) else value, column)
         if not isinstance(label, str) or label not in column.labels:
-            raise ValueError("is no answer that the schema knows")
+            raise ValueError(PHRASES["unknown code"])
         return float(column.labels.index(label))
     number = None if isinstance(value, bool) else read_number(value, column)
-    if not isinstance(number, float): raise ValueError("is not a number")
+    if not isinstance(number, float): raise ValueError(PHRASES["not a number"])
     problem = "" if math.isnan(number) else column.number_problem(number)
     if problem: raise ValueError(problem)
     return number
