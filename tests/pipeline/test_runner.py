@@ -43,7 +43,8 @@ def test_run_chooses_the_table_and_makes_the_keys_of_the_run_once(finished_run, 
     outputs = outputs_of(finished_run)
     options = [word for name, value in QUICK.items() for word in ("-p", f"{name}={value}")]
     monkeypatch.setattr(sys, "argv", ["gradeclass", "run", "--data", "sample", "--outputs", str(outputs), *options])
-    main()
+    with pytest.raises(SystemExit) as caught: main()
+    assert caught.value.code == 0
     assert calls == ["choose_data", *["stage_key"]*len(STAGES)]
 
 @pytest.mark.parametrize("data", ["nowhere.csv", "", "sqlite:///nowhere.db"])
