@@ -264,8 +264,8 @@ def plan_run(
     force:bool=False,           # Run stages although they are up to date
 )->Pipeline:                    # Ready to run
     "Check everything that can be checked before a kernel starts"
-    from gradeclass.config import find_home, hand_on
-    hand_on("MLFLOW_")
+    from gradeclass.config import export_mlflow_settings, find_home
+    export_mlflow_settings()
     check_names([*only, *([start] if start else [])])
     given = {"data": data, "schema": schema, **(parameters or {})}
     chosen = check_parameters(given, known_parameters(list(STAGES.values())))

@@ -25,7 +25,7 @@ from gradeclass.service.routes import (
     add_describing, add_files_and_lists, add_following_up, add_operating, add_predicting, describe,
 )
 from ..scoring.answer import ADVICE
-from .settings import ServiceSettings, check_exposure, model_places, serve_variable
+from .settings import ServiceSettings, check_exposure, load_service_settings, model_places, serve_variable
 
 # %% ../../nbs/lib/service/14_app.ipynb #d6964019
 def make_app(
@@ -33,7 +33,7 @@ def make_app(
 ):                                      # ASGI application
     "The service as an application"
     from gradeclass import __version__
-    service = Service(settings or ServiceSettings())
+    service = Service(settings or load_service_settings())
 
     @asynccontextmanager
     async def life(_):

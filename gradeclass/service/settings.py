@@ -12,12 +12,11 @@ import re
 from functools import lru_cache
 from pathlib import Path
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..config import GradeclassError, find_outputs
 from .api_keys import keys_file, read_keys
-from ..settings import HomeSource
+from ..settings import set_values
 
 # %% ../../nbs/lib/service/05_settings.ipynb #dec13c6d
 def serve_variable(
@@ -26,14 +25,10 @@ def serve_variable(
     "The environment variable of a setting of the service"
     return f"GRADECLASS_SERVE_{field.upper()}"
 
-# %% ../../nbs/lib/service/05_settings.ipynb #5710b6f9
-class ServeSource(HomeSource):
-    "The environment, then `.env`"
-    variable = staticmethod(serve_variable)
-
 # %% ../../nbs/lib/service/05_settings.ipynb #e80a09cd
-class ServiceSettings(BaseSettings):
+class ServiceSettings(BaseModel):
     "What can be set about the service; the environment variable has GRADECLASS_SERVE_ in front"
+    model_config = ConfigDict(extra="forbid")
     models: str = Field("",
                         description="Bundles to serve, as [NAME=]FOLDER with blanks between; the first is the default. "
                                     "Empty: outputs/champion")
@@ -61,16 +56,6 @@ class ServiceSettings(BaseSettings):
     cors: str = Field("", description="Web origins that may ask from a browser, with blanks between. Empty: none")
     connections: int = Field(1_000, ge=1, description="Connections at a time")
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls,  # This class
-        init_settings, # What code gives
-        **others,      # pydantic's own readers, which are not used
-    )->tuple:          # Where values come from, the first one wins
-        "What code gives first, then the environment, then `.env`"
-        return init_settings, ServeSource(settings_cls)
-
     def keys_path(self)->Path: # A file, or where it would be
         "Where the keys are"
         return Path(self.keys) if self.keys else keys_file()
@@ -84,7 +69,7 @@ def load_service_settings(
     **given,          # Settings that code decides, such as port=8080
 )->ServiceSettings:   # All settings, checked
     "Read every setting of the service; a wrong value gets one sentence"
-    try: return ServiceSettings(**given)
+    try: return ServiceSettings(**set_values(ServiceSettings, serve_variable) | given)
     except ValidationError as error:
         wrong = [(str(found["loc"][0]), found["input"], found["msg"]) for found in error.errors()]
         raise ServiceError("; ".join(f"{serve_variable(name)} is {value!r}: {reason}"

@@ -60,7 +60,7 @@ def tuned(finished_run, tmp_path_factory):
     model = GradeModel(prepared.schema, taken["family"], taken["balance"], taken["audit"], taken["seed"],
                        taken["params"])
     made = tune(model, prepared.parts["train"], TRIALS, storage=outputs/"stages"/"tuning.db", progress=False)
-    (run.stages["train"]/"study.json").write_text(json.dumps({"study": made.study}))
+    (run.stages["train"]/"study.json").write_text(json.dumps({"study": made.study.study_name}))
     drift = outputs/"stages"/"drift-1"
     drift.mkdir()
     (drift/"drift.json").write_text(json.dumps({"verdict": "drift", "sentence": "Absences have risen.",
