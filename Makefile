@@ -7,7 +7,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run app test quick check lab notebooks samples neural prefect lock lock-neural lock-prefect clean
+.PHONY: help setup run app test quick check outputs lab notebooks samples neural prefect lock lock-neural lock-prefect clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -39,6 +39,9 @@ quick: $(STAMP) ## The tests that need no browser, no server and no pipeline, in
 check: $(STAMP) ## Notebooks are clean and in step with the modules; ruff
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tests/check_notebooks.py
 	@$(BIN)/ruff check gradeclass tests benchmarks setup.py
+
+outputs: $(STAMP) ## Run the library notebooks and compare what they print with what they keep
+	@$(BIN)/python tests/check_outputs.py
 
 lab: $(STAMP) ## Open the notebooks in JupyterLab
 	@$(BIN)/jupyter lab nbs

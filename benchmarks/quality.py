@@ -132,7 +132,7 @@ def common_rows(schema, frame, deals, quick):
                 lacks=lacking("autogluon", "AutoGluon"))]
     large = [Row("grid216", "replaced project: XGBoost, grid of 216", GridSearch(schema, "grid216"), frame, **one),
              Row("xgboost-tuned", "XGBoost, 10 trials in each fold",
-                 TunedModel(GradeModel(schema, "xgboost"), 10, None, 3), frame, **one)]
+                 TunedModel(GradeModel(schema, "xgboost"), 10, 3), frame, **one)]
     return rows if quick else [*rows, *large]
 
 
@@ -238,7 +238,7 @@ def keep_result(row, kind, deal, held, said, seconds, believed):
 
 
 def as_comparison(row, said, rows=None):
-    "A row's probabilities as `gradeclass.training.search` compares them"
+    "A row's probabilities as `gradeclass.training.side_by_side` compares them"
     grades, schema = grade_index(row.frame, row.model.schema), row.model.schema
     return Comparison(grades if rows is None else grades[rows], {"it": said}, {}, schema.grades)
 

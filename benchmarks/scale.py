@@ -119,8 +119,10 @@ def survive():
     "Whether sweep, scoring and training come through the death of a worker: the tests that kill one"
     tests = Path(__file__).parent.parent/"tests"
     found = {}
-    for name in ("sweep", "stream", "large"):
-        command = [sys.executable, "-m", "pytest", "-q", "-k", "death_of_a_worker", str(tests/f"test_{name}.py")]
+    places = {"sweep": "pipeline/test_sweep.py", "scoring": "scoring/test_batches.py",
+              "training": "training/test_large.py"}
+    for name, place in places.items():
+        command = [sys.executable, "-m", "pytest", "-q", "-k", "death_of_a_worker", str(tests/place)]
         found[name] = subprocess.run(command, capture_output=True).returncode == 0
     return found
 

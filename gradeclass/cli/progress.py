@@ -41,7 +41,7 @@ class Bars:
         state:str="",   # What stands beside it; how far it is unless given
     )->None:
         "Move a bar"
-        if title not in self.tasks: self.tasks[title] = self.progress.add_task(title, state="")
+        if title not in self.tasks: self.tasks[title] = self.progress.add_task(title, total=None, state="")
         if not state: state = f"{done:,} of {total:,}" if total else f"{done:,}"
         self.progress.start_task(self.tasks[title])
         self.progress.update(self.tasks[title], completed=done, total=total, state=state)

@@ -86,16 +86,15 @@ def run_command(
     as_json:AsJson=False,      # Print the result as JSON
 )->None:
     "Run the pipeline: prepare, drift and train, evaluate, register. Stages that are up to date are not run again."
-    from gradeclass.pipeline.runner import dry_run, plan_run, run_pipeline
+    from gradeclass.pipeline.runner import dry_run, plan_run, run_planned
     given = read_assignments(parameter) | ({"promote": promote} if promote else {})
     stages = [name.strip() for name in only.split(",") if name.strip()]
-    choice = {"only": stages, "start": start, "force": force}
-    pipeline = plan_run(data, schema, given, outputs, jobs, **choice)
+    pipeline = plan_run(data, schema, given, outputs, jobs, stages, start, force)
     if dry:
         for stage in dry_run(pipeline): print(f"{stage.name:9} {'would run' if stage.runs else 'kept':10} {stage.why}")
         return
     with Bars(*(stage.name for stage in pipeline.stages)) as bars:
-        run = run_pipeline(data, schema, given, outputs, jobs, bars.show_stage, **choice)
+        run = run_planned(pipeline, bars.show_stage)
     for warning in run.warnings: say(f"warning: {warning}")
     print(json.dumps(run.summary(), indent=1) if as_json else describe_run(run))
     waiting = run.registration.get("version") != run.registration.get("after")

@@ -64,7 +64,7 @@ def forest(
     ax.set_ylim(-0.6, len(table) - 0.4)
 
 # %% ../../nbs/lib/evaluation/03_figures.ipynb #b78ce25b
-def sticks_out(
+def overflows(
     figure:object, # matplotlib Figure, laid out
 )->bool:           # Whether some of it is beyond the edge
     "Whether a title, a text or the label of an axis is too long for the figure: the layout makes room for everything else"
@@ -88,7 +88,7 @@ def settle(
     laid_out = figure.get_layout_engine()
     if laid_out: laid_out.execute(figure)
     figure.set_layout_engine(None)
-    return figure.get_tightbbox().padded(0.1) if not laid_out or sticks_out(figure) else figure.bbox_inches.padded(0.06)
+    return figure.get_tightbbox().padded(0.1) if not laid_out or overflows(figure) else figure.bbox_inches.padded(0.06)
 
 # %% ../../nbs/lib/evaluation/03_figures.ipynb #1b869155
 def save_figure(

@@ -11,12 +11,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from .resampling import share_interval
 from ..config import SEED, GradeclassError
 from .figures import COLOURS, new_figure, plot_style
 from .metrics import check_predictions
 from ..models.features import encode_column, grade_index
-from ..models.latent import band_of
-from ..schema import Schema
+from ..schema import Schema, band_of
 
 # %% ../../nbs/lib/evaluation/07_labels.ipynb #27db99ea
 class LabelError(GradeclassError):
@@ -86,11 +86,10 @@ def noise_by_score(
     y:np.ndarray,    # Recorded grade, shape (n,)
 )->NoiseShare:       # Of grades that contradict their score
     "Share of grades that contradict their score, with Wilson's interval"
-    from scipy.stats import binomtest
     known = band >= 0
     wrong = int((band != y)[known].sum())
-    limits = binomtest(wrong, int(known.sum())).proportion_ci(method="wilson")
-    return NoiseShare(wrong/known.sum(), float(limits.low), float(limits.high), "score", int(known.sum()))
+    low, high = share_interval(wrong, known.sum())
+    return NoiseShare(wrong/known.sum(), low, high, "score", int(known.sum()))
 
 # %% ../../nbs/lib/evaluation/07_labels.ipynb #339b31f2
 def estimate_noise(

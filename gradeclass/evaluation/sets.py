@@ -7,12 +7,12 @@ __all__ = ['FOLDS', 'PredictionSets', 'fit_sets', 'describe_set', 'coverage_tabl
 
 # %% ../../nbs/lib/evaluation/05_sets.ipynb #cbc9bd0f
 import math
-import warnings
 from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
 
+from .resampling import share_interval
 from ..config import SEED
 from ..models.calibrator import CalibrationError
 from ..models.ordinal import strata_folds
@@ -30,12 +30,12 @@ def stretch_scores(
 )->np.ndarray:         # How far each grade is from being in the set: 0 for the most probable, rising to both sides, shape (n, K)
     "Scores whose every threshold gives a stretch of grades without gaps"
     if method not in METHODS: raise CalibrationError(f"no method {method}: use one of {', '.join(METHODS)}")
-    scores = unlikeliness(p) if method == "lac" else grown_mass(p)
+    scores = improbability(p) if method == "lac" else grown_mass(p)
     scores[np.arange(len(p)), p.argmax(axis=1)] = 0.0
     return scores
 
 # %% ../../nbs/lib/evaluation/05_sets.ipynb #4deb478a
-def unlikeliness(
+def improbability(
     p:np.ndarray, # Probabilities, shape (n, K)
 )->np.ndarray:    # Shape (n, K)
     "One minus the probability, where a grade counts as no less probable than a grade beyond it"
@@ -103,77 +103,6 @@ class PredictionSets:
         "The sets that `to_dict` described"
         return cls(**state)
 
-# %% ../../nbs/lib/evaluation/05_sets.ipynb #c08cab75
-def conformal_classifier(
-    grades:int,      # Grades of the scale, K
-    coverage:float,  # Share of students whose grade should be in their set
-    method:str,      # A name in `METHODS`
-)->tuple:            # MAPIE's SplitConformalClassifier, and its conformity score, whose `quantiles_` is the threshold
-    "MAPIE over given probabilities with our scores"
-    from mapie.classification import SplitConformalClassifier
-    from mapie.conformity_scores import LACConformityScore
-
-    class StretchScore(LACConformityScore):
-        "How far the true grade is from being in the set"
-        def get_conformity_scores(
-            self,
-            y,          # Not used
-            y_pred,     # Probabilities, shape (n, K)
-            y_enc=None, # True grade, shape (n,)
-            **kwargs,   # Not used
-        )->np.ndarray:  # Shape (n, 1)
-            "Score of the true grade"
-            return np.take_along_axis(stretch_scores(y_pred, method), y_enc.reshape(-1, 1), axis=1)
-
-        def get_prediction_sets(
-            self,
-            y_pred_proba, # Probabilities, shape (n, K, 1)
-            *args,        # Not used
-            **kwargs,     # Not used
-        )->np.ndarray:    # Shape (n, K, 1)
-            "Grades with a score of at most the threshold"
-            scores = stretch_scores(y_pred_proba[:, :, 0], method)
-            return scores[:, :, None] <= self.quantiles_ + 1e-12
-
-    score = StretchScore()
-    return SplitConformalClassifier(given_probabilities(grades), coverage, conformity_score=score, prefit=True), score
-
-# %% ../../nbs/lib/evaluation/05_sets.ipynb #53b2768d
-def given_probabilities(
-    grades:int, # Grades of the scale, K
-):              # A fitted scikit-learn classifier whose rows are probabilities
-    "A classifier for which rows are probabilities already"
-    from sklearn.base import BaseEstimator, ClassifierMixin
-
-    class GivenProbabilities(ClassifierMixin, BaseEstimator):
-        "Hands on the probabilities that it is given"
-        def __init__(self):
-            self.classes_, self.n_features_in_ = np.arange(grades), grades
-
-        def fit(
-            self,
-            X,      # Not used
-            y=None, # Not used
-        ):          # The classifier
-            "Nothing to fit"
-            return self
-
-        def predict_proba(
-            self,
-            X,         # Probabilities, shape (n, K)
-        )->np.ndarray: # The same
-            "What is given"
-            return np.asarray(X, float)
-
-        def predict(
-            self,
-            X,         # Probabilities, shape (n, K)
-        )->np.ndarray: # Shape (n,)
-            "The most probable grade"
-            return self.predict_proba(X).argmax(axis=1)
-
-    return GivenProbabilities()
-
 # %% ../../nbs/lib/evaluation/05_sets.ipynb #074a1534
 def fit_sets(
     p:np.ndarray,         # Out-of-fold probabilities, shape (n, K)
@@ -190,12 +119,9 @@ def fit_sets(
         raise CalibrationError(f"{len(y)} students are too few for a coverage of {coverage:g}: at least "
                                f"{math.ceil(2/min(coverage, 1 - coverage))} are needed")
     p = np.asarray(p, float)/np.sum(p, axis=1, keepdims=True)
-    classifier, score = conformal_classifier(p.shape[1], coverage, method)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*has less labels")
-        classifier.conformalize(p, y).predict_set(p[:1])
-    return PredictionSets(min(float(score.quantiles_[0]), 1.0), coverage, method, most or math.ceil(p.shape[1]/2),
-                          len(y))
+    scores = np.sort(stretch_scores(p, method)[np.arange(len(y)), y])
+    threshold = scores[math.ceil((len(y) + 1)*coverage) - 1]  # Vovk et al. 2005: one more student than were looked at
+    return PredictionSets(min(float(threshold), 1.0), coverage, method, most or math.ceil(p.shape[1]/2), len(y))
 
 # %% ../../nbs/lib/evaluation/05_sets.ipynb #b9c80d3c
 def describe_set(
@@ -214,10 +140,9 @@ def coverage_row(
     sizes:np.ndarray,   # Grades in each set, shape (n,)
 )->dict:                # students, coverage, low, high (Wilson's 95 % interval), mean_size
     "Coverage of some students"
-    from scipy.stats import binomtest
     if not len(covered): return {"students": 0}
-    limits = binomtest(int(covered.sum()), len(covered)).proportion_ci(method="wilson")
-    return {"students": len(covered), "coverage": covered.mean(), "low": limits.low, "high": limits.high,
+    low, high = share_interval(covered.sum(), len(covered))
+    return {"students": len(covered), "coverage": covered.mean(), "low": low, "high": high,
             "mean_size": sizes.mean()}
 
 # %% ../../nbs/lib/evaluation/05_sets.ipynb #172bba2d

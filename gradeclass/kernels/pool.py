@@ -24,7 +24,7 @@ class PoolKernelManager(WarmKernelManager):
         return self.made
 
 # %% ../../nbs/lib/kernels/04_pool.ipynb #c6d21257
-QUIET = ["--HistoryManager.hist_file=:memory:"]  # No history of cells on disk, as nbclient has it
+QUIET = ["--HistoryManager.hist_file=:memory:"] # No history of cells on disk, as nbclient has it
 
 class KernelPool:
     "The kernels of a process that executes one notebook after another, in its main thread"
@@ -33,7 +33,7 @@ class KernelPool:
         modules=MODULES, # As in `warm_options`
         address:str="",  # As in `warm_options`
     ):
-        self.options = warm_options(modules, address)
+        self.config = warm_options(modules, address)["config"]
         self.loop = ensure_event_loop()
         self.ahead = None
         self.ending = set()
@@ -44,8 +44,9 @@ class KernelPool:
         cwd:str,  # Its working directory
     )->tuple:     # Its name and folder, its manager, and the task of its start
         "Begin to start a kernel"
-        manager = PoolKernelManager(kernel_name=name, config=self.options["config"])
-        return (name, cwd), manager, self.loop.create_task(manager.start_kernel(extra_arguments=QUIET, cwd=cwd))
+        manager = PoolKernelManager(kernel_name=name, config=self.config)
+        task = self.loop.create_task(manager.start_kernel(extra_arguments=QUIET, cwd=cwd))
+        return (name, cwd), manager, task
 
     def begin(
         self,
@@ -61,7 +62,8 @@ class KernelPool:
     ):               # Manager of a kernel that was started ahead; None where there is none that will do
         "Use the kernel that was started ahead, or end it"
         if self.ahead is None: return None
-        (found, manager, task), self.ahead = self.ahead, None
+        found, manager, task = self.ahead
+        self.ahead = None
         with suppress(Exception):
             self.loop.run_until_complete(task)
             if found == wanted and self.loop.run_until_complete(manager.is_alive()): return manager

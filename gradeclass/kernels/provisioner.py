@@ -18,19 +18,19 @@ from jupyter_client import AsyncKernelClient, AsyncKernelManager
 from jupyter_client.localinterfaces import localhost
 from jupyter_client.provisioning import LocalProvisioner
 from traitlets import List, Unicode
+from traitlets.config import Config
 
 from gradeclass.kernels.client import (
-    PATIENCE, ForkError, ForkedProcess, Stale, ask, drop_server, own_server, own_umask, python_of, standard_files,
-    why_ordinary,
+    ForkError, ForkedProcess, ask, ask_own, make_folder, make_request, python_of, why_ordinary,
 )
-from .server import ADDRESS, MODULES, make_folder, server_key
+from .server import ADDRESS, MODULES
 
-# %% ../../nbs/lib/kernels/03_provisioner.ipynb #fdef0a05
+# %% ../../nbs/lib/kernels/03_provisioner.ipynb #9b147cfa
 class WarmProvisioner(LocalProvisioner):
     "Starts IPython kernels as copies of a process that has imported their libraries"
     modules = List(Unicode(), list(MODULES), config=True, help="Modules to import ahead, once for all kernels")
     address = Unicode(config=True, help="Socket of a running fork server; this process starts its own unless given")
-    sockets = None
+    sockets = ""
 
     def _address_default(self):
         return os.environ.get(ADDRESS, "")
@@ -39,11 +39,12 @@ class WarmProvisioner(LocalProvisioner):
         self,
         **kwargs, # What the manager was given
     )->dict:      # The same, made ready
-        "Put the kernel's sockets into a folder that this user alone can open, unless they were put somewhere on purpose"
+        "Put the kernel's sockets into a folder of this user's own, unless they were put somewhere on purpose"
         manager = self.parent
         if manager and os.name == "posix" and (manager.transport, manager.ip) == ("tcp", localhost()):
             self.sockets = make_folder("k")
-            manager.transport, manager.ip = "ipc", f"{self.sockets}/k"
+            manager.transport = "ipc"
+            manager.ip = f"{self.sockets}/k"
         return await super().pre_launch(**kwargs)
 
     async def launch_kernel(
@@ -53,41 +54,32 @@ class WarmProvisioner(LocalProvisioner):
     )->dict:      # How to connect to it
         "Fork a kernel; start an ordinary one where that cannot be"
         try:
-            if reason := why_ordinary(cmd, kwargs): raise ForkError(reason)
-            self.process = await self.fork(cmd, kwargs)
-        except (ForkError, OSError, TimeoutError) as error:
-            self.log.warning("Starting an ordinary kernel: %s", error or "the fork server does not answer")
+            reason = why_ordinary(cmd, kwargs)
+            if reason: raise ForkError(reason)
+            # In a thread: a new server answers after seconds, and pages or notebooks go on meanwhile
+            self.process = await asyncio.to_thread(self.fork, cmd, kwargs)
+        except (ForkError, OSError) as error:
+            self.log.warning("Starting an ordinary kernel: %s", error)
             return await super().launch_kernel(cmd, **kwargs)
         self.pid = self.process.pid
         self.pgid = None
         self.cwd = kwargs.get("cwd") or os.getcwd()
         return self.connection_info
 
-    async def fork(
+    def fork(
         self,
         cmd:list,    # Command of the kernel
         kwargs:dict, # What `subprocess.Popen` would be given
     )->ForkedProcess: # Running
-        "Ask the server that was named, else this process's own, and a new one where that has ended"
+        "Ask the server that was named, else this process's own; no standard input, and the output of this process"
         python, argv = python_of(cmd)
-        env = {**(kwargs.get("env") or os.environ)}
-        request = {"key": server_key(python, env), "env": env, "argv": argv,
-                   "cwd": os.path.abspath(kwargs.get("cwd") or os.getcwd()),
-                   "umask": own_umask(), "sockets": self.sockets or "",
-                   "connection_file": getattr(self.parent, "connection_file", "")}
-        with standard_files(kwargs) as files:
-            if self.address: return await asyncio.wait_for(ask(self.address, request, files), PATIENCE)
-            for last in (False, True):
-                server = own_server(python, self.modules, env)
-                try: kernel = await asyncio.wait_for(ask(server.address, request, files), PATIENCE)
-                except (OSError, Stale) as error:
-                    if server.answered: drop_server(server)
-                    elif isinstance(error, OSError):
-                        raise ForkError(f"the fork server did not start ({server.last_words()})") from None
-                    if last: raise
-                else:
-                    server.answered = True
-                    return kernel
+        env = dict(kwargs.get("env") or os.environ)
+        request = make_request(python, argv, env, kwargs.get("cwd"), sockets=self.sockets,
+                               connection_file=getattr(self.parent, "connection_file", ""))
+        with open(os.devnull, "rb") as nothing:
+            files = [nothing.fileno(), 1, 2]
+            if self.address: return ask(self.address, request, files)
+            return ask_own(python, self.modules, request, files)
 
     async def cleanup(
         self,
@@ -97,7 +89,7 @@ class WarmProvisioner(LocalProvisioner):
         await super().cleanup(restart)
         if self.sockets and not restart: shutil.rmtree(self.sockets, ignore_errors=True)
 
-# %% ../../nbs/lib/kernels/03_provisioner.ipynb #6c70f554
+# %% ../../nbs/lib/kernels/03_provisioner.ipynb #4b8b02bb
 class WarmClient(AsyncKernelClient):
     "A client that begins as soon as its kernel is idle"
     async def wait_for_ready(
@@ -107,31 +99,30 @@ class WarmClient(AsyncKernelClient):
         "Ask until the kernel has answered and its messages arrive"
         until = float("inf") if timeout is None else time.monotonic() + timeout
         while not await self.answered():
+            # The public `is_alive` of an async client is the same function, declared for blocking clients
             if not await self._async_is_alive(): raise RuntimeError("Kernel died before replying to kernel_info")
             if time.monotonic() > until: raise RuntimeError(f"Kernel didn't respond in {timeout} seconds")
 
     async def answered(self)->bool: # Whether it has
-        "Ask once: an answer, and the word on the other channel that the question is done with"
+        "Ask once: an answer, and on the other channel the message that the question is done with"
         self.kernel_info()
         with suppress(queue.Empty):
             reply = await self.get_shell_msg(timeout=1)
             if reply["msg_type"] != "kernel_info_reply": return False
-            while not ends(await self.get_iopub_msg(timeout=0.2), reply["parent_header"]["msg_id"]): pass
+            state = ""
+            while state != "idle":
+                message = await self.get_iopub_msg(timeout=0.2)
+                if message["parent_header"].get("msg_id") != reply["parent_header"]["msg_id"]: continue
+                state = message["content"].get("execution_state")
+            # `wait_for_ready` of jupyter_client 8 calls it too: it takes on the kernel's version of the protocol
             self._handle_kernel_info_reply(reply)
             return True
         return False
 
-
-def ends(
-    message:dict, # From the channel on which a kernel tells all
-    request:str,  # Id of a request
-)->bool:          # Whether the request is done with
-    "Whether a message says that a kernel is idle again after a request"
-    return message["parent_header"].get("msg_id") == request and message["content"].get("execution_state") == "idle"
-
-# %% ../../nbs/lib/kernels/03_provisioner.ipynb #db8ce76c
+# %% ../../nbs/lib/kernels/03_provisioner.ipynb #366ad4c2
 class WarmKernelManager(AsyncKernelManager):
     "A kernel manager whose kernels are forked"
+    # jupyter_client 8 makes the provisioner in here, and offers no other place to choose one by class
     async def _async_pre_start_kernel(self, **kw):
         if self.provisioner is None and "kernel_provisioner" not in self.kernel_spec.metadata:
             self.kernel_id = self.kernel_id or kw.pop("kernel_id", str(uuid.uuid4()))
@@ -140,18 +131,14 @@ class WarmKernelManager(AsyncKernelManager):
 
     pre_start_kernel = _async_pre_start_kernel
 
-    async def _async_wait(self, pollinterval=0.01):
-        await super()._async_wait(min(pollinterval, 0.01))
-
     def _client_factory_default(self):
         return WarmClient
 
-# %% ../../nbs/lib/kernels/03_provisioner.ipynb #60010770
+# %% ../../nbs/lib/kernels/03_provisioner.ipynb #6c70f554
 def warm_options(
     modules=MODULES, # Modules to import ahead
-    address:str="",  # Socket of a running server; unless given, what the environment names, else a server of this process
+    address:str="",  # Socket of a running server; else what the environment names, or a server of this process
 )->dict:             # For `papermill.execute_notebook` or `nbclient.NotebookClient`
     "Options that make papermill or nbclient fork its kernels"
-    from traitlets.config import Config
     chosen = {"modules": list(modules)} | ({"address": address} if address else {})
     return {"kernel_manager_class": WarmKernelManager, "config": Config({"WarmProvisioner": chosen})}

@@ -9,6 +9,7 @@ __all__ = ['METHODS', 'Balancer']
 import numpy as np
 from imblearn.over_sampling import SMOTE, SMOTEN, SMOTENC, RandomOverSampler
 from sklearn.base import BaseEstimator
+from sklearn.impute import SimpleImputer
 from sklearn.utils.validation import check_X_y
 
 from ..config import SEED, GradeclassError
@@ -18,22 +19,20 @@ METHODS = {
     "none": "rows as they are",
     "weights": "each grade weighs the same in training",
     "over": "rows of rare grades are repeated",
-    "smote": "rows of rare grades are invented between neighbours (SMOTE, SMOTENC or SMOTEN by the kinds of the "
-             "columns)",
+    "smote": "rows of rare grades are invented between neighbours (SMOTE, SMOTENC or SMOTEN by the columns' kinds)",
 }
 
-# %% ../../nbs/lib/models/02_balance.ipynb #445d06be
+# %% ../../nbs/lib/models/02_balance.ipynb #a1698a33
 def fill_missing(
     X:np.ndarray,           # Encoded rows with gaps, shape (n, p)
     categorical:np.ndarray, # Which columns hold codes, shape (p,)
 )->np.ndarray:              # The same rows without gaps
     "Fill gaps for a sampler that refuses them: the most frequent code, or the median"
     filled = X.copy()
-    for values, coded in zip(filled.T, categorical, strict=True):
-        known = values[~np.isnan(values)]
-        codes, counts = np.unique(known, return_counts=True)
-        if len(known): values[np.isnan(values)] = codes[counts.argmax()] if coded else np.median(known)
-        else: values[:] = 0
+    for columns, how in ((categorical, "most_frequent"), (~categorical, "median")):
+        # Without keep_empty_features a column of gaps alone would be dropped
+        imputer = SimpleImputer(strategy=how, keep_empty_features=True)
+        if columns.any(): filled[:, columns] = imputer.fit_transform(X[:, columns])
     return filled
 
 # %% ../../nbs/lib/models/02_balance.ipynb #4de63996
@@ -58,8 +57,7 @@ class Balancer(BaseEstimator):
         categorical=None,      # Which columns hold codes, shape (p,); None: none of them
         seed:int=SEED,         # Seed of the drawing
     ):
-        self.method = method
-        self.categorical = categorical
+        self.method, self.categorical = method, categorical
         self.seed = seed
 
     def fit_resample(
@@ -72,14 +70,14 @@ class Balancer(BaseEstimator):
             raise GradeclassError(f"no balance {self.method}: use one of {', '.join(METHODS)}")
         X, y = check_X_y(X, y, dtype=float, ensure_all_finite="allow-nan")
         if self.method in ("none", "weights"): return X, y
-        return RandomOverSampler(random_state=self.seed).fit_resample(
-            X, y) if self.method == "over" else self._invent(X, y)
+        if self.method == "over": return RandomOverSampler(random_state=self.seed).fit_resample(X, y)
+        return self._invent(X, y)
 
     def _invent(self, X, y):
         categorical = np.zeros(X.shape[1], bool) if self.categorical is None else np.asarray(self.categorical, bool)
         grades, counts = np.unique(y, return_counts=True)
-        twice = RandomOverSampler(sampling_strategy={g: 2 for g, n in zip(grades, counts, strict=True) if n < 2},
-                                  random_state=self.seed)
-        X, y = twice.fit_resample(fill_missing(X, categorical), y)
+        double = dict.fromkeys(grades[counts < 2], 2)
+        sampler = RandomOverSampler(sampling_strategy=double, random_state=self.seed)
+        X, y = sampler.fit_resample(fill_missing(X, categorical), y)
         neighbours = min(5, max(int(counts.min()), 2) - 1)
         return make_smote(categorical, neighbours, self.seed).fit_resample(X, y)

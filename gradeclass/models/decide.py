@@ -20,23 +20,23 @@ def least_distance(
 
 # %% ../../nbs/lib/models/06_decide.ipynb #9be95ca9
 def macro_f1_gains(
-    probability:np.ndarray,        # Probability of each grade, shape (n, K)
-    weight:np.ndarray|None=None,   # Row weights, shape (n,); all alike unless given
-    steps:int=50,                  # Rounds of counting at the most
-)->tuple:                          # Gain and offset of each grade, shapes (K,): pick the largest gain*(p - offset)
+    probability:np.ndarray, # Probability of each grade, shape (n, K)
+)->tuple:                   # Gain and offset of each grade, shapes (K,): pick the largest gain*(p - offset)
     "The rule with the best expected macro-F1 on rows like these among those that the counting passes through"
-    weight = np.ones(len(probability)) if weight is None else weight
-    expected, picked = weight @ probability, probability.argmax(axis=1)
-    rule = np.ones(probability.shape[1]), np.zeros(probability.shape[1])
-    best, kept = -1.0, rule
-    for _ in range(steps):
-        choice = np.eye(probability.shape[1])[picked]*weight[:, None]
+    size = probability.shape[1]
+    gain, offset = np.ones(size), np.zeros(size)
+    # A product adds up in another order than `sum`: these are the digits of the bundles that people keep
+    expected, picked = np.ones(len(probability)) @ probability, probability.argmax(axis=1)
+    best, kept = -1.0, (gain, offset)
+    for _ in range(50):  # Rounds of counting at the most; it settles after a handful
+        choice = np.eye(size)[picked]
         count = np.maximum(expected + choice.sum(axis=0), 1e-12)
         half_f1 = (choice*probability).sum(axis=0)/count
-        if half_f1.mean() > best: best, kept = half_f1.mean(), rule
-        rule, old = (1/count, half_f1), picked
-        picked = (rule[0]*(probability - rule[1])).argmax(axis=1)
-        if (picked == old).all(): break
+        if half_f1.mean() > best: best, kept = half_f1.mean(), (gain, offset)
+        gain, offset = 1/count, half_f1
+        again = (gain*(probability - offset)).argmax(axis=1)
+        if (again == picked).all(): break
+        picked = again
     return kept
 
 # %% ../../nbs/lib/models/06_decide.ipynb #ec56c1dd
@@ -47,10 +47,10 @@ RULES = {
 }
 
 def decide(
-    probability:np.ndarray,          # Probability of each grade, shape (n, K)
-    rule:str="mode",                 # A name in `RULES`
-    like:np.ndarray|None=None,       # `macro_f1`: probabilities that the rule is learnt from, `probability` itself unless given
-)->np.ndarray:                       # Grade index, shape (n,)
+    probability:np.ndarray,    # Probability of each grade, shape (n, K)
+    rule:str="mode",           # A name in `RULES`
+    like:np.ndarray|None=None, # Probabilities that `macro_f1` is learnt from; `probability` itself unless given
+)->np.ndarray:                 # Grade index, shape (n,)
     "One grade for each student; `macro_f1` looks at all rows together, so give `like` where a student is alone"
     if rule not in RULES: raise GradeclassError(f"no decision rule {rule}: use one of {', '.join(RULES)}")
     if rule == "mode": return probability.argmax(axis=1)

@@ -14,16 +14,17 @@ from pathlib import Path
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import (  # The underscored one is scikit-learn's rule for weights; it has no public name
+    _check_sample_weight, check_is_fitted, validate_data,
+)
 
 from ..config import SEED, GradeclassError
 from ..disk import usable_cores, write_json
 
-# %% ../../nbs/lib/models/03_family.ipynb #241795c5
+# %% ../../nbs/lib/models/03_family.ipynb #8ac5e15b
 class ModelError(GradeclassError):
     "A model that cannot be fitted as asked"
 
-# %% ../../nbs/lib/models/03_family.ipynb #72fcdd2f
 class GradeFamily(ClassifierMixin, BaseEstimator):
     "What families share: checked input, probabilities for every grade of the scale, the most probable grade"
     one_hot = False  # Whether categories come as 0/1 columns
@@ -50,8 +51,18 @@ class GradeFamily(ClassifierMixin, BaseEstimator):
         X,            # Encoded rows, shape (n, p)
     )->np.ndarray:    # Shape (n, grades)
         "Probability of each grade"
+        return self._probability(self._checked(X))
+
+    def probability(
+        self,
+        X:np.ndarray, # Encoded rows as they were in `fit`, shape (n, p)
+    )->np.ndarray:    # Shape (n, grades)
+        "The same without checks, for those who have checked the rows themselves"
+        return self._probability(X)
+
+    def _checked(self, X):
         check_is_fitted(self)
-        return self._probability(validate_data(self, X, reset=False, dtype=float, ensure_all_finite="allow-nan"))
+        return validate_data(self, X, reset=False, dtype=float, ensure_all_finite="allow-nan")
 
     def predict(
         self,
@@ -69,6 +80,23 @@ class GradeFamily(ClassifierMixin, BaseEstimator):
         "Set what `fit` would have set, for a family read from files"
         self.classes_, self.n_features_in_ = np.arange(n_grades), n_features
         return self
+
+    def write(
+        self,
+        folder:Path, # Folder that the files go into
+    )->None:
+        "Keep what was learnt in files without a pickle"
+        self._write(Path(folder))
+
+    @classmethod
+    def read(
+        cls,
+        folder:Path, # Folder that `write` wrote into
+    )->"GradeFamily":
+        "Read what `write` wrote"
+        family = cls()
+        family._read(Path(folder))
+        return family
 
     def __sklearn_tags__(self):
         "Missing values are welcome"
@@ -93,54 +121,37 @@ class MajorityGrades(GradeFamily):
     def _probability(self, X):
         return np.tile(self.shares_, (len(X), 1))
 
-    def write(
-        self,
-        folder:Path, # Folder that the files go into
-    )->None:
-        "Write `majority.json`"
-        write_json(Path(folder, "majority.json"), {"shares": self.shares_.tolist(), "features": self.n_features_in_})
+    def _write(self, folder):
+        write_json(folder/"majority.json", {"shares": self.shares_.tolist(), "features": self.n_features_in_})
 
-    @classmethod
-    def read(
-        cls,
-        folder:Path, # Folder that `write` wrote into
-    )->"MajorityGrades":
-        "Read what `write` wrote"
-        model, found = cls(), json.loads(Path(folder, "majority.json").read_text())
-        model.shares_ = np.array(found["shares"])
-        return model.restore(len(model.shares_), found["features"])
+    def _read(self, folder):
+        found = json.loads((folder/"majority.json").read_text(encoding="utf-8"))
+        self.shares_ = np.array(found["shares"])
+        self.restore(len(self.shares_), found["features"])
 
 # %% ../../nbs/lib/models/03_family.ipynb #7fb19b9b
-XGBOOST_DEFAULTS = {"learning_rate": 0.1, "max_depth": 4, "min_child_weight": 1.0, "subsample": 0.8,
-                    "colsample_bytree": 0.8, "reg_lambda": 1.0}
-
-# %% ../../nbs/lib/models/03_family.ipynb #938f5641
 def holdout_rows(
     y:np.ndarray,     # Grade index, shape (n,)
-    share:float=0.15, # Share of the rows to hold out
     seed:int=SEED,    # Seed of the choice
 )->np.ndarray:        # True for the rows held out, shape (n,)
-    "Hold out a share of each grade's rows; a grade with few rows keeps them"
+    "Hold out 15 % of each grade's rows; a grade with few rows keeps them"
     rng, held = np.random.default_rng(seed), np.zeros(len(y), bool)
     for grade in np.unique(y):
         rows = rng.permutation(np.flatnonzero(y == grade))
-        held[rows[:int(share*len(rows))]] = True
+        held[rows[:int(0.15*len(rows))]] = True
     return held
 
 # %% ../../nbs/lib/models/03_family.ipynb #6c44e93f
-def threads_for(
-    n_rows:int, # Rows to fit on
-)->int:         # XGBoost's nthread; 0 is all cores
-    "One thread for a small table, all cores for a large one"
-    return 1 if n_rows < 50_000 else 0
-
-# %% ../../nbs/lib/models/03_family.ipynb #a3c896b0
 def spare_threads()->int: # At least 1
     "Threads that this process may keep busy: as many as it has cores, or fewer where OMP_NUM_THREADS says so"
     asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     return min(usable_cores(), int(asked)) if asked.isdecimal() and int(asked) else usable_cores()
 
-# %% ../../nbs/lib/models/03_family.ipynb #9b62ad28
+# %% ../../nbs/lib/models/03_family.ipynb #4693715e
+XGBOOST_DEFAULTS = {"learning_rate": 0.1, "max_depth": 4, "min_child_weight": 1.0, "subsample": 0.8,
+                    "colsample_bytree": 0.8, "reg_lambda": 1.0}
+
+# %% ../../nbs/lib/models/03_family.ipynb #374fdc7f
 class XGBoostGrades(GradeFamily):
     "Gradient-boosted trees, one per grade and round"
 
@@ -153,59 +164,52 @@ class XGBoostGrades(GradeFamily):
         params:dict|None=None,      # XGBoost's own parameters, over `XGBOOST_DEFAULTS`
         seed:int=SEED,              # Seed of row and column sampling and of the held-out rows
     ):
-        self.n_grades = n_grades
-        self.categorical = categorical
-        self.rounds = rounds
-        self.patience = patience
-        self.params = params
-        self.seed = seed
+        self.n_grades, self.categorical = n_grades, categorical
+        self.rounds, self.patience = rounds, patience
+        self.params, self.seed = params, seed
+
+    def settings(
+        self,
+        n_rows:int, # Rows to fit on
+    )->dict:        # XGBoost's parameters
+        "All that XGBoost is told; one thread for a small table, all cores (nthread 0) for a large one"
+        task = {"objective": "multi:softprob", "num_class": len(self.classes_), "seed": self.seed,
+                "eval_metric": "mlogloss", "nthread": 1 if n_rows < 50_000 else 0}
+        return XGBOOST_DEFAULTS | task | (self.params or {})
 
     def _matrix(self, X, y, weight, rows=slice(None)):
         import xgboost as xgb
-        kinds = ["q"]*X.shape[1] if self.categorical is None else ["c" if coded else "q" for coded in self.categorical]
+        coded = np.zeros(X.shape[1], bool) if self.categorical is None else self.categorical
         weight = None if weight is None else weight[rows]
-        return xgb.DMatrix(X[rows], y[rows], weight=weight, feature_types=kinds, enable_categorical=True)
-
-    def _settings(self, n_rows:int)->dict:
-        task = {"objective": "multi:softprob", "num_class": len(self.classes_), "seed": self.seed,
-                "eval_metric": "mlogloss"}
-        return XGBOOST_DEFAULTS | task | {"nthread": threads_for(n_rows)} | (self.params or {})
+        return xgb.DMatrix(X[rows], y[rows], weight=weight, feature_types=np.where(coded, "c", "q").tolist(),
+                           enable_categorical=True)
 
     def _best_rounds(self, X, y, weight)->int:
         import xgboost as xgb
-        held = holdout_rows(y, seed=self.seed)
+        held = holdout_rows(y, self.seed)
         if self.patience is None: return self.rounds
         if held.sum() < 10: return min(self.rounds, 50)
-        found = xgb.train(self._settings(len(X)), self._matrix(X, y, weight, ~held), self.rounds, verbose_eval=False,
+        found = xgb.train(self.settings(len(X)), self._matrix(X, y, weight, ~held), self.rounds, verbose_eval=False,
                           evals=[(self._matrix(X, y, weight, held), "held_out")], early_stopping_rounds=self.patience)
         return found.best_iteration + 1
 
     def _fit(self, X, y, weight, score):
         import xgboost as xgb
         self.rounds_ = self._best_rounds(X, y, weight)
-        self.booster_ = xgb.train(self._settings(len(X)), self._matrix(X, y, weight), self.rounds_, verbose_eval=False)
+        self.booster_ = xgb.train(self.settings(len(X)), self._matrix(X, y, weight), self.rounds_, verbose_eval=False)
 
     def _probability(self, X):
         return self.booster_.inplace_predict(X).reshape(len(X), -1).astype(float)
 
-    def write(
-        self,
-        folder:Path, # Folder that the files go into
-    )->None:
-        "Write the trees as UBJSON, which loads fast, and as JSON, which people read"
-        for name in ("model.ubj", "model.json"): self.booster_.save_model(Path(folder, name))
+    def _write(self, folder):
+        # UBJSON loads fast; JSON is for people
+        for name in ("model.ubj", "model.json"): self.booster_.save_model(folder/name)
 
-    @classmethod
-    def read(
-        cls,
-        folder:Path, # Folder that `write` wrote into
-    )->"XGBoostGrades":
-        "Read `model.ubj`"
+    def _read(self, folder):
         import xgboost as xgb
-        model = cls()
-        model.booster_ = xgb.Booster(model_file=Path(folder, "model.ubj"))
-        about = json.loads(model.booster_.save_config())["learner"]["learner_model_param"]
-        return model.restore(int(about["num_class"]), model.booster_.num_features())
+        self.booster_ = xgb.Booster(model_file=folder/"model.ubj")
+        about = json.loads(self.booster_.save_config())["learner"]["learner_model_param"]
+        self.restore(int(about["num_class"]), self.booster_.num_features())
 
 # %% ../../nbs/lib/models/03_family.ipynb #0dffec86
 def column_statistics(
@@ -213,7 +217,8 @@ def column_statistics(
     weight:np.ndarray|None, # Weight of each row, shape (n,)
 )->tuple:                   # Means and standard deviations, shapes (p,); 0 and 1 for a column without values
     "Weighted mean and standard deviation of what each column holds"
-    known = np.isfinite(X)*(np.ones(len(X)) if weight is None else weight)[:, None]
+    weight = np.ones(len(X)) if weight is None else weight
+    known = np.isfinite(X)*weight[:, None]
     count, values = np.maximum(known.sum(axis=0), 1e-12), np.nan_to_num(X)
     mean = (known*values).sum(axis=0)/count
     scale = np.sqrt((known*(values - mean)**2).sum(axis=0)/count)
@@ -245,6 +250,7 @@ def softmax(
     scores:np.ndarray, # Shape (n, grades)
 )->np.ndarray:         # Shape (n, grades), each row sums to 1
     "Scores as probabilities"
+    # SciPy's softmax gives the same bits but takes twice as long for a few rows, which the service asks about
     shares = np.exp(scores - scores.max(axis=1, keepdims=True))
     return shares/shares.sum(axis=1, keepdims=True)
 
@@ -265,7 +271,7 @@ class LogisticGrades(GradeFamily):
         weight, grades = np.ones(len(X)) if weight is None else weight, len(self.classes_)
         self.mean_, self.scale_ = column_statistics(X, weight)
         rows = add_absent_grades(standardise(X, self.mean_, self.scale_), y, weight, grades)
-        line = LogisticRegression(C=self.C, solver="lbfgs", tol=1e-6, max_iter=2_000).fit(rows[0], rows[1], rows[2])
+        line = LogisticRegression(C=self.C, solver="lbfgs", tol=1e-6, max_iter=2_000).fit(*rows)
         both = grades == 2  # Two grades share one line: the first one stays at zero
         self.coef_ = np.vstack([0*line.coef_, line.coef_]) if both else np.ascontiguousarray(line.coef_)
         self.intercept_ = np.r_[0.0, line.intercept_] if both else line.intercept_
@@ -273,22 +279,13 @@ class LogisticGrades(GradeFamily):
     def _probability(self, X):
         return softmax(standardise(X, self.mean_, self.scale_) @ self.coef_.T + self.intercept_)
 
-    def write(
-        self,
-        folder:Path, # Folder that the files go into
-    )->None:
-        "Write `logistic.json`"
-        numbers = {"coefficients": self.coef_, "intercepts": self.intercept_, "means": self.mean_,
-                   "scales": self.scale_}
-        write_json(Path(folder, "logistic.json"), {name: values.tolist() for name, values in numbers.items()})
+    def _write(self, folder):
+        write_json(folder/"logistic.json", {"coefficients": self.coef_.tolist(), "intercepts": self.intercept_.tolist(),
+                                            "means": self.mean_.tolist(), "scales": self.scale_.tolist()})
 
-    @classmethod
-    def read(
-        cls,
-        folder:Path, # Folder that `write` wrote into
-    )->"LogisticGrades":
-        "Read what `write` wrote"
-        model, found = cls(), json.loads(Path(folder, "logistic.json").read_text(encoding="utf-8"))
-        model.coef_, model.intercept_, model.mean_, model.scale_ = (
-            np.array(found[name], float) for name in ("coefficients", "intercepts", "means", "scales"))
-        return model.restore(*model.coef_.shape)
+    def _read(self, folder):
+        numbers = json.loads((folder/"logistic.json").read_text(encoding="utf-8"))
+        found = {name: np.array(values, float) for name, values in numbers.items()}
+        self.coef_, self.intercept_ = found["coefficients"], found["intercepts"]
+        self.mean_, self.scale_ = found["means"], found["scales"]
+        self.restore(*self.coef_.shape)

@@ -28,12 +28,14 @@ def deal_folds(
     "Deal rows into folds with the same mix of grades, students whole"
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
     grades, groups = grade_index(frame, schema), group_rows(frame, schema)
-    whole = len(np.unique(groups)) == len(frame)
-    dealer = (StratifiedKFold if whole else StratifiedGroupKFold)(n_folds, shuffle=True, random_state=seed)
+    once = len(np.unique(groups)) == len(frame)
+    # The dealer for groups is slow, and deals otherwise, where every student has one row
+    Dealer = StratifiedKFold if once else StratifiedGroupKFold
     fold = np.empty(len(frame), int)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The least populated class")
-        for i, (_, held) in enumerate(dealer.split(frame, grades, None if whole else groups)): fold[held] = i
+        parts = Dealer(n_folds, shuffle=True, random_state=seed).split(frame, grades, None if once else groups)
+        for i, (_, held) in enumerate(parts): fold[held] = i
     return fold
 
 # %% ../../nbs/lib/models/10_folds.ipynb #bbe94425

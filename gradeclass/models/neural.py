@@ -11,7 +11,6 @@ import os
 import random
 import zipfile
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +21,6 @@ from .family import GradeFamily, ModelError, column_statistics, holdout_rows, st
 
 # %% ../../nbs/lib/models/07_neural.ipynb #257643db
 NEEDS = "family neural needs TensorFlow: pip install 'gradeclass[neural]'"
-
-def neural_ready()->bool: # True where Keras and TensorFlow are installed
-    "Whether the extra `neural` is there; looking does not import it"
-    return find_spec("keras") is not None and find_spec("tensorflow") is not None
-
-# %% ../../nbs/lib/models/07_neural.ipynb #64a11c70
 QUIET = {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
 
 def load_keras(): # The module `keras`
@@ -91,22 +84,17 @@ class NeuralGrades(GradeFamily):
         patience:int|None=20,       # Stop when so many epochs bring no gain on held-out rows; None: hold out none
         seed:int=SEED,              # Seed of weights, dropout, order and held-out rows
     ):
-        self.n_grades = n_grades
-        self.hidden = hidden
-        self.activation = activation
-        self.dropout = dropout
-        self.l2 = l2
-        self.learning_rate = learning_rate
-        self.batch = batch
-        self.epochs = epochs
+        self.n_grades, self.hidden = n_grades, hidden
+        self.activation, self.dropout = activation, dropout
+        self.l2, self.learning_rate = l2, learning_rate
+        self.batch, self.epochs = batch, epochs
         self.patience, self.seed = patience, seed
 
     def _fit(self, X, y, weight, score):
         keras = load_keras()
         weight = np.ones(len(y)) if weight is None else weight
         used = weight > 0
-        X = X[used]
-        y = y[used]
+        X, y = X[used], y[used]
         weight = weight[used]/weight[used].mean()
         self.mean_, self.scale_ = column_statistics(X, weight)
         with seeded(keras, self.seed):
@@ -125,7 +113,7 @@ class NeuralGrades(GradeFamily):
         return keras.Model(inputs, keras.layers.Dense(len(self.classes_), "softmax", name="grade")(rows), name="grades")
 
     def _train(self, keras, Z, y, weight)->dict:
-        held = np.zeros(len(y), bool) if self.patience is None else holdout_rows(y, seed=self.seed)
+        held = np.zeros(len(y), bool) if self.patience is None else holdout_rows(y, self.seed)
         trainer = keras.Model(self.net_.inputs, self.net_.outputs)
         trainer.compile(keras.optimizers.Adam(self.learning_rate), "sparse_categorical_crossentropy", jit_compile=False)
         plan = {"epochs": self.epochs if self.patience is None else min(self.epochs, 50)}
@@ -140,43 +128,16 @@ class NeuralGrades(GradeFamily):
         said = np.asarray(self.net_(self._inputs(X), training=False), float)
         return said/said.sum(axis=1, keepdims=True)
 
-    def write(
-        self,
-        folder:Path, # Folder that the files go into
-    )->None:
-        "Write the net as `model.keras`; means, scales and learning curves as `neural.json`"
+    def _write(self, folder):
         numbers = {"means": self.mean_.tolist(), "scales": self.scale_.tolist(), "grades": len(self.classes_),
                    "history": self.history_}
-        write_json(Path(folder, "neural.json"), numbers)
-        self.net_.save(Path(folder, "model.keras"))
-        steady_archive(Path(folder, "model.keras"))
+        write_json(folder/"neural.json", numbers)
+        self.net_.save(folder/"model.keras")
+        steady_archive(folder/"model.keras")
 
-    @classmethod
-    def read(
-        cls,
-        folder:Path, # Folder that `write` wrote into
-    )->"NeuralGrades":
-        "Read what `write` wrote"
-        model, found = cls(), json.loads(Path(folder, "neural.json").read_text(encoding="utf-8"))
-        model.mean_ = np.array(found["means"])
-        model.scale_ = np.array(found["scales"])
-        model.history_ = found["history"]
-        model.net_ = load_keras().saving.load_model(Path(folder, "model.keras"), compile=False, safe_mode=True)
-        return model.restore(found["grades"], len(model.mean_))
-
-# %% ../../nbs/lib/models/07_neural.ipynb #7598f202
-def plot_history(
-    model:NeuralGrades, # A fitted net, or one read from files
-):                      # matplotlib Figure
-    "Learning curves: loss per epoch on the rows learnt from and on the rows held out"
-    import matplotlib.pyplot as plt
-    figure, ax = plt.subplots(figsize=(6.0, 3.5), dpi=100, layout="constrained")
-    plt.close(figure)
-    for name, label, colour in (("loss", "rows learnt from", "#0173b2"), ("val_loss", "rows held out", "#de8f05")):
-        curve = model.history_.get(name, [])
-        if curve: ax.plot(np.arange(1, len(curve) + 1), curve, color=colour, label=label)
-    if "val_loss" in model.history_:
-        ax.axvline(1 + int(np.argmin(model.history_["val_loss"])), color="#949494", label="best epoch")
-    ax.set(title="Learning curves", xlabel="epoch", ylabel="loss (log loss and penalty)")
-    ax.legend(frameon=False)
-    return figure
+    def _read(self, folder):
+        found = json.loads((folder/"neural.json").read_text(encoding="utf-8"))
+        self.mean_, self.scale_ = np.array(found["means"]), np.array(found["scales"])
+        self.history_ = found["history"]
+        self.net_ = load_keras().saving.load_model(folder/"model.keras", compile=False, safe_mode=True)
+        self.restore(found["grades"], len(self.mean_))

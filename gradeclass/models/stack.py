@@ -7,7 +7,6 @@ __all__ = ['SINGLE_FAMILIES', 'STACK_DEFAULTS', 'build_family', 'StackedGrades']
 
 # %% ../../nbs/lib/models/08_stack.ipynb #ade398dd
 import json
-from pathlib import Path
 
 import numpy as np
 
@@ -19,10 +18,8 @@ from .ordinal import OrdinalGrades
 
 # %% ../../nbs/lib/models/08_stack.ipynb #077df0f4
 SINGLE_FAMILIES = {"ordinal": OrdinalGrades, "xgboost": XGBoostGrades, "logistic": LogisticGrades,
-                   "neural": NeuralGrades,
-                   "majority": MajorityGrades}
+                   "neural": NeuralGrades, "majority": MajorityGrades}
 
-# %% ../../nbs/lib/models/08_stack.ipynb #b2805945
 def build_family(
     kinds:dict,    # Name -> class
     family:str,    # Name of a family
@@ -69,23 +66,21 @@ class StackedGrades(GradeFamily):
         weights:dict|None=None,    # Family -> share of the say; all alike unless given
         seed:int=SEED,             # Seed of every member
     ):
-        self.n_grades = n_grades
-        self.categorical = categorical
-        self.groups = groups
-        self.cuts = cuts
-        self.members = members
-        self.weights = weights
+        self.n_grades, self.categorical = n_grades, categorical
+        self.groups, self.cuts = groups, cuts
+        self.members, self.weights = members, weights
         self.seed = seed
 
     def _fit(self, X, y, weight, score):
-        self.weights_ = stack_shares(self.members or STACK_DEFAULTS, self.weights)
-        self.groups_ = np.arange(X.shape[1]) if self.groups is None else np.asarray(self.groups)
-        self.members_ = {name: self._make(name).fit(self._columns(name, X), y, weight, score) for name in self.weights_}
-
-    def _make(self, name):
+        members = self.members or STACK_DEFAULTS
         context = {"n_grades": len(self.classes_), "categorical": self.categorical, "groups": self.groups,
                    "cuts": self.cuts, "seed": self.seed}
-        return build_family(SINGLE_FAMILIES, name, context, (self.members or STACK_DEFAULTS)[name])
+        self.weights_ = stack_shares(members, self.weights)
+        self.groups_ = np.arange(X.shape[1]) if self.groups is None else np.asarray(self.groups)
+        self.members_ = {}
+        for name in self.weights_:
+            member = build_family(SINGLE_FAMILIES, name, context, members[name])
+            self.members_[name] = member.fit(self._columns(name, X), y, weight, score)
 
     def _columns(self, name, X):
         return X if SINGLE_FAMILIES[name].one_hot else gather_codes(X, self.groups_)
@@ -94,27 +89,18 @@ class StackedGrades(GradeFamily):
         return sum(share*self.members_[name].predict_proba(self._columns(name, X))
                    for name, share in self.weights_.items())
 
-    def write(
-        self,
-        folder:Path, # Folder that the files go into
-    )->None:
-        "Write `stack.json`, and each member into a folder of its own"
+    def _write(self, folder):
         about = {"weights": self.weights_, "grades": len(self.classes_), "groups": self.groups_.tolist()}
-        write_json(Path(folder, "stack.json"), about)
+        write_json(folder/"stack.json", about)
         for name, member in self.members_.items():
-            Path(folder, name).mkdir()
-            member.write(Path(folder, name))
+            (folder/name).mkdir()
+            member.write(folder/name)
 
-    @classmethod
-    def read(
-        cls,
-        folder:Path, # Folder that `write` wrote into
-    )->"StackedGrades":
-        "Read what `write` wrote"
-        model, found = cls(), json.loads(Path(folder, "stack.json").read_text(encoding="utf-8"))
-        model.weights_, model.groups_ = found["weights"], np.array(found["groups"])
-        model.members_ = {name: SINGLE_FAMILIES[name].read(Path(folder, name)) for name in model.weights_}
-        return model.restore(found["grades"], len(model.groups_))
+    def _read(self, folder):
+        found = json.loads((folder/"stack.json").read_text(encoding="utf-8"))
+        self.weights_, self.groups_ = found["weights"], np.array(found["groups"])
+        self.members_ = {name: SINGLE_FAMILIES[name].read(folder/name) for name in self.weights_}
+        self.restore(found["grades"], len(self.groups_))
 
 # %% ../../nbs/lib/models/08_stack.ipynb #63fdf9e1
 def stack_shares(

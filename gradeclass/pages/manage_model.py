@@ -40,18 +40,6 @@ def run_file()->Path: # The events of the newest run that a page started
     "Where a run says how far it is"
     return find_outputs()/"app"/"run.jsonl"
 
-# %% ../../nbs/lib/pages/09_manage_model.ipynb #73229b14
-def is_running(
-    pid:int, # Process id
-)->bool:     # Whether it is one of our runs and alive
-    "Whether a run goes on"
-    import psutil
-    try:
-        process = psutil.Process(pid)
-        return process.status() != psutil.STATUS_ZOMBIE and any("gradeclass.pages.manage_model" in word
-                                                                for word in process.cmdline())
-    except psutil.Error: return False
-
 # %% ../../nbs/lib/pages/09_manage_model.ipynb #a7da6a4c
 def read_events()->list[dict]: # Oldest first; a line that is being written is left for the next time
     "What the newest run has said so far"
@@ -78,12 +66,13 @@ def run_state(
     events:list[dict], # What `read_events` returned
 )->dict:               # stages (name -> state, share), running, message, bad
     "How far a run is"
+    from gradeclass.processes import is_alive
     from gradeclass.pipeline.stages import STAGES
     stages = dict.fromkeys(STAGES, ("waiting", 0.0))
     state = {"stages": stages, "running": False, "message": "", "bad": False}
     for event in events:
         kind, stage = event.get("event"), event.get("stage")
-        if kind == "begun": state["running"] = is_running(event["pid"])
+        if kind == "begun": state["running"] = is_alive(event["pid"], "gradeclass.pages.manage_model")
         if stage in stages and kind in STATES: stages[stage] = (kind, share_done(event, stages[stage][1]))
         if kind == "finished": state.update(running=False, message=event["message"])
         if kind == "stopped": state.update(running=False, message=event["message"], bad=True)

@@ -331,8 +331,9 @@ class Mirror:
     )->None:
         "Start as soon as there will be something to show, and import the report's libraries meanwhile"
         if (event["stage"], event["event"]) != ("evaluate", "started"): return
-        server = (self.pipeline.environment or {}).get("GRADECLASS_FORK_SERVER", "")
-        self.held.push(self.pipeline.held.pop_all())  # The fork server has to last as long as the process
+        workers = self.pipeline.workers
+        server = (workers.environment or {}).get("GRADECLASS_FORK_SERVER", "")
+        self.held.push(workers.held.pop_all())  # The fork server has to last as long as the process
         errors = self.held.enter_context(TemporaryFile("w+"))  # noqa: SIM115 - it lives as long as the process
         self.process = start_sync(self.pipeline.outputs, errors, server)
         threading.Thread(target=import_module, args=["gradeclass.pipeline.report"], daemon=True).start()

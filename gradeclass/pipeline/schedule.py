@@ -65,7 +65,7 @@ def stage_task(
     "A stage as a task of Prefect"
     from prefect import task
     from prefect.cache_policies import NO_CACHE
-    def may_retry(task, run, state): return not pipeline.closed and is_transient(state.message)
+    def may_retry(task, run, state): return not pipeline.workers.closed and is_transient(state.message)
     return task(
         lambda: execute_stage(pipeline, stage), name=stage.name, task_run_name=stage.name, tags=["gradeclass"],
         description=f"The notebook {stage.path.name}", retries=retries, retry_delay_seconds=retry_delay_seconds,

@@ -10,6 +10,7 @@ __all__ = ['STAGES', 'Stage', 'StageError', 'needed_by', 'after', 'read_cells', 
 import ast
 import difflib
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def needed_by(
 def after(
     name:str,  # Name of a stage
 )->set[str]:   # Its name and those of all stages that build on it
-    "A stage and everything that has to be done anew when it is"
+    "A stage and everything that has to be done again when it is"
     found = {name}
     for stage in STAGES.values():
         if found & set(stage.needs): found.add(stage.name)
@@ -75,15 +76,17 @@ def read_cells(
     return [{"type": cell["cell_type"], "source": "".join(cell["source"]), "tags": cell["metadata"].get("tags", [])}
             for cell in cells]
 
-# %% ../../nbs/lib/pipeline/01_stages.ipynb #918f11f0
+# %% ../../nbs/lib/pipeline/01_stages.ipynb #4b845f1c
 def read_parameters(
     notebook:Path, # A notebook with a cell tagged `parameters`
 )->dict:           # Name -> default
     "The parameters of a notebook and their defaults"
-    source = next((cell["source"] for cell in read_cells(notebook) if "parameters" in cell["tags"]), "")
-    assigned = [node for node in ast.parse(source).body if isinstance(node, ast.Assign | ast.AnnAssign) and node.value]
-    name = lambda node: (node.target if isinstance(node, ast.AnnAssign) else node.targets[0]).id
-    return {name(node): ast.literal_eval(node.value) for node in assigned}
+    sources = [cell["source"] for cell in read_cells(notebook) if "parameters" in cell["tags"]]
+    found = {}
+    for node in ast.parse("\n".join(sources[:1])).body:
+        if isinstance(node, ast.Assign): found[node.targets[0].id] = ast.literal_eval(node.value)
+        if isinstance(node, ast.AnnAssign) and node.value: found[node.target.id] = ast.literal_eval(node.value)
+    return found
 
 # %% ../../nbs/lib/pipeline/01_stages.ipynb #cbb8afa4
 def is_folder(
@@ -97,8 +100,9 @@ def known_parameters(
     stages:list[Stage], # Stages to look at
 )->dict:                # Name -> default, of all stages together
     "What a person can set with `-p name=value`"
-    return {name: value for stage in stages
-            for name, value in read_parameters(stage.path).items() if not is_folder(name)}
+    found = {}
+    for stage in stages: found |= read_parameters(stage.path)
+    return {name: default for name, default in found.items() if not is_folder(name)}
 
 # %% ../../nbs/lib/pipeline/01_stages.ipynb #5863305f
 def convert_parameter(
@@ -107,12 +111,11 @@ def convert_parameter(
     default,      # The notebook's default: its type is the type wanted
 ):                # The value in the default's type
     "Read a value in the type of the default"
-    if not isinstance(text, str) or isinstance(default, str): value = text
-    else:
+    value = text
+    if isinstance(text, str) and not isinstance(default, str):
         import yaml
-        try: value = yaml.safe_load(text)
-        except yaml.YAMLError: value = text
-    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool): value = float(value)
+        with suppress(yaml.YAMLError): value = yaml.safe_load(text)
+    if isinstance(default, float) and type(value) is int: value = float(value)
     if default is not None and type(value) is not type(default):
         raise StageError(f"parameter {name} is {text!r}; it needs {wanted(default)} such as {default!r}")
     return value
@@ -122,20 +125,23 @@ def wanted(
     default, # A default value
 )->str:      # Its type in words
     "What kind of value a parameter takes"
-    kinds = {bool: "true or false,", int: "a whole number", float: "a number", str: "a text", list: "a list",
-             dict: "a mapping"}
+    kinds = {bool: "true or false,", int: "a whole number", float: "a number",
+             str: "a text", list: "a list", dict: "a mapping"}
     return kinds.get(type(default), type(default).__name__)
 
 # %% ../../nbs/lib/pipeline/01_stages.ipynb #2b814b0b
-LIMITS = {"seed": (0, 2**32 - 1), "test_size": (0, 0.9), "validation_size": (0, 0.9), "max_refused": (0, 1),
-          "resamples": (0, 100_000),
-          "places": (0, 10**9), "margin": (0, 10**9), "numeric_limit": (0.001, 100), "coded_limit": (0.001, 100),
-          "missing_limit": (0.001, 1),
-          "drift_alpha": (1e-9, 1), "drift_rows": (1, 10**9)}
-
-# %% ../../nbs/lib/pipeline/01_stages.ipynb #ffcc4a7e
-CHOICES = {"on_drift": ["warn", "fail", "retrain"], "promote": ["auto", "ask", "never"],
-           "promote_if": ["better", "not_worse"]}
+LIMITS = {
+    "seed": (0, 2**32 - 1), "resamples": (0, 100_000), "max_refused": (0, 1),
+    "test_size": (0, 0.9), "validation_size": (0, 0.9),
+    "places": (0, 10**9), "margin": (0, 10**9),
+    "numeric_limit": (0.001, 100), "coded_limit": (0.001, 100), "missing_limit": (0.001, 1),
+    "drift_alpha": (1e-9, 1), "drift_rows": (1, 10**9),
+}
+CHOICES = {
+    "on_drift": ["warn", "fail", "retrain"],
+    "promote": ["auto", "ask", "never"],
+    "promote_if": ["better", "not_worse"],
+}
 
 # %% ../../nbs/lib/pipeline/01_stages.ipynb #64246134
 def choices(
@@ -162,9 +168,10 @@ def check_limits(
     value,    # In the right type
 )->None:
     "Refuse a value that no stage can use, before any kernel starts"
-    low, high = LIMITS.get(name, (None, None))
-    if low is not None and not low <= value <= high:
-        raise StageError(f"parameter {name} is {value}; it needs a number from {low} to {high}")
+    if name in LIMITS:
+        low, high = LIMITS[name]
+        if not low <= value <= high:
+            raise StageError(f"parameter {name} is {value}; it needs a number from {low} to {high}")
     known = choices(name)
     if known and value not in known: raise StageError(f"no {name} {value}: use one of {', '.join(known)}")
 
@@ -175,10 +182,10 @@ def check_parameters(
 )->dict:        # Name -> value in the right type
     "Refuse unknown parameters with the nearest known name, and convert the others"
     for name in given:
-        if name not in known or is_folder(name):
-            near = difflib.get_close_matches(name, known, 1, 0.5)
-            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known))}"
-            raise StageError(f"no parameter {name}: {hint}")
+        if name in known and not is_folder(name): continue
+        near = difflib.get_close_matches(name, known, 1, 0.5)
+        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known))}"
+        raise StageError(f"no parameter {name}: {hint}")
     values = {name: convert_parameter(name, value, known[name]) for name, value in given.items()}
     for name, value in values.items(): check_limits(name, value)
     return values

@@ -24,29 +24,34 @@ from .runner import Pipeline, make_outputs
 from .stages import STAGES
 from .sweep_page import SHOWN, make_table, write_page
 from .sweep_plan import Sweep, SweepError, StageTask, plan_sweep
+from .worker import Workers
 
 # %% ../../nbs/lib/pipeline/13_sweep.ipynb #cd3cbffc
 class Crew:
     "Worker processes that are used again and again"
     def __init__(self):
-        self.pipeline = None
+        self.workers = None
         self.lock = threading.RLock()
 
     @contextmanager
     def worker(self):
         "A worker with nothing to do; one that failed is ended"
-        with self.lock: pipeline = self.pipeline = self.pipeline or Pipeline({}, Path(), [])
-        with pipeline.worker() as worker:
+        with self.lock:
+            if self.workers is None: self.workers = Workers()
+            workers = self.workers
+        with workers.worker() as worker:
             try: yield worker
             except BaseException:
-                with suppress(ValueError): pipeline.workers.remove(worker)
+                with suppress(ValueError): workers.made.remove(worker)
                 worker.close()
                 raise
 
     def close(self)->None:
         "End all workers"
-        with self.lock: pipeline, self.pipeline = self.pipeline, None
-        if pipeline: pipeline.close()
+        with self.lock:
+            workers = self.workers
+            self.workers = None
+        if workers: workers.close()
 
 CREW = Crew()  # The workers of this process
 
@@ -61,7 +66,7 @@ def attempt(
     stage = STAGES[task.stage]
     pipeline = Pipeline(task.parameters, Path(task.outputs), [stage], 1)
     pipeline.done = {need: result for need, (_, result) in zip(stage.needs, before, strict=True)}
-    pipeline.worker = CREW.worker
+    pipeline.workers = CREW
     try: return "done", pipeline.execute(stage)
     except GradeclassError as error: return "failed", str(error)
     except OSError as error: return "failed", f"stage {task.stage}: {error}"

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LOG', 'LINK', 'MANIFEST', 'PATIENCE', 'ChampionError', 'registry_folder', 'read_log', 'sync_folder', 'write_line',
-           'mend_log']
+           'repair_log']
 
 # %% ../../nbs/lib/registry/01_promotions.ipynb #80edabbb
 import json
@@ -91,7 +91,7 @@ def write_line(
     sync_folder(path.parent)
 
 # %% ../../nbs/lib/registry/01_promotions.ipynb #22ce9ef9
-def mend_log(
+def repair_log(
     path:Path, # The log
 )->None:
     "Cut off a torn end, or finish a whole last line"

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from ..config import GradeclassError
 from ..disk import digest_file, whole_file, whole_folder
 from gradeclass.registry.promotions import (
-    LINK, LOG, MANIFEST, PATIENCE, ChampionError, mend_log, read_log, registry_folder, sync_folder, write_line,
+    LINK, LOG, MANIFEST, PATIENCE, ChampionError, repair_log, read_log, registry_folder, sync_folder, write_line,
 )
 
 # %% ../../nbs/lib/registry/02_versions.ipynb #34b31d77
@@ -183,13 +183,13 @@ def locked(
     finally: lock.release()
 
 # %% ../../nbs/lib/registry/02_versions.ipynb #b63076ff
-def mend(
+def complete(
     outputs:Path, # The outputs folder; its lock is held
 )->State:         # What the log amounts to
     "Complete or clear what a killed process left"
     folder = registry_folder(outputs)
     for part in [*outputs.glob(f".{LINK}.*.part"), *folder.glob(".*.part"), *folder.glob("*/.*.part")]: remove(part)
-    mend_log(folder/LOG)
+    repair_log(folder/LOG)
     state = read_state(outputs)
     if state.champion and linked(outputs) != state.champion.digest[:16]:
         check_place(outputs, state)
@@ -202,13 +202,13 @@ def changing(
     outputs:str|Path,        # The outputs folder
     patience:float=PATIENCE, # Seconds to wait for another process
 ):                           # Yields what the log amounts to
-    "Change the registry alone, after mending it"
+    "Change the registry alone, after repairing it"
     outputs = Path(outputs)
     try:
-        with locked(outputs, patience): yield mend(outputs)
+        with locked(outputs, patience): yield complete(outputs)
     except OSError as error:
         reason = f"{error.strerror or error}"
-        raise ChampionError(f"the registry in {outputs} cannot be written ({reason}): mend that and try again; what it "
+        raise ChampionError(f"the registry in {outputs} cannot be written ({reason}): put that right and try again; what it "
                             f"held is kept") from error
 
 # %% ../../nbs/lib/registry/02_versions.ipynb #432add04
@@ -344,7 +344,7 @@ def register_bundle(
     return version
 
 # %% ../../nbs/lib/registry/02_versions.ipynb #83ee8b47
-def crown(
+def switch_champion(
     outputs:Path,   # The outputs folder; its lock is held
     state:State,    # What the log amounts to
     chosen:Version, # The version that shall serve
@@ -378,7 +378,7 @@ def promote(
         if instead_of not in (None, serving):
             raise ChampionError(f"version {version} was compared with {instead_of or 'none'}, but {serving} serves by "
                                 f"now: compare again")
-        return chosen if chosen == state.champion else crown(outputs, state, chosen, "promote", decided_by, why, gate)
+        return chosen if chosen == state.champion else switch_champion(outputs, state, chosen, "promote", decided_by, why, gate)
 
 # %% ../../nbs/lib/registry/02_versions.ipynb #236d9b86
 def rollback(
@@ -389,10 +389,10 @@ def rollback(
     "Let the champion before serve again, byte for byte what it was"
     outputs = Path(outputs)
     with changing(outputs) as state:
-        if not state.champion: raise ChampionError("no model serves yet, so there is none to go back from")
+        if not state.champion: raise ChampionError("no model serves yet, so there is nothing to roll back")
         if len(state.reigns) < 2:
             raise ChampionError(f"version {state.champion.number} is the first that served: there is none before it")
-        return crown(outputs, state, state.versions[state.reigns[-2]], "rollback", decided_by, why)
+        return switch_champion(outputs, state, state.versions[state.reigns[-2]], "rollback", decided_by, why)
 
 # %% ../../nbs/lib/registry/02_versions.ipynb #3c306fe4
 def refuse(

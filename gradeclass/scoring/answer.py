@@ -14,38 +14,16 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtri
 
 from ..evaluation.calibration import Calibration, load_calibration
 from ..evaluation.ranking import Threshold
 from ..models.bundle import bundle_digest, load_model, read_extra
 from ..models.family import GradeFamily, XGBoostGrades
-from ..models.features import encode_frame
+from ..models.features import Spreader, encode_frame
 from ..models.grade_model import GradeModel
-from ..models.ordinal import OrdinalGrades, forest_probability
+from ..models.ordinal import OrdinalGrades
 from ..models.stack import StackedGrades
 from ..schema import Column, Schema
-
-# %% ../../nbs/lib/scoring/01_answer.ipynb #2e89f5ab
-class Spreader:
-    "Spreads categories over 0/1 columns, as `spread_codes` does, in four steps for all columns together"
-    def __init__(
-        self,
-        columns:list[Column], # The model's inputs
-    ):
-        widths = [len(column.codes) if column.kind == "category" else 1 for column in columns]
-        self.take = np.repeat(np.arange(len(columns)), widths)
-        codes = [np.arange(width) if column.kind == "category" else [math.nan]
-                 for width, column in zip(widths, columns, strict=True)]
-        self.code = np.concatenate(codes).astype(float)
-        self.plain = np.isnan(self.code)
-
-    def __call__(
-        self,
-        encoded:np.ndarray, # Encoded inputs, shape (n, p)
-    )->np.ndarray:          # Shape (n, q)
-        wide = encoded[:, self.take]
-        return np.where(self.plain | np.isnan(wide), wide, wide == self.code)
 
 # %% ../../nbs/lib/scoring/01_answer.ipynb #31cdcce0
 def family_function(
@@ -59,8 +37,8 @@ def family_function(
         members = [(share, family_function(family.members_[name], spread, threads))
                    for name, share in family.weights_.items()]
         return lambda encoded: sum(share*member(encoded) for share, member in members)
-    if family.one_hot: return lambda encoded: family._probability(spread(encoded))
-    return family._probability
+    if family.one_hot: return lambda encoded: family.probability(spread(encoded))
+    return family.probability
 
 # %% ../../nbs/lib/scoring/01_answer.ipynb #86be31dc
 class Answers(NamedTuple):
@@ -112,7 +90,9 @@ class Predictor:
         encoded:np.ndarray, # Encoded inputs of the model, shape (n, inputs)
     )->Answers:             # What is said
         "Answer for n students"
-        if self.scored: raw, score = self.score_and_grades(encoded)
+        if self.scored:
+            raw, score = self.family.with_score(self.spread(encoded), LEVEL)
+            score = score.clip(*self.limits)
         else: raw, score = self.function(encoded), None
         probability = self.model.calibrator_.apply(raw)
         grade = self.model.decide(probability)
@@ -148,21 +128,6 @@ class Predictor:
         sets = self.sets.sets(probability)
         outside = ~sets[np.arange(len(grade)), grade]
         return sets, self.sets.abstain(sets) | outside
-
-    def score_and_grades(
-        self,
-        encoded:np.ndarray, # Encoded inputs of the model, shape (n, inputs)
-    )->tuple:               # Probabilities before calibration, shape (n, K), and scores as in `Answers`
-        "The ordinal family's own steps, each taken once"
-        family, X = self.family, self.spread(encoded)
-        latent, widening = family._latent(X), family.line_.widening(X)
-        forest = family.shares_.get("forest", 0.0)
-        said = 0.0
-        if forest < 1: said = (1 - forest)*family.line_.probability(latent, widening)
-        if forest: said = said + forest*forest_probability(family.forest_, X)
-        expected = family.line_.sign*latent
-        reach = float(ndtri(0.5 + LEVEL/2))*family.line_.sd*widening
-        return said, np.stack([expected, expected - reach, expected + reach], axis=1).clip(*self.limits)
 
 # %% ../../nbs/lib/scoring/01_answer.ipynb #13fff5f7
 ADVICE = "This is advice made from past records and wrong for some: a person who knows the student decides."

@@ -19,8 +19,8 @@ from ..data.dataset import coded_columns
 from ..data.files import DataError
 from ..disk import usable_cores
 from ..models.features import SchemaEncoder
-from ..models.latent import BLOCK, DUMMY_SCALE, TINY, Line, Rows, Task, band_of, fit_weights, noise_matrix
-from ..schema import Schema
+from ..models.latent import BLOCK, DUMMY_SCALE, TINY, Line, Rows, Task, fit_weights, noise_matrix
+from ..schema import Schema, band_of
 from ..scoring.batches import in_order, open_table
 from ..scoring.columns import join_chunks, plan_reading, read_ids, sort_rows
 from ..scoring.folders import Piece
@@ -30,7 +30,7 @@ from ..scoring.objects import open_source
 def mix(
     bits:np.ndarray, # Unsigned 64-bit numbers
 )->np.ndarray:       # As many, scattered
-    "Scatter bits (the finaliser of splitmix64: Steele, Lea and Flood 2014, Fast Splittable Pseudorandom Number Generators)"
+    "Scatter bits: splitmix64's finaliser (Steele, Lea and Flood 2014, Fast Splittable Pseudorandom Number Generators)"
     with np.errstate(over="ignore"):
         bits = (bits ^ (bits >> np.uint64(30)))*np.uint64(0xBF58476D1CE4E5B9)
         bits = (bits ^ (bits >> np.uint64(27)))*np.uint64(0x94D049BB133111EB)
@@ -42,8 +42,9 @@ def content_keys(
 )->np.ndarray:         # Unsigned 64-bit numbers, shape (n,)
     "A hash of what each row holds"
     key = np.full(len(values), 0x9E3779B97F4A7C15, np.uint64)
-    for column in values.T:
-        key = mix(key ^ np.ascontiguousarray(np.where(np.isnan(column), -1e300, column + 0.0)).view(np.uint64))
+    # Adding 0 makes -0 a 0, and all kinds of NaN become one number: equal cells have equal bits
+    for column in np.where(np.isnan(values), -1e300, values + 0.0).T:
+        key = mix(key ^ np.ascontiguousarray(column).view(np.uint64))
     return key
 
 # %% ../../nbs/lib/training/04_survey.ipynb #5081d18c
@@ -56,9 +57,9 @@ def row_keys(
     key = content_keys(values)
     if ids is not None:
         named = ids.is_valid().to_numpy(zero_copy_only=False)
-        key = np.where(named, pd.util.hash_array(ids.to_numpy(zero_copy_only=False).astype(object), categorize=False),
-                       key)
-    return mix(key ^ np.uint64(mix(np.array([seed], np.uint64))[0]))
+        texts = ids.to_numpy(zero_copy_only=False).astype(object)
+        key = np.where(named, pd.util.hash_array(texts, categorize=False), key)
+    return mix(key ^ mix(np.array([seed], np.uint64)))
 
 # %% ../../nbs/lib/training/04_survey.ipynb #4742a580
 def is_held_out(
@@ -66,6 +67,7 @@ def is_held_out(
     share:float,     # Share of the students
 )->np.ndarray:       # True for the held-out rows
     "Which rows a model does not learn from"
+    # 2**64 - 1025 is the largest limit below 2**64 that a float can hold
     return keys < np.uint64(min(share*2.0**64, 2.0**64 - 1025))
 
 # %% ../../nbs/lib/training/04_survey.ipynb #45e59a11
@@ -77,22 +79,27 @@ class Want(NamedTuple):
     held_share: float = 0.15    # Share of the students that are held out
 
     @property
-    def columns(self)->list:
+    def columns(self)->dict: # Name -> column
         "Every column that is read, the target with its codes"
-        return [column for column in coded_columns(self.schema).values()
-                if column.role in ("feature", "audit", "score", "target")]
+        return {name: column for name, column in coded_columns(self.schema).items()
+                if column.role in ("feature", "audit", "score", "target")}
 
     @property
     def encoder(self)->SchemaEncoder:
         "What makes numbers of the inputs, categories spread"
         return SchemaEncoder(self.schema, self.audit, one_hot=True).fit(None)
 
+    @property
+    def kinds(self)->list[str]:
+        "XGBoost's word for each input: `c` for codes without order"
+        return ["c" if column.kind == "category" else "q" for column in self.schema.inputs(self.audit)]
+
     def inputs(
         self,
         values:np.ndarray, # Numbers of `columns`, shape (n, columns)
     )->np.ndarray:         # Numbers of the model's inputs, shape (n, inputs)
         "The model's inputs"
-        names = [column.name for column in self.columns]
+        names = list(self.columns)
         return values[:, [names.index(column.name) for column in self.schema.inputs(self.audit)]]
 
     def column(
@@ -101,7 +108,7 @@ class Want(NamedTuple):
         name:str|None,     # Name of a column
     )->np.ndarray|None:    # Its numbers, shape (n,); None where there is no such column
         "One column"
-        names = [column.name for column in self.columns]
+        names = list(self.columns)
         return values[:, names.index(name)] if name in names else None
 
 # %% ../../nbs/lib/training/04_survey.ipynb #25a66792
@@ -121,16 +128,21 @@ def each_batch(
     with open_source(piece.source) as file:
         table = open_table(file, piece.source, piece.groups)
         reading = plan_reading(table.header, want.schema, "train")
-        places = [want.columns.index(column) for column in reading.columns]
+        names = list(want.columns)
+        places = [names.index(column.name) for column in reading.columns]
+
         def read(batch):
             rows = table.parse(batch)[0]
             parts = sort_rows(rows, reading)
-            values = np.full((len(parts.values), len(want.columns)), np.nan)
+            values = np.full((len(parts.values), len(names)), np.nan)
             values[:, places] = parts.values
-            ids = read_ids(join_chunks(rows.column(reading.id_name)),
-                           want.schema.by_name[want.schema.id]).take(parts.places) if reading.id_name else None
-            return Batch(values, row_keys(ids, values, want.seed), len(parts.refused),
-                         parts.refused.reason.iloc[0] if len(parts.refused) else "")
+            ids = None
+            if reading.id_name:
+                cells = join_chunks(rows.column(reading.id_name))
+                ids = read_ids(cells, want.schema.by_name[want.schema.id]).take(parts.places)
+            first = parts.refused.reason.iloc[0] if len(parts.refused) else ""
+            return Batch(values, row_keys(ids, values, want.seed), len(parts.refused), first)
+
         yield from in_order(read, table.batches, usable_cores())
 
 # %% ../../nbs/lib/training/04_survey.ipynb #f915c379
@@ -151,13 +163,14 @@ def join_samples(
 )->tuple:     # Of both together
     "The sample that both would have been"
     if len(a[0]) == most: b = tuple(part[b[0] <= a[0][-1]] for part in b)
-    return smallest(np.r_[a[0], b[0]], np.vstack([a[1], b[1]]), most) if len(b[0]) else a
+    if not len(b[0]): return a
+    return smallest(np.r_[a[0], b[0]], np.vstack([a[1], b[1]]), most)
 
 # %% ../../nbs/lib/training/04_survey.ipynb #7dab6fd7
 @dataclass
 class Survey:
     "Sums and samples over many rows; two surveys add up"
-    moments: np.ndarray      # Sums of products of: centred inputs (0 where missing), whether they are there, latent target, 1
+    moments: np.ndarray      # Sums of products of centred inputs (0 where missing), whether they are there, score, 1
     pairs: np.ndarray        # Rows by band of the score and recorded grade, shape (K, K)
     counts: np.ndarray       # Training rows by grade, shape (K,)
     sample: tuple            # Keys and values of training rows
@@ -169,36 +182,25 @@ class Survey:
     train: tuple = ()        # Training rows of each piece
 
     def __add__(self, other:"Survey")->"Survey":
-        samples = join_samples(self.sample, other.sample, BLOCK), join_samples(self.held, other.held, BLOCK)
-        return Survey(self.moments + other.moments, self.pairs + other.pairs, self.counts + other.counts, *samples,
-                      self.rows + other.rows,
-                      self.held_rows + other.held_rows, self.refused + other.refused, self.first or other.first,
-                      self.train + other.train)
+        sample = join_samples(self.sample, other.sample, BLOCK)
+        held = join_samples(self.held, other.held, BLOCK)
+        return Survey(self.moments + other.moments, self.pairs + other.pairs, self.counts + other.counts, sample, held,
+                      self.rows + other.rows, self.held_rows + other.held_rows, self.refused + other.refused,
+                      self.first or other.first, self.train + other.train)
 
 # %% ../../nbs/lib/training/04_survey.ipynb #b2e79256
 def centre_of(
     want:Want, # What is to be learnt
 )->np.ndarray: # Shape (encoded inputs,)
     "A point amid the inputs, known before any row is read, that keeps sums of squares from losing digits"
-    columns = want.schema.inputs(want.audit)
-    ends = lambda column: [end for end in (column.min, column.max) if end is not None] or [0.0]
-    middle = lambda column: (len(column.codes) - 1)/2 if column.codes else sum(ends(column))/len(ends(column))
-    return want.encoder.arrange(np.array([[0.0 if column.kind == "category" else middle(column)
-                                           for column in columns]]))[0]
+    middle = []
+    for column in want.schema.inputs(want.audit):
+        ends = [end for end in (column.min, column.max) if end is not None] or [0.0]
+        if column.codes: ends = [0.0, 0.0 if column.kind == "category" else len(column.codes) - 1]
+        middle.append(sum(ends)/len(ends))
+    return want.encoder.arrange(np.array([middle]))[0]
 
 # %% ../../nbs/lib/training/04_survey.ipynb #4742d76f
-def moments_of(
-    X:np.ndarray,      # Encoded inputs, shape (n, p)
-    centre:np.ndarray, # What `centre_of` gives, shape (p,)
-    target:np.ndarray, # Score of each row, shape (n,)
-)->np.ndarray:         # Shape (2p+2, 2p+2)
-    "Sums of products of one batch, rows without a score left out"
-    known = np.isfinite(target)
-    there = np.isfinite(X[known])
-    parts = np.c_[np.where(there, X[known] - centre, 0.0), there, target[known], np.ones(known.sum())]
-    return parts.T @ parts
-
-# %% ../../nbs/lib/training/04_survey.ipynb #45be7208
 def survey_batch(
     want:Want,   # What is to be learnt
     batch:Batch, # Rows
@@ -206,17 +208,20 @@ def survey_batch(
     "Sums and samples of a batch"
     scale, held = want.schema.grades, is_held_out(batch.keys, want.held_share)
     train, size = batch.values[~held], len(scale.codes)
-    y, score = want.column(train, want.schema.target).astype(int), want.column(train, want.schema.score)
-    p = len(centre_of(want))
-    moments, pairs = np.zeros((2*p + 2,)*2), np.zeros((size, size))
+    y = want.column(train, want.schema.target).astype(int)
+    centre, pairs = centre_of(want), np.zeros((size, size))
+    moments = np.zeros((2*len(centre) + 2,)*2)
     if scale.cuts:
-        moments = moments_of(want.encoder.arrange(want.inputs(train)), centre_of(want), score)
+        score = want.column(train, want.schema.score)
         known = np.isfinite(score)
+        X = want.encoder.arrange(want.inputs(train))[known]
+        there = np.isfinite(X)
+        parts = np.c_[np.where(there, X - centre, 0.0), there, score[known], np.ones(known.sum())]
+        moments = parts.T @ parts
         np.add.at(pairs, (band_of(score[known], np.array(scale.cuts)), y[known]), 1)
     return Survey(moments, pairs, np.bincount(y, minlength=size).astype(float),
-                  smallest(batch.keys[~held], train, BLOCK),
-                  smallest(batch.keys[held], batch.values[held], BLOCK), len(batch.values), int(held.sum()),
-                  batch.refused, batch.first)
+                  smallest(batch.keys[~held], train, BLOCK), smallest(batch.keys[held], batch.values[held], BLOCK),
+                  len(batch.values), int(held.sum()), batch.refused, batch.first)
 
 # %% ../../nbs/lib/training/04_survey.ipynb #95f61f15
 def survey_piece(
@@ -245,10 +250,11 @@ def line_from_sums(
     sd = np.sqrt(np.maximum(np.diag(survey.moments)[:p]/seen - offset**2, 0.0))
     spread = np.bincount(task.groups)[task.groups] > 1
     scale = np.where(spread, DUMMY_SCALE, np.where(sd > 1e-6, sd, 1.0))
-    falls = len(task.cuts) < 2 or task.cuts[0] > task.cuts[-1]
-    sign = -1.0 if falls else 1.0
+    sign = -1.0  # A high score is a low latent value
     shift = sign*survey.moments[-2, -1]/count
-    to = change_of_columns(offset, scale, sign, shift)
+    to = np.zeros((p + 1, 2*p + 2))  # What makes scaled columns and the centred target of the survey's columns
+    to[:p, :p], to[:p, p:2*p] = np.diag(1/scale), np.diag(-offset/scale)
+    to[p, 2*p], to[p, 2*p + 1] = sign, -shift
     sums = to @ survey.moments @ to.T
     beta, variance = fit_weights(sums, count, task.groups)
     line = Line(centre + offset, scale, task.groups, "normal", sign, sign*task.cuts, task.noise, beta, float(shift),
@@ -256,20 +262,6 @@ def line_from_sums(
     return with_gaps(line, sums, there, count)
 
 # %% ../../nbs/lib/training/04_survey.ipynb #c9f0071e
-def change_of_columns(
-    offset:np.ndarray, # Mean of each centred column, shape (p,)
-    scale:np.ndarray,  # Scale of each column, shape (p,)
-    sign:float,        # What turns scores into latent values
-    shift:float,       # Mean of the latent target
-)->np.ndarray:         # Shape (p+1, 2p+2)
-    "What makes scaled columns and the centred target of the survey's columns"
-    p = len(offset)
-    to = np.zeros((p + 1, 2*p + 2))
-    to[:p, :p], to[:p, p:2*p] = np.diag(1/scale), np.diag(-offset/scale)
-    to[p, 2*p], to[p, 2*p + 1] = sign, -shift
-    return to
-
-# %% ../../nbs/lib/training/04_survey.ipynb #1c07ec24
 def with_gaps(
     line:Line,         # With weights
     sums:np.ndarray,   # Sums of products of scaled columns and target, shape (p+1, p+1)
@@ -277,11 +269,12 @@ def with_gaps(
     count:float,       # Rows
 )->Line:               # The same, which knows how much a missing column blurs
     "Variance that each source column explains, and what was missing on average"
-    explained, missing = np.zeros(line.groups.max() + 1), np.zeros(line.groups.max() + 1)
+    explained, missing = np.zeros((2, line.groups.max() + 1))
     for group in range(len(explained)):
         own = np.flatnonzero(line.groups == group)
-        explained[group] = line.beta[own] @ sums[np.ix_(own, own)] @ line.beta[own]/max(there[own[0]], TINY)
-        missing[group] = 1 - there[own[0]]/count
+        beta, seen = line.beta[own], there[own[0]]
+        explained[group] = beta @ sums[np.ix_(own, own)] @ beta/max(seen, TINY)
+        missing[group] = 1 - seen/count
     return replace(line, explained=explained, usual=float(missing @ explained))
 
 # %% ../../nbs/lib/training/04_survey.ipynb #38d50f66
@@ -290,9 +283,7 @@ def make_task(
     survey:Survey, # Of all rows
 )->Task:           # Scale, source columns, and the noise of the grades
     "What all fits have in common"
-    columns, scale = want.schema.inputs(want.audit), want.schema.grades
-    groups = np.repeat(np.arange(len(columns)),
-                       [len(column.codes) if column.kind == "category" else 1 for column in columns])
+    scale, groups = want.schema.grades, want.encoder.spread_.source
     if not scale.cuts or survey.moments[-1, -1] < survey.counts.sum()/2:
         return Task(len(scale.codes), groups, None, None)
     band, grade = np.divmod(np.arange(survey.pairs.size), len(scale.codes))
@@ -306,5 +297,5 @@ def sample_rows(
 )->Rows:               # As the members of family `ordinal` take them
     "A sample as training rows"
     X = want.encoder.arrange(want.inputs(values))
-    return Rows(X, want.column(values, want.schema.target).astype(int), np.ones(len(X)),
-                want.column(values, want.schema.score))
+    y = want.column(values, want.schema.target).astype(int)
+    return Rows(X, y, np.ones(len(X)), want.column(values, want.schema.score))

@@ -1,20 +1,12 @@
 "Progress: bars on a terminal, lines elsewhere"
 import io
 
-import pytest
-
 from gradeclass.cli.progress import Bars
 
 
-@pytest.fixture
-def terminal(monkeypatch):
-    "Standard error as a terminal that keeps what is drawn"
-    screen = io.StringIO()
-    screen.isatty = lambda: True
-    monkeypatch.setattr("sys.stderr", screen)
-    monkeypatch.setenv("TERM", "xterm")
-    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE"): monkeypatch.delenv(name, raising=False)
-    return screen
+class Terminal(io.StringIO):
+    "Keeps what is drawn on it"
+    def isatty(self): return True
 
 
 def test_stages_are_lines_without_a_terminal(capsys):
@@ -26,7 +18,10 @@ def test_stages_are_lines_without_a_terminal(capsys):
     assert capsys.readouterr() == ("", "prepare   done in 1.5 s\ntrain     cached\n")
 
 
-def test_stages_are_bars_on_a_terminal(terminal):
+def test_stages_are_bars_on_a_terminal(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
     with Bars("prepare", "train") as bars:
         bars.show_stage({"stage": "prepare", "event": "done", "seconds": 1.5})
         bars.show_stage({"stage": "train", "event": "failed"})

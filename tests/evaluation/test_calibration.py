@@ -14,7 +14,7 @@ from gradeclass.evaluation.calibration import (
     load_calibration, rescale, true_log_loss,
 )
 from gradeclass.evaluation.sets import (
-    FOLDS, METHODS, CalibrationError, PredictionSets, conformal_classifier, coverage_curve, coverage_table,
+    FOLDS, METHODS, CalibrationError, PredictionSets, coverage_curve, coverage_table,
     describe_set, fit_sets, stretch_scores,
 )
 from gradeclass.config import SEED
@@ -108,6 +108,79 @@ def test_higher_thresholds_only_add_grades(values, method, one, other):
     assert (low <= high).all()
 
 
+# MAPIE as an oracle: probabilities that are given already, and our scores
+
+def given_probabilities(
+    grades:int, # Grades of the scale, K
+):              # A fitted scikit-learn classifier whose rows are probabilities
+    "A classifier for which rows are probabilities already"
+    from sklearn.base import BaseEstimator, ClassifierMixin
+
+    class GivenProbabilities(ClassifierMixin, BaseEstimator):
+        "Hands on the probabilities that it is given"
+        def __init__(self):
+            self.classes_, self.n_features_in_ = np.arange(grades), grades
+
+        def fit(
+            self,
+            X,      # Not used
+            y=None, # Not used
+        ):          # The classifier
+            "Nothing to fit"
+            return self
+
+        def predict_proba(
+            self,
+            X,         # Probabilities, shape (n, K)
+        )->np.ndarray: # The same
+            "What is given"
+            return np.asarray(X, float)
+
+        def predict(
+            self,
+            X,         # Probabilities, shape (n, K)
+        )->np.ndarray: # Shape (n,)
+            "The most probable grade"
+            return self.predict_proba(X).argmax(axis=1)
+
+    return GivenProbabilities()
+
+
+def conformal_classifier(
+    grades:int,      # Grades of the scale, K
+    coverage:float,  # Share of students whose grade should be in their set
+    method:str,      # A name in `METHODS`
+)->tuple:            # MAPIE's SplitConformalClassifier, and its conformity score, whose `quantiles_` is the threshold
+    "MAPIE over given probabilities with our scores"
+    from mapie.classification import SplitConformalClassifier
+    from mapie.conformity_scores import LACConformityScore
+
+    class StretchScore(LACConformityScore):
+        "How far the true grade is from being in the set"
+        def get_conformity_scores(
+            self,
+            y,          # Not used
+            y_pred,     # Probabilities, shape (n, K)
+            y_enc=None, # True grade, shape (n,)
+            **kwargs,   # Not used
+        )->np.ndarray:  # Shape (n, 1)
+            "Score of the true grade"
+            return np.take_along_axis(stretch_scores(y_pred, method), y_enc.reshape(-1, 1), axis=1)
+
+        def get_prediction_sets(
+            self,
+            y_pred_proba, # Probabilities, shape (n, K, 1)
+            *args,        # Not used
+            **kwargs,     # Not used
+        )->np.ndarray:    # Shape (n, K, 1)
+            "Grades with a score of at most the threshold"
+            scores = stretch_scores(y_pred_proba[:, :, 0], method)
+            return scores[:, :, None] <= self.quantiles_ + 1e-12
+
+    score = StretchScore()
+    return SplitConformalClassifier(given_probabilities(grades), coverage, conformity_score=score, prefit=True), score
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_sets_agree_with_mapie(method):
     p, y = draw(400)
@@ -120,7 +193,6 @@ def test_sets_agree_with_mapie(method):
 def test_sets_of_one_peak_are_those_of_plain_mapie():
     from mapie.classification import SplitConformalClassifier
 
-    from gradeclass.evaluation.sets import given_probabilities
     p, y = draw(500, sharpness=1.0)
     plain = SplitConformalClassifier(given_probabilities(5), 0.9, conformity_score="lac", prefit=True).conformalize(
         p, y)

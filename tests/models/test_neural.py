@@ -14,7 +14,7 @@ from gradeclass.disk import digest_file
 from gradeclass.models.family import LogisticGrades, ModelError, holdout_rows
 from gradeclass.models.bundle import load_model, save_model
 from gradeclass.models.grade_model import GradeModel
-from gradeclass.models.neural import NEEDS, NeuralGrades, load_keras, neural_ready, plot_history, seeded, steady_archive
+from gradeclass.models.neural import NEEDS, NeuralGrades, load_keras, seeded, steady_archive
 from gradeclass.data.synthetic import synthesise
 from gradeclass.schema import load_schema
 
@@ -27,7 +27,8 @@ REASON = "Keras and TensorFlow are an extra that is not installed: pip install '
 @pytest.fixture(scope="session")
 def keras():
     "Keras, quiet and deterministic, or the reason why it is not there"
-    return load_keras() if neural_ready() else pytest.importorskip("keras", reason=REASON)
+    for name in ("keras", "tensorflow"): pytest.importorskip(name, reason=REASON)
+    return load_keras()
 
 @pytest.fixture(scope="session")
 def fitted(keras):
@@ -174,15 +175,3 @@ def test_random_numbers_of_others_go_on_undisturbed(keras):
     assert (random.random(), np.random.random()) == expected
 
 # Learning curves
-
-@pytest.mark.parametrize("history, labels", [
-    ({"loss": [2, 1], "val_loss": [2, 3]}, ["rows learnt from", "rows held out", "best epoch"]),
-    ({"loss": [2, 1]}, ["rows learnt from"]),
-], ids=["with held-out rows", "without"])
-def test_learning_curves_show_what_there_is(history, labels):
-    net = NeuralGrades(2)
-    net.history_ = history
-    ax = plot_history(net).axes[0]
-    assert [line.get_label() for line in ax.lines] == labels
-    assert list(ax.lines[0].get_ydata()) == [2, 1] and ax.get_xlabel() == "epoch" and "loss" in ax.get_ylabel()
-    if "val_loss" in history: assert ax.lines[2].get_xdata()[0] == 1

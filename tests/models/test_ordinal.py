@@ -1,10 +1,10 @@
-"The ordinal family: likelihood, weights, scores, gaps, small and large tables, files, and the published tables"
+"The ordinal family: weights, scores, members, gaps, small and large tables, files, and the published tables"
 import json
 import time
 
 import numpy as np
 import pytest
-from scipy.optimize import check_grad
+from ordinal_rows import CUTS, GROUPS, NEW, QUICK, SCORE, STUDENTS, X, Y, curved, encode, log_loss, without_column
 from sklearn.metrics import cohen_kappa_score, f1_score
 from sklearn.model_selection import StratifiedKFold
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -12,44 +12,10 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from gradeclass.config import GradeclassError
 from gradeclass.data.dataset import clean
 from gradeclass.data.sources import load
-from gradeclass.models.decide import RULES, decide, macro_f1_gains
-from gradeclass.models.features import SchemaEncoder, grade_index
-from gradeclass.models.latent import (
-    Rows, Task, band_of, band_shares, column_scale, fit_line, fit_weights, missing_sources, noise_matrix, objective,
-    row_terms, sum_products,
-)
-from gradeclass.models.ordinal import MEMBERS, OrdinalGrades, blend_weights, choose_members, strata_folds
 from gradeclass.data.synthetic import synthesise
-from gradeclass.schema import load_schema
-
-STUDENTS = load_schema("students")
-CUTS = np.array(STUDENTS.grades.cuts)
-QUICK = {"folds": 3, "boost": {"rounds": 10}, "forest": {"trees": 20}}
-
-def encode(frame, schema):
-    "Encoded rows, grade index, score (None without) and source column of each encoded column"
-    encoder = SchemaEncoder(schema, one_hot=True).fit(frame)
-    names = [name.split("=")[0] for name in encoder.get_feature_names_out()]
-    score = frame[schema.score].to_numpy() if schema.score else None
-    return encoder.transform(frame), grade_index(frame, schema), score, np.unique(names, return_inverse=True)[1]
-
-X, Y, SCORE, GROUPS = encode(synthesise("students", 600, seed=5), STUDENTS)
-NEW = encode(synthesise("students", 300, seed=6), STUDENTS)[0]
-
-def curved(n=900, seed=1):
-    "Rows whose score no weighted sum can follow"
-    rng = np.random.default_rng(seed)
-    rows = rng.normal(size=(n, 4))
-    score = rows[:, 0]*rows[:, 1] + 1.5*np.abs(rows[:, 2]) + rows[:, 3] + 0.4*rng.normal(size=n)
-    cuts = np.quantile(score, [0.8, 0.6, 0.4, 0.2])
-    return rows, band_of(score, cuts), score, cuts
-
-def without_column(rows, column):
-    "The rows with one column blank"
-    return np.where(np.arange(rows.shape[1]) == column, np.nan, rows)
-
-def log_loss(said, y):
-    return -np.log(np.maximum(said[np.arange(len(y)), y], 1e-12)).mean()
+from gradeclass.models.decide import decide
+from gradeclass.schema import band_of
+from gradeclass.models.ordinal import MEMBERS, OrdinalGrades, blend_weights, choose_members, strata_folds
 
 # scikit-learn's own checks
 
@@ -78,51 +44,6 @@ def test_rows_of_weight_zero_do_not_count():
     a = OrdinalGrades(5, cuts=CUTS, **QUICK).fit(X, Y, weight, score=SCORE)
     b = OrdinalGrades(5, cuts=CUTS, **QUICK).fit(X[100:], Y[100:], score=SCORE[100:])
     np.testing.assert_array_equal(a.predict_proba(NEW), b.predict_proba(NEW))
-
-# The likelihood
-
-@pytest.mark.parametrize("n_grades", [2, 3, 8])
-def test_derivatives_of_the_likelihood_agree_with_finite_differences(n_grades):
-    rng = np.random.default_rng(n_grades)
-    rows, y = rng.normal(size=(80, 3)), rng.integers(0, n_grades, 80)
-    args = (rows, y, rng.random(80) + 0.2, np.full(3, 2.0), rng.random(80) + 0.5)
-    theta = np.r_[rng.normal(size=3)/2, -1.0, rng.normal(size=n_grades - 2)/3, -1.5]
-    assert check_grad(lambda t: objective(t, *args)[0], lambda t: objective(t, *args)[1], theta) < 1e-4
-
-def test_probabilities_of_the_likelihood_are_those_of_the_prediction():
-    cuts, latent = np.array([-1.0, 0.2, 1.5]), np.linspace(-3, 3, 4)
-    each = np.column_stack([row_terms(latent, np.full(4, g), cuts, 0.0, np.ones(4)).recorded for g in range(4)])
-    np.testing.assert_allclose(each, band_shares(latent, cuts, "logistic"), atol=1e-12)
-
-def test_sums_over_blocks_are_the_sums_over_all_rows(monkeypatch):
-    task = Task(5, GROUPS, CUTS, np.eye(5))
-    rows = Rows(X, Y, np.ones(600), SCORE)
-    line = fit_line(rows, task)
-    whole = sum_products(line, X, SCORE, rows.weight)
-    monkeypatch.setattr("gradeclass.models.latent.BLOCK", 7)
-    np.testing.assert_allclose(sum_products(line, X, SCORE, rows.weight), whole, rtol=1e-9, atol=1e-9)
-
-def test_penalty_of_a_useless_column_grows():
-    rng = np.random.default_rng(0)
-    rows = rng.normal(size=(400, 2))
-    z = rows[:, 0] + rng.normal(0, 0.5, 400)
-    beta, variance = fit_weights(np.c_[rows, z].T @ np.c_[rows, z], 400, np.arange(2))
-    plain = np.linalg.lstsq(rows, z)[0]
-    assert abs(beta[0] - 1) < 0.1 and abs(beta[1]) < abs(plain[1]) and abs(variance - 0.25) < 0.05
-
-def test_rare_code_is_not_blown_up():
-    rare = (np.arange(100) == 0).astype(float)
-    rows = np.column_stack([rare, 1 - rare])
-    assert (column_scale(rows, np.ones(100), np.array([0, 0]))[1] == 0.3).all()
-
-def test_noise_matrix_never_says_impossible_and_finds_random_grades():
-    rng = np.random.default_rng(0)
-    band = rng.integers(0, 5, 5000)
-    y = np.where(rng.random(5000) < 0.2, rng.integers(0, 5, 5000), band)
-    found = noise_matrix(band, y, np.ones(5000), 5)
-    np.testing.assert_allclose(found.sum(axis=1), 1)
-    np.testing.assert_allclose(found, 0.8*np.eye(5) + 0.04, atol=0.03)
-    assert (noise_matrix(np.zeros(3, int), np.zeros(3, int), np.ones(3), 5) > 0).all()
 
 # Any scale, any table
 
@@ -168,13 +89,6 @@ def test_order_of_the_scale_does_not_matter():
     turned = OrdinalGrades(5, members=("linear",)).fit(X, 4 - Y)
     np.testing.assert_allclose(model.predict_proba(NEW), turned.predict_proba(NEW)[:, ::-1], atol=1e-3)
 
-def test_low_scores_may_be_good():
-    low = 5 - SCORE
-    model = OrdinalGrades(5, cuts=5 - CUTS, members=("linear",)).fit(X, Y, score=low)
-    plain = OrdinalGrades(5, cuts=CUTS, members=("linear",)).fit(X, Y, score=SCORE)
-    np.testing.assert_allclose(model.latent(NEW), 5 - plain.latent(NEW), atol=1e-6)
-    np.testing.assert_allclose(model.predict_proba(NEW), plain.predict_proba(NEW), atol=1e-6)
-
 # Scores
 
 def test_expected_score_is_in_the_units_of_the_score():
@@ -189,8 +103,9 @@ def test_high_latent_value_is_good_with_and_without_a_score():
 def test_range_holds_as_many_scores_as_it_says():
     model = OrdinalGrades(5, GROUPS, CUTS).fit(X, Y, score=SCORE)
     frame = synthesise("students", 2000, seed=9)
-    low, high = model.interval(encode(frame, STUDENTS)[0], 0.8)
-    assert abs(frame.GPA.between(low, high).mean() - 0.8) < 0.05
+    said, score = model.with_score(encode(frame, STUDENTS)[0], 0.8)
+    assert (said == model.predict_proba(encode(frame, STUDENTS)[0])).all()
+    assert abs(frame.GPA.between(score[:, 1], score[:, 2]).mean() - 0.8) < 0.05
 
 def test_rows_without_a_score_are_left_out_of_the_score_alone():
     holes = np.where(np.arange(600) % 4 == 0, np.nan, SCORE)
@@ -257,9 +172,6 @@ def test_gaps_in_training_do_not_spoil_complete_rows(scored):
     rows, y = encode(frame, STUDENTS)[:2]
     assert log_loss(fit(gaps).predict_proba(rows), y) < log_loss(fit(X).predict_proba(rows), y) + 0.06
 
-def test_category_is_missing_where_any_of_its_columns_is():
-    assert missing_sources(np.array([[np.nan, 1.0, np.nan]]), np.array([1, 0, 0])).tolist() == [[True, True]]
-
 def test_forest_that_saw_gaps_answers_them_better(monkeypatch):
     frame = synthesise("students", 1000, seed=8)
     rows, y = encode(frame, STUDENTS)[:2]
@@ -282,7 +194,7 @@ def test_files_give_the_same_model_and_are_the_same_each_time(members, tmp_path)
     back = OrdinalGrades.read(tmp_path/"a")
     np.testing.assert_array_equal(back.predict_proba(NEW), model.predict_proba(NEW))
     np.testing.assert_array_equal(back.latent(NEW), model.latent(NEW))
-    np.testing.assert_allclose(back.interval(NEW), model.interval(NEW))
+    np.testing.assert_array_equal(back.with_score(NEW)[1], model.with_score(NEW)[1])
     assert [p.read_bytes() for p in sorted((tmp_path/"a").iterdir())] == [
         p.read_bytes() for p in sorted((tmp_path/"b").iterdir())]
     assert "students" not in json.dumps(json.loads((tmp_path/"a"/"ordinal.json").read_text()))
@@ -300,24 +212,6 @@ def test_large_table_is_fitted_in_seconds():
         rows, band_of(score, cuts), score=score)
     assert model.predict_proba(rows).shape == (200_000, 5)
     assert time.process_time() - began < 60
-
-# Decisions
-
-def test_each_rule_is_best_at_its_own_game():
-    rng = np.random.default_rng(0)
-    said = rng.dirichlet([4.0, 4.0, 4.0, 1.0], 4000)
-    truth = (rng.random((4000, 1)) > said.cumsum(axis=1)).sum(axis=1)
-    picked = {rule: decide(said, rule) for rule in RULES}
-    steps = {rule: np.abs(grades - truth).mean() for rule, grades in picked.items()}
-    hits = {rule: (grades == truth).mean() for rule, grades in picked.items()}
-    f1 = {rule: f1_score(truth, grades, average="macro") for rule, grades in picked.items()}
-    assert (min(steps, key=steps.get), max(hits, key=hits.get), max(f1, key=f1.get)) == ("distance", "mode", "macro_f1")
-
-def test_macro_f1_rule_for_one_student_is_learnt_from_others():
-    said = np.random.default_rng(0).dirichlet([4.0, 4.0, 1.0], 300)
-    alone = np.concatenate([decide(said[[i]], "macro_f1", like=said) for i in range(20)])
-    assert (alone == decide(said, "macro_f1")[:20]).all()
-    assert np.isfinite(macro_f1_gains(np.array([[1.0, 0.0, 0.0]]))[0]).all()
 
 # The published tables
 

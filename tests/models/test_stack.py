@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from gradeclass.models.family import ModelError
-from gradeclass.models.features import spread_codes
+from gradeclass.models.features import Spreader
 from gradeclass.models.bundle import extend_bundle, load_model, save_model
 from gradeclass.models.grade_model import GradeModel
 from gradeclass.data.synthetic import synthesise
@@ -39,7 +39,9 @@ def test_codes_are_gathered_as_they_were_spread():
                Column(name="c", kind="category", codes=dict(enumerate("pq")))]
     codes = np.column_stack([rng.integers(0, 3, 50), rng.normal(size=50), rng.integers(0, 2, 50)]).astype(float)
     codes[rng.random(codes.shape) < 0.2] = np.nan
-    np.testing.assert_array_equal(gather_codes(spread_codes(codes, columns), np.array([0, 0, 0, 1, 2, 2])), codes)
+    spread = Spreader(columns)
+    assert spread.source.tolist() == [0, 0, 0, 1, 2, 2]
+    np.testing.assert_array_equal(gather_codes(spread(codes), spread.source), codes)
 
 def test_bundle_of_a_stack_has_a_folder_for_each_member_and_comes_back_the_same(tmp_path):
     model = stack({"ordinal": 0.5, "xgboost": 0.3, "majority": 0.2}).fit(FRAME)

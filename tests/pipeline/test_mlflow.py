@@ -60,7 +60,7 @@ def tuned(finished_run, tmp_path_factory):
     model = GradeModel(prepared.schema, taken["family"], taken["balance"], taken["audit"], taken["seed"],
                        taken["params"])
     made = tune(model, prepared.parts["train"], TRIALS, storage=outputs/"stages"/"tuning.db", progress=False)
-    (run.stages["train"]/"study.json").write_text(json.dumps({"study": made.study}))
+    (run.stages["train"]/"study.json").write_text(json.dumps({"study": made.study.study_name}))
     drift = outputs/"stages"/"drift-1"
     drift.mkdir()
     (drift/"drift.json").write_text(json.dumps({"verdict": "drift", "sentence": "Absences have risen.",
@@ -350,7 +350,6 @@ def postgres(tmp_path):
 class Server:
     "A tracking server in a process group of its own"
     def __init__(self, uri, folder):
-
         self.port = free_port()
         self.log = open(folder/"server.log", "a+")  # noqa: SIM115 - it lives as long as the server
         command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--artifacts-destination",

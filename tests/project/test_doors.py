@@ -1,10 +1,18 @@
-"One student, one answer: every door gives the same grade, probabilities and risk, whatever the calibration, rule and family"
+"One student, one answer: every door gives the same, whatever the calibration, rule and family"
 import copy
 import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from io import BytesIO
 from itertools import product
 
+import httpx
 import numpy as np
 import pandas as pd
 import pytest
@@ -117,7 +125,7 @@ def ask_service(bundle, source):
 
 
 def ask_mlflow(bundle, source):
-    from gradeclass.pipeline.mlflow_models import _load_pyfunc
+    from gradeclass.registry import _load_pyfunc
     return from_table(_load_pyfunc(bundle).predict(ASKED))
 
 
@@ -191,7 +199,7 @@ def test_a_calibration_moves_grades_and_risks(fitted, tmp_path):
 
 
 def test_bundles_that_decided_on_raw_probabilities_still_do(fitted, tmp_path):
-    "Gains and threshold of such a bundle were learnt before calibration, and are compared with what they were learnt from"
+    "Gains and threshold of such a bundle are compared with what they were learnt from"
     folder = make_bundle(fitted("ordinal"), "macro_f1", "none", tmp_path/"old")
     plain = open_bundle(folder).answer(ASKED)
     old = load_model(folder)
@@ -202,3 +210,109 @@ def test_bundles_that_decided_on_raw_probabilities_still_do(fitted, tmp_path):
     answers = open_bundle(tmp_path/"calibrated").answer(ASKED)
     assert (answers.grade == plain.grade).all() and (answers.listed == plain.listed).all()
     assert np.abs(answers.probability - CALIBRATORS["offsets"].apply(plain.probability)).max() < 1e-12
+
+
+# ---- through a browser, HTTP and the command, each a process of its own
+
+@pytest.fixture(scope="module")
+def browser():
+    "Headless Chromium"
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None: pytest.skip("chromium is not installed")
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+    with playwright.sync_playwright() as started:
+        found = started.chromium.launch(executable_path=chromium, args=flags)
+        yield found
+        found.close()
+
+
+def free_port():
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+@contextmanager
+def gradeclass(outputs, *words, ready):
+    "A `gradeclass` command that goes on; yields once an address of it answers"
+    code = "from gradeclass.cli.main import main; main()"
+    env = os.environ | {"GRADECLASS_OUTPUTS": str(outputs), "GRADECLASS_HOME": str(outputs)}
+    with (outputs/"said.txt").open("a") as said:
+        process = subprocess.Popen([sys.executable, "-c", code, *map(str, words)], env=env, stdout=said, stderr=said)
+        try:
+            for _ in range(1200):
+                with suppress(httpx.HTTPError):
+                    if httpx.get(ready, timeout=30).status_code == 200: break
+                assert process.poll() is None, (outputs/"said.txt").read_text()
+                time.sleep(0.1)
+            yield
+        finally:
+            process.terminate()
+            try: process.wait(30)
+            except subprocess.TimeoutExpired: process.kill()
+
+
+def ask_browser(browser, port, source, folder, students):
+    "Row -> grade and risk in percent, as the Class page saves them"
+    page = browser.new_context(accept_downloads=True).new_page()
+    page.goto(f"http://127.0.0.1:{port}/class?token=a-token")
+    page.wait_for_selector(".gc-page, .gc-stack", timeout=60_000)
+    with page.expect_file_chooser() as chooser: page.get_by_role("button", name="Choose a file").click()
+    chooser.value.set_files(source)
+    page.get_by_role("slider", name="How many can be helped").focus(timeout=60_000)
+    page.keyboard.press("End")
+    page.wait_for_selector(f"text={students} places.")
+    link = page.get_by_role("link", name="Save this list")
+    with page.expect_download() as saved: link.click()
+    saved.value.save_as(folder/"page.csv")
+    table = pd.read_csv(folder/"page.csv").set_index("Row in the file").sort_index()
+    risk = next(name for name in table if "Chance that help is needed" in name)
+    grade = next(name for name in table if "rade" in name and "file" not in name)
+    return table[grade].tolist(), table[risk].to_numpy(float)
+
+
+@pytest.mark.browser
+@pytest.mark.process
+@pytest.mark.slow
+@pytest.mark.parametrize(("rule", "kind"), [("mode", "offsets"), ("distance", "temperature"), ("macro_f1", "offsets")])
+def test_browser_http_and_command_agree(fitted, browser, tmp_path, rule, kind):
+    bundle = make_bundle(fitted("ordinal"), rule, kind, tmp_path/"bundle")
+    source, asked = tmp_path/"class.csv", ASKED.head(60)
+    asked.to_csv(source, index=False)
+    answers = open_bundle(bundle).answer(asked)
+    grades, risks = [LABELS[grade] for grade in answers.grade], answers.risk
+    pages, service = free_port(), free_port()
+    code = ("from gradeclass.pages.server import Options, serve_pages\n"
+            f"serve_pages(Options(port={pages}, token='a-token', manage_token='another', pool=1))")
+    env = os.environ | {"GRADECLASS_OUTPUTS": str(tmp_path), "GRADECLASS_HOME": str(tmp_path),
+                        "GRADECLASS_MODEL": str(bundle)}
+    shown = subprocess.Popen([sys.executable, "-c", code], env=env, stdout=subprocess.DEVNULL,
+                             stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(1200):
+            with suppress(httpx.HTTPError):
+                if httpx.get(f"http://127.0.0.1:{pages}/healthz", timeout=30).status_code == 200: break
+            time.sleep(0.1)
+        seen, percent = ask_browser(browser, pages, source, tmp_path, len(asked))
+    finally:
+        shown.terminate()
+        shown.wait(60)
+    assert seen == grades
+    assert np.abs(percent - 100*risks).max() < 0.051
+    address = f"http://127.0.0.1:{service}"
+    with gradeclass(tmp_path, "serve", "--model", bundle, "--port", service, ready=f"{address}/ready"):
+        sent = [{name: value for name, value in record.items() if value is not None} for record in as_records(asked)]
+        found = httpx.post(f"{address}/predict/batch", json=sent, timeout=60).json()["predictions"]
+        alone = httpx.post(f"{address}/predict", json=sent[0], timeout=60).json()
+    assert [one["grade"] for one in found] == grades
+    assert np.abs(np.array([one["at_risk"] for one in found]) - risks).max() < 1e-9
+    said = np.array([[one["probabilities"][grade] for grade in LABELS] for one in found])
+    assert np.abs(said - answers.probability).max() < 1e-9
+    assert alone["grade"] == grades[0] and alone["at_risk"] == pytest.approx(risks[0], abs=1e-9)
+    command = [sys.executable, "-c", "from gradeclass.cli.main import main; main()", "predict", str(source), "-o",
+               str(tmp_path/"graded.csv"), "--model", str(bundle)]
+    subprocess.run(command, check=True, env=env, capture_output=True)
+    told, probability, risk = from_table(pd.read_csv(tmp_path/"graded.csv", float_precision="round_trip"))
+    assert told == grades
+    assert np.abs(probability - answers.probability).max() < 1e-9 and np.abs(risk - risks).max() < 1e-9
