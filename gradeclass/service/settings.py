@@ -25,7 +25,7 @@ def serve_variable(
     "The environment variable of a setting of the service"
     return f"GRADECLASS_SERVE_{field.upper()}"
 
-# %% ../../nbs/lib/service/05_settings.ipynb #e80a09cd
+# %% ../../nbs/lib/service/05_settings.ipynb #5710b6f9
 class ServiceSettings(BaseModel):
     "What can be set about the service; the environment variable has GRADECLASS_SERVE_ in front"
     model_config = ConfigDict(extra="forbid")
@@ -71,9 +71,9 @@ def load_service_settings(
     "Read every setting of the service; a wrong value gets one sentence"
     try: return ServiceSettings(**set_values(ServiceSettings, serve_variable) | given)
     except ValidationError as error:
-        wrong = [(str(found["loc"][0]), found["input"], found["msg"]) for found in error.errors()]
-        raise ServiceError("; ".join(f"{serve_variable(name)} is {value!r}: {reason}"
-                                     for name, value, reason in wrong)) from None
+        wrong = [f"{serve_variable(str(found['loc'][0]))} is {found['input']!r}: {found['msg']}"
+                 for found in error.errors()]
+        raise ServiceError("; ".join(wrong)) from None
 
 # %% ../../nbs/lib/service/05_settings.ipynb #f9ebcdae
 def service_markdown()->str: # A table of three columns
@@ -83,6 +83,16 @@ def service_markdown()->str: # A table of three columns
     return "\n".join(["| variable | meaning | default |", "|---|---|---|", *(f"| {' | '.join(row)} |" for row in rows)])
 
 # %% ../../nbs/lib/service/05_settings.ipynb #d17be13a
+def schema_name(
+    place:Path, # A bundle, whose digests nobody has checked yet
+)->str:         # Such as 'students'
+    "The schema that a bundle names"
+    # Not `models.bundle.MANIFEST`: that module takes a second to import, and `gradeclass key` needs none of it
+    try: return str(json.loads((place/"bundle.json").read_text(encoding="utf-8"))["schema"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ServiceError(f"{place} is not a bundle: name a folder with bundle.json") from None
+
+# %% ../../nbs/lib/service/05_settings.ipynb #d6217d40
 def model_places(
     text:str, # `models` of the settings
 )->dict[str, Path]: # Name -> folder, in order
@@ -91,10 +101,7 @@ def model_places(
     for word in text.split():
         name, _, place = word.rpartition("=")
         place = Path(place).expanduser()
-        if not name:
-            try: name = str(json.loads((place/"bundle.json").read_text(encoding="utf-8"))["schema"])
-            except (OSError, ValueError, KeyError, TypeError):
-                raise ServiceError(f"{place} is not a bundle: name a folder with bundle.json") from None
+        name = name or schema_name(place)
         if not re.fullmatch(r"[A-Za-z0-9_-]{1,60}", name):
             raise ServiceError(f"{name} is no name for a model: use letters, digits, - and _")
         if name in found:
