@@ -91,9 +91,9 @@ def test_million_rows_are_conformed_in_seconds():
     import time
     frame = random_students(1000)
     text = pd.concat([frame.astype(str)]*200, ignore_index=True)
-    start = time.perf_counter()
+    start = time.process_time()
     conform(text, STUDENTS)
-    assert time.perf_counter() - start < 5  # 200,000 rows; 0.6 s where it was written
+    assert time.process_time() - start < 5  # 200,000 rows; 0.6 s where it was written
 
 # Data sets
 

@@ -228,9 +228,9 @@ def test_large_table_is_validated_in_seconds():
     import time
     dataset = make_dataset(pd.concat([good_students(1000)]*200, ignore_index=True).assign(StudentID=range(200_000)),
                            STUDENTS)
-    start = time.perf_counter()
+    start = time.process_time()
     validate(dataset)
-    assert time.perf_counter() - start < 8  # 200,000 rows; 1 s where it was written
+    assert time.process_time() - start < 8  # 200,000 rows; 1 s where it was written
 
 # The published tables
 
