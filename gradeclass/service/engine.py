@@ -95,6 +95,7 @@ class Service:
         self.access = AccessLog(sys.stderr if settings.access_log else None)
         self.log = None
         self.files = 0
+        self.shared = 0.0  # When counts were shared last
         self.prefix = secrets.token_hex(4).encode()
         self.number = 0
         self.stopped = threading.Event()
@@ -115,7 +116,10 @@ class Service:
     def do_chores(self)->None:
         "What the log's thread does besides"
         self.access.drain()
-        if self.scratch: self.counts.share(self.scratch)
+        now = time.monotonic()
+        if self.scratch and now - self.shared >= 1:
+            self.counts.share(self.scratch)
+            self.shared = now
 
     def stop(self)->None:
         "Write what waits, and end"

@@ -9,25 +9,20 @@ __all__ = ['PAGE_POLICY', 'TABLES_IN', 'REASONS', 'FORMAT', 'describe', 'add_pre
 # %% ../../nbs/lib/service/14_routes.ipynb #cadcc50b
 import asyncio
 import json
-import shutil
-import tempfile
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 from fastapi import FastAPI, Request
 from fastapi.openapi.utils import get_openapi
-from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 
-from ..config import find_outputs
-from ..data.files import DataError
 from ..disk import whole_file
 from ..models.bundle import MANIFEST
 from ..schema import Column
-from .engine import PARQUET, Service, wants_reasons, with_reasons
+from .engine import Service, wants_reasons, with_reasons
 from .http import Refusal
-from .metrics import add, prometheus_text
+from .metrics import prometheus_text
 from gradeclass.service.openapi import (
     Deleted, Kept, OrderedPrediction, OrderedStudent, Outcome, Override, Prediction, Predictions, Refused, Suspend,
     describe_features, example_student, render_docs, student_schema,
@@ -36,6 +31,7 @@ from .prediction_log import OUTCOMES, OVERRIDES, add_row, forget_prediction, for
 from .reader import PROBLEMS, InputError, Problem, read_json, read_list, read_value
 from ..scoring.answer import ADVICE
 from .served import Served
+from .uploads import answer_upload
 
 # %% ../../nbs/lib/service/14_routes.ipynb #1da9b379
 def reply_json(
@@ -88,96 +84,6 @@ async def answer_many(
     if problems: raise InputError(problems)
     replies = await asyncio.gather(*map(lane.ask, people))
     return Response(b'{"predictions":[' + b",".join(replies) + b"]}", media_type="application/json")
-
-# %% ../../nbs/lib/service/14_routes.ipynb #9371cdd1
-def upload_folder()->Path: # `uploads` in the outputs folder
-    "Where files are kept while they are answered: on disk, not in the memory that /tmp often is"
-    folder = find_outputs()/"uploads"
-    folder.mkdir(parents=True, exist_ok=True)
-    for left in folder.iterdir(): # By a process that was killed
-        with suppress(OSError):
-            if time.time() - left.stat().st_mtime > 86_400: shutil.rmtree(left)
-    return folder
-
-# %% ../../nbs/lib/service/14_routes.ipynb #27424035
-FILES = 2 # Files answered at a time, by each process
-MEDIA = {"csv": "text/csv", "parquet": PARQUET.decode()}
-
-async def answer_upload(
-    service:Service, # The service
-    request:Request, # As it came
-    name:str,        # Name of the model
-)->Response:
-    "Answer a file with a file"
-    from gradeclass.service.uploads import Answering # Most services never get a file
-    served = service.lane(name).served
-    kind = "csv" if request.headers["content-type"].split(";")[0].strip().lower() == "text/csv" else "parquet"
-    wanted = request.query_params.get("format", kind)
-    if wanted not in MEDIA or set(request.query_params) - {"format"}:
-        raise InputError([Problem("format", wanted[:60], "csv or parquet",
-                                  "the query may hold format=csv or format=parquet and nothing else")])
-    if service.files >= FILES:
-        raise Refusal(503, "overloaded", "other files are being answered: try again later",
-                      headers={"retry-after": "10"})
-    service.files += 1
-    path = Path(tempfile.mkdtemp(dir=upload_folder()), f"students.{kind}")
-    try:
-        await keep_upload(request, path)
-        answering = Answering(served, path, f".{wanted}")
-        answering.start()
-        pieces = answering.pieces()
-        first = await asyncio.to_thread(next, pieces) # What is wrong with the file must come before the status is sent
-    except BaseException as error: # A client that has gone gives its place back too
-        service.files -= 1
-        shutil.rmtree(path.parent, ignore_errors=True)
-        if not isinstance(error, DataError): raise
-        raise InputError([Problem("", None, "a table of students", str(error))]) from None
-    headers = {"x-model": served.name, "x-model-digest": served.digest}
-    return StreamingResponse(send_pieces(service, answering, first, pieces), media_type=MEDIA[wanted], headers=headers)
-
-# %% ../../nbs/lib/service/14_routes.ipynb #5aa252b1
-SPARE = 256*2**20 # Bytes of the disk that files leave to the prediction log
-
-async def keep_upload(
-    request:Request, # As it came
-    path:Path,       # Where to keep it
-)->None:
-    "Write a body to disk as it arrives"
-    full = Refusal(503, "no_space", "there is no room here for the file: try a smaller one, or later",
-                   headers={"retry-after": "600"})
-    size = 0
-    checked = 0 # Bytes up to which there is room
-    with open(path, "wb") as file:
-        async for piece in request.stream():
-            if size >= checked:
-                if shutil.disk_usage(path.parent).free < SPARE: raise full
-                checked = size + SPARE//4
-            try: file.write(piece)
-            except OSError: raise full from None
-            size += len(piece)
-    if not size: raise InputError([Problem("", None, "a table of students", "the file is empty")])
-
-# %% ../../nbs/lib/service/14_routes.ipynb #c09aec8c
-async def send_pieces(
-    service:Service, # The service
-    answering,       # The thread that answers
-    first:bytes,     # The first piece
-    pieces,          # The others
-):                   # Yields bytes
-    "Send an answer piece by piece, then tidy up"
-    try:
-        yield first
-        while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
-            if service.suspension is not None: raise Refusal(503, "suspended", "a person has stopped this service")
-            yield piece
-    finally:
-        answering.pipe.gone.set()
-        service.files -= 1
-        add(service.counts.events, "rows of files", answering.read)
-        served = answering.served
-        service.access.event("file", model=served.name, digest=served.digest, rows=answering.read,
-                             refused=answering.refused)
-        shutil.rmtree(answering.path.parent, ignore_errors=True)
 
 # %% ../../nbs/lib/service/14_routes.ipynb #d0f705cb
 async def answer_ordered(

@@ -68,8 +68,8 @@ def test_clients_that_leave_keep_no_place_and_no_file(bundles, tmp_path):
 
 
 def test_a_full_disk_refuses_a_file_and_says_so(client, monkeypatch):
-    from gradeclass.service import routes
-    monkeypatch.setattr(routes, "SPARE", 2**62)
+    from gradeclass.service import uploads
+    monkeypatch.setattr(uploads, "SPARE", 2**62)
     assert client.post("/predict/file", content=b"Absences\n3\n",
                        headers={"content-type": "text/csv"}).json()["error"] == "no_space"
 
