@@ -11,7 +11,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from gradeclass.config import SEED
 from gradeclass.models.features import SchemaEncoder, encode_frame, grade_index
 
-PRESETS = {  # The replaced projects searched 216 points, or 4; their values are not known to us, these are the usual ones
+# The replaced projects searched 216 points, or 4; their values are not known to us, these are the usual ones
+PRESETS = {
     "grid216": {"rounds": (100, 200, 300), "params.learning_rate": (0.01, 0.1, 0.2), "params.max_depth": (3, 5, 7),
                 "params.min_child_weight": (1, 5), "params.subsample": (0.8, 1.0),
                 "params.colsample_bytree": (0.8, 1.0)},

@@ -76,7 +76,7 @@ def keep_drift(
 # %% ../../nbs/lib/drift/06_history.ipynb #72dc0a9f
 def history_row(
     path:Path, # A drift.json
-)->dict|None:  # time, schema, current, verdict, action, rows, flagged, strongest, sentence, folder; None where it is damaged
+)->dict|None:  # time, schema, verdict, action, rows, flagged and more; None where it is damaged
     "One verdict as a row of the history"
     try:
         found = json.loads(path.read_text(encoding="utf-8"))

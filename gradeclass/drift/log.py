@@ -53,7 +53,7 @@ def read_log_tables(
 def last_outcomes(
     predictions:pd.DataFrame, # From `read_log_tables`
     outcomes:pd.DataFrame,    # From `read_log_tables`
-)->pd.DataFrame:              # grade and score of each prediction, missing where none has arrived; the predictions' index
+)->pd.DataFrame:              # grade and score of each prediction, missing where none has arrived
     "Find the outcome of each prediction: by its number, else by the student"
     order = outcomes.sort_values([name for name in ("time", "id") if name in outcomes],
                                  kind="stable") if len(outcomes) else outcomes
@@ -79,7 +79,7 @@ def read_log(
     schema:Schema,       # What a student is
     since:str|None=None, # Only predictions from this time on, ISO 8601 such as 2026-03-01
     digest:str|None=None,# Only predictions of the bundle with this digest; the log may hold its first digits
-)->tuple[pd.DataFrame, np.ndarray, np.ndarray]: # Students with grade and score where they have arrived; probabilities (n, K); announced grades (n,)
+)->tuple[pd.DataFrame, np.ndarray, np.ndarray]: # Students, probabilities (n, K), grades (n,)
     "Read a prediction log as a table of students"
     predictions, outcomes = read_log_tables(url)
     if since: predictions = predictions[predictions.time.astype(str) >= check_time(since)]

@@ -81,7 +81,7 @@ def explained_share(
     outcome:np.ndarray, # Shape (n, 1)
     design:np.ndarray,  # Shape (n, d)
     given:np.ndarray,   # What is taken out first, shape (n, q); q may be 0
-)->tuple[float, int, int]: # Share of variance, degrees of freedom it used, degrees of freedom left; NaN where nothing varies
+)->tuple[float, int, int]: # Share of variance, degrees of freedom used and left; NaN where nothing varies
     "Share of an outcome's variance that a design explains (R²)"
     base = np.column_stack([np.ones(len(outcome)), given])
     fit = lambda inputs, values: values - inputs @ np.linalg.lstsq(inputs, values, rcond=None)[0]
@@ -195,7 +195,7 @@ def association_table(
     frame:pd.DataFrame,   # Clean table
     schema:Schema,        # What it holds
     given:str|None=None,  # Column that is taken out first, such as the course
-)->pd.DataFrame:          # Index column, strongest first: title, role, measure, students, strength, low, high, p, better_with
+)->pd.DataFrame:          # Strongest first: title, role, measure, students, strength, low, high, p, better_with
     "How strongly each input and each protected column goes with the grade; p is corrected for their number"
     outcome = find_column(frame, schema, schema.target)
     taken = find_column(frame, schema, given) if given else None

@@ -65,7 +65,7 @@ def tree_terms(
 def exact_terms(
     model:GradeModel, # Fitted
     X:np.ndarray,     # Encoded rows, shape (n, q)
-)->tuple|None:        # Terms with the average in the last column, shape (n, q+1), and their unit; None where no exact sum exists
+)->tuple|None:        # Terms, the average last, shape (n, q+1), and their unit; None without an exact sum
     "Terms of the model's own sum"
     family = model.pipeline_["family"]
     if hasattr(family, "terms") and "forest" not in family.shares_:
@@ -80,7 +80,7 @@ def switch_columns(
     background:np.ndarray, # Encoded inputs of those it is compared with, NaN: unknown, shape (m, p)
     orders:int,            # Orders to try, even: each is also run backwards
     rng:np.random.Generator, # Source of chance
-)->tuple:                  # Mixed rows, shape (orders, p+1, p), and the place of each column in each order, shape (orders, p)
+)->tuple:                  # Mixed rows, shape (orders, p+1, p), and place of each column, shape (orders, p)
     "Rows on the way from another student to this one, one column at a time"
     forward = rng.permuted(np.tile(np.arange(len(row)), (orders//2, 1)), axis=1)
     place = np.vstack([forward, len(row) - 1 - forward])
@@ -95,7 +95,7 @@ def sampled_terms(
     background:np.ndarray, # Encoded inputs of those it is compared with, shape (m, p)
     orders:int=64,         # Orders to try
     seed:int=SEED,         # Seed of orders and choices
-)->np.ndarray:             # Shape (p+1,): a term for each column, the average last; they sum to what is said of the student
+)->np.ndarray:             # A term for each column, the average last, shape (p+1,)
     "Shapley values of one student by sampling"
     mixed, place = switch_columns(row, background, orders, np.random.default_rng(seed))
     said = say(mixed.reshape(-1, len(row))).reshape(len(mixed), -1)
@@ -126,7 +126,7 @@ class Contributions:
 def contributions(
     model:GradeModel,    # Fitted
     frame:pd.DataFrame,  # Students, n of them
-    background:pd.DataFrame|None=None, # Students to compare with where there is no exact sum; unless given, one of whom nothing is known
+    background:pd.DataFrame|None=None, # Students to compare with; unless given, one of whom nothing is known
     orders:int=64,       # Orders to sample where there is no exact sum
     seed:int=SEED,       # Seed of the sampling
 )->Contributions:        # Exact where the model is a sum

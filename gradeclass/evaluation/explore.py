@@ -88,7 +88,7 @@ def grade_shares(
     schema:Schema,          # What it holds
     name:str,               # Coded column, or one of few whole numbers
     min_size:int=MIN_GROUP, # Smaller groups are suppressed
-)->pd.DataFrame:            # Index group: students, share of each grade, at_risk with low and high; empty where suppressed
+)->pd.DataFrame:            # Index group: students, share of each grade, at_risk, low, high
     "Share of each grade, and of those at risk, in each group"
     column, grades = find_column(frame, schema, name), schema.grades
     find_column(frame, schema, schema.target)

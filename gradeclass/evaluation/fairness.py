@@ -147,7 +147,7 @@ def group_rates(
     scale:GradeScale,       # The grades
     group:pd.Series,        # Group of each student, shape (n,)
     min_size:int=MIN_SIZE,  # Smaller groups, and rates among fewer students, are suppressed
-)->pd.DataFrame:            # One row per group and rate: attribute, group, students, rate, among, value, low, high; NaN where suppressed
+)->pd.DataFrame:            # Row per group and rate: attribute, group, students, rate, among, value, low, high
     "Each rate of each group, with intervals"
     check_length(group, len(y), "groups")
     group = group_names(group)
@@ -418,7 +418,7 @@ def compare_audit(
     seed:int=SEED,                # Seed of folds and resampling
     announce:Callable|None=None,  # Probabilities, shape (n, K) -> announced grades; the most probable ones unless given
     n_boot:int=500,               # Resamples
-)->pd.DataFrame:                  # Columns without, with, difference, low, high; rows: metrics, and gaps of missed and flagged by attribute
+)->pd.DataFrame:                  # Columns without, with, difference, low, high; rows: metrics, and gaps
     "What protected attributes do to accuracy and to the gaps when the model may see them"
     both = fold_probabilities(model, frame, n_folds, seed)
     schema, y = model.schema, grade_index(frame, model.schema)

@@ -67,7 +67,7 @@ def forest(
 def overflows(
     figure:object, # matplotlib Figure, laid out
 )->bool:           # Whether some of it is beyond the edge
-    "Whether a title, a text or the label of an axis is too long for the figure: the layout makes room for everything else"
+    "Whether a title, a text or a label of an axis is too long for the figure"
     from matplotlib.text import Text
     def beyond(text, low, high):
         box = text.get_window_extent()

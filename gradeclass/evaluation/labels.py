@@ -119,7 +119,7 @@ def audit_labels(
     frame:pd.DataFrame, # Clean table with grades, n rows
     schema:Schema,      # What it holds
     p:np.ndarray,       # Out-of-fold probabilities, shape (n, K)
-)->pd.DataFrame:        # Index row, least plausible first: id, recorded, score, band, model_grade, p_recorded, doubt, suspicious
+)->pd.DataFrame:        # Least plausible first: id, recorded, score, band, model_grade, p_recorded, doubt, suspicious
     "Rank recorded grades by how hard they are to believe"
     band, y = score_bands(frame, schema), grade_index(frame, schema)
     case, labels = check_predictions(y, p, schema.grades), np.array([*schema.grades.labels, ""])

@@ -319,7 +319,7 @@ def numbered_scale(
 def risk_ladder(
     case:Predictions,     # Checked arrays
     weights:np.ndarray,   # Weight of each student, shape (B, n)
-)->tuple:                 # Weight of all students, and of those at risk in fact, down to each step of the risk; both start with 0, shape (B, steps + 1)
+)->tuple:                 # Weight of all, and of those at risk, down to each step of the risk, shape (B, steps + 1)
     "Students by falling risk, added up; equal risks are one step"
     order = np.argsort(-case.risk, kind="stable")
     last = np.flatnonzero(np.diff(case.risk[order], append=-np.inf))

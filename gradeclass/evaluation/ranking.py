@@ -53,7 +53,7 @@ def places_table(
     choices:tuple=SHARES,       # Places: numbers or shares of the students
     n_boot:int=1000,            # Resamples; 0 leaves the intervals empty
     seed:int=SEED,              # Seed of the resampling
-)->pd.DataFrame:                # Index places: what `top_k` gives, best_recall, and <name>_low and <name>_high of precision, recall and lift
+)->pd.DataFrame:                # Index places: what `top_k` gives, best_recall, and the ends of intervals
     "What lists of several lengths are worth, with 95 % bootstrap intervals"
     case = check_predictions(y, p, scale)
     counted = sorted({places(k, len(y)) for k in choices})

@@ -27,7 +27,7 @@ METHODS = ("lac", "aps")
 def stretch_scores(
     p:np.ndarray,      # Probabilities, shape (n, K)
     method:str="lac",  # A name in `METHODS`
-)->np.ndarray:         # How far each grade is from being in the set: 0 for the most probable, rising to both sides, shape (n, K)
+)->np.ndarray:         # How far each grade is from being in the set, 0 for the most probable, shape (n, K)
     "Scores whose every threshold gives a stretch of grades without gaps"
     if method not in METHODS: raise CalibrationError(f"no method {method}: use one of {', '.join(METHODS)}")
     scores = improbability(p) if method == "lac" else grown_mass(p)

@@ -62,7 +62,7 @@ def what_if(
     model:GradeModel, # Fitted
     row,              # The student: dictionary, Series, or table of one row
     changes:dict,     # Input -> new value: a number, a code or a label
-)->pd.DataFrame:      # Index: a probability for each grade, 'at risk'; columns before, after, change; attrs: grades before and after, caution
+)->pd.DataFrame:      # Index: each grade, 'at risk'; columns before, after, change
     "What the model says of a student like this one but for the changes"
     encoded, scale = changed(row, changes, model), model.schema.grades
     said = model.predict_encoded(encoded)
@@ -136,7 +136,7 @@ def suggest_changes(
     max_risk:float|None=None,   # Instead of a gain: bring the probability of an at-risk grade down to this
     most:int=2,                 # Change one input, or two at a time
     top:int=5,                  # Suggestions at the most
-)->pd.DataFrame:                # Smallest change first: change, changes (input -> value), distance, gain, risk, grade; attrs: caution
+)->pd.DataFrame:                # Smallest change first: change, changes, distance, gain, risk, grade
     "The smallest changes of one or two inputs after which the model expects a better grade"
     columns, scale = model.schema.inputs(model.audit), model.schema.grades
     encoded = encode_frame(one_student(row), columns)[0]

@@ -228,7 +228,7 @@ class ClassModel(HasTraits):
 def rank_class(
     served:Bundle,          # The bundle
     students:pd.DataFrame,  # Clean rows, index `row`, n of them
-)->pd.DataFrame:            # Same index: rank, risk, grade, likely, flagged; highest risk first, then the lowest expected score, then the order of the file
+)->pd.DataFrame:            # Same index, highest risk first: rank, risk, grade, likely, flagged
     "Judge everybody and put those first who might need help most"
     if students.empty:
         return pd.DataFrame({"rank": [], "risk": [], "grade": [], "likely": [], "flagged": []}, index=students.index)

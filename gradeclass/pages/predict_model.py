@@ -183,7 +183,8 @@ def answer_student(
     listed = bool(answers.listed[0])
     unknown = tuple(column.title for column in served.inputs if pd.isna(cells.get(column.name)))
     score = None if answers.score is None else tuple(answers.score[0].tolist())
-    return StudentAnswer(grade, scale.meanings.get(grade, ""), scale.labels, scale.at_risk, answers.probability[0].tolist(),
+    return StudentAnswer(grade, scale.meanings.get(grade, ""), scale.labels, scale.at_risk,
+                         answers.probability[0].tolist(),
                   served.name_sets(answers)[0], sets.coverage if sets else 0.0, score,
                   served.schema.by_name[served.schema.score].title if served.schema.score else "",
                   float(answers.risk[0]),

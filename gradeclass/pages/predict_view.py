@@ -18,7 +18,7 @@ from ..scoring.answer import Bundle
 
 # %% ../../nbs/lib/pages/05_predict_view.ipynb #975604f1
 class WhatIf(widgets.VBox):
-    "A few things different: sliders on what can be changed, before and after side by side; made when it is first opened"
+    "A few things different, before and after side by side; made when it is first opened"
     def __init__(
         self,
         model:StudentModel, # The student

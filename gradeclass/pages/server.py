@@ -214,7 +214,7 @@ class HealthHandler(RequestHandler):
 
 # %% ../../nbs/lib/pages/14_server.ipynb #c0d6deb0
 class LeaveHandler(JupyterHandler):
-    "A visitor asks whether the process is still there, or has left and ends it; its name, which nobody else knows, is the permission"
+    "Whether a visitor's process is still there, or its end; its secret name is the permission"
     def check_xsrf_cookie(self)->None:
         "A beacon sends no form"
 
@@ -301,7 +301,7 @@ class PageServer(Voila):
         return {**settings, "page_server": self, "default_handler_class": NoPage}
 
     async def hand_out_fresh(self, *args, **kwargs)->tuple:
-        "Hand out a process that was kept ready; its idle time begins now, else it could be ended before its page is there"
+        "Hand out a process that was kept ready; its idle time begins now"
         task, parts, kernel_id = await self.hand_out(*args, **kwargs)
         self.kernel_manager.get_kernel(kernel_id).last_activity = datetime.now(UTC)
         return task, parts, kernel_id

@@ -254,7 +254,7 @@ def check_names(
 
 # %% ../../nbs/lib/pipeline/09_runner.ipynb #cdcccc72
 def plan_run(
-    data:str="",                # A file, database URL, store or `sample`; nothing: the store, `data/raw/`, else the sample
+    data:str="",                # A file, database URL, store or `sample`; nothing: what lies there
     schema:str="",              # Name or file of the schema; nothing: found by the table's columns
     parameters:dict|None=None,  # Name -> value, as in `-p name=value`
     outputs:str|Path|None=None, # Where results go; `outputs/` unless given

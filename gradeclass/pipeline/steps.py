@@ -175,7 +175,7 @@ def calibrate_model(
     frame:pd.DataFrame,   # The rows it was fitted on, n of them
     said:np.ndarray|None, # What `predict_out_of_fold` gave
     seed:int=SEED,        # Seed of the folds that judge a calibration
-)->tuple:                 # Calibration, and the out-of-fold probabilities, each row calibrated by others; None where there are too few rows
+)->tuple:                 # Calibration, and out-of-fold probabilities, each row calibrated by others; or None
     "Calibrate the model where that helps for sure"
     if said is None: return None, None
     grades = grade_index(frame, model.schema)
@@ -190,7 +190,7 @@ def out_of_fold_files(
     said:np.ndarray|None,         # Calibrated out-of-fold probabilities, as `calibrate_model` gives them
     calibration:Calibration|None, # As `calibrate_model` gives it
     seed:int=SEED,                # Seed of resampling
-)->dict:                          # File name -> value: typical.json, reference.json, calibration.json where there are rows enough
+)->dict:                          # File name -> value, such as typical.json
     "What goes into the bundle besides the model: calibration and sets, and whom students are compared with"
     typical = typical_student(frame, model.schema, model.audit).iloc[0]
     files = {"typical.json": {name: value.item() if hasattr(value, "item") else value
@@ -244,7 +244,7 @@ def input_importance(
     frame:pd.DataFrame,  # Rows that it was not fitted on, with grades
     repeats:int=10,      # Shuffles of each column
     seed:int=SEED,       # Seed of the shuffles
-)->pd.DataFrame:         # Index: input; columns rise (mean rise of the log loss) and spread (its standard deviation), largest first
+)->pd.DataFrame:         # Index input, largest first: rise of the log loss, and its spread
     "How much worse the model gets when one input is shuffled (permutation importance: Breiman 2001, Random Forests)"
     columns, grades = model.schema.inputs(model.audit), grade_index(frame, model.schema)
     encoded, rng = encode_frame(frame, columns), np.random.default_rng(seed)

@@ -208,7 +208,8 @@ def changing(
         with locked(outputs, patience): yield complete(outputs)
     except OSError as error:
         reason = f"{error.strerror or error}"
-        raise ChampionError(f"the registry in {outputs} cannot be written ({reason}): put that right and try again; what it "
+        raise ChampionError(f"the registry in {outputs} cannot be written ({reason}): put that right and try again; "
+                            f"what it "
                             f"held is kept") from error
 
 # %% ../../nbs/lib/registry/02_versions.ipynb #432add04
@@ -378,7 +379,8 @@ def promote(
         if instead_of not in (None, serving):
             raise ChampionError(f"version {version} was compared with {instead_of or 'none'}, but {serving} serves by "
                                 f"now: compare again")
-        return chosen if chosen == state.champion else switch_champion(outputs, state, chosen, "promote", decided_by, why, gate)
+        return chosen if chosen == state.champion else switch_champion(outputs, state, chosen, "promote", decided_by,
+                                                                       why, gate)
 
 # %% ../../nbs/lib/registry/02_versions.ipynb #236d9b86
 def rollback(
@@ -438,7 +440,7 @@ def list_versions(
 # %% ../../nbs/lib/registry/02_versions.ipynb #9d2fa4d9
 def history(
     outputs:str|Path, # The outputs folder
-)->list[dict]:        # time, event, version, digest, from_version, from_digest, run_id, decided_by, why, gate; oldest first
+)->list[dict]:        # time, event, version, decided_by, why, gate and more; oldest first
     "Who was champion when, why, and who decided"
     return read_log(outputs)
 

@@ -409,7 +409,7 @@ def stream_table(
     out:str|Path,           # Predictions: .csv or .parquet, or an address
     rejected:str|Path,      # File of the refused rows
     groups:tuple|None=None, # Row groups of a Parquet file; all unless given
-    on_rows:Callable=lambda read, rows: None, # Called with rows read and rows in all (None where unknown) after each batch
+    on_rows:Callable=lambda read, rows: None, # Called with rows read and rows in all
 )->Summary:                 # What became of it
     "Grade a file in bounded memory; both files are written whole"
     summary = Summary()

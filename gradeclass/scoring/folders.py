@@ -156,7 +156,7 @@ def grade_piece(
     order:Order, # What is to be graded
     on_rows:Callable=lambda read, rows: None, # As in `stream_table`
 )->Summary:      # What became of it
-    "Grade one piece, unless that was done; a piece without a row that can be graded leaves its reasons and no predictions"
+    "Grade one piece, unless that was done; one that holds no usable row leaves its reasons alone"
     if done := find_done(order): return done
     about = made_of(order)
     summary = stream_table(load_once(order.bundle, order.digest), order.piece.source, order.target, order.rejected,

@@ -25,7 +25,7 @@ from .answer import Predictor
 def predict_table(
     model:GradeModel,   # A fitted model
     frame:pd.DataFrame, # Students, n of them
-)->pd.DataFrame:        # id (where there is one), grade, grade_index, p_<grade> for each grade, at_risk (probability of an at-risk grade)
+)->pd.DataFrame:        # id where there is one, grade, grade_index, p_<grade> for each grade, at_risk
     "One row of predictions for each student, in the order of the rows"
     scale, answers = model.schema.grades, Predictor(model).frame(frame)
     taken = model.schema.id in ("grade", "grade_index", "at_risk")
@@ -54,7 +54,7 @@ class TablePredictor:
 # %% ../../nbs/lib/scoring/03_table.ipynb #bb2ea8d3
 class Scored(NamedTuple):
     "A graded table: what was predicted, what was refused, and what a person should know"
-    predictions: pd.DataFrame   # What `predict_table` gives, one row for each accepted student, in their order; empty for none
+    predictions: pd.DataFrame   # What `predict_table` gives for each accepted student
     refused: pd.DataFrame       # The other rows as they were, with `row` and `reason`
     findings: list[Finding]
     notes: list[str]

@@ -61,7 +61,8 @@ def test_internal_error_is_one_sentence_with_a_log(ask, monkeypatch):
     monkeypatch.setattr("gradeclass.schema.load_schema", lambda name: 1/0)
     code, printed, said = ask("schema", "show", "students")
     assert (code, printed) == (1, "") and said.count("\n") == 1
-    assert said.startswith("gradeclass: internal error: ZeroDivisionError: division by zero; please report it and attach ")
+    assert said.startswith("gradeclass: internal error: ZeroDivisionError: division by zero; please report it and "
+                           "attach ")
     log = Path(said.rpartition(" ")[2].strip())
     assert "ZeroDivisionError" in log.read_text(encoding="utf-8")
 

@@ -13,7 +13,8 @@ def small_schema():
     "A schema of two columns and a grade"
     return Schema(
         name="small",
-        columns=[Column(name="ID", role="id"), Column(name="Hours", kind="numeric"), Column(name="Grade", role="target")],
+        columns=[Column(name="ID", role="id"), Column(name="Hours", kind="numeric"),
+                 Column(name="Grade", role="target")],
         grades=GradeScale(codes={0: "pass", 1: "fail"}, at_risk=["fail"]))
 
 

@@ -200,7 +200,8 @@ def test_modules_that_a_fork_would_break_are_left_to_the_kernels(tmp_path, monke
         assert is_forked(manager)
         imported = run(client, "import sys; print({'starts_a_thread', 'asks', 'fits'} & sys.modules.keys())")
         assert imported == "{'fits'}"
-        found = run(client, "import asks, starts_a_thread, fits, os; print(asks.inside, fits.loaded_by == os.getppid())")
+        found = run(client,
+                    "import asks, starts_a_thread, fits, os; print(asks.inside, fits.loaded_by == os.getppid())")
         assert found == "True True"
 
 def test_debugger_knows_the_files_of_the_modules_and_the_kernel_has_not_looked_at_them():
