@@ -28,7 +28,7 @@ def done(tmp_path_factory):
     before = threading.active_count()
     swept = run_sweep([QUICK, {"family": ["xgboost"], "params": ["{roundz: 3}"], "resamples": ["20"]}], "sample",
                       outputs=outputs)
-    assert threading.active_count() == before and sweep.CREW.pipeline is None
+    assert threading.active_count() == before and sweep.CREW.workers is None
     return outputs, swept
 
 
