@@ -7,7 +7,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run app test quick check outputs lab notebooks neural prefect lock lock-neural lock-prefect clean
+.PHONY: help setup run app test quick check outputs lab notebooks samples neural prefect lock lock-neural lock-prefect clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -52,6 +52,9 @@ notebooks: $(STAMP) ## Run the library notebooks top to bottom and keep their ou
 	  case $$nb in *_neural.ipynb) $(BIN)/python -c "import keras" 2>/dev/null || continue;; esac; \
 	  $(BIN)/jupyter nbconvert --log-level=ERROR --to notebook --execute --inplace $$nb || exit 1; done
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/nbdev_clean
+
+samples: $(STAMP) ## Make the built-in samples in data/sample again
+	@$(BIN)/python -c "from gradeclass.data.synthetic import write_samples; write_samples()"
 
 neural: $(STAMP) ## Add TensorFlow for the model family `neural`, from requirements-neural.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --requirement requirements-neural.lock

@@ -19,7 +19,7 @@ from gradeclass.pipeline.stages import STAGES, needed_by
 from gradeclass.pipeline.worker import private_kernel
 from gradeclass.data.synthetic import sample_path
 from gradeclass.kernels.client import ALIVE, SERVERS, close_servers
-from gradeclass.kernels.server import MODULES, PREFIX
+from gradeclass.kernels.server import MODULES, PREFIX, SOON
 from gradeclass.kernels.provisioner import WarmKernelManager, warm_options
 
 BARS = {"time": 0.45, "memory": 0.5}
@@ -113,7 +113,7 @@ async def idle_memory(manager_class, count, imports):
 def compare_memory(count):
     "Idle kernels that have imported nothing, where the ordinary ones have no libraries to hold, and those with the same libraries: the bar is for these"
     rows = []
-    for words, imports in (("just started", ()), ("with the modules imported", MODULES)):
+    for words, imports in (("just started", ()), ("with the modules imported", MODULES + SOON)):
         ordinary, warm = (asyncio.run(idle_memory(kind, count, imports))
                           for kind in (AsyncKernelManager, WarmKernelManager))
         rows.append({"kernels": f"{count}, {words}", "ordinary, MB": round(ordinary),

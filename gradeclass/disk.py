@@ -47,13 +47,13 @@ def take_place(
 @contextmanager
 def whole_folder(
     path:str|Path,      # Target
-    replace:bool=False, # Take the new folder where there is one already; else the old one is kept and the new one dropped
+    replace:bool=False, # Where there is one already: take the new one; else the old one is kept and the new one dropped
 ):                      # Yields a temporary folder beside the target
     "Fill a folder under a temporary name and rename it when the block ends well"
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=f".{os.getpid()}.part", dir=path.parent))
-    part.chmod(0o755)
+    part.chmod(0o755)  # `mkdtemp` lets nobody else in
     try:
         yield part
         if replace: move_aside(path)
@@ -92,15 +92,16 @@ def digest_folder(
 )->str:                  # SHA-256 over names and contents
     "SHA-256 of a folder: the same files with the same content have the same digest"
     folder = Path(folder)
-    files = sorted(p for p in folder.rglob(pattern) if p.is_file())
-    return digest_text("\n".join(f"{p.relative_to(folder).as_posix()} {digest_file(p)}" for p in files))
+    files = sorted(path for path in folder.rglob(pattern) if path.is_file())
+    lines = [f"{path.relative_to(folder).as_posix()} {digest_file(path)}" for path in files]
+    return digest_text("\n".join(lines))
 
 # %% ../nbs/lib/03_disk.ipynb #e1dfa47d
 @lru_cache
 def source_digest()->str: # SHA-256 over the package's modules and schemas
     "What the package itself is: a change of code makes earlier results stale"
-    return digest_text(digest_folder(PACKAGE, "*.py") + digest_folder(PACKAGE/"schemas")
-                       + digest_folder(PACKAGE/"templates"))
+    parts = digest_folder(PACKAGE, "*.py"), digest_folder(PACKAGE/"schemas"), digest_folder(PACKAGE/"templates")
+    return digest_text("".join(parts))
 
 # %% ../nbs/lib/03_disk.ipynb #0407081a
 def usable_cores()->int: # Cores

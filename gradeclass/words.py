@@ -15,8 +15,8 @@ def show(
 )->str:           # The cell in a message: whole numbers without a decimal point, long texts cut
     "Write a cell as a person would"
     if isinstance(value, float) and value.is_integer(): return f"{value:.0f}"
-    text = "a blank" if value is None or value is pd.NA or (isinstance(value, float)
-                                                            and np.isnan(value)) else str(value)
+    if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)): return "a blank"
+    text = str(value)
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 # %% ../nbs/lib/02_words.ipynb #6269d884
@@ -50,7 +50,8 @@ def p_value(
     p:float, # From 0 to 1
 )->str:      # Such as 'p < 0.001' or 'p = 0.03'
     "A p value in words"
-    return "p < 0.001" if p < 0.001 else f"p = {p:.1g}" if p < 0.1 else f"p = {p:.2f}"
+    if p < 0.001: return "p < 0.001"
+    return f"p = {p:.1g}" if p < 0.1 else f"p = {p:.2f}"
 
 # %% ../nbs/lib/02_words.ipynb #32d62c55
 def listed(

@@ -3,7 +3,7 @@ import numpy as np
 
 from gradeclass.data.synthetic import synthesise
 from gradeclass.models.features import SchemaEncoder, grade_index
-from gradeclass.models.latent import band_of
+from gradeclass.schema import band_of
 from gradeclass.schema import load_schema
 
 STUDENTS = load_schema("students")

@@ -37,7 +37,7 @@ def small_notebook(path, *cells):
     nbformat.write(notebook, path)
     return str(path)
 
-def still_running(processes, seconds=10):
+def still_running(processes, seconds=90):
     "Those of some processes that have not ended after a while"
     ended = lambda process: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     deadline = time.monotonic() + seconds

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gradeclass.config import GradeclassError
-from gradeclass.logs import FIELDS, find_log, log_event, open_log, read_log, safe_fields, safe_message
+from gradeclass.logs import FIELDS, find_log, log_event, open_log, read_run_log, safe_fields, safe_message
 from gradeclass.settings import SettingsError
 
 EVENTS = [{"stage": "prepare", "event": "started"}, {"stage": "prepare", "event": "cell", "done": 1, "cells": 9},
@@ -25,9 +25,9 @@ def path(tmp_path, monkeypatch):
     monkeypatch.setenv("GRADECLASS_HOME", str(tmp_path))
     return tmp_path/"outputs"/"runs"/"r1"/"log.jsonl"
 
-def write(path, events=EVENTS, **options):
+def write(path, events=EVENTS):
     "A log of some events"
-    with open_log(path, **options) as log:
+    with open_log(path) as log:
         for event in events: log_event(log, event)
 
 def test_every_line_is_a_json_object_with_utc_time(path):
@@ -38,7 +38,7 @@ def test_every_line_is_a_json_object_with_utc_time(path):
     assert all(list(r) == ["time", "level", "event", "run_id", "stage", "fields"] and r["run_id"] == "r1"
                for r in records)
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", r["time"]) for r in records)
-    assert records[2]["fields"] == {"seconds": 1.5} and read_log(path) == records
+    assert records[2]["fields"] == {"seconds": 1.5} and read_run_log(path) == records
 
 def test_terminal_shows_warnings_unless_told_otherwise(path, monkeypatch, capfd):
     write(path)
@@ -49,27 +49,30 @@ def test_terminal_shows_warnings_unless_told_otherwise(path, monkeypatch, capfd)
     told = capfd.readouterr().err
     assert "started" in told and "cell" not in told
 
-def test_terminal_can_show_json(path, capfd):
-    write(path, form="json")
+def test_terminal_can_show_json(path, monkeypatch, capfd):
+    monkeypatch.setenv("GRADECLASS_LOG_FORMAT", "json")
+    write(path)
     assert json.loads(capfd.readouterr().err)["event"] == "failed"
 
-def test_wrong_level_is_refused_before_anything_is_written(path):
-    with pytest.raises(SettingsError, match="GRADECLASS_LOG_LEVEL"): write(path, level="loud")
+def test_wrong_level_is_refused_before_anything_is_written(path, monkeypatch):
+    monkeypatch.setenv("GRADECLASS_LOG_LEVEL", "loud")
+    with pytest.raises(SettingsError, match="GRADECLASS_LOG_LEVEL"): write(path)
     assert not path.exists()
 
 @given(tail=st.integers(1, 60))
 def test_torn_last_line_is_passed_over_and_the_next_run_writes_on_a_line_of_its_own(tmp_path_factory, tail):
     path = tmp_path_factory.mktemp("torn")/"log.jsonl"
-    write(path, level="error", events=EVENTS[:3])
+    write(path, EVENTS[:3])
     path.write_bytes(path.read_bytes()[:-tail])
-    assert [r["event"] for r in read_log(path)] == (["started", "cell", "done"] if tail == 1 else ["started", "cell"])
-    write(path, level="error", events=EVENTS[3:4])
-    assert [r["event"] for r in read_log(path)][-1] == "cached"
+    whole = ["started", "cell", "done"]
+    assert [r["event"] for r in read_run_log(path)] == (whole if tail == 1 else whole[:2])
+    write(path, EVENTS[3:4])
+    assert [r["event"] for r in read_run_log(path)][-1] == "cached"
 
 def test_line_breaks_and_percent_signs_stay_in_their_record(path):
     write(path, [{"stage": "a\nb", "event": "100 %s done", "key": "x\u2028y\n"}])
     assert [(r["stage"], r["event"], r["fields"])
-            for r in read_log(path)] == [("a\nb", "100 %s done", {"key": "x\u2028y\n"})]
+            for r in read_run_log(path)] == [("a\nb", "100 %s done", {"key": "x\u2028y\n"})]
 
 @given(event=st.dictionaries(st.text(max_size=8),
                              st.text(max_size=8) | st.integers() | st.none() | st.lists(st.integers(), max_size=2)))
@@ -86,7 +89,7 @@ def test_cells_of_the_table_are_not_logged(message):
     assert ("Ann" not in safe_message(message) and "n.ipynb" in safe_message(message)
             and safe_message(message).startswith("stage "))
 
-def test_full_disk_is_told_once_and_does_not_stop_the_run(path, monkeypatch, capfd):
+def test_full_disk_is_reported_once_and_does_not_stop_the_run(path, monkeypatch, capfd):
     if not os.path.exists("/dev/full"): pytest.skip("needs /dev/full")
     path.parent.mkdir(parents=True)
     path.symlink_to("/dev/full")
@@ -102,6 +105,7 @@ def send(queue, name):
     for number in range(200): queue.put({"stage": name, "event": "cell", "done": number, "cells": 200})
     queue.put(None)
 
+@pytest.mark.process
 def test_driver_writes_events_of_two_workers_without_a_torn_line(path):
     context = multiprocessing.get_context("spawn")
     queue = context.Queue()
@@ -114,7 +118,7 @@ def test_driver_writes_events_of_two_workers_without_a_torn_line(path):
             if event is None: ended += 1
             else: log_event(log, event)
     for worker in workers: worker.join()
-    assert len(path.read_text().splitlines()) == len(read_log(path)) == 400
+    assert len(path.read_text().splitlines()) == len(read_run_log(path)) == 400
 
 def test_newest_run_is_found_and_an_unknown_one_refused(path):
     write(path)
@@ -128,6 +132,6 @@ def test_command_prints_lines_or_json(path):
     ask = lambda *words: subprocess.run([sys.executable, *program, "logs", *words], capture_output=True, text=True,
                                         env=os.environ)
     assert "prepare   done seconds=1.5" in ask().stdout
-    assert json.loads(ask("r1", "--json").stdout) == read_log(path)
+    assert json.loads(ask("r1", "--json").stdout) == read_run_log(path)
     missing = ask("r9")
     assert missing.returncode == 1 and missing.stderr.startswith("gradeclass: there is no log of a run r9")

@@ -238,6 +238,6 @@ def logs_command(
     as_json:AsJson=False, # Print the records as JSON
 )->None:
     "Print what a run did and when."
-    from gradeclass.logs import as_line, find_log, read_log
-    records = read_log(find_log(run_id))
+    from gradeclass.logs import as_line, find_log, read_run_log
+    records = read_run_log(find_log(run_id))
     print(json.dumps(records, indent=1) if as_json else "\n".join(map(as_line, records)))

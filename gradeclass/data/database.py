@@ -25,14 +25,15 @@ def open_database(
             url = url.set(database=str(find_file(url.database)))
         return create_engine(url)
     except (SQLAlchemyError, ValueError):
-        raise DataError(f"{hide_password(address)} is not a database address such as sqlite:///students.db#students") from None
+        shown = hide_password(address)
+        raise DataError(f"{shown} is not a database address such as sqlite:///students.db#students") from None
     except ImportError as error:
         raise DataError(f"this kind of database needs a driver that is not installed: {error.name}") from None
 
 # %% ../../nbs/lib/data/02_database.ipynb #7dda8bf8
 def choose_table(
     names:list[str],  # Tables and views of a database
-    wanted:str|None,  # Name that the address ends in
+    wanted:str,       # Name that the address ends in, or an empty text
     source:str,       # Address, for the message
 )->str:               # The table to read
     "The table that is wanted, or the only one"
@@ -45,20 +46,18 @@ def choose_table(
 
 # %% ../../nbs/lib/data/02_database.ipynb #f55f30de
 def read_database(
-    address:str,         # SQLAlchemy URL, the table's name after a #
-    table:str|None=None, # The table's name, where the address does not give it
+    address:str, # SQLAlchemy URL, the table's name after a #; it may be left out where there is only one
 )->tuple[pd.DataFrame, list[str]]: # The table, rows numbered from 1; notes
     "Read one table or view of a database"
     from sqlalchemy import inspect
     from sqlalchemy.exc import SQLAlchemyError
-    url, _, fragment = address.partition("#")
+    url, _, wanted = address.partition("#")
     engine, source = open_database(url), hide_password(url)
     try:
         with engine.connect() as connection:
             inspector = inspect(connection)
-            name = choose_table(inspector.get_table_names() + inspector.get_view_names(), table or fragment or None,
-                                source)
-            frame = pd.read_sql_table(name, connection)
+            names = inspector.get_table_names() + inspector.get_view_names()
+            frame = pd.read_sql_table(choose_table(names, wanted, source), connection)
     except (SQLAlchemyError, ValueError, OSError) as error:
         reason = str(getattr(error, "orig", None) or error).splitlines()[0]
         raise DataError(f"{source} cannot be read: {reason}") from None

@@ -17,7 +17,7 @@ from ..disk import digest_text, whole_file
 from ..schema import Schema, SchemaError, load_schema, spelling
 
 # %% ../../nbs/lib/data/11_fetch.ipynb #637fa7e4
-LIMIT = 50_000_000  # Bytes that a download, and the table in it, may have at most
+MOST_BYTES = 50_000_000  # Of a download, and of the table in it
 
 class FetchError(GradeclassError):
     "A published table that did not arrive, or is not the published one"
@@ -26,17 +26,14 @@ class FetchError(GradeclassError):
 class LimitedBuffer(io.BytesIO):
     "Bytes in memory that refuse to grow beyond the limit"
 
-    def write(
-        self,
-        chunk:bytes, # The next bytes
-    )->int:          # How many were written
+    def write(self, chunk:bytes)->int: # How many were written
         "Add bytes, unless they are too many"
-        if self.tell() + len(chunk) > LIMIT:
-            raise FetchError(f"the download is larger than {LIMIT//1_000_000} MB, so it is not the table")
+        if self.tell() + len(chunk) > MOST_BYTES:
+            raise FetchError(f"the download is larger than {MOST_BYTES//1_000_000} MB, so it is not the table")
         return super().write(chunk)
 
-# %% ../../nbs/lib/data/11_fetch.ipynb #914b1fd5
-def by_hand(
+# %% ../../nbs/lib/data/11_fetch.ipynb #e83261b2
+def manual_way(
     schema:Schema,    # Its source says where the table is published
     folder:str|Path,  # Where the table is looked for
 )->str:               # Half a sentence
@@ -60,7 +57,6 @@ def download(
 )->bytes:    # Its content
     "Download a file into memory, with a progress bar"
     from pooch import HTTPDownloader
-
     buffer = LimitedBuffer()
     HTTPDownloader(progressbar=True)(url, buffer, None)
     return buffer.getvalue()
@@ -73,18 +69,18 @@ def table_in_zip(
     "The table in a zip file: the one with a known name, else the only CSV; nothing is unpacked to disk"
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            tables = [info for info in archive.infolist() if info.filename.lower().endswith(".csv")
-                      and "__MACOSX" not in info.filename]
+            tables = [info for info in archive.infolist() if info.filename.lower().endswith(".csv")]
+            tables = [info for info in tables if "__MACOSX" not in info.filename]
             known = [info for info in tables if Path(info.filename).name in names] or tables
             if len(known) != 1: raise FetchError(f"the download holds {len(known)} CSV files where one was expected")
-            if known[0].file_size > LIMIT:
-                raise FetchError(f"the table in the download is larger than {LIMIT//1_000_000} MB")
+            if known[0].file_size > MOST_BYTES:
+                raise FetchError(f"the table in the download is larger than {MOST_BYTES//1_000_000} MB")
             return archive.read(known[0])
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError):
         raise FetchError("the download is not a whole zip file") from None
 
-# %% ../../nbs/lib/data/11_fetch.ipynb #ed4a82d5
-def read_cells(
+# %% ../../nbs/lib/data/11_fetch.ipynb #b9f244f2
+def csv_rows(
     content:bytes,   # A CSV file
 )->list[list[str]]:  # Rows of cells, the header first
     "The cells of a published CSV file"
@@ -98,9 +94,12 @@ def values_digest(
     schema:Schema,        # Says which column holds the ids
 )->str:                   # SHA-256
     "Digest of what a table says, whatever its header and its ids are called"
-    left_out = [column.name for column in schema.columns].index(schema.id) if schema.id else len(schema.columns)
-    return digest_text("\n".join(",".join(spelling(cell) for i, cell in enumerate(row) if i != left_out)
-                                 for row in rows))
+    id_place = [column.role for column in schema.columns].index("id") if schema.id else len(schema.columns)
+    lines = []
+    for row in rows:
+        cells = row[:id_place] + row[id_place + 1:]
+        lines.append(",".join(map(spelling, cells)))
+    return digest_text("\n".join(lines))
 
 # %% ../../nbs/lib/data/11_fetch.ipynb #139be3f8
 def published_table(
@@ -109,11 +108,11 @@ def published_table(
 )->bytes:           # The same bytes, or the same values under our column names
     "Accept a table by its digest, or by that of its values; refuse any other"
     if digest_text(content) == schema.source.sha256: return content
-    rows = read_cells(content)
+    rows = csv_rows(content)
     if values_digest(rows[1:], schema) != schema.source.values_sha256:
-        raise FetchError(f"a table of {max(len(rows) - 1, 0)} rows is not the published one: its SHA-256 is "
-                         f"{digest_text(content)[:12]}… "
-                         f"where {schema.source.sha256[:12]}… is right")
+        found, right = digest_text(content)[:12], schema.source.sha256[:12]
+        raise FetchError(f"a table of {max(len(rows) - 1, 0)} rows is not the published one: "
+                         f"its SHA-256 is {found}… where {right}… is right")
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([[column.name for column in schema.columns], *rows[1:]])
     return text.getvalue().encode()
@@ -134,32 +133,29 @@ def keep_table(
 def fetch(
     name:str|Path|Schema,      # 'students', 'higher_ed', or a schema whose source has a URL and digests
     folder:str|Path|None=None, # Where to put the table; `data/raw` in the home folder unless given
-    base_url:str|None=None,    # A mirror that serves the file under the last part of its URL
 )->Path:                       # The table
     "Get a published table, checked, unless it is there already"
     schema, folder = load_schema(name), Path(folder or find_home()/"data"/"raw")
     source = schema.source
     if not (source.url and source.sha256 and source.files):
-        raise SchemaError(f"schema {schema.name} needs a source with url, sha256 and files before its table can be "
-                          f"fetched")
+        needed = "a source with url, sha256 and files"
+        raise SchemaError(f"schema {schema.name} needs {needed} before its table can be fetched")
     there = next((folder/file for file in source.files if (folder/file).is_file()), None)
     if there: return check_table(there, schema)
-    url = f"{base_url.rstrip('/')}/{source.url.rsplit('/', 1)[-1]}" if base_url else source.url
-    return fetch_new(url, folder, schema)
+    return fetch_new(folder, schema)
 
 # %% ../../nbs/lib/data/11_fetch.ipynb #81c55d3e
 def fetch_new(
-    url:str,        # Address of a zip file that holds the table
     folder:Path,    # Where to put the table
-    schema:Schema,  # Its source holds names and digests
+    schema:Schema,  # Its source holds URL, names and digests
 )->Path:            # The table
     "Download a table, check it and keep it; after a failure nothing is left behind"
-    names = schema.source.files
+    url, names = schema.source.url, schema.source.files
     try: archive = download(url)
     except (OSError, ValueError) as error:
-        raise FetchError(f"cannot download {url} ({failure_reason(error)}): {by_hand(schema, folder)}") from None
+        raise FetchError(f"cannot download {url} ({failure_reason(error)}): {manual_way(schema, folder)}") from None
     try: return keep_table(folder/names[-1], table_in_zip(archive, names), schema)
-    except FetchError as error: raise FetchError(f"{url}: {error}; {by_hand(schema, folder)}") from None
+    except FetchError as error: raise FetchError(f"{url}: {error}; {manual_way(schema, folder)}") from None
 
 # %% ../../nbs/lib/data/11_fetch.ipynb #2309a25a
 def check_table(

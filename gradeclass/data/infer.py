@@ -14,24 +14,23 @@ import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 
-from ..schema import Column, GradeScale, Schema, SchemaError, describe_mistake, plain_name, spelling
+from .dataset import BLANKS, MISSING
+from ..schema import Column, GradeScale, Schema, SchemaError, band_of, describe_mistake, plain_name, spelling
 
-# %% ../../nbs/lib/data/07_infer.ipynb #23ad0906
-MISSING = frozenset({"", "na", "n/a", "#n/a", "<na>", "nan", "nat", "null", "?", "-", "--"})
+# %% ../../nbs/lib/data/07_infer.ipynb #dbd50ed9
 NUMBER = re.compile(r"[+-]?(\d+,\d+|(\d+\.?\d*|\.\d+)(e[+-]?\d+)?)", re.IGNORECASE | re.ASCII)
 
-# %% ../../nbs/lib/data/07_infer.ipynb #83498b51
 def read_texts(
     cells:pd.Series, # One column, raw or typed
 )->pd.Series:        # Trimmed texts of the cells that are not missing
     "The cells of a column as texts"
     places, values = pd.factorize(cells.astype(object).map(str, na_action="ignore"))
     texts = [" ".join(value.split()) for value in values]
-    texts = [None if text.casefold() in MISSING else text for text in texts]
+    texts = [None if text.casefold() in BLANKS else text for text in texts]
     return pd.Series(np.array([*texts, None], dtype=object)[places], index=cells.index, dtype=object).dropna()
 
-# %% ../../nbs/lib/data/07_infer.ipynb #fec0cbaf
-def read_numbers(
+# %% ../../nbs/lib/data/07_infer.ipynb #341194e5
+def as_numbers(
     texts:pd.Series, # Texts without missing cells
 )->pd.Series:        # Numbers, NaN where a text is none
     "Texts as numbers, with a decimal point or a decimal comma"
@@ -60,20 +59,16 @@ LOW_TO_HIGH = [vocabulary.split("|") for vocabulary in (
     "none|no|very low|low|below average|medium|moderate|middle|average|normal|above average|high|very high",
     "very bad|very poor|bad|poor|weak|fair|sufficient|average|satisfactory|good|very good|excellent|outstanding",
     "strongly disagree|disagree|neutral|undecided|agree|strongly agree",
-    "none|primary|primary school|middle school|lower secondary|secondary|secondary school|some high school|high "
-    "school|some college|"
-    "college|associate's degree|bachelor|bachelor's|bachelor's degree|university|graduate|master|master's|master's "
-    "degree|msc|phd",
+    "none|primary|primary school|middle school|lower secondary|secondary|secondary school|some high school|"
+    "high school|some college|college|associate's degree|bachelor|bachelor's|bachelor's degree|university|graduate|"
+    "master|master's|master's degree|msc|phd",
     "yearly|monthly|weekly|daily", "very small|small|medium|large|very large", "near|moderate|far",
-    "freshman|sophomore|junior|senior",
-    "first|second|third|fourth|fifth|sixth")]
+    "freshman|sophomore|junior|senior", "first|second|third|fourth|fifth|sixth")]
 BEST_TO_WORST = [
     "summa cum laude", "magna cum laude", "cum laude", "outstanding", "excellent", "distinction", "very high",
-    "very good", "high", "h",
-    "merit", "good", "above average", "credit", "satisfactory", "graduate", "medium", "moderate", "average", "middle",
-    "m", "sufficient",
-    "enrolled", "pass", "passed", "yes", "true", "fair", "low", "l", "below average", "poor", "weak", "bad",
-    "insufficient",
+    "very good", "high", "h", "merit", "good", "above average", "credit", "satisfactory", "graduate", "medium",
+    "moderate", "average", "middle", "m", "sufficient", "enrolled", "pass", "passed", "yes", "true", "fair", "low",
+    "l", "below average", "poor", "weak", "bad", "insufficient",
     "unsatisfactory", "very poor", "very low", "very bad", "no", "false", "fail", "failed", "f", "dropout", "withdrawn"]
 LETTER_GRADE = re.compile(r"[A-Z]{1,2}\d?(\+\+|[+*-])?", re.IGNORECASE)
 NO_AND_YES = [("no", "yes"), ("n", "y"), ("false", "true"), ("f", "t"), ("nein", "ja"), ("non", "oui"),
@@ -94,23 +89,20 @@ NOMINAL = {"gender", "sex", "race", "ethnic", "ethnicity", "nationality", "relig
 AUDIT_WORDS = NOMINAL | {"disability", "disabled", "birth", "birthday", "age"}
 ID_WORDS = {"id", "ids", "matric", "matriculation", "uuid", "roll", "enrollment", "enrolment"}
 CODE_WORDS = NOMINAL | {"id", "code", "course", "school", "group", "region", "district", "zip", "postcode", "class",
-                        "section", "major",
-                        "subject", "type", "job", "transport"}
+                        "section", "major", "subject", "type", "job", "transport"}
 PERSONAL = {"name", "studentname", "fullname", "firstname", "lastname", "surname", "forename", "email", "mail",
             "phone", "address"}
 DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([T ].*)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{4}([T ].*)?")
-FEW_NUMBERS = 10
-MANY_WORDS = 50
-MOSTLY = 0.95
+FEW_NUMBERS, MANY_WORDS, MOSTLY = 10, 50, 0.95
 
-# %% ../../nbs/lib/data/07_infer.ipynb #7f60f09a
 def is_id(
     name:str,          # Column name
     texts:pd.Series,   # Its texts
     numbers:pd.Series, # Its numbers, NaN where a text is none
 )->bool:               # True where the column seems to name the rows
     "Whether a column numbers or names the rows"
-    unique, hinted = texts.is_unique, bool(name_words(name) & ID_WORDS) or plain_name(name).endswith("id")
+    unique = texts.is_unique
+    hinted = bool(name_words(name) & ID_WORDS) or plain_name(name).endswith("id")
     if hinted and texts.nunique() > len(texts)/2 and len(texts) > 2: return not (numbers % 1 > 0).any()
     if not unique or len(texts) < 5: return False
     if numbers.notna().mean() < 0.5: return not texts.str.contains(" ").any() and texts.str.len().max() <= 40
@@ -123,7 +115,9 @@ def round_outward(
 )->tuple[float, float]: # A range of at most two decimals that holds both
     "Bounds that a person would write"
     floor, ceiling = round(low, 2), round(high, 2)
-    return floor if floor <= low else round(floor - 0.01, 2), ceiling if ceiling >= high else round(ceiling + 0.01, 2)
+    if floor > low: floor = round(floor - 0.01, 2)
+    if ceiling < high: ceiling = round(ceiling + 0.01, 2)
+    return floor, ceiling
 
 # %% ../../nbs/lib/data/07_infer.ipynb #33f51e57
 def guess_numbers(
@@ -152,18 +146,15 @@ def guess_codes(
     "Describe a column of a few whole numbers"
     listed = ", ".join(codes.values())
     if name_words(name) & CODE_WORDS:
-        kind = "category"
-        confirm = f"guessed category from the name and the codes {listed}: say what each code means"
+        kind, confirm = "category", f"guessed category from the name and the codes {listed}: say what each code means"
     elif list(codes) == [0, 1]:
-        kind = "flag"
-        confirm = "guessed that 0 means no and 1 means yes"
-        codes = {0: "no", 1: "yes"}
+        kind, confirm, codes = "flag", "guessed that 0 means no and 1 means yes", {0: "no", 1: "yes"}
     elif len(codes) == 2:
         kind, confirm = "flag", f"say what the codes {' and '.join(codes.values())} mean"
     else:
         kind = "ordinal"
-        confirm = (f"guessed ordinal from the codes {listed}: set kind to category if they have no order, to numeric "
-                   f"if they count something")
+        confirm = (f"guessed ordinal from the codes {listed}: set kind to category if they have no order, "
+                   "to numeric if they count something")
     return Column(name=name, kind=kind, codes=codes, confirm=confirm)
 
 # %% ../../nbs/lib/data/07_infer.ipynb #d8efc220
@@ -183,11 +174,11 @@ def guess_words(
         return Column(name=name, kind="ordinal", codes={label: label for label in ordered},
                       confirm=f"guessed the order {', '.join(ordered)}: change it if it runs otherwise")
     if len(labels) <= MANY_WORDS and len(labels) <= max(len(texts)/2, 5) and texts.str.len().max() <= 100:
-        return Column(name=name, kind="category", codes={label: label for label in labels},
-                      confirm=f"guessed category from {len(labels)} words: set kind to ordinal and sort the codes if "
-                              f"they have an order")
-    return Column(name=name, role="ignored",
-                  confirm=f"ignored: {len(labels)} different texts are too many for a category")
+        confirm = (f"guessed category from {len(labels)} words: "
+                   "set kind to ordinal and sort the codes if they have an order")
+        return Column(name=name, kind="category", codes={label: label for label in labels}, confirm=confirm)
+    confirm = f"ignored: {len(labels)} different texts are too many for a category"
+    return Column(name=name, role="ignored", confirm=confirm)
 
 # %% ../../nbs/lib/data/07_infer.ipynb #202ae91f
 def guess_column(
@@ -196,8 +187,8 @@ def guess_column(
 )->Column:           # What the column seems to be
     "Describe one column other than the grade"
     texts = read_texts(cells)
-    numbers = read_numbers(texts)
-    known = numbers.notna() | texts.str.casefold().isin(["none", "nil"])
+    numbers = as_numbers(texts)
+    known = numbers.notna() | texts.str.casefold().isin(MISSING)
     reason = ""
     if len(distinct_labels(texts)) < 2: reason = "it holds one value" if len(texts) else "it is empty"
     elif plain_name(name) in PERSONAL: reason = "it names a person"
@@ -205,18 +196,17 @@ def guess_column(
         reason = "a date is no input; a span of time such as an age can be one"
     if reason: return Column(name=name, role="ignored", confirm=f"ignored: {reason}")
     if is_id(name, texts, numbers):
-        return Column(name=name, role="id",
-                      confirm="guessed that it numbers or names the rows: set role to feature if not")
+        confirm = "guessed that it numbers or names the rows: set role to feature if not"
+        return Column(name=name, role="id", confirm=confirm)
     numeric = numbers.notna().all() or known.mean() >= MOSTLY and numbers.nunique() > FEW_NUMBERS
     return mark_audit(guess_numbers(name, texts, numbers) if numeric else guess_words(name, texts))
 
-# %% ../../nbs/lib/data/07_infer.ipynb #124606c8
 def mark_audit(
     column:Column, # A guessed column
 )->Column:         # The same; role `audit` where the name speaks of a protected attribute
     "Keep protected attributes out of the model"
     if column.role != "feature" or not name_words(column.name) & AUDIT_WORDS: return column
-    hint = (f"kept out of the model because of its name: set role to feature if it is no protected attribute; "
+    hint = ("kept out of the model because of its name: set role to feature if it is no protected attribute; "
             f"{column.confirm}")
     return column.model_copy(update={"role": "audit", "confirm": hint.removesuffix("; ")})
 
@@ -234,7 +224,6 @@ def order_grades(
         return sorted(labels, key=letter_rank), "letters run from A on"
     return sorted(labels, key=lambda label: (folded[label], label)), ""
 
-# %% ../../nbs/lib/data/07_infer.ipynb #f3c33c99
 def letter_rank(
     grade:str, # A letter grade such as 'B+', or a word such as 'Fail'
 )->tuple:      # Sorts before worse grades
@@ -253,7 +242,6 @@ class Bands:
     agreement: float   # Share of rows whose grade is that of their band
     balanced: float    # The same, averaged over the grades
 
-# %% ../../nbs/lib/data/07_infer.ipynb #ca766574
 def best_cut(
     better:np.ndarray, # Scores of the better grade
     worse:np.ndarray,  # Scores of the next grade
@@ -271,11 +259,10 @@ def measure_bands(
     cuts:list[float],     # Falling
 )->tuple[float, float]:   # Agreement over the rows, and averaged over the grades
     "How many rows have the grade of their band"
-    agrees = len(cuts) - np.searchsorted(np.sort(cuts), scores, side="right") == positions
-    return float(agrees.mean()), float(np.mean([agrees[positions == position].mean()
-                                                for position in np.unique(positions)]))
+    agrees = band_of(scores, sorted(cuts, reverse=True)) == positions
+    by_grade = [agrees[positions == position].mean() for position in np.unique(positions)]
+    return float(agrees.mean()), float(np.mean(by_grade))
 
-# %% ../../nbs/lib/data/07_infer.ipynb #613cd8c2
 def find_bands(
     name:str,           # Column name
     scores:np.ndarray,  # Score of each row, shape (n,)
@@ -298,10 +285,8 @@ def find_bands(
 
 # %% ../../nbs/lib/data/07_infer.ipynb #afa870a9
 SCORE_WORDS = {"gpa", "cgpa", "score", "mark", "marks", "point", "points", "average", "avg", "total", "percent",
-               "percentage", "result",
-               "final", "grade", "g1", "g2", "g3", "mean"}
+               "percentage", "result", "final", "grade", "g1", "g2", "g3", "mean"}
 
-# %% ../../nbs/lib/data/07_infer.ipynb #8e89b9b3
 def judge_score(
     name:str,            # Column name
     cells:pd.Series,     # Its cells
@@ -310,7 +295,7 @@ def judge_score(
     sure:bool,           # Whether that order is more than a default
 )->Bands|None:           # None where the grade does not seem to be cut from this column
     "Decide whether the grade is cut from one column"
-    scores = read_numbers(read_texts(cells)).dropna()
+    scores = as_numbers(read_texts(cells)).dropna()
     scores, names = scores[scores.index.isin(grades.index)], name_words(name)
     if len(scores) < len(grades)/2 or scores.nunique() < max(len(order), 3): return None
     here = grades[scores.index]
@@ -336,7 +321,6 @@ def find_target(
 # %% ../../nbs/lib/data/07_infer.ipynb #6c8e873c
 MANY_GRADES = 30
 
-# %% ../../nbs/lib/data/07_infer.ipynb #7fd5ba55
 def read_grades(
     cells:pd.Series, # The grade column
     target:str,      # Its name, for messages
@@ -348,13 +332,12 @@ def read_grades(
     if len(labels) == 1:
         raise SchemaError(f"column {target} holds one value, {labels[0]}: nothing can be learnt from it")
     if len(labels) > MANY_GRADES:
-        advice = ("cut the number into grades first" if read_numbers(texts).notna().all()
-                  else "choose the column that holds the grades")
+        numeric = as_numbers(texts).notna().all()
+        advice = "cut the number into grades first" if numeric else "choose the column that holds the grades"
         raise SchemaError(f"column {target} has {len(labels)} different values, more than {MANY_GRADES}: {advice}")
     spelled = {spelling(label): plain_number(label) for label in labels}
     return texts.map({text: spelled[spelling(text)] for text in texts.unique()})
 
-# %% ../../nbs/lib/data/07_infer.ipynb #06014e2c
 def plain_number(
     label:str, # A grade
 )->str:        # '2' for '2.0', anything else as it is
@@ -370,12 +353,12 @@ def guess_scale(
     "Describe the grade scale"
     codes = {int(grade) if re.fullmatch(r"-?\d+", grade) else grade: grade for grade in order}
     at_risk = order[-max(1, len(order)//3):]
-    why = reason or (f"{bands.column} falls in this order" if bands
-                     else "nothing says so, it is the order of the numbers or the alphabet")
-    return GradeScale(codes=codes, at_risk=at_risk, cuts=bands.cuts if bands else None,
-                      confirm=f"guessed that {order[0]} is the best grade and {order[-1]} the worst because {why}: "
-                              f"sort the codes if not; "
-                              f"guessed that help is for those with {', '.join(at_risk)}: correct at_risk if not")
+    default = "nothing says so, it is the order of the numbers or the alphabet"
+    why = reason or (f"{bands.column} falls in this order" if bands else default)
+    confirm = (f"guessed that {order[0]} is the best grade and {order[-1]} the worst because {why}: "
+               "sort the codes if not; "
+               f"guessed that help is for those with {', '.join(at_risk)}: correct at_risk if not")
+    return GradeScale(codes=codes, at_risk=at_risk, cuts=bands.cuts if bands else None, confirm=confirm)
 
 # %% ../../nbs/lib/data/07_infer.ipynb #02ade095
 def as_score(
@@ -385,14 +368,13 @@ def as_score(
 )->Column:           # Role `score`, or `ignored`
     "Take a column that gives the grade away out of the inputs"
     share = f"{bands.agreement:.0%}".replace("%", " %")
-    if not chosen:
-        return Column(name=bands.column, role="ignored",
-                      confirm=f"ignored: it gives the grade away in {share} of the rows")
-    values = read_numbers(read_texts(cells)).dropna()
+    given_away = f"ignored: it gives the grade away in {share} of the rows"
+    if not chosen: return Column(name=bands.column, role="ignored", confirm=given_away)
+    values = as_numbers(read_texts(cells)).dropna()
     low, high = round_outward(float(values.min()), float(values.max()))
     cuts = ", ".join(f"{cut:g}" for cut in bands.cuts)
-    return Column(name=bands.column, kind="numeric", role="score", min=low, max=high,
-                  whole=bool((values % 1 == 0).all()),
+    whole = bool((values % 1 == 0).all())
+    return Column(name=bands.column, kind="numeric", role="score", min=low, max=high, whole=whole,
                   confirm=f"guessed that the grade is cut from it at {cuts} ({share} of the rows agree): set role to "
                           "feature and delete cuts if not")
 
@@ -403,8 +385,10 @@ def keep_one_id(
     "Keep the first id whose name says so, else the first; ignore the others"
     ids = [column for column in columns if column.role == "id"]
     kept = next((column for column in ids if name_words(column.name) & ID_WORDS), ids[0] if ids else None)
-    return [Column(name=column.name, role="ignored", confirm=f"ignored: {kept.name} names the rows already")
-            if column.role == "id" and column is not kept else column for column in columns]
+    others = [column.name for column in ids if column is not kept]
+    confirm = f"ignored: {kept.name} names the rows already" if kept else ""
+    ignored = {name: Column(name=name, role="ignored", confirm=confirm) for name in others}
+    return [ignored.get(column.name, column) for column in columns]
 
 # %% ../../nbs/lib/data/07_infer.ipynb #02e07cd9
 def guess_bands(
@@ -430,17 +414,17 @@ def infer_schema(
     if len(twins): raise SchemaError(f"two columns are called {twins[0]}: rename one of them")
     target = find_target(list(table.columns), target)
     grades = read_grades(table[target], target)
-    columns = keep_one_id([Column(name=title, role="target") if title == target else guess_column(title, table[title])
-                           for title in table])
+    guessed = {title: guess_column(title, table[title]) for title in table if title != target}
+    columns = keep_one_id([guessed.get(title, Column(name=title, role="target")) for title in table])
     order, reason = order_grades(sorted(grades.unique()))
     inputs = [column.name for column in columns if column.role in ("feature", "audit")]
     found = guess_bands(table[inputs], grades, order, bool(reason))
     giving_away = {bands.column: as_score(bands, table[bands.column], chosen=bands is found[0]) for bands in found}
     columns = [giving_away.get(column.name, column) for column in columns]
-    if not any(column.role == "feature" for column in columns):
-        raise SchemaError(f"no column can be an input: "
-                          f"{', '.join(f'{column.name} is taken as {column.role}' for column in columns)}")
-    scale = guess_scale(found[0].grades if found else order, reason, found[0] if found else None)
+    roles = ", ".join(f"{column.name} is taken as {column.role}" for column in columns)
+    if not any(column.role == "feature" for column in columns): raise SchemaError(f"no column can be an input: {roles}")
+    best = found[0] if found else None
+    scale = guess_scale(best.grades if best else order, reason, best)
     try: return Schema(name=name, columns=columns, grades=scale)
     except ValidationError as error:
         raise SchemaError(describe_mistake(error, [column.model_dump() for column in columns])) from None

@@ -27,11 +27,12 @@ def group_rows(
     columns = [name for name in frame if name in schema.by_name and name != schema.id]
     content = pd.factorize(pd.util.hash_pandas_object(frame[columns], index=False))[0]
     if schema.id not in frame: return content
-    known, ids = frame[schema.id].notna().to_numpy(), pd.factorize(frame[schema.id])[0]
-    ids = np.where(known, ids, len(frame) + np.arange(len(frame)))
-    nodes = 2*len(frame)
-    links = coo_array((np.ones(len(frame)), (ids, nodes + content)), shape=(nodes + len(frame), nodes + len(frame)))
-    return pd.factorize(connected_components(links, directed=False)[1][ids])[0]
+    n, known = len(frame), frame[schema.id].notna().to_numpy()
+    ids = np.where(known, pd.factorize(frame[schema.id])[0], n + np.arange(n))
+    # A graph of ids (nodes 0 to 2n - 1) and contents (from 2n on): each row links its id to its content
+    links = coo_array((np.ones(n), (ids, 2*n + content)), shape=(3*n, 3*n))
+    component = connected_components(links, directed=False)[1]
+    return pd.factorize(component[ids])[0]
 
 # %% ../../nbs/lib/data/04_split.ipynb #adb145b7
 def grade_ranks(
@@ -40,7 +41,7 @@ def grade_ranks(
 )->np.ndarray:        # Rank of each grade's code among the codes, -1 where missing, shape (n,)
     "Grades in the order of their codes, as a plain file would sort them"
     codes = schema.grades.codes
-    in_order = sorted(codes, key=lambda code: (isinstance(code, str), code))
+    in_order = sorted(codes, key=lambda code: (isinstance(code, str), code))  # Numbers before texts
     return pd.Categorical(grades, categories=[codes[code] for code in in_order]).codes
 
 # %% ../../nbs/lib/data/04_split.ipynb #743f8f13
@@ -51,14 +52,15 @@ def cut(
 )->tuple[np.ndarray, np.ndarray]: # Positions that remain, and positions cut off
     "Cut a stratified share off; grades with one group remain"
     from sklearn.model_selection import train_test_split
-    kinds, kind, counts = np.unique(grades, return_inverse=True, return_counts=True)
+    _, kind, counts = np.unique(grades, return_inverse=True, return_counts=True)
     common = np.flatnonzero(counts[kind] > 1)
-    size = min(math.ceil(share*len(common)), len(common) - (len(common) == len(grades)))
+    most = len(common) - 1 if len(common) == len(grades) else len(common)  # One group remains in any case
+    size = min(math.ceil(share*len(common)), most)
     if size < 1: return np.arange(len(grades)), np.arange(0)
     several = (counts > 1).sum()
-    stratified = size >= several and len(common) - size >= several
-    rest, part = train_test_split(common, test_size=int(size), random_state=seed,
-                                  stratify=grades[common] if stratified else None)
+    has_room = size >= several and len(common) - size >= several  # For one group of each grade on both sides
+    strata = grades[common] if has_room else None
+    rest, part = train_test_split(common, test_size=int(size), random_state=seed, stratify=strata)
     return np.concatenate([rest, np.flatnonzero(counts[kind] == 1)]), part
 
 # %% ../../nbs/lib/data/04_split.ipynb #970eefcd
@@ -109,8 +111,8 @@ def deal_by_hash(
     part = np.searchsorted(bounds, chance, side="right")
     return tuple(np.flatnonzero(part == number) for number in (2, 0, 1))
 
-# %% ../../nbs/lib/data/04_split.ipynb #f865cfc5
-def deal(
+# %% ../../nbs/lib/data/04_split.ipynb #357fafa7
+def deal_batch(
     ranks:np.ndarray, # Rank of the grade of each group, shape (m,)
     rows:np.ndarray,  # Number of the first row of each group, shape (m,)
     shares:Shares,    # How large the parts are
@@ -120,8 +122,8 @@ def deal(
 )->tuple[np.ndarray, np.ndarray, np.ndarray]: # Positions of the training, validation and test groups
     "By grade where the smallest part has room for each grade, else each group by its hash"
     smallest = min([share for share in shares if share], default=1)
-    return deal_by_grade(ranks, shares, seed) if first or smallest*len(ranks) >= grades else deal_by_hash(
-        rows, shares, seed)
+    if first or smallest*len(ranks) >= grades: return deal_by_grade(ranks, shares, seed)
+    return deal_by_hash(rows, shares, seed)
 
 # %% ../../nbs/lib/data/04_split.ipynb #c7fedc4a
 def split(
@@ -130,23 +132,25 @@ def split(
     seed:int=SEED,               # Seed of the deal
     test_size:float=.15,         # Share of what validation leaves
     validation_size:float=.15,   # Share of all
-    batch:pd.Series|None=None,   # Number of the batch that brought each row, as in `Dataset.batch`; one batch unless given
+    batch:pd.Series|None=None,   # Number of the batch that brought each row, as in `Dataset.batch`; else one batch
 )->Split:                        # Training, validation and test part
     "Part a table by students; each batch is dealt on its own, so that a table that grows keeps its parts"
     for share in (test_size, validation_size):
         if not 0 <= share < 1: raise DataError(f"a part of the table is a share from 0 to below 1, not {share:g}")
+    shares, grades = Shares(test_size, validation_size), len(schema.grades.codes)
     groups, ranks = group_rows(frame, schema), grade_ranks(frame[schema.target], schema)
     numbers = np.zeros(len(frame), dtype=int) if batch is None else batch.loc[frame.index].to_numpy()
-    part_of, parts = np.full(groups.max(initial=-1) + 1, -1), ([], [], [])
+    part_of = np.full(groups.max(initial=-1) + 1, -1)  # Part of each group, -1 until it is dealt
+    parts = [[np.arange(0)] for _ in Split._fields]    # Positions of rows in each part, batch by batch
     for number in np.unique(numbers):
         rows = np.flatnonzero(numbers == number)
-        found, first = np.unique(groups[rows], return_index=True)
-        fresh = part_of[found] < 0
-        new, at = found[fresh], rows[first[fresh]]
-        dealt = deal(ranks[at], frame.index[at], Shares(test_size, validation_size), seed, len(schema.grades.codes),
-                     number == numbers.min())
+        here, first_row = np.unique(groups[rows], return_index=True)
+        is_new = part_of[here] < 0
+        new, place = here[is_new], rows[first_row[is_new]]
+        dealt = deal_batch(ranks[place], frame.index[place], shares, seed, grades, number == numbers.min())
         for part, chosen in enumerate(dealt):
-            followers = found[~fresh & (part_of[found] == part)]
+            followers = here[~is_new & (part_of[here] == part)]
             part_of[new[chosen]] = part
-            parts[part].append(rows[rows_of(groups[rows], np.concatenate([new[chosen], followers]))])
-    return Split(*(frame.iloc[np.concatenate([np.arange(0), *part])] for part in parts))
+            taken = np.concatenate([new[chosen], followers])
+            parts[part].append(rows[rows_of(groups[rows], taken)])
+    return Split(*[frame.iloc[np.concatenate(part)] for part in parts])

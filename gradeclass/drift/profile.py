@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ..config import SEED, GradeclassError
-from ..data.dataset import clean_cells, coded_columns, match_columns, read_cells, table_digest
+from ..data.dataset import clean_cells, coded_columns, conform_cells, match_columns, table_digest
 from ..evaluation.metrics import METRICS, check_predictions
 from ..evaluation.resampling import bootstrap, interval
 from ..schema import Column, GradeScale, Schema
@@ -56,7 +56,7 @@ def read_column(
     "One column in its canonical type; a cell that cannot be read is no missing cell"
     clean = isinstance(cells.dtype, pd.CategoricalDtype) and list(cells.cat.categories) == column.labels
     if column.codes and clean: return cells, cells.isna().to_numpy()
-    read = cells if not column.codes and cells.dtype == "float64" else read_cells(cells, column)
+    read = cells if not column.codes and cells.dtype == "float64" else conform_cells(cells, column)
     return clean_cells(read, column), read.isna().to_numpy()
 
 # %% ../../nbs/lib/drift/01_profile.ipynb #a8a33f09

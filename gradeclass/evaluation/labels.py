@@ -16,8 +16,7 @@ from ..config import SEED, GradeclassError
 from .figures import COLOURS, new_figure, plot_style
 from .metrics import check_predictions
 from ..models.features import encode_column, grade_index
-from ..models.latent import band_of
-from ..schema import Schema
+from ..schema import Schema, band_of
 
 # %% ../../nbs/lib/evaluation/07_labels.ipynb #27db99ea
 class LabelError(GradeclassError):

@@ -4,10 +4,12 @@
 
 # %% auto #0
 __all__ = ['KNOWN', 'ALIVE', 'PATIENCE', 'SERVERS', 'LOCK', 'python_of', 'why_ordinary', 'ForkError', 'Stale', 'ForkedProcess',
-           'make_request', 'ask', 'fork_call', 'is_alive', 'own_server', 'ask_own', 'close_servers', 'fork_server']
+           'server_key', 'make_request', 'ask', 'fork_call', 'make_folder', 'own_server', 'ask_own', 'close_servers',
+           'fork_server']
 
 # %% ../../nbs/lib/kernels/02_client.ipynb #6c40a51d
 import atexit
+import hashlib
 import json
 import os
 import re
@@ -21,9 +23,8 @@ import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from gradeclass.kernels.server import (
-    BOOT, CALM, FILE, INLINE, KERNEL, MODULES, PREFIX, SOCKETS, SOON, make_folder, peer_user, server_key,
-)
+from . import server as server_module
+from .server import CALM, INLINE, KERNEL, MODULES, PREFIX, SOCKETS, SOON, peer_user
 
 # %% ../../nbs/lib/kernels/02_client.ipynb #0790e974
 def python_of(
@@ -122,6 +123,23 @@ class ForkedProcess:
         self.stderr.seek(0)
         return said, self.stderr.read()
 
+# %% ../../nbs/lib/kernels/02_client.ipynb #df826cc4
+READ_EARLY = (
+    "PYTHON", "HOME", "XDG_", "LD_", "LC_", "LANG", "TZ", "MALLOC_", "GLIBC_",
+    "OMP_", "GOMP_", "KMP_", "MKL_", "BLIS_", "NUMEXPR_", "NUMBA_", "ARROW_", "MPL", "MATPLOTLIB",
+    "SKLEARN_", "SCIPY_", "NPY_", "PANDAS_", "JOBLIB_", "TQDM_", "XGBOOST_", "PYDEVD_", "DEBUGPY_",
+)
+
+# %% ../../nbs/lib/kernels/02_client.ipynb #f2a93623
+def server_key(
+    python:list, # Interpreter and its own options, such as ['/usr/bin/python3', '-X', 'utf8']
+    env:dict,    # Environment of a kernel
+)->str:          # 64 hexadecimal digits
+    "Digest of what has to be the same in a server and its kernels"
+    early = {name: value for name, value in env.items() if name.startswith(READ_EARLY)}
+    text = json.dumps([python, early], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
 # %% ../../nbs/lib/kernels/02_client.ipynb #0517b762
 def make_request(
     python:list, # Interpreter and its options
@@ -187,25 +205,27 @@ def fork_call(
     return process
 
 # %% ../../nbs/lib/kernels/02_client.ipynb #63606789
-def is_alive(
-    pid:int,     # Process id
-    word:str="", # Something in its command; another process may have the number by now
-)->bool:         # Whether there is such a process
-    "Whether a process runs; one that has ended and waits to be reaped does not"
-    import psutil
-    try:
-        process = psutil.Process(pid)
-        if process.status() == psutil.STATUS_ZOMBIE: return False
-        return not word or word in " ".join(process.cmdline())
-    except psutil.NoSuchProcess: return False
-    except psutil.AccessDenied: return not word
+def make_folder(
+    kind:str, # Such as 'k' for a kernel's sockets
+)->str:       # Path
+    "A new folder that this user alone can open, with a path short enough for sockets"
+    return tempfile.mkdtemp(prefix=f"{PREFIX}{kind}{os.getpid()}-", dir=SOCKETS)
 
-# %% ../../nbs/lib/kernels/02_client.ipynb #bce3003c
+# %% ../../nbs/lib/kernels/02_client.ipynb #53ed74d0
 def remove_left()->None:
     "Remove the folders of sockets of processes that were killed together with their server"
     for folder in Path(SOCKETS).glob(f"{PREFIX}*"):
         pid = re.search(r"\d+", folder.name.removeprefix(PREFIX))
-        if pid and not is_alive(int(pid[0])): shutil.rmtree(folder, ignore_errors=True)
+        if pid and not Path("/proc", pid[0]).exists(): shutil.rmtree(folder, ignore_errors=True)
+
+# %% ../../nbs/lib/kernels/02_client.ipynb #969ea8ef
+BOOT = """import sys
+if not getattr(sys.flags, 'safe_path', False): sys.path.pop(0)
+from importlib.util import module_from_spec, spec_from_file_location
+spec = spec_from_file_location('fork_server', sys.argv[1])
+server = module_from_spec(spec)
+spec.loader.exec_module(server)
+server.main(sys.argv[2])"""
 
 # %% ../../nbs/lib/kernels/02_client.ipynb #84e52f51
 class ForkServer:
@@ -230,7 +250,7 @@ class ForkServer:
                     "soon": SOON if tuple(modules) == MODULES else [],
                     "listener": listener.fileno(), "owner": self.owner, "folder": self.folder,
                     "key": server_key(python, env)}
-            command = [*python, "-c", BOOT, str(FILE), json.dumps(plan)]
+            command = [*python, "-c", BOOT, server_module.__file__, json.dumps(plan)]
             self.process = subprocess.Popen(
                 command, env={"MPLBACKEND": INLINE} | env | CALM, cwd=self.folder, pass_fds=[listener.fileno()],
                 stdin=subprocess.DEVNULL, stdout=self.errors, stderr=self.errors, start_new_session=True)

@@ -20,8 +20,10 @@ from jupyter_client.provisioning import LocalProvisioner
 from traitlets import List, Unicode
 from traitlets.config import Config
 
-from .client import ForkError, ForkedProcess, ask, ask_own, make_request, python_of, why_ordinary
-from .server import ADDRESS, MODULES, make_folder
+from gradeclass.kernels.client import (
+    ForkError, ForkedProcess, ask, ask_own, make_folder, make_request, python_of, why_ordinary,
+)
+from .server import ADDRESS, MODULES
 
 # %% ../../nbs/lib/kernels/03_provisioner.ipynb #9b147cfa
 class WarmProvisioner(LocalProvisioner):

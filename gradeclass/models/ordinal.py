@@ -18,7 +18,8 @@ from sklearn.utils.validation import check_consistent_length
 from ..config import SEED
 from ..disk import write_json
 from .family import GradeFamily, ModelError, spare_threads
-from .latent import TINY, Line, Rows, Task, band_of, curvature, fit_line, noise_matrix, some_rows
+from .latent import TINY, Line, Rows, Task, curvature, fit_line, noise_matrix, some_rows
+from ..schema import band_of
 
 # %% ../../nbs/lib/models/05_ordinal.ipynb #f906c43e
 BOOST_DEFAULTS = {"rounds": 60, "max_depth": 3, "learning_rate": 0.1, "subsample": 0.7, "colsample_bynode": 0.5,

@@ -18,7 +18,7 @@ from traitlets import HasTraits, Instance, Int, List, Unicode, observe
 from .host import AppError
 from ..scoring.answer import Bundle
 from ..data.dataset import Dataset
-from ..data.files import DataError
+from ..data.files import KINDS_WITHOUT_ARROW, DataError
 from ..data.sources import load
 from ..evaluation.explain import contributions, show_value, signed
 from ..models.features import encode_frame
@@ -27,7 +27,7 @@ from ..data.validation import Finding, validate
 
 # %% ../../nbs/lib/pages/06_class_model.ipynb #da0a03a0
 LIMIT = 10_000_000  # Bytes
-KINDS = (".csv", ".tsv", ".txt", ".xlsx", ".xlsm")
+KINDS = KINDS_WITHOUT_ARROW
 
 # %% ../../nbs/lib/pages/06_class_model.ipynb #3a3a2567
 def safe_name(

@@ -16,6 +16,7 @@ from traitlets import HasTraits, Instance, Unicode
 
 from ..config import find_home
 from ..data.dataset import clean, coded_columns
+from ..data.files import tables_in
 from ..data.sources import load
 from .class_model import KINDS, read_upload, safe_name
 from .host import AppError, free_memory
@@ -30,7 +31,7 @@ def tables(
     from gradeclass.data.synthetic import sample_path
     found = {"The sample of invented students": sample_path(schema.name)} if schema.name in schema_names() else {}
     known = {name.casefold() for name in schema.source.files}
-    for path in sorted((find_home()/"data"/"raw").glob("*")):
+    for path in tables_in(find_home()/"data"/"raw"):
         if path.suffix.lower() in KINDS and (not known or path.name.casefold() in known):
             found[f"data/raw/{path.name}"] = path
     return found

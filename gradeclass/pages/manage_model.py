@@ -66,7 +66,7 @@ def run_state(
     events:list[dict], # What `read_events` returned
 )->dict:               # stages (name -> state, share), running, message, bad
     "How far a run is"
-    from gradeclass.kernels.client import is_alive
+    from gradeclass.processes import is_alive
     from gradeclass.pipeline.stages import STAGES
     stages = dict.fromkeys(STAGES, ("waiting", 0.0))
     state = {"stages": stages, "running": False, "message": "", "bad": False}

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pandas as pd
 from traitlets import Dict, HasTraits, Instance, Unicode, observe
 
-from ..evaluation.explain import explain_student, signed
+from ..evaluation.explain import signed
 from ..evaluation.ranking import Threshold, listed_words
 from ..evaluation.what_if import suggest_changes
 from .host import AppError
@@ -126,8 +126,7 @@ def main_reasons(
     most:int=5,         # Reasons at the most
 )->list[Reason]:        # Strongest first; what adds next to nothing is left out
     "Why this grade"
-    others = pd.DataFrame([served.typical]) if served.typical else None
-    found = explain_student(served.model, frame, others)
+    found = served.explain(frame)
     told = found[found.contribution.abs() >= 0.005].head(most)
     return [Reason(served.schema.by_name[name].title, row.value, float(row.contribution),
                    size_words(row.contribution, found.attrs["unit"]))

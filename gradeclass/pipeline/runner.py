@@ -20,7 +20,6 @@ from pathlib import Path
 from ..config import find_outputs
 from ..data.sources import choose_data, choose_schema
 from ..disk import digest_text, whole_file
-from ..kernels.client import is_alive
 from gradeclass.pipeline.cache import (
     RECORD, compare_parts, is_registered, key_parts, last_parts, read_json, stage_inputs, stage_key,
 )
@@ -29,6 +28,8 @@ from gradeclass.pipeline.stages import (
     STAGES, Stage, StageError, after, check_parameters, is_folder, known_parameters, needed_by, read_parameters,
 )
 from .worker import Job, Workers, wanted_kernel
+from ..processes import is_alive
+from ..words import listed
 
 # %% ../../nbs/lib/pipeline/09_runner.ipynb #0ec4378d
 @dataclass
@@ -263,8 +264,8 @@ def plan_run(
     force:bool=False,           # Run stages although they are up to date
 )->Pipeline:                    # Ready to run
     "Check everything that can be checked before a kernel starts"
-    from gradeclass.config import find_home, hand_on
-    hand_on("MLFLOW_")
+    from gradeclass.config import export_mlflow_settings, find_home
+    export_mlflow_settings()
     check_names([*only, *([start] if start else [])])
     given = {"data": data, "schema": schema, **(parameters or {})}
     chosen = check_parameters(given, known_parameters(list(STAGES.values())))
@@ -294,7 +295,7 @@ def plan_stage(
 )->Planned:            # Whether it would run, and why
     "Look whether a stage would run"
     waiting = [need for need in stage.needs if need not in pipeline.done]
-    if waiting: return Planned(stage.name, True, f"builds on {' and '.join(waiting)}")
+    if waiting: return Planned(stage.name, True, f"builds on {listed(waiting)}")
     job = pipeline.job(stage)
     if pipeline.is_current(job):
         pipeline.finish(job, cached=True)

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ..config import SEED, GradeclassError
-from ..data.dataset import hash_cells
+from ..data.dataset import hash_rows
 from ..evaluation.fairness import MIN_SIZE, audit_groups
 from ..evaluation.metrics import METRICS, check_predictions, ratio
 from ..evaluation.resampling import bootstrap, interval, paired_difference, plain_numbers
@@ -29,8 +29,7 @@ def row_hashes(
 )->np.ndarray:          # Shape (n,), uint64
     "A hash of each student's features and grade; ids, names and protected attributes do not count"
     names = [name for name in (*schema.names("feature"), schema.target) if name in frame]
-    cells = pd.DataFrame({name: np.frombuffer(hash_cells(frame[name]), dtype=np.uint64) for name in names})
-    return pd.util.hash_pandas_object(cells, index=False).to_numpy(dtype=np.uint64)
+    return hash_rows(frame[names])
 
 # %% ../../nbs/lib/registry/03_rails.ipynb #164bf6ba
 def unseen(

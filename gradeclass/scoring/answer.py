@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from ..evaluation.calibration import Calibration, load_calibration
+from ..evaluation.explain import explain_student
 from ..evaluation.ranking import Threshold
 from ..models.bundle import bundle_digest, load_model, read_extra
 from ..models.family import GradeFamily, XGBoostGrades
@@ -159,6 +160,14 @@ class Bundle:
     )->Answers:             # What the model says of each
         "Answer for a table"
         return self.predictor.frame(frame)
+
+    def explain(
+        self,
+        row,            # One student: dictionary, Series, or table of one row
+    )->pd.DataFrame:    # As `explain_student`
+        "What each input adds for one student, compared with the typical student"
+        typical = pd.DataFrame([self.typical]) if self.typical else None
+        return explain_student(self.model, row, typical)
 
     def name_sets(
         self,

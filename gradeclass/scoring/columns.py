@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from ..data.dataset import MISSING, coded_columns, conform, make_dataset, match_columns, read_code, read_id
 from ..data.files import DataError, number_rows
 from gradeclass.data.validation import (
-    Finding, Purpose, Validation, find_columns as column_findings, find_failures, validate,
+    Finding, Purpose, Validation, column_findings, find_failures, validate,
 )
 from ..models.features import encode_column, find_columns
 from ..schema import Column, Schema
@@ -107,7 +107,7 @@ def read_numbers(
 )->np.ndarray:      # Numbers, NaN where missing, `DOUBT` where not allowed, shape (n,)
     "Numbers in the column's range"
     values = as_floats(cells)
-    low, high = (-np.inf if column.min is None else column.min), (np.inf if column.max is None else column.max)
+    low, high = column.bounds
     wrong = (values < low) | (values > high) | np.isinf(values)
     if column.whole: wrong |= (values != np.round(values)) & ~np.isnan(values)
     return np.where(wrong, DOUBT, values)

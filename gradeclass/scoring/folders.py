@@ -173,8 +173,8 @@ def each_here(
     on_rows:Callable, # As in `stream_table`
 )->Iterator[tuple]:   # (position, 'done' or 'failed', summary or sentence)
     "Grade pieces one after another on this machine, each on all cores"
-    from gradeclass.cluster import guarded
-    for place, order in enumerate(orders): yield place, *guarded(partial(grade_piece, on_rows=on_rows), order)
+    from gradeclass.cluster import call_or_explain
+    for place, order in enumerate(orders): yield place, *call_or_explain(partial(grade_piece, on_rows=on_rows), order)
 
 # %% ../../nbs/lib/scoring/07_folders.ipynb #7e4bdf00
 def remove_halves(

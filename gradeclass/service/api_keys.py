@@ -9,7 +9,6 @@ __all__ = ['CALLERS', 'keys_file', 'read_keys', 'make_key', 'remove_key', 'find_
 import hashlib
 import hmac
 import json
-import os
 import re
 import secrets
 from datetime import UTC, datetime
@@ -57,8 +56,9 @@ def write_keys(
 )->None:
     "Write a file of keys that its owner alone can read"
     text = json.dumps({"keys": [key._asdict() for key in keys.values()]}, indent=1)
-    with whole_file(path) as part, os.fdopen(os.open(part, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text)
+    with whole_file(path) as part:
+        part.touch(0o600)
+        part.write_text(text, encoding="utf-8")
 
 # %% ../../nbs/lib/service/04_api_keys.ipynb #c696f27f
 def make_key(
@@ -74,8 +74,8 @@ def make_key(
         raise KeysError("the name of a key has 1 to 60 letters, digits, blanks or . @ - _")
     key_id = secrets.token_hex(4)
     text = f"gc_{key_id}_{secrets.token_urlsafe(32)}"
-    key = Key(key_id, name, sorted(set(scopes)), hashlib.sha256(text.encode()).hexdigest(),
-              datetime.now(UTC).isoformat(timespec="seconds"))
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    key = Key(key_id, name, sorted(set(scopes)), hashlib.sha256(text.encode()).hexdigest(), created)
     write_keys(path, read_keys(path) | {key_id: key})
     return text
 
@@ -83,9 +83,10 @@ def make_key(
 def remove_key(
     path:Path,  # The file of keys
     key_id:str, # Its id, or the key itself
-)->Key:         # What was removed
-    "Take a key back"
-    keys, key_id = read_keys(path), key_id.split("_")[1] if key_id.startswith("gc_") else key_id
+)->Key:         # The key that was revoked
+    "Revoke a key"
+    keys = read_keys(path)
+    if key_id.startswith("gc_"): key_id = key_id.split("_")[1]
     if key_id not in keys: raise KeysError(f"there is no key {key_id}: known are {', '.join(keys) or 'none'}")
     gone = keys.pop(key_id)
     write_keys(path, keys)
@@ -102,7 +103,7 @@ def find_key(
     same = hmac.compare_digest(hashlib.sha256(text.encode(errors="replace")).hexdigest(), known)
     return key if same and key else None
 
-# %% ../../nbs/lib/service/04_api_keys.ipynb #45fe931d
+# %% ../../nbs/lib/service/04_api_keys.ipynb #1fe32877
 CALLERS = 10_000 # Callers that are remembered
 
 class Buckets:
@@ -117,9 +118,8 @@ class Buckets:
 
     def wait(
         self,
-        caller:str, # Id of a key, or an address
+        caller:str, # Id of a key; empty where there are no keys
         now:float,  # Seconds, on any clock that runs evenly
-        cost:float=1.0, # Requests that this one counts for
     )->float:       # Seconds until the caller may ask again; 0: now, and it counts
         "Take a drop, or say when there will be one"
         if not self.rate: return 0.0
@@ -127,5 +127,5 @@ class Buckets:
         level = min(self.burst, level + (now - since)*self.rate)
         if level < 1: return (1 - level)/self.rate
         if len(self.left) > CALLERS: self.left.clear()
-        self.left[caller] = level - cost, now
+        self.left[caller] = level - 1, now
         return 0.0

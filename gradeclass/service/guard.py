@@ -27,6 +27,7 @@ class Patience(NamedTuple):
 # %% ../../nbs/lib/service/03_guard.ipynb #37b3ae51
 class OneByOne(FlowControl):
     "Reads on when no request waits for its turn"
+    # uvicorn's own private class: `HttpToolsProtocol` calls these methods, and reads `read_paused` and `write_paused`
     def __init__(
         self,
         transport, # asyncio Transport
@@ -42,8 +43,11 @@ class OneByOne(FlowControl):
 # %% ../../nbs/lib/service/03_guard.ipynb #16661071
 class GuardedProtocol(HttpToolsProtocol):
     "A connection with limits"
+    # Overrides private steps of uvicorn 0.54 (settings.ini has the upper bound): the parser's callbacks, `cycle`,
+    # `pipeline`, `flow`, `_start_asgi_task`, `_unset_keepalive_if_required`. Where they go, connections have no limits
     patience = Patience()
-    everyone, watched = None, None   # All connections of the process, and the loop whose timer looks at them
+    everyone = None # All connections of the process
+    watched = None  # The loop whose timer looks at them
 
     def connection_made(
         self,
@@ -59,7 +63,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self.leaving = False
         self.stuck = None
         self.untaken = 0
-        self.direct, self.running = getattr(self.app, "direct", None), None
+        self.direct = getattr(self.app, "direct", None)
+        self.running = None
         GuardedProtocol.everyone = self.connections
         if GuardedProtocol.watched is not self.loop:
             GuardedProtocol.watched = self.loop
@@ -72,9 +77,9 @@ class GuardedProtocol(HttpToolsProtocol):
         "Note when, and how much of it is header"
         self.heard = self.loop.time()
         self.ended = False
-        self._unset_keepalive_if_required()
+        self._unset_keepalive_if_required() # As uvicorn's own `data_received`, which this replaces
         try: self.parser.feed_data(data)
-        except HttpParserUpgrade as pause: self.stay(data[pause.args[0]:])
+        except HttpParserUpgrade as pause: self.stay(data[pause.args[0]:]) # httptools: bytes that it has read
         except HttpParserError: self.send_400_response("Invalid HTTP request received.")
         if not self.in_header or self.ended or self.transport.is_closing(): return
         self.header_bytes += len(data)
@@ -84,41 +89,47 @@ class GuardedProtocol(HttpToolsProtocol):
         self,
         rest:bytes, # What came after the header
     )->None:
-        "Read a request that offers another protocol again without the offer: the parser would take its body for the next request"
-        if self.parser.get_method() == b"CONNECT": return self.send_400_response("Invalid HTTP request received.")
-        hop = b"close" if any(name == b"connection" and b"close" in value.lower()
-                              for name, value in self.headers) else b"keep-alive"
+        "Read a request that offers another protocol again without the offer"
+        # The parser would take its body for the next request
+        method = self.parser.get_method()
+        if method == b"CONNECT": return self.send_400_response("Invalid HTTP request received.")
+        closes = any(name == b"connection" and b"close" in value.lower() for name, value in self.headers)
         kept = [pair for pair in self.headers if pair[0] not in (b"connection", b"upgrade", b"http2-settings")]
-        lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode()),
-                 b"connection: " + hop,
-                 *(b"%b: %b" % pair for pair in kept), b"", b""]
+        kept.append((b"connection", b"close" if closes else b"keep-alive"))
+        lines = [b"%b %b HTTP/%b" % (method, self.url, self.parser.get_http_version().encode())]
+        lines += [b"%b: %b" % pair for pair in kept]
         self.parser = HttpRequestParser(self)
+        # Older httptools have no such switch; uvicorn's constructor does the same
         with suppress(AttributeError): self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
-        self.data_received(b"\r\n".join(lines) + rest)
+        self.data_received(b"\r\n".join([*lines, b"", b""]) + rest)
 
     def on_message_begin(self)->None:
         "A request begins"
-        self.begun, self.in_header = self.loop.time(), True
+        self.begun = self.loop.time()
+        self.in_header = True
         super().on_message_begin()
 
     def on_headers_complete(self)->None:
         "Its header is whole"
         if self.parser.should_upgrade(): return
-        self.in_header, self.header_bytes = False, 0
+        self.in_header = False
+        self.header_bytes = 0
         cycle = self.direct(self) if self.direct is not None and self.is_free() else None
-        if cycle is None: super().on_headers_complete()
-        else: self.cycle = cycle
+        if cycle is None: super().on_headers_complete() # Makes a cycle and a task that runs the application
+        else: self.cycle = cycle                        # Answers by itself
         if self.leaving: self.cycle.keep_alive = False
 
     def on_message_complete(self)->None:
         "It is whole"
         if self.parser.should_upgrade(): return
-        self.begun, self.in_header, self.ended = None, self.cycle.response_complete, True
+        self.begun = None
+        self.in_header = self.cycle.response_complete
+        self.ended = True
         super().on_message_complete()
         ready = getattr(self.cycle, "ready", None)
         if ready is not None: ready()
 
-    def _start_asgi_task(self, cycle, app)->None:
+    def _start_asgi_task(self, cycle, app)->None: # uvicorn calls it for each request whose turn has come
         self.running = cycle
         super()._start_asgi_task(cycle, app)
 
@@ -144,17 +155,19 @@ class GuardedProtocol(HttpToolsProtocol):
         idle = self.cycle is None or self.cycle.response_complete
         ordinary = (self.parser.get_http_version() == "1.1" and self.parser.should_keep_alive()
                     and not self.expect_100_continue)
-        return idle and ordinary and not self.flow.write_paused and len(self.connections) < (
-            self.limit_concurrency or 1e9)
+        room = self.limit_concurrency is None or len(self.connections) < self.limit_concurrency
+        return idle and ordinary and room and not self.flow.write_paused
 
     def on_response_complete(self)->None:
         "It is answered"
-        self.in_header, self.header_bytes = self.begun is None, 0
+        self.in_header = self.begun is None
+        self.header_bytes = 0
         super().on_response_complete()
 
     def pause_writing(self)->None:
         "The client does not take its answer"
-        self.stuck, self.untaken = self.loop.time(), self.transport.get_write_buffer_size()
+        self.stuck = self.loop.time()
+        self.untaken = self.transport.get_write_buffer_size()
         super().pause_writing()
 
     def resume_writing(self)->None:
@@ -166,7 +179,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self,
         status:bytes, # Such as b'408 Request Timeout'
     )->None:
-        "End the connection with a word"
+        "End the connection with a word, unless it would land in the middle of an answer"
         if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
             self.transport.write(b"HTTP/1.1 " + status + b"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
         self.transport.close()
@@ -189,7 +202,9 @@ class GuardedProtocol(HttpToolsProtocol):
     )->bool:       # Whether patience is over
         "Whether a client has taken less than `taken` bytes of its answer for too long"
         left = self.transport.get_write_buffer_size()
-        if left <= self.untaken - self.patience.taken: self.stuck, self.untaken = now, left
+        if left <= self.untaken - self.patience.taken:
+            self.stuck = now
+            self.untaken = left
         return now - self.stuck > self.patience.silence
 
     def shutdown(self)->None:
@@ -210,6 +225,6 @@ def look_around(
     "Close the connections that have been too slow, and look again in a second"
     loop.call_later(1.0, look_around, loop)
     for connection in list(GuardedProtocol.everyone):
-        if isinstance(connection, GuardedProtocol) and connection.overdue(loop.time()):
-            if connection.stuck is not None: connection.transport.abort()
-            else: connection.refuse(b"408 Request Timeout")
+        if not isinstance(connection, GuardedProtocol) or not connection.overdue(loop.time()): continue
+        if connection.stuck is not None: connection.transport.abort()
+        else: connection.refuse(b"408 Request Timeout")

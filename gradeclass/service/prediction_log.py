@@ -19,10 +19,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from sqlalchemy import BigInteger, Column, Float, Integer, MetaData, String, Table, Text, create_engine, delete, event, func, insert, or_, select, update
+from sqlalchemy import (
+    BigInteger, Column, Float, Integer, MetaData, String, Table, Text, create_engine, delete, event, func, insert, or_,
+    select, update,
+)
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError, NoSuchModuleError, SQLAlchemyError
 
@@ -49,10 +53,6 @@ COUNTERS = Table("counters", TABLES, Column("name", String(40), primary_key=True
 class LogError(GradeclassError):
     "A prediction log that cannot be opened or written"
 
-# %% ../../nbs/lib/service/07_prediction_log.ipynb #987c97a9
-class LogFullError(LogError):
-    "The log cannot take more: the request must be refused, for nothing is served that is not logged"
-
 # %% ../../nbs/lib/service/07_prediction_log.ipynb #db9415e0
 @lru_cache(maxsize=16)
 def iso_time(
@@ -67,9 +67,8 @@ def default_log_url()->str: # SQLAlchemy URL
     return f"sqlite:///{find_outputs()/'predictions.db'}"
 
 # %% ../../nbs/lib/service/07_prediction_log.ipynb #59733d20
-PATIENCE = {"connect_timeout": 10, "tcp_user_timeout": 20_000}
 # A PostgreSQL server that has vanished is noticed after 20 seconds, not after minutes
-IMPATIENT = {"psycopg2": PATIENCE, "psycopg": PATIENCE}
+LIMITS = {"connect_timeout": 10, "tcp_user_timeout": 20_000}
 
 def open_engine(
     url:str, # SQLAlchemy URL, such as sqlite:///outputs/predictions.db or postgresql://user:password@host/database
@@ -78,9 +77,11 @@ def open_engine(
     try:
         parsed = make_url(url)
         if parsed.get_backend_name() != "sqlite":
-            return create_engine(parsed, pool_pre_ping=True, connect_args=IMPATIENT.get(parsed.get_driver_name(), {}))
-        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-        if not Path(parsed.database).exists(): os.close(os.open(parsed.database, os.O_CREAT | os.O_RDWR, 0o600))
+            limits = LIMITS if parsed.get_driver_name() in ("psycopg2", "psycopg") else {}
+            return create_engine(parsed, pool_pre_ping=True, connect_args=limits)
+        file = Path(parsed.database)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if not file.exists(): os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
         engine = create_engine(parsed, connect_args={"timeout": 10, "check_same_thread": False})
     except (ArgumentError, NoSuchModuleError, ValueError, TypeError, OSError):
         raise LogError("the address of the prediction log cannot be used: write sqlite:///FILE or "
@@ -157,9 +158,10 @@ def insert_rows(
     place = f"({', '.join([mark]*len(names))})"
     start = 0
     for size in CHUNKS:
+        statement = f"INSERT INTO predictions ({', '.join(names)}) VALUES {', '.join([place]*size)}"
         while len(rows) - start >= size:
-            flat = tuple(cell for row in rows[start:start + size] for cell in row)
-            connection.exec_driver_sql(f"INSERT INTO predictions ({', '.join(names)}) VALUES {', '.join([place]*size)}", flat)
+            cells = tuple(chain.from_iterable(rows[start:start + size]))
+            connection.exec_driver_sql(statement, cells)
             start += size
 
 # %% ../../nbs/lib/service/07_prediction_log.ipynb #53060fcb
@@ -168,8 +170,8 @@ def without_written(
     rows:list,  # As `insert_rows` takes them
 )->list:        # Those that the table does not hold
     "Leave out the rows that were written before"
-    asked = select(PREDICTIONS.c.id, PREDICTIONS.c.time,
-                   PREDICTIONS.c.outputs).where(PREDICTIONS.c.id.between(rows[0][0], rows[-1][0]))
+    these = PREDICTIONS.c.id.between(rows[0][0], rows[-1][0])
+    asked = select(PREDICTIONS.c.id, PREDICTIONS.c.time, PREDICTIONS.c.outputs).where(these)
     there = {tuple(row) for row in connection.execute(asked)}
     return [row for row in rows if (row[0], row[1], row[6]) not in there]
 
@@ -179,13 +181,16 @@ def reserve_ids(
     number:int=20_000, # How many
 )->tuple[int, int]: # First id, and the one after the last
     "Set ids aside for one process, so that an answer can name its id before it is written"
+    own = COUNTERS.c.name == "predictions"
+    advance = update(COUNTERS).where(own)
     with engine.begin() as connection:
-        moved = update(COUNTERS).where(COUNTERS.c.name == "predictions").values(following=COUNTERS.c.following + number)
-        if connection.execute(moved).rowcount == 0:
-            connection.execute(insert(COUNTERS).values(name="predictions", following=1 + number))
-        end = connection.execute(select(COUNTERS.c.following).where(COUNTERS.c.name == "predictions")).scalar()
+        moved = connection.execute(advance.values(following=COUNTERS.c.following + number)).rowcount
+        if not moved: connection.execute(insert(COUNTERS).values(name="predictions", following=1 + number))
+        end = connection.execute(select(COUNTERS.c.following).where(own)).scalar()
         used = connection.execute(select(func.max(PREDICTIONS.c.id)).where(PREDICTIONS.c.id >= end - number)).scalar()
-        if used is not None: connection.execute(moved.values(following=(end := used + 1 + number)))
+        if used is not None:
+            end = used + 1 + number
+            connection.execute(advance.values(following=end))
     return end - number, end
 
 # %% ../../nbs/lib/service/07_prediction_log.ipynb #8d8d2745
@@ -200,39 +205,39 @@ class PredictionLog:
         url:str,                      # SQLAlchemy URL
         capacity:int=50_000,          # Predictions that may wait to be written
         days:int=365,                 # Rows older than this are deleted
-        chores:tuple[Callable, ...]=(), # More for the writer to do at each look, such as writing the access log
+        chore:Callable=lambda: None,  # More for the writer to do at each look, such as writing the access log
         salt:str="",                  # Secret for student numbers; a file beside the database unless given
     ):
         self.engine = open_engine(url)
         self.capacity = capacity
         self.days = days
-        self.chores = chores
+        self.chore = chore
         self.waiting = deque()
         self.writing = 0
         self.failing = ""
         self.taken = 0
         self.written = 0
-        self.ids, self.spare = (0, 0), None
+        self.ids = 0, 0   # The next one, and the one after the last
+        self.spare = None # More of them
         self.stopping = False
         self.wake = threading.Event()
         self.purged = 0.0
-        database = self.engine.url.database
-        beside = (Path(database).with_suffix(".salt") if self.engine.dialect.name == "sqlite"
-                  else find_outputs()/"predictions.salt")
-        self.salt = read_salt(beside, salt)
+        file = find_outputs()/"predictions.salt"
+        if self.engine.dialect.name == "sqlite": file = Path(self.engine.url.database).with_suffix(".salt")
+        self.salt = read_salt(file, salt)
 
     def start(self)->"PredictionLog": # The log, open
         "Make the tables where they are missing, set ids aside, start the writer"
-        for last in (False, False, True):
+        for last in (False, False, True): # Another process may be making the tables at this moment
             try:
                 TABLES.create_all(self.engine, checkfirst=True)
-                self.ids, self.spare = reserve_ids(self.engine), reserve_ids(self.engine)
+                self.ids = reserve_ids(self.engine)
+                self.spare = reserve_ids(self.engine)
                 break
             except SQLAlchemyError as error:
-                if not last: time.sleep(0.3)
-                else:
-                    raise LogError(f"the prediction log cannot be opened: "
-                                   f"{str(getattr(error, 'orig', None) or error).splitlines()[0]}") from None
+                reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+                if last: raise LogError(f"the prediction log cannot be opened: {reason}") from None
+                time.sleep(0.3)
         self.thread = threading.Thread(target=self._run, name="prediction log", daemon=True)
         self.thread.start()
         return self
@@ -240,20 +245,23 @@ class PredictionLog:
     def room(self)->int: # How many more can be taken
         "Places that are free in the queue, and ids to go with them"
         if self.stopping: return 0
-        ids = self.ids[1] - self.ids[0] + (self.spare[1] - self.spare[0] if self.spare else 0)
+        ids = self.ids[1] - self.ids[0]
+        if self.spare: ids += self.spare[1] - self.spare[0]
         return min(self.capacity - len(self.waiting) - self.writing, ids)
 
     def is_behind(self)->bool: # Whether whoever asks should wait a moment
         "Whether half of the places are taken, or few ids are left"
-        return len(self.waiting) + self.writing > self.capacity//2 or (
-            self.spare is None and self.ids[1] - self.ids[0] < FEW)
+        few_ids = self.spare is None and self.ids[1] - self.ids[0] < FEW
+        return few_ids or len(self.waiting) + self.writing > self.capacity//2
 
     def next_id(self)->int: # Id of the prediction that is put next
         "Take an id"
         first, end = self.ids
         if first == end:
-            if self.spare is None: raise LogFullError("the prediction log is not keeping up: try again in a moment")
-            (first, end), self.spare = self.spare, None
+            # The request must be refused: nothing is served that is not logged
+            if self.spare is None: raise LogError("the prediction log is not keeping up: try again in a moment")
+            first, end = self.spare
+            self.spare = None
         self.ids = first + 1, end
         return first
 
@@ -266,33 +274,32 @@ class PredictionLog:
         self.taken += 1
 
     def _run(self):
-        while not (self.stopping and not self.waiting):
+        while self.waiting or not self.stopping:
             self.wake.wait(PAUSE)
             self.wake.clear()
             self.look()
-        self._do_chores()
+        self._do_chore()
 
     def look(self)->None:
-        "Write what waits, do the chores"
+        "Write what waits, do the chore"
         try:
             while self.waiting:
                 self._write()
                 self._set_ids_aside()
-                self._do_chores()
+                self._do_chore()
             self._set_ids_aside()
             if time.time() - self.purged > 6*3600: self.purge()
             self.failing = ""
         except Exception as error:
             self.failing = type(error).__name__
             time.sleep(0.2)
-        self._do_chores()
+        self._do_chore()
 
     def _set_ids_aside(self):
         if self.spare is None: self.spare = reserve_ids(self.engine)
 
-    def _do_chores(self):
-        for chore in self.chores:
-            with suppress(Exception): chore()
+    def _do_chore(self):
+        with suppress(Exception): self.chore()
 
     def _write(self):
         taken = [self.waiting.popleft() for _ in range(min(len(self.waiting), MOST))]
@@ -314,7 +321,8 @@ class PredictionLog:
         timeout:float=10.0, # Seconds
     )->bool:                # Whether all is written
         "Wait until what has been put so far is written"
-        taken, end = self.taken, time.monotonic() + timeout
+        taken = self.taken
+        end = time.monotonic() + timeout
         self.wake.set()
         while self.written < taken and time.monotonic() < end: time.sleep(0.005)
         return self.written >= taken
@@ -353,16 +361,6 @@ def write_waiting(
     if not log.flush(): raise LogError("the prediction log cannot be written at the moment: try again")
 
 # %% ../../nbs/lib/service/07_prediction_log.ipynb #acad7bc3
-def has_prediction(
-    log:PredictionLog, # The log
-    prediction_id:int, # Id that an answer named
-)->bool:               # Whether it is in the database
-    "Look a prediction up, after writing what waits"
-    write_waiting(log)
-    with log.engine.connect() as connection:
-        return connection.execute(select(PREDICTIONS.c.id).where(PREDICTIONS.c.id == prediction_id)).first() is not None
-
-# %% ../../nbs/lib/service/07_prediction_log.ipynb #3bcaccda
 def add_row(
     log:PredictionLog,          # The log
     table:Table,                # `OUTCOMES` or `OVERRIDES`
@@ -371,38 +369,46 @@ def add_row(
     **cells,                    # The other columns
 )->int:                         # Id of the new row
     "Add what became of a prediction"
-    if prediction_id is not None and not has_prediction(log, prediction_id):
-        raise UnknownPredictionError(f"there is no prediction {prediction_id}")
     hashed = hash_student(student, log.salt)
-    cells = {name: cell.replace("\0", "") if isinstance(cell, str) else cell for name, cell in cells.items()}
     if prediction_id is None and hashed is None:
         raise LogError("name the prediction by prediction_id, or the student by a number that is not blank")
-    row = {"time": iso_time(time.time()), "prediction_id": prediction_id, "student": hashed, **cells}
-    with log.engine.begin() as connection: return connection.execute(insert(table).values(row)).inserted_primary_key[0]
+    row = {"time": iso_time(time.time()), "prediction_id": prediction_id, "student": hashed}
+    # PostgreSQL takes no zero characters in texts
+    for name, cell in cells.items(): row[name] = cell.replace("\0", "") if isinstance(cell, str) else cell
+    if prediction_id is not None: write_waiting(log)
+    with log.engine.begin() as connection:
+        known = select(PREDICTIONS.c.id).where(PREDICTIONS.c.id == prediction_id)
+        if prediction_id is not None and connection.execute(known).first() is None:
+            raise UnknownPredictionError(f"there is no prediction {prediction_id}")
+        return connection.execute(insert(table).values(row)).inserted_primary_key[0]
 
 # %% ../../nbs/lib/service/07_prediction_log.ipynb #b0a9de36
+def delete_rows(
+    log:PredictionLog, # The log
+    statements:list,   # What to delete
+)->int:                # Rows deleted
+    "Delete after what waits has been written, all or nothing"
+    write_waiting(log)
+    with log.engine.begin() as connection:
+        return sum(connection.execute(statement).rowcount for statement in statements)
+
+# %% ../../nbs/lib/service/07_prediction_log.ipynb #c1b51626
 def forget_prediction(
     log:PredictionLog, # The log
     prediction_id:int, # Id that an answer named
 )->int:                # Rows deleted
     "Delete one prediction and what became of it"
-    write_waiting(log)
-    with log.engine.begin() as connection:
-        about = [delete(table).where(table.c.prediction_id == prediction_id) for table in (OUTCOMES, OVERRIDES)]
-        return sum(connection.execute(each).rowcount
-                   for each in [*about, delete(PREDICTIONS).where(PREDICTIONS.c.id == prediction_id)])
+    about = [delete(table).where(table.c.prediction_id == prediction_id) for table in (OUTCOMES, OVERRIDES)]
+    return delete_rows(log, [*about, delete(PREDICTIONS).where(PREDICTIONS.c.id == prediction_id)])
 
-# %% ../../nbs/lib/service/07_prediction_log.ipynb #c1b51626
+# %% ../../nbs/lib/service/07_prediction_log.ipynb #ef5117e6
 def forget_student(
     log:PredictionLog, # The log
     student:object,    # Student number
 )->int:                # Rows deleted
     "Delete all that the log holds of a student"
-    write_waiting(log)
     hashed = hash_student(student, log.salt)
-    with log.engine.begin() as connection:
-        own = select(PREDICTIONS.c.id).where(PREDICTIONS.c.student == hashed)
-        about = [delete(table).where(or_(table.c.student == hashed, table.c.prediction_id.in_(own)))
-                 for table in (OUTCOMES, OVERRIDES)]
-        return sum(connection.execute(each).rowcount
-                   for each in [*about, delete(PREDICTIONS).where(PREDICTIONS.c.student == hashed)])
+    own = select(PREDICTIONS.c.id).where(PREDICTIONS.c.student == hashed)
+    about = [delete(table).where(or_(table.c.student == hashed, table.c.prediction_id.in_(own)))
+             for table in (OUTCOMES, OVERRIDES)]
+    return delete_rows(log, [*about, delete(PREDICTIONS).where(PREDICTIONS.c.student == hashed)])

@@ -18,7 +18,7 @@ import msgspec
 
 from ..config import GradeclassError
 from ..data.dataset import is_missing, read_code, read_number
-from ..schema import Column, Schema, plain_name
+from ..schema import PHRASES, Column, Schema, plain_name
 
 # %% ../../nbs/lib/service/01_reader.ipynb #18ebdcfe
 NAN = math.nan
@@ -29,6 +29,13 @@ class Problem(NamedTuple):
     value: object     # As sent, long texts cut
     allowed: str      # What would be right
     message: str      # One sentence
+
+    def of_student(
+        self,
+        place:int, # Position in a list of students
+    )->"Problem":  # The same, with the student named
+        "What is wrong with one student of several"
+        return self._replace(field=f"[{place}].{self.field}", message=f"student {place}: {self.message}")
 
 # %% ../../nbs/lib/service/01_reader.ipynb #588f7c13
 class InputError(GradeclassError):
@@ -46,22 +53,13 @@ def show_sent(
 )->object:        # The same; long texts cut, lists and objects named by their kind
     "A value as a message may repeat it"
     if isinstance(value, str):
-        return (value if len(value) <= 60 else f"{value[:57]}...").encode(errors="replace").decode()
-    if isinstance(value, (list, dict)): return "a list" if isinstance(value, list) else "an object"
+        short = value if len(value) <= 60 else f"{value[:57]}..."
+        return short.encode(errors="replace").decode() # Half a surrogate pair cannot be written as UTF-8
+    if isinstance(value, list): return "a list"
+    if isinstance(value, dict): return "an object"
     return str(value) if isinstance(value, int) and abs(value) >= 2**53 else value
 
 # %% ../../nbs/lib/service/01_reader.ipynb #7c58a04b
-def number_problem(
-    number:float,  # A number
-    column:Column, # What the schema says of it
-)->str:            # Why it cannot stand there, or an empty text
-    "Check a number as `validate` does"
-    if not math.isfinite(number): return "is not finite"
-    if (column.min is not None and number < column.min) or (column.max is not None and number > column.max):
-        return "is out of range"
-    return "is not a whole number" if column.whole and number != int(number) else ""
-
-# %% ../../nbs/lib/service/01_reader.ipynb #6df5da93
 def read_value(
     value:object,  # A value as JSON gives it, or a cell of a file
     column:Column, # What the schema says of it
@@ -70,17 +68,18 @@ def read_value(
     if isinstance(value, (list, dict)): raise ValueError("is not a single value")
     if is_missing(value, column): return NAN
     if column.codes:
-        label = read_code("true" if value is True else "false" if value is False else value, column)
+        label = read_code(str(value).lower() if isinstance(value, bool) else value, column)
         if not isinstance(label, str) or label not in column.labels:
-            raise ValueError("is no answer that the schema knows")
+            raise ValueError(PHRASES["unknown code"])
         return float(column.labels.index(label))
-    number = NAN if isinstance(value, bool) else read_number(value, column)
-    if not isinstance(number, float) or isinstance(value, bool): raise ValueError("is not a number")
-    if problem := "" if math.isnan(number) else number_problem(number, column): raise ValueError(problem)
+    number = None if isinstance(value, bool) else read_number(value, column)
+    if not isinstance(number, float): raise ValueError(PHRASES["not a number"])
+    problem = "" if math.isnan(number) else column.number_problem(number)
+    if problem: raise ValueError(problem)
     return number
 
 # %% ../../nbs/lib/service/01_reader.ipynb #3ece99e5
-class Field(NamedTuple):
+class InputField(NamedTuple):
     "How one column is read"
     place: int         # In the list of values
     column: Column
@@ -92,16 +91,17 @@ class Field(NamedTuple):
 def make_field(
     place:int,     # In the list of values
     column:Column, # What the schema says of it
-)->Field:          # Ready to read
+)->InputField:     # Ready to read
     "Turn one column into a table"
-    most = sys.float_info.max
-    low, high = (-most if column.min is None else column.min), (most if column.max is None else column.max)
-    if not column.codes: return Field(place, column, None, low, high)
-    position = {label: float(i) for i, label in enumerate(column.labels)}
-    table = {text: position[label] for text, label in column.lookup.items()} | position
-    table |= {code: position[label] for code, label in column.codes.items()} | {
-        str(code): position[label] for code, label in column.codes.items()}
-    return Field(place, column, table, low, high)
+    low, high = column.bounds
+    largest = sys.float_info.max # No limit, but finite
+    if not column.codes: return InputField(place, column, None, max(low, -largest), min(high, largest))
+    positions = {label: float(position) for position, label in enumerate(column.labels)}
+    table = {text: positions[label] for text, label in column.lookup.items()} | positions
+    for code, label in column.codes.items():
+        table[code] = positions[label]
+        table[str(code)] = positions[label]
+    return InputField(place, column, table, low, high)
 
 # %% ../../nbs/lib/service/01_reader.ipynb #c04fd6cc
 class Student(NamedTuple):
@@ -120,13 +120,14 @@ class StudentReader:
         schema:Schema, # What a student is
         audit:bool,    # Whether the model sees protected attributes
     ):
-        self.schema, self.columns = schema, schema.inputs(audit=True)
+        self.columns = schema.inputs(audit=True)
         self.fields = {column.name: make_field(place, column) for place, column in enumerate(self.columns)}
         self.used = [(place, column.name)
                      for place, column in enumerate(self.columns) if audit or column.role == "feature"]
-        self.others = {column.name for column in schema.columns} - set(self.fields)
+        self.names = {column.name for column in schema.columns}
         self.spelt = {plain_name(column.name): column.name for column in schema.columns}
-        self.blank, self.id = [NAN]*len(self.columns), schema.id
+        self.blank = [NAN]*len(self.columns)
+        self.id = schema.id
 
     def read(
         self,
@@ -139,52 +140,54 @@ class StudentReader:
         strange = []
         for name, value in sent.items():
             field = fields.get(name)
+            kind = value.__class__ # Not isinstance: True is an int too, but no answer
+            read = None
             if field is None:
-                if name == self.id and isinstance(value, (str, int, float)): student = value
-                else: strange.append(name)
-            elif field.table is None:
-                if value.__class__ in (int,
-                                       float) and field.low <= value <= field.high and not (field.column.whole
-                                                                                            and value != int(value)):
-                    values[field.place] = float(value)
-                else: strange.append(name)
-            elif value.__class__ in (int, str) and (position := field.table.get(value)) is not None:
-                values[field.place] = position
-            else: strange.append(name)
-        if strange: student = self.read_strange({name: sent[name] for name in strange}, values, student, sent)
+                if name == self.id and isinstance(value, (str, int, float)):
+                    student = value
+                    continue
+            elif field.table is not None:
+                if kind is int or kind is str: read = field.table.get(value)
+            elif (kind is int or kind is float) and field.low <= value <= field.high:
+                if not field.column.whole or value == int(value): read = float(value)
+            if read is None: strange.append(name)
+            else: values[field.place] = read
+        if strange: student = self.read_strange(strange, values, student, sent)
         missing = [name for place, name in self.used if values[place] != values[place]]
         if len(missing) == len(self.used): raise InputError([self.nothing()])
         return Student(values, student, missing)
 
     def read_strange(
         self,
-        strange:dict,   # What the tables do not know
+        strange:list,   # Names of what the tables do not know
         values:list,    # Encoded values, changed in place
         student:object, # Number as read so far
         sent:dict,      # All that was sent
     )->object:          # Number of the student
         "Read other spellings of names and values, or say what is wrong with them"
-        problems, spelt = [], {}
-        for name, value in strange.items():
+        problems = []
+        spelt = {} # Name in the schema -> the first other spelling of it
+        for name in strange:
             if len(problems) == PROBLEMS: break
-            known = name if name in self.fields or name in self.others else self.spelt.get(plain_name(name))
-            if known is None: problems.append(self.unknown(name, value))
-            elif known != name and (twin := known if known in sent else spelt.setdefault(known, name)) != name:
-                problems.append(Problem(name, show_sent(value), "one value",
-                                        f"{known} is given twice: as {twin} and as {name}"))
-            elif known == self.id:
-                if value is None or isinstance(value, (str, int, float)):
-                    student = value if student is None else student
-                else:
-                    problems.append(Problem(name, show_sent(value), "a number or a text",
-                                            f"{name}: {show_sent(value)} is not a single value"))
-            elif known in self.fields:
+            value = sent[name]
+            known = name if name in self.names else self.spelt.get(plain_name(name))
+            if known is None:
+                problems.append(self.unknown(name, value))
+                continue
+            first = known if known in sent else spelt.setdefault(known, name)
+            shown = show_sent(value)
+            if first != name:
+                message = f"{known} is given twice: as {first} and as {name}"
+                problems.append(Problem(name, shown, "one value", message))
+            elif known == self.id and isinstance(value, (list, dict)):
+                problems.append(Problem(name, shown, "a number or a text", f"{name}: {shown} is not a single value"))
+            elif known == self.id: student = value if student is None else student
+            elif known in self.fields: # The others are of the schema, but no inputs
                 field = self.fields[known]
+                allowed = field.column.expected
                 try: values[field.place] = read_value(value, field.column)
                 except ValueError as error:
-                    allowed = field.column.expected
-                    problems.append(Problem(name, show_sent(value), allowed,
-                                            f"{name}: {show_sent(value)} {error}; allowed: {allowed}"))
+                    problems.append(Problem(name, shown, allowed, f"{name}: {shown} {error}; allowed: {allowed}"))
         if problems: raise InputError(problems)
         return student
 
@@ -217,7 +220,6 @@ class StudentReader:
 
 # %% ../../nbs/lib/service/01_reader.ipynb #de499e6b
 FLAT = msgspec.json.Decoder(dict[str, int | float | bool | str | None])
-FLAT_LIST = msgspec.json.Decoder(list[dict[str, int | float | bool | str | None]])
 
 def without_twins(
     pairs:list, # Names and values of one object
@@ -255,13 +257,13 @@ def read_object(
     "Read one flat object"
     try: sent = FLAT.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError): sent = None
-    if sent is not None and b"\\" not in body:
+    if sent is not None and b"\\" not in body: # msgspec keeps the last of two equal names without a word
         texts = sum(value.__class__ is str for value in sent.values())
         if body.count(b'"') == 2*(len(sent) + texts): return sent
     found = read_json(body)
     if isinstance(found, dict): return found
-    raise InputError([Problem("", show_sent(found), "an object",
-                              "the body must be one object of names and values, such as {\"Absences\": 3}")])
+    reason = "the body must be one object of names and values, such as {\"Absences\": 3}"
+    raise InputError([Problem("", show_sent(found), "an object", reason)])
 
 # %% ../../nbs/lib/service/01_reader.ipynb #819f7f83
 def read_list(
@@ -271,8 +273,8 @@ def read_list(
     "Read a list of flat objects"
     found = read_json(body)
     if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
-        raise InputError([Problem("", show_sent(found), "a list of objects",
-                                  "the body must be a list of students, such as [{\"Absences\": 3}]")])
+        reason = "the body must be a list of students, such as [{\"Absences\": 3}]"
+        raise InputError([Problem("", show_sent(found), "a list of objects", reason)])
     if not 0 < len(found) <= most:
         reason = f"{len(found)} students were sent; allowed: 1 to {most} at a time, more as a file"
         raise InputError([Problem("", f"{len(found)} students", f"1 to {most}", reason)])

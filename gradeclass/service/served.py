@@ -7,19 +7,22 @@ __all__ = ['Served', 'serve_bundle']
 
 # %% ../../nbs/lib/service/02_served.ipynb #fea0878b
 import json
+import time
+from itertools import compress
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
+from ..schema import Column
 from ..scoring.answer import ADVICE, Answers, Bundle, open_bundle
 from .reader import Student, StudentReader
 
 # %% ../../nbs/lib/service/02_served.ipynb #d962a7a2
 def answers_rows(
     answers:Answers, # What is said of n students
-):                   # Yields grade, probabilities, score with its interval, set, risk, unsure of each; None where there is no such thing
-    "Answers student by student, in plain Python numbers"
+):                   # Yields grade, probabilities, score with its interval, set, risk, unsure of each
+    "Answers student by student, in plain Python numbers; None stands for a score or a set that the model does not say"
     none = [None]*len(answers.grade)
     scores = none if answers.score is None else answers.score.tolist()
     sets = none if answers.sets is None else answers.sets.tolist()
@@ -34,6 +37,14 @@ def number_json(
     return str(int(value)) if value == int(value) else repr(value)
 
 # %% ../../nbs/lib/service/02_served.ipynb #71f39702
+def column_fragments(
+    column:Column,  # One input
+)->list[str]|str:   # JSON of each code; of the name alone for numbers
+    "How the log writes a column, prepared once"
+    name = json.dumps(column.name)
+    return [f"{name}:{json.dumps(code)}" for code in column.codes] if column.codes else f"{name}:"
+
+# %% ../../nbs/lib/service/02_served.ipynb #60dfebdf
 class Served:
     "A bundle that answers"
     def __init__(
@@ -47,33 +58,34 @@ class Served:
         self.folder = bundle.folder
         self.digest = bundle.digest
         self.schema = bundle.schema
-        self.calibration, self.version = bundle.calibration, bundle.digest[:12]
-        self.reader, self.seconds = StudentReader(bundle.schema, bundle.model.audit), 0.0
-        self.names = list(self.reader.fields)
-        used = [self.names.index(column.name) for column in bundle.inputs]
-        self.used = None if used == list(range(len(self.names))) else np.array(used)
-        scale, encode = bundle.schema.grades, msgspec.json.encode
-        self.labels, self.meanings = scale.labels, [scale.meanings.get(grade) for grade in scale.labels]
-        tail = encode({"model": name, "version": self.version, "digest": self.digest, "advice": ADVICE})[1:]
-        self.tails = [b',"grade_class":' + encode(grade) + b',"grade_class_index":%d,' % i + tail
-                      for i, grade in enumerate(self.labels)]
-        self.fragments = [[f"{json.dumps(column.name)}:{json.dumps(code)}" for code in column.codes]
-                          or f"{json.dumps(column.name)}:" for column in self.reader.columns]
+        self.calibration = bundle.calibration
+        self.version = bundle.digest[:12]
+        self.seconds = 0.0 # For 30 students, once it is warm
+        self.reader = StudentReader(bundle.schema, bundle.model.audit)
+        self.used = np.array([place for place, _ in self.reader.used])
+        self.labels = bundle.schema.grades.labels
+        self.meanings = [bundle.schema.grades.meanings.get(grade) for grade in self.labels]
+        about = {"model": name, "version": self.version, "digest": self.digest, "advice": ADVICE}
+        self.tails = [msgspec.json.encode({"grade_class": grade, "grade_class_index": place, **about})[1:]
+                      for place, grade in enumerate(self.labels)]
+        self.fragments = [column_fragments(column) for column in self.reader.columns]
 
     def answer_values(
         self,
-        values:np.ndarray, # Encoded inputs, protected ones too, in the order of `names`, shape (n, names)
+        values:np.ndarray, # Encoded inputs, protected ones too, in the order of `reader.columns`, shape (n, columns)
     )->Answers:            # What is said
         "Answer for n students"
-        return self.bundle.predictor(values if self.used is None else values[:, self.used])
+        return self.bundle.predictor(values[:, self.used])
 
     def inputs_json(
         self,
         values:list, # Encoded values of one student
     )->str:          # Name -> code or number, what is missing left out
         "What was asked, as the log keeps it"
-        parts = [part[int(value)] if part.__class__ is list else part + number_json(value)
-                 for part, value in zip(self.fragments, values, strict=True) if value == value]
+        parts = []
+        for fragment, value in zip(self.fragments, values, strict=True):
+            if value != value: continue # NaN: missing
+            parts.append(fragment[int(value)] if fragment.__class__ is list else fragment + number_json(value))
         return "{" + ",".join(parts) + "}"
 
     def outputs(
@@ -82,18 +94,16 @@ class Served:
         students:list[Student],   # Who they are
     )->list[tuple[int, bytes]]:   # Grade index, and what the log keeps as JSON, of each
         "What is said, as bytes"
-        encode = msgspec.json.encode
         labels = self.labels
-        meanings = self.meanings
-        rows = answers_rows(answers)
         made = []
-        for (grade, p, score, inside, risk, unsure), student in zip(rows, students, strict=True):
-            made.append((grade, encode({
-                "grade": labels[grade], "grade_index": grade, "meaning": meanings[grade],
-                "probabilities": dict(zip(labels, p, strict=True)),
-                "expected_score": score and score[0], "score_interval": score and score[1:],
-                "prediction_set": inside and [label for label, there in zip(labels, inside, strict=True) if there],
-                "at_risk": risk, "needs_review": unsure, "missing": student.missing})))
+        for student, row in zip(students, answers_rows(answers), strict=True):
+            grade, probability, score, inside, risk, unsure = row
+            core = {"grade": labels[grade], "grade_index": grade, "meaning": self.meanings[grade],
+                    "probabilities": dict(zip(labels, probability, strict=True)),
+                    "expected_score": score and score[0], "score_interval": score and score[1:],
+                    "prediction_set": inside and list(compress(labels, inside)),
+                    "at_risk": risk, "needs_review": unsure, "missing": student.missing}
+            made.append((grade, msgspec.json.encode(core)))
         return made
 
     def reply(
@@ -103,7 +113,7 @@ class Served:
         core:bytes,        # What the log keeps
     )->bytes:              # JSON
         "The whole answer"
-        return b'{"prediction_id":%d,' % prediction_id + core[1:-1] + self.tails[grade]
+        return b'{"prediction_id":%d,' % prediction_id + core[1:-1] + b"," + self.tails[grade]
 
     def answer(
         self,
@@ -112,18 +122,18 @@ class Served:
         "Read values to answers"
         return self.outputs(self.answer_values(np.array([student.values for student in students])), students)
 
-# %% ../../nbs/lib/service/02_served.ipynb #60dfebdf
+# %% ../../nbs/lib/service/02_served.ipynb #5407ff0f
 def warm_up(
     served:Served, # A model
 )->float:          # Seconds for 30 students, the best of three
     "Let a model answer, so that the first one who asks need not wait"
-    from time import perf_counter
-    nobody, taken = Student(served.reader.blank, None, []), []
+    nobody = Student(served.reader.blank, None, [])
+    seconds = []
     for number in (1, 30, 30, 30):
-        start = perf_counter()
+        start = time.perf_counter()
         served.answer([nobody]*number)
-        taken.append(perf_counter() - start)
-    return min(taken[1:])
+        seconds.append(time.perf_counter() - start)
+    return min(seconds[1:])
 
 # %% ../../nbs/lib/service/02_served.ipynb #5923ea55
 def serve_bundle(

@@ -12,12 +12,11 @@ import re
 from functools import lru_cache
 from pathlib import Path
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..config import GradeclassError, find_outputs
 from .api_keys import keys_file, read_keys
-from ..settings import HomeSource
+from ..settings import set_values
 
 # %% ../../nbs/lib/service/05_settings.ipynb #dec13c6d
 def serve_variable(
@@ -27,13 +26,9 @@ def serve_variable(
     return f"GRADECLASS_SERVE_{field.upper()}"
 
 # %% ../../nbs/lib/service/05_settings.ipynb #5710b6f9
-class ServeSource(HomeSource):
-    "The environment, then `.env`"
-    variable = staticmethod(serve_variable)
-
-# %% ../../nbs/lib/service/05_settings.ipynb #e80a09cd
-class ServiceSettings(BaseSettings):
+class ServiceSettings(BaseModel):
     "What can be set about the service; the environment variable has GRADECLASS_SERVE_ in front"
+    model_config = ConfigDict(extra="forbid")
     models: str = Field("",
                         description="Bundles to serve, as [NAME=]FOLDER with blanks between; the first is the default. "
                                     "Empty: outputs/champion")
@@ -61,16 +56,6 @@ class ServiceSettings(BaseSettings):
     cors: str = Field("", description="Web origins that may ask from a browser, with blanks between. Empty: none")
     connections: int = Field(1_000, ge=1, description="Connections at a time")
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls,  # This class
-        init_settings, # What code gives
-        **others,      # pydantic's own readers, which are not used
-    )->tuple:          # Where values come from, the first one wins
-        "What code gives first, then the environment, then `.env`"
-        return init_settings, ServeSource(settings_cls)
-
     def keys_path(self)->Path: # A file, or where it would be
         "Where the keys are"
         return Path(self.keys) if self.keys else keys_file()
@@ -84,11 +69,11 @@ def load_service_settings(
     **given,          # Settings that code decides, such as port=8080
 )->ServiceSettings:   # All settings, checked
     "Read every setting of the service; a wrong value gets one sentence"
-    try: return ServiceSettings(**given)
+    try: return ServiceSettings(**set_values(ServiceSettings, serve_variable) | given)
     except ValidationError as error:
-        wrong = [(str(found["loc"][0]), found["input"], found["msg"]) for found in error.errors()]
-        raise ServiceError("; ".join(f"{serve_variable(name)} is {value!r}: {reason}"
-                                     for name, value, reason in wrong)) from None
+        wrong = [f"{serve_variable(str(found['loc'][0]))} is {found['input']!r}: {found['msg']}"
+                 for found in error.errors()]
+        raise ServiceError("; ".join(wrong)) from None
 
 # %% ../../nbs/lib/service/05_settings.ipynb #f9ebcdae
 def service_markdown()->str: # A table of three columns
@@ -98,6 +83,16 @@ def service_markdown()->str: # A table of three columns
     return "\n".join(["| variable | meaning | default |", "|---|---|---|", *(f"| {' | '.join(row)} |" for row in rows)])
 
 # %% ../../nbs/lib/service/05_settings.ipynb #d17be13a
+def schema_name(
+    place:Path, # A bundle, whose digests nobody has checked yet
+)->str:         # Such as 'students'
+    "The schema that a bundle names"
+    # Not `models.bundle.MANIFEST`: that module takes a second to import, and `gradeclass key` needs none of it
+    try: return str(json.loads((place/"bundle.json").read_text(encoding="utf-8"))["schema"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ServiceError(f"{place} is not a bundle: name a folder with bundle.json") from None
+
+# %% ../../nbs/lib/service/05_settings.ipynb #d6217d40
 def model_places(
     text:str, # `models` of the settings
 )->dict[str, Path]: # Name -> folder, in order
@@ -106,10 +101,7 @@ def model_places(
     for word in text.split():
         name, _, place = word.rpartition("=")
         place = Path(place).expanduser()
-        if not name:
-            try: name = str(json.loads((place/"bundle.json").read_text(encoding="utf-8"))["schema"])
-            except (OSError, ValueError, KeyError, TypeError):
-                raise ServiceError(f"{place} is not a bundle: name a folder with bundle.json") from None
+        name = name or schema_name(place)
         if not re.fullmatch(r"[A-Za-z0-9_-]{1,60}", name):
             raise ServiceError(f"{name} is no name for a model: use letters, digits, - and _")
         if name in found:

@@ -19,8 +19,8 @@ from ..data.dataset import coded_columns
 from ..data.files import DataError
 from ..disk import usable_cores
 from ..models.features import SchemaEncoder
-from ..models.latent import BLOCK, DUMMY_SCALE, TINY, Line, Rows, Task, band_of, fit_weights, noise_matrix
-from ..schema import Schema
+from ..models.latent import BLOCK, DUMMY_SCALE, TINY, Line, Rows, Task, fit_weights, noise_matrix
+from ..schema import Schema, band_of
 from ..scoring.batches import in_order, open_table
 from ..scoring.columns import join_chunks, plan_reading, read_ids, sort_rows
 from ..scoring.folders import Piece

@@ -32,14 +32,20 @@ def test_unknown_table_is_described_learnt_and_graded_without_code(make, separat
     check_predictions(read_table("grades.csv")[0], table, name, grades)
 
 
+def stage_lines(ended):
+    "Words of each line about a stage; on a busy machine MLflow may be late, which costs a warning"
+    return [line.split() for line in ended.stderr.splitlines() if not line.startswith("warning: MLflow took longer")]
+
+
 def test_run_prints_json_alone_and_progress_on_standard_error(sample_run):
     _, _, ended = sample_run
     run = json.loads(ended.stdout)
     assert ended.returncode == 0
-    told = [line.split()[:2] for line in ended.stderr.splitlines()]
+    told = [words[:2] for words in stage_lines(ended)]
     assert sorted(told) == [[name, "done"] for name in sorted(STAGES)]
     names = [name for name, _ in told]
-    assert names[0] == "prepare" and names[-1] == "register" and names.index("train") < names.index("evaluate"), "drift ends whenever it ends"
+    assert names[0] == "prepare" and names[-1] == "register", "drift ends whenever it ends"
+    assert names.index("train") < names.index("evaluate")
     assert run.keys() >= {"run_id", "bundle", "report", "metrics", "stages"}
     assert all(stage["seconds"] > 0 and stage["cached"] is False for stage in run["stages"])
     assert {"accuracy", "macro_f1", "within_one"} <= run["metrics"].keys()
@@ -50,13 +56,14 @@ def test_run_names_a_bundle_and_a_report_that_are_there(sample_run):
     run = json.loads(ended.stdout)
     assert (folder/run["bundle"]/"bundle.json").is_file() and (folder/run["report"]).is_file()
     record = json.loads((folder/"outputs"/"runs"/run["run_id"]/"run.json").read_text(encoding="utf-8"))
+    del run["warnings"]  # They come after the record is written
     assert record.items() >= run.items()
 
 
 def test_second_run_is_cached_and_gives_the_same_figures(sample_run):
     folder, command, first = sample_run
     second = subprocess.run([*command, "--json"], cwd=folder, capture_output=True, text=True)
-    assert sorted(line.split() for line in second.stderr.splitlines()) == [[name, "cached"] for name in sorted(STAGES)]
+    assert sorted(stage_lines(second)) == [[name, "cached"] for name in sorted(STAGES)]
     assert all(stage["cached"] for stage in json.loads(second.stdout)["stages"])
     assert json.loads(second.stdout)["metrics"] == json.loads(first.stdout)["metrics"]
 

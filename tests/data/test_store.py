@@ -18,20 +18,28 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gradeclass.data import store as data_store
 from gradeclass.config import GradeclassError
-from gradeclass.data.dataset import clean
+from gradeclass.data import store as data_store
+from gradeclass.data.add import add_file
+from gradeclass.data.dataset import clean, hash_rows
 from gradeclass.data.files import write_table
 from gradeclass.data.sources import load, read_table
 from gradeclass.data.split import split
-from gradeclass.data.synthetic import sample_path, synthesise, synthesise_file, to_codes
-from gradeclass.schema import load_schema, schema_yaml
-from gradeclass.data.add import add_file
 from gradeclass.data.store import (
-    StoreError, canonical, choose_store, find_store, open_store, pin_source, revert, row_keys, schema_name,
-    store_digest, store_root, versions_table,
+    StoreError,
+    canonical,
+    choose_store,
+    find_store,
+    pin_source,
+    read_store,
+    revert,
+    store_digest,
+    store_root,
+    versions_table,
 )
+from gradeclass.data.synthetic import sample_path, synthesise, synthesise_file, to_codes
 from gradeclass.data.validation import validate
+from gradeclass.schema import load_schema, schema_yaml
 
 STUDENTS = synthesise("students", 400, seed=5)
 SCHEMA = load_schema("students")
@@ -65,7 +73,7 @@ def held(source="store:students"):
 def pairs(frame):
     "Id and a key of all other cells of each student, sorted"
     ids = frame.StudentID.where(frame.StudentID.notna(), "").tolist()
-    return sorted(zip(ids, row_keys(frame, SCHEMA).tolist(), strict=True))
+    return sorted(zip(ids, hash_rows(frame.drop(columns="StudentID")).tolist(), strict=True))
 
 def parts_of(source, **options):
     "Row numbers of each part, as the prepare stage deals them"
@@ -113,7 +121,7 @@ def test_every_row_is_added_known_or_refused(home):
     assert ["in the store with other cells: Age" in refused.reason[2], "no grade" in refused.reason[3],
             "out of range" in refused.reason[4]] == [True]*3
 
-def test_mended_rows_are_added_and_the_list_of_refused_ones_goes(home):
+def test_corrected_rows_are_added_and_the_list_of_refused_ones_goes(home):
     rows = STUDENTS.head(5).copy()
     rows.loc[rows.index[0], "GradeClass"] = None
     add_file(put(home, "a.csv", rows))
@@ -129,7 +137,7 @@ def test_refused_file_is_harmless_in_a_spreadsheet(home):
     assert not choose_exists() and added.store.versions == []
 
 def choose_exists():
-    "Whether a store has begun"
+    "Whether there is a store"
     return find_store("students") is not None
 
 def test_id_twice_in_one_file_counts_once_and_contradictions_are_refused(home):
@@ -184,10 +192,10 @@ def raw(home, name="students_performance.csv", rows=200):
     (home/"data"/"raw").mkdir(parents=True, exist_ok=True)
     return put(home/"data"/"raw", name, STUDENTS.head(rows))
 
-def test_store_begins_with_the_table_in_raw(home):
+def test_store_starts_with_the_table_in_raw(home):
     raw(home, SCHEMA.source.files[0])
     added = add_file(put(home, "a.csv", STUDENTS.iloc[190:210]))
-    assert any("begins with data/raw/" in note for note in added.notes)
+    assert any("starts with data/raw/" in note for note in added.notes)
     assert [version.rows for version in added.store.versions] == [200, 10] and (added.rows, added.known) == (10, 10)
 
 def test_only_table_in_raw_counts_whatever_its_name(home):
@@ -285,7 +293,7 @@ def test_reverted_store_is_dealt_as_it_was(home):
 
 # Versions
 
-def test_versions_after_a_way_back_have_the_parent_that_counted(home):
+def test_versions_after_a_rollback_have_the_parent_that_counted(home):
     for name, rows in (("a", STUDENTS.head(50)), ("b", STUDENTS.iloc[50:80]), ("c", STUDENTS.iloc[80:90])):
         add_file(put(home, f"{name}.csv", rows))
     revert(1)
@@ -343,7 +351,6 @@ def test_schema_with_another_meaning_is_refused_and_one_with_better_words_is_not
 def test_schema_of_one_s_own_is_found_by_the_name_of_its_store(home):
     own = schema_yaml(SCHEMA).replace("name: students", "name: pupils", 1)
     (home/"own.yaml").write_text(own)
-    assert schema_name(str(home/"own.yaml")) == "pupils"
     add_file(put(home, "a.csv", STUDENTS.head(50)), str(home/"own.yaml"))
     (home/"own.yaml").rename(home/"moved.yaml")
     assert add_file(put(home, "b.csv", STUDENTS.iloc[50:60]), "pupils").store.rows() == 60
@@ -361,6 +368,7 @@ def add_in_process(home, name):
     os.environ["GRADECLASS_HOME"] = str(home)
     add_file(Path(home)/name)
 
+@pytest.mark.process
 def test_two_processes_that_add_at_once_both_end_well(home):
     add_file(put(home, "a.csv", STUDENTS.head(20)))
     for name, rows in (("b.csv", STUDENTS.iloc[20:60]), ("c.csv", STUDENTS.iloc[60:100])): put(home, name, rows)
@@ -369,14 +377,14 @@ def test_two_processes_that_add_at_once_both_end_well(home):
     for process in both: process.start()
     for process in both: process.join(120)
     assert [process.exitcode for process in both] == [0, 0]
-    store = open_store(store_root()/"students")
+    store = read_store(store_root()/"students")
     assert store.current == 3 and sorted(v.number
                                          for v in store.versions) == [1, 2,
                                                                       3] and len(load("store:students").frame) == 100
 
 KILLED = """
 import os, signal, sys
-import gradeclass.data.add as store
+from gradeclass.data.add import add_file
 import gradeclass.data.validation, pandera.pandas, filelock
 left = int(sys.argv[2])
 def before_each_step(event, args):
@@ -386,9 +394,10 @@ def before_each_step(event, args):
         left -= 1
         if left == 0: os.kill(os.getpid(), signal.SIGKILL)
 sys.addaudithook(before_each_step)
-store.add_file(sys.argv[1])
+add_file(sys.argv[1])
 """
 
+@pytest.mark.process
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 def test_process_killed_before_any_step_leaves_the_old_version_or_the_new_one(home):
     raw(home)
@@ -401,7 +410,7 @@ def test_process_killed_before_any_step_leaves_the_old_version_or_the_new_one(ho
                               env=os.environ)
         ended = told.returncode == 0
         assert ended or told.returncode == -signal.SIGKILL
-        versions.append(open_store(store_root()/"students").current)
+        versions.append(read_store(store_root()/"students").current)
         assert add_file(file).store.rows() == len(load("store:students").frame) == 260
         assert not list((store_root()/"students").glob(".*.part"))
     # mkdir, lock, then two steps a file
@@ -448,6 +457,7 @@ def test_small_disk_that_fills_up_leaves_the_old_version(home, free):
         assert add_file(home/"b.csv", root=disk).store.rows() == 400
     finally: subprocess.run(["umount", disk], check=True)
 
+@pytest.mark.process
 def test_reader_never_sees_half_a_version(home):
     add_file(put(home, "a.csv", STUDENTS.head(20)))
     for number in range(6): put(home, f"n{number}.csv", STUDENTS.iloc[20 + 10*number:30 + 10*number])
@@ -469,7 +479,7 @@ def add_all(home, count):
 def test_folder_in_the_way_gets_a_sentence(home):
     (home/"data").mkdir()
     (home/"data"/"store").write_text("")
-    with pytest.raises(StoreError, match="cannot be written .*the store has not begun"):
+    with pytest.raises(StoreError, match="cannot be written .*the store is still empty"):
         add_file(put(home, "a.csv", STUDENTS.head(20)))
 
 # The command
@@ -485,7 +495,7 @@ def test_commands_add_list_and_go_back(home):
     assert "50 new students: version 1 of store:students holds 50 students" in ask("data", "add", first).stdout
     assert "10 new students, 10 known already: version 2 of store:students holds 60 students" in ask(
         "data", "add", second).stdout
-    assert "no rows of second.csv were added, 20 known already" in ask("data", "add", second).stdout
+    assert f"no rows of {second} were added, 20 known already" in ask("data", "add", second).stdout
     assert "store:students is at version 1 again: 50 students" in ask("data", "revert", 1).stdout
     assert [row["current"] for row in json.loads(ask("data", "versions", "--json").stdout)] == [True, False]
     wrong = ask("data", "revert", 9)
@@ -493,7 +503,7 @@ def test_commands_add_list_and_go_back(home):
 
 def test_command_ends_with_1_where_every_row_is_refused(home):
     told = ask("data", "add", put(home, "a.csv", STUDENTS.head(5).assign(GradeClass=None)))
-    assert told.returncode == 1 and "refused: 5 rows, with reasons in" in told.stderr and "nothing of" in told.stdout
+    assert told.returncode == 1 and "refused: 5 rows, with reasons in" in told.stderr and "no rows of" in told.stdout
 
 def test_samples_are_a_store_as_well(home):
     for name in ("students", "higher_ed"): assert add_file(sample_path(name), name).refused == 0

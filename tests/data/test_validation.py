@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from gradeclass.data.dataset import clean, make_dataset
 from gradeclass.data.files import DataError
 from gradeclass.data.sources import load
-from gradeclass.schema import load_schema
 from gradeclass.data.validation import contradictions, validate
+from gradeclass.schema import load_schema
 
 STUDENTS = load_schema("students")
 QUICK = settings(max_examples=60, deadline=None)
@@ -74,7 +74,7 @@ def test_all_reasons_of_a_row_are_given_with_its_cells_as_they_were():
         "Gender: X is no answer that the schema knows, allowed: 0 (Male), 1 (Female); "
         "Absences: many is not a number, allowed: a whole number from 0 to 30 days"]
 
-def test_refused_rows_can_be_mended_and_sent_again():
+def test_refused_rows_can_be_corrected_and_sent_again():
     refused = check(with_cell("Gender", "X")).refused
     again = check(refused, "predict").refused
     assert list(again).count("row") == list(again).count("reason") == 1
@@ -228,9 +228,9 @@ def test_large_table_is_validated_in_seconds():
     import time
     dataset = make_dataset(pd.concat([good_students(1000)]*200, ignore_index=True).assign(StudentID=range(200_000)),
                            STUDENTS)
-    start = time.perf_counter()
+    start = time.process_time()
     validate(dataset)
-    assert time.perf_counter() - start < 8  # 200,000 rows; 1 s where it was written
+    assert time.process_time() - start < 8  # 200,000 rows; 1 s where it was written
 
 # The published tables
 

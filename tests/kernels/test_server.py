@@ -56,8 +56,10 @@ facts = {
     "main thread": threading.main_thread().native_id == os.getpid(),
     "targets": "jupyter.widget" in shell.kernel.comm_manager.targets,
     "input": repr(sys.__stdin__.read()),
-    "default settings": {name: repr(value) for name, value in matplotlib.rcParamsDefault.items()},
-    "first settings": {name: repr(value) for name, value in matplotlib.rcParamsOrig.items()},
+    "default settings": {name: repr(value)
+                         for name, value in matplotlib.rcParamsDefault.items() if name != "backend"},
+    "first settings": {name: repr(value)
+                       for name, value in matplotlib.rcParamsOrig.items() if name != "backend"},
 }
 print(json.dumps(facts))
 """

@@ -14,7 +14,7 @@ from gradeclass.data.dataset import clean
 from gradeclass.data.sources import load
 from gradeclass.data.synthetic import synthesise
 from gradeclass.models.decide import decide
-from gradeclass.models.latent import band_of
+from gradeclass.schema import band_of
 from gradeclass.models.ordinal import MEMBERS, OrdinalGrades, blend_weights, choose_members, strata_folds
 
 # scikit-learn's own checks

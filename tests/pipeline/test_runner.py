@@ -43,7 +43,8 @@ def test_run_chooses_the_table_and_makes_the_keys_of_the_run_once(finished_run, 
     outputs = outputs_of(finished_run)
     options = [word for name, value in QUICK.items() for word in ("-p", f"{name}={value}")]
     monkeypatch.setattr(sys, "argv", ["gradeclass", "run", "--data", "sample", "--outputs", str(outputs), *options])
-    main()
+    with pytest.raises(SystemExit) as caught: main()
+    assert caught.value.code == 0
     assert calls == ["choose_data", *["stage_key"]*len(STAGES)]
 
 @pytest.mark.parametrize("data", ["nowhere.csv", "", "sqlite:///nowhere.db"])
@@ -152,7 +153,7 @@ def test_run_that_is_killed_soon_leaves_no_folder_of_sockets(seconds, tmp_path):
     below = psutil.Process(process.pid).children(recursive=True)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
-    assert len(below) >= 2 and not still_running(below, 10)
+    assert len(below) >= 2 and not still_running(below)
     assert not [path for pid in (process.pid, *(child.pid for child in below))
                 for path in Path("/tmp").glob(f"gradeclass-warm-?{pid}-*")]
 
@@ -165,7 +166,7 @@ def test_killed_run_leaves_no_process_and_the_next_one_resumes(stage, begun, fin
     below = wait_for_kernel(process, outputs, stage)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
-    assert len(below) >= 2 and not still_running(below, 10)
+    assert len(below) >= 2 and not still_running(below)
     assert parts_in(outputs)
     resumed, digest = finish_run(start_run(outputs, tmp_path))
     order = list(STAGES)
@@ -181,7 +182,7 @@ def test_interrupted_run_ends_with_130_and_leaves_no_process(tmp_path):
     os.kill(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=20)
     assert process.returncode == 130 and "Traceback" not in err
-    assert not still_running(below, 10)
+    assert not still_running(below)
 
 @pytest.mark.process
 @pytest.mark.slow

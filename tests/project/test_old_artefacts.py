@@ -21,7 +21,7 @@ from gradeclass.data.dataset import clean
 from gradeclass.data.sources import load
 from gradeclass.scoring.answer import open_bundle
 from gradeclass.registry.gate import judge_version, run_folders
-from gradeclass.logs import find_log, read_log
+from gradeclass.logs import find_log, read_run_log
 from gradeclass.pages.manage_model import newest_run
 from gradeclass.models.bundle import bundle_digest, load_model
 from gradeclass.scoring.table import predict_table
@@ -176,7 +176,7 @@ def test_old_runs_are_listed_and_their_logs_are_read(kept):
         run = read_run(outputs/"runs"/name)
         assert run.run_id == name and set(run.stages) == {"prepare", "train", "drift", "evaluate", "register"}
         assert run.read("register", "registration.json")["version"] == 1 + RUNS.index(name)
-        records = read_log(find_log(name, outputs))
+        records = read_run_log(find_log(name, outputs))
         assert {record["run_id"] for record in records} == {name}
         assert [record["event"] for record in records].count("done") == (5 if name == RUNS[0] else 3)
 

@@ -1,0 +1,23 @@
+"""The service as `gradeclass serve` puts it together."""
+import json
+
+import pytest
+
+from service_helpers import OLD_STUDENT, running_here
+
+pytestmark = pytest.mark.process
+
+
+def test_pages_of_a_named_origin_may_ask_and_others_may_not(bundles, tmp_path):
+    "Requests without an origin go the short way all the same, and are answered alike"
+    with running_here(tmp_path, bundles["students"], settings={"cors": "https://school.example"}) as client:
+        replies = {}
+        for origin in ("https://school.example", "https://evil.example", ""):
+            headers = {"origin": origin} if origin else {}
+            reply = client.post("/predict", content=json.dumps(OLD_STUDENT),
+                                headers={"content-type": "application/json", **headers})
+            assert reply.status_code == 200
+            replies[origin] = reply
+        allowed = {origin: reply.headers.get("access-control-allow-origin") for origin, reply in replies.items()}
+        assert allowed == {"https://school.example": "https://school.example", "https://evil.example": None, "": None}
+        assert len({reply.json()["at_risk"] for reply in replies.values()}) == 1

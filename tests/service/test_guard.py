@@ -1,0 +1,94 @@
+"""Slow, long, broken and hostile connections."""
+import socket
+import time
+
+import pytest
+
+from service_helpers import ASK, OLD_STUDENT, WHO, running_here
+
+pytestmark = pytest.mark.process
+
+
+def talk(client, *parts, pause=0.05):
+    "Send pieces over one connection, close our half of it, and read the statuses"
+    with socket.create_connection((client.base_url.host, client.base_url.port), timeout=20) as connection:
+        for part in parts:
+            connection.sendall(part)
+            time.sleep(pause)
+        connection.shutdown(socket.SHUT_WR)
+        heard = b""
+        while more := connection.recv(65_536): heard += more
+    return [int(part[:3]) for part in heard.split(b"HTTP/1.1 ")[1:]]
+
+
+OFFER = b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAAP__\r\n"
+
+
+def test_a_slow_client_is_put_off_and_delays_nobody(client, monkeypatch):
+    from gradeclass.service.guard import GuardedProtocol, Patience
+    monkeypatch.setattr(GuardedProtocol, "patience", Patience(header=2.0, body=3.0))
+    address = client.base_url.host, client.base_url.port
+    slow = [socket.create_connection(address) for _ in range(50)]
+    header = b"POST /predict HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
+    for place, connection in enumerate(slow):
+        connection.sendall(header + (b"" if place else b"content-length: 30\r\n\r\n{"))
+    start = time.monotonic()
+    assert client.post("/predict", json=OLD_STUDENT).status_code == 200
+    assert time.monotonic() - start < 5
+    for connection in slow: connection.settimeout(45)
+    assert slow[1].recv(100).startswith(b"HTTP/1.1 408")
+    assert slow[0].recv(100).startswith(b"HTTP/1.1 408")
+    for connection in slow: connection.close()
+
+
+@pytest.mark.parametrize("parts,statuses", [
+    ([ASK + b"content-length: 15\r\ncontent-length: 15\r\n\r\n" + WHO], [400]),
+    ([ASK + b"content-length: 15\r\ntransfer-encoding: chunked\r\n\r\nf\r\n" + WHO + b"\r\n0\r\n\r\n"], [400]),
+    ([ASK + b"transfer-encoding: xchunked\r\n\r\nf\r\n" + WHO + b"\r\n0\r\n\r\n"], [400]),
+    ([ASK + b"transfer-encoding: chunked\r\n\r\nf\r\n" + WHO + b"\r\n0\r\n\r\n"], [200]),
+    ([ASK + b"expect: 100-continue\r\ncontent-length: 15\r\n\r\n", WHO], [100, 200]),
+    ([ASK.replace(b"1.1", b"1.0") + b"content-length: 15\r\n\r\n" + WHO], [200]),
+    ([ASK.replace(b"/predict", b"/predict?reasons=true") + b"content-length: 15\r\n\r\n" + WHO], [200]),
+    ([ASK + OFFER + b"content-length: 15\r\n\r\n" + WHO], [200]),
+    ([ASK + OFFER + b"content-length: 33\r\n\r\n", b"GET /health HTTP/1.1\r\nhost: evil\r\n"[:33]], [422]),
+    ([ASK + OFFER + b"transfer-encoding: chunked\r\n\r\nf\r\n" + WHO + b"\r\n0\r\n\r\n" + ASK
+      + b"content-length: 15\r\n\r\n" + WHO], [200, 200]),
+    ([b"HEAD /health HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"], [200]),
+    ([b"CONNECT 127.0.0.1:1 HTTP/1.1\r\nhost: 127.0.0.1:1\r\n\r\n"], [400])])
+def test_one_message_is_one_request(client, parts, statuses):
+    "Bodies are never read as requests, and a client that has closed its half still gets its answer"
+    assert talk(client, *parts) == statuses
+
+
+def test_a_flood_of_requests_that_nobody_reads_is_not_kept_in_memory(client):
+    from gradeclass.service.guard import GuardedProtocol
+    flood = (ASK + b"content-length: 15\r\n\r\n" + WHO)*1_000
+    with socket.create_connection((client.base_url.host, client.base_url.port), timeout=1) as connection:
+        with pytest.raises(OSError):
+            while True: connection.sendall(flood)
+        waiting = max(len(connection.pipeline) for connection in list(GuardedProtocol.everyone))
+        assert 0 < waiting < 5_000
+
+
+def test_a_reader_that_is_slow_but_steady_gets_its_whole_answer(client, monkeypatch):
+    from gradeclass.service.guard import GuardedProtocol, Patience
+    monkeypatch.setattr(GuardedProtocol, "patience", Patience(silence=2.0))
+    content = b"Absences\n" + b"3\n"*100_000
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+        connection.connect((client.base_url.host, client.base_url.port))
+        connection.sendall(b"POST /predict/file HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: "
+                           b"text/csv\r\ncontent-length: %d\r\n\r\n" % len(content) + content)
+        heard = b""
+        while not heard.endswith(b"\r\n0\r\n\r\n"):
+            more = connection.recv(65_536)
+            assert more, "cut off"
+            heard += more
+            time.sleep(len(more)/3_000_000)
+    assert heard.count(b"\n") > 100_000
+
+
+def test_a_longer_body_is_taken_where_the_setting_allows_it(bundles, tmp_path):
+    with running_here(tmp_path/"outputs", bundles["students"], settings={"max_body": 300_000}) as client:
+        assert client.post("/predict", content=WHO[:-1] + b" "*200_000 + b"}",
+                           headers={"content-type": "application/json"}, timeout=10).status_code == 200

@@ -1,0 +1,97 @@
+"""Files in, files out."""
+import socket
+import time
+
+import httpx
+import numpy as np
+import pandas as pd
+import pytest
+
+from gradeclass.models.bundle import bundle_digest, load_model
+from service_helpers import read_sample, running_here
+
+pytestmark = pytest.mark.process
+
+
+def test_a_file_comes_back_row_by_row(client, bundles, tmp_path):
+    schema, students = read_sample("students")
+    table = students.assign(Absences=students.Absences.where(np.arange(len(students)) != 5, 99))
+    table.to_csv(tmp_path/"sent.csv", index=False)
+    reply = client.post("/predict/file", content=(tmp_path/"sent.csv").read_bytes(),
+                        headers={"content-type": "text/csv"})
+    assert reply.status_code == 200 and reply.headers["x-model-digest"] == bundle_digest(bundles["students"])
+    (tmp_path/"answer.csv").write_bytes(reply.content)
+    found = pd.read_csv(tmp_path/"answer.csv")
+    assert len(found) == len(students) and "out of range" in found.refused[5] and pd.isna(found.grade[5])
+    graded = found.index != 5
+    assert (found.grade[graded].to_numpy() == load_model(bundles["students"]).predict(students)[graded]).all()
+    students.to_parquet(tmp_path/"sent.parquet")
+    reply = client.post("/predict/file?format=parquet", content=(tmp_path/"sent.parquet").read_bytes(),
+                        headers={"content-type": "application/vnd.apache.parquet"})
+    (tmp_path/"answer.parquet").write_bytes(reply.content)
+    assert list(pd.read_parquet(tmp_path/"answer.parquet").grade[graded]) == list(found.grade[graded])
+
+
+@pytest.mark.parametrize("content,kind",
+                         [(b"", "text/csv"), (b"a,b\n1,2\n", "text/csv"), (b"Absences\n", "text/csv"),
+                          (b"\0\1\2", "text/csv"),
+                                          (b"PAR1", "application/vnd.apache.parquet")])
+def test_files_without_students_are_refused(client, content, kind):
+    assert client.post("/predict/file", content=content, headers={"content-type": kind}).status_code == 422
+
+
+def test_a_file_under_way_ends_when_a_person_stops_the_service(bundles, tmp_path):
+    with running_here(tmp_path, bundles["students"]) as client:
+        content = b"Absences\n" + b"3\n"*2_000_000
+        with (pytest.raises(httpx.RemoteProtocolError),
+              client.stream("POST", "/predict/file", content=content, headers={"content-type": "text/csv"}) as reply):
+            for place, _ in enumerate(reply.iter_raw()):
+                if place == 0: httpx.post(client.base_url.join("/suspend"), json={"reason": "odd grades"})
+        client.post("/resume", json={})
+        assert [client.post("/predict/file", content=b"Absences\n3\n",
+                            headers={"content-type": "text/csv"}).status_code for _ in range(3)] == [200]*3
+
+
+def test_clients_that_leave_keep_no_place_and_no_file(bundles, tmp_path):
+    with running_here(tmp_path, bundles["students"]) as client:
+        content = b"Absences\n" + b"3\n"*100_000
+        for sent in (1_000, None, None):
+            with socket.create_connection((client.base_url.host, client.base_url.port)) as connection:
+                connection.sendall(b"POST /predict/file HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: "
+                                   b"text/csv\r\ncontent-length: %d\r\n\r\n" % len(content))
+                connection.sendall(content[:sent])
+            time.sleep(1)
+        assert client.post("/predict/file", content=b"Absences\n3\n",
+                           headers={"content-type": "text/csv"}).status_code == 200
+        assert 'route="/predict/file",status="500"' not in client.get("/metrics").text
+    assert not list((tmp_path/"uploads").iterdir())
+
+
+def test_a_full_disk_refuses_a_file_and_says_so(client, monkeypatch):
+    from gradeclass.service import routes
+    monkeypatch.setattr(routes, "SPARE", 2**62)
+    assert client.post("/predict/file", content=b"Absences\n3\n",
+                       headers={"content-type": "text/csv"}).json()["error"] == "no_space"
+
+
+def test_files_that_unfold_are_refused_before_memory_is_spent(client):
+    import io
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    def parquet(**columns):
+        out = io.BytesIO()
+        pq.write_table(pa.table(columns), out, compression="zstd")
+        return out.getvalue()
+    many = pa.DictionaryArray.from_arrays(pa.array(np.zeros(60_000, np.int32)), pa.array(["9"*2_000_000]))
+    for content in (parquet(Absences=many), parquet(Absences=pa.array(np.zeros(60_000)), StudentID=many),
+                    parquet(Absences=pa.array([[1]]))):
+        assert client.post("/predict/file", content=content,
+                           headers={"content-type": "application/vnd.apache.parquet"}).status_code == 422
+    unused = parquet(Absences=pa.array(np.zeros(60_000)), Remarks=many)
+    assert client.post("/predict/file", content=unused,
+                       headers={"content-type": "application/vnd.apache.parquet"}).status_code == 200
+    start = time.monotonic()
+    for content in (b"Absences\n" + b","*3_000_000, b"a,"*500_000 + b"\n", b'Absences,Sports\n"' + b"\n"*1_000_000,
+                    b"Absences\n" + b"1"*70_000):
+        assert client.post("/predict/file", content=content, headers={"content-type": "text/csv"}).status_code == 422
+    assert time.monotonic() - start < 30
