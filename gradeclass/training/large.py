@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from ..cluster import connect, each_on_cluster, guarded
+from ..cluster import call_or_explain, connect, each_on_cluster
 from ..config import SEED
 from ..data.files import DataError
 from ..evaluation.calibration import calibrate, calibrate_out_of_fold
@@ -218,7 +218,7 @@ def take_survey(
     "Look at every row once, here or on a cluster"
     look = partial(survey_piece, want)
     if client: results = each_on_cluster(client, look, pieces)
-    else: results = ((place, *guarded(look, piece)) for place, piece in enumerate(pieces))
+    else: results = ((place, *call_or_explain(look, piece)) for place, piece in enumerate(pieces))
     total = None
     for done, (place, state, result) in enumerate(results, 1):
         if state == "failed": raise DataError(f"{pieces[place].name}: {result}")
