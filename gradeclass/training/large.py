@@ -227,8 +227,8 @@ def take_survey(
     read = total.rows + total.refused
     if total.refused > MOST_REFUSED*read:
         share = f"{total.refused/read:.1%}; {MOST_REFUSED:.0%} may be"
-        raise DataError(f"{total.refused:,} of {count(read, 'row')} refused ({share}); one of them because "
-                        f"{total.first}")
+        refused = f"{total.refused:,} of {count(read, 'row')} refused ({share})"
+        raise DataError(f"{refused}; one of them because {total.first}")
     if (total.counts > 0).sum() < 2:
         raise ModelError("all training rows have the same grade: there is nothing to learn")
     places = {(piece.source, piece.groups): place for place, piece in enumerate(pieces)}

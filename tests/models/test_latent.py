@@ -5,9 +5,9 @@ from ordinal_rows import CUTS, GROUPS, SCORE, X, Y
 from scipy.optimize import check_grad
 
 from gradeclass.models.latent import (
-    Rows, Task, band_of, band_shares, column_scale, fit_line, fit_weights, missing_sources, noise_matrix, objective,
-    row_terms, sum_products,
+    Rows, Task, band_shares, column_scale, fit_line, fit_weights, missing_sources, noise_matrix, objective, row_terms, sum_products,
 )
+from gradeclass.schema import band_of
 
 @pytest.mark.parametrize("n_grades", [2, 3, 8])
 def test_derivatives_of_the_likelihood_agree_with_finite_differences(n_grades):

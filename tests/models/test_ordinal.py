@@ -123,6 +123,7 @@ def test_score_that_most_rows_lack_is_not_used():
 
 # Members
 
+@pytest.mark.slow
 def test_trees_are_chosen_where_the_score_is_curved_and_not_where_it_is_straight():
     rows, y, score, cuts = curved()
     bent = OrdinalGrades(5, cuts=cuts, forest={"trees": 30}).fit(rows, y, score=score)
@@ -202,6 +203,7 @@ def test_files_give_the_same_model_and_are_the_same_each_time(members, tmp_path)
 
 # Large tables
 
+@pytest.mark.slow
 def test_large_table_is_fitted_in_seconds():
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(200_000, 12))
@@ -238,6 +240,7 @@ def test_contradictions_in_the_published_school_table_are_drawn_evenly(real_data
     model = OrdinalGrades(5, groups, members=("linear",)).fit(rows, y)
     assert abs(model.line_.mislabelled - 216/len(y)) < 0.03
 
+@pytest.mark.slow
 def test_published_university_table_reaches_what_was_measured(real_data):
     dataset = load(real_data("student_prediction.csv"), "higher_ed")
     rows, y, score, groups = encode(clean(dataset.frame, dataset.schema), dataset.schema)

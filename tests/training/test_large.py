@@ -21,6 +21,8 @@ from gradeclass.models.grade_model import GradeModel
 from gradeclass.training import large
 from gradeclass.training.large import train_large
 
+pytestmark = pytest.mark.slow
+
 
 def test_ordinal_bundle_agrees_with_the_fit_in_memory(folder, frame, want, tmp_path):
     train_large(folder, tmp_path/"bundle", params={"members": ["linear"]})

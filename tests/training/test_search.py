@@ -79,6 +79,7 @@ def test_more_is_better_where_the_metric_says_so():
     tuned = quick(metric="accuracy", trials=5)
     assert tuned.value == tuned.trials.value.max() >= tuned.start
 
+@pytest.mark.slow
 def test_hopeless_trials_are_given_up_early():
     tuned = quick(trials=14, folds=3, frame=FRAME.head(90))
     assert (tuned.trials.state == "PRUNED").any() and tuned.trials.state[0] == "COMPLETE"
@@ -90,6 +91,7 @@ def test_no_trial_begins_after_the_time_but_the_defaults_are_tried():
 
 # Kept and resumed
 
+@pytest.mark.slow
 def test_search_goes_on_where_it_stopped(tmp_path):
     first = quick(storage=tmp_path/"tuning.db", trials=3)
     second = quick(storage=tmp_path/"tuning.db", trials=5)

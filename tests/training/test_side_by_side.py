@@ -12,6 +12,7 @@ from gradeclass.training.side_by_side import Comparison, leaderboard, repeated_c
 def compare(*models):
     return repeated_cv({f"model {i}": model for i, model in enumerate(models)}, FRAME, 3, 2)
 
+@pytest.mark.slow
 def test_shuffled_grades_tune_to_chance():
     frame = shuffled(synthesise("students", 400, seed=5))
     tuned = TunedModel(MODEL, trials=5, folds=2)
