@@ -369,7 +369,6 @@ async def answer_upload(
     name:str,        # Name of the model
 )->Response:
     "Answer a file with a file"
-    from gradeclass.service.uploads import Answering # Most services never get a file
     served = service.lane(name).served
     kind = "csv" if request.headers["content-type"].split(";")[0].strip().lower() == "text/csv" else "parquet"
     wanted = request.query_params.get("format", kind)
