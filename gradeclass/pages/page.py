@@ -8,7 +8,6 @@ __all__ = ['step_by_step', 'show_page']
 # %% ../../nbs/lib/pages/10_page.ipynb #9e8b8986
 import asyncio
 import gc
-from collections import deque
 from collections.abc import Callable, Iterator
 
 import ipywidgets as widgets
@@ -90,7 +89,9 @@ def step_by_step(
 ):                  # The task; nothing where all was done at once
     "Work in parts, so that the page is shown and answers in between"
     try: loop = asyncio.get_running_loop()
-    except RuntimeError: return deque(steps, maxlen=0) and None
+    except RuntimeError:
+        for _ in steps: pass
+        return None
     async def go_on():
         for _ in steps: await asyncio.sleep(0.02)
     return loop.create_task(go_on())
