@@ -339,7 +339,7 @@ def test_installed_command_ends_with_code_1_and_without_traceback(command, place
 def test_full_disk_ends_with_one_sentence(place, trained, monkeypatch, capsys):
     def refuse(*args, **more): raise OSError(28, "No space left on device", "out.csv")
     write()(trained)
-    monkeypatch.setattr("gradeclass.data.files.write_table", refuse)
+    monkeypatch.setattr("gradeclass.scoring.table.write_table", refuse)
     code, said = call(["predict", "students.csv", "-o", "out.csv", "--model", str(trained)], monkeypatch, capsys)
     assert code == 1 and said.splitlines()[-1] == "gradeclass: out.csv cannot be used: No space left on device"
     assert not Path("out.csv").exists()
