@@ -254,5 +254,5 @@ def test_same_model_whatever_the_number_of_threads(monkeypatch):
         monkeypatch.setenv("OMP_NUM_THREADS", str(threads))
         return OrdinalGrades(5, GROUPS, CUTS, **QUICK).fit(X, Y, score=SCORE).predict_proba(NEW)
     alone = said(1)
-    monkeypatch.setattr("gradeclass.disk.usable_cores", lambda: 8)
+    monkeypatch.setattr("gradeclass.models.family.usable_cores", lambda: 8)
     assert (said(8) == alone).all() and (said(3) == alone).all()
