@@ -88,6 +88,7 @@ class Column(Part):
     whole: bool = False        # Numeric, whole numbers only
     changeable: bool = False   # A student or a school can change it: what-if may move it
     codes: dict[int | str, str] = Field(default_factory=dict)
+    missing: list[str] = Field(default_factory=list)  # Words of the file that mean no answer, such as ABS
     confirm: str = ""          # A guess that a person should confirm
 
     @property
@@ -158,6 +159,7 @@ class GradeScale(Part):
     at_risk: list[str]                     # Grades that call for help
     meanings: dict[str, str] = Field(default_factory=dict)  # Grade -> what it means
     confirm: str = ""                      # A guess that a person should confirm
+    ask: str = ""                          # A question that a person has to answer before a run: the table cannot
 
     @property
     def labels(self)->list[str]:
