@@ -258,7 +258,7 @@ def find_bands(
     if cuts != sorted(set(cuts), reverse=True): return None
     return Bands(name, order, cuts, *measure_bands(scores, positions, cuts))
 
-# %% ../../nbs/lib/data/11_infer.ipynb #f692b280
+# %% ../../nbs/lib/data/11_infer.ipynb #d2846b1d
 MORE_IS_BETTER = {"gpa", "cgpa", "points", "score", "total", "percent", "percentage"}
 SCORE_WORDS = {"gpa", "cgpa", "score", "mark", "marks", "point", "points", "average", "avg", "total", "percent",
                "percentage", "result", "final", "grade", "g1", "g2", "g3", "mean"}
@@ -280,7 +280,9 @@ def judge_score(
         order = list(scores.groupby(here.to_numpy()).median().sort_values(ascending=False).index)
     if set(order) != set(here.unique()): return None
     bands = find_bands(name, scores.to_numpy(), here.to_numpy(), order)
-    if not bands and (bands := find_bands(name, scores.to_numpy(), here.to_numpy(), order[::-1])): bands.rising = True
+    if not bands and (hinted or len(scores) >= 100): # In a small class many absences may part the grades by chance
+        bands = find_bands(name, scores.to_numpy(), here.to_numpy(), order[::-1])
+        if bands: bands.rising = True
     return bands if bands and bands.agreement >= (0.9 if hinted else 0.99) and bands.balanced >= 0.7 else None
 
 # %% ../../nbs/lib/data/11_infer.ipynb #ee958bb4

@@ -52,13 +52,14 @@ def is_protected(name:str)->bool: # True for an attribute that a decision about 
     words, folded = all_words(name), " ".join(re.findall(r"[^\W\d_]+", plain_letters(name).casefold()))
     return bool(words & AUDIT_WORDS) or any(phrase in folded for phrase in PHRASES_AUDIT) or any(root in folded for root in ROOTS)
 
-# %% ../../nbs/lib/data/10_roles.ipynb #332f777f
+# %% ../../nbs/lib/data/10_roles.ipynb #ff1892a7
 PERSON = re.compile(r"[^\W\d_][^\d_;|]*(, ?| )[^\W\d_][^\d_;|]*")  # Two or more words
 
 def is_personal(name:str, texts:pd.Series)->bool:
     "Whether a column names a person or says how to reach one"
     words = all_words(name)
-    if (words & PERSONAL or plain_name(plain_letters(name)) in PERSONAL) and not words & OF_OTHERS: return True
+    called = bool(words & PERSONAL) or plain_name(plain_letters(name)) in PERSONAL
+    if called and not words & OF_OTHERS and texts.nunique() > max(5, len(texts)/10): return True
     if texts.str.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+").mean() > 0.9: return True
     student = bool(words & STUDENT_WORDS) and len(words) == 1
     return student and texts.nunique() > len(texts)/2 and texts.str.fullmatch(PERSON).mean() > 0.9
@@ -89,9 +90,9 @@ def is_id(
     digits = texts.str.len()
     return bool(digits.nunique() == 1 and digits.iloc[0] >= 6 and texts.str.isdigit().all())
 
-# %% ../../nbs/lib/data/10_roles.ipynb #039fd050
+# %% ../../nbs/lib/data/10_roles.ipynb #49d26b25
 MONTHS = "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|mai|okt|dez|mär|ene|abr|ago|dic|fév|avr|juin|juil|aoû|déc|out|set|fev"
-DATE = re.compile(rf"\d{{4}}[-/.]\d{{1,2}}[-/.]\d{{1,2}}([T ].*)?|\d{{1,2}}[-/.]\d{{1,2}}[-/.](\d{{4}}|\d{{2}})([T ,].*)?|"
+DATE = re.compile(rf"\d{{4}}[-/.]\d{{1,2}}[-/.]\d{{1,2}}([T ].*)?|\d{{1,2}}(?P<sign>[-/.])\d{{1,2}}(?P=sign)(\d{{4}}|\d{{2}})([T ,].*)?|"
                   rf"\d{{1,2}}[. -]*({MONTHS})[^\W\d_]*\.?[ ,-]*\d{{2,4}}.*|({MONTHS})[^\W\d_]*\.? \d{{1,2}},? \d{{4}}.*|\d{{1,2}}:\d{{2}}(:\d{{2}})?|"
                   r"\d{4}年\d{1,2}月\d{1,2}日.*", re.IGNORECASE)
 
