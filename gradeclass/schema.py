@@ -107,6 +107,11 @@ class Column(Part):
         by_label = {spelling(label): label for label in self.labels}
         return by_label | {spelling(code): label for code, label in self.codes.items()}
 
+    @cached_property
+    def blank_words(self)->frozenset[str]:
+        "Spellings of the words that mean no answer"
+        return frozenset(map(spelling, self.missing))
+
     @property
     def bounds(self)->tuple[float, float]:
         "The smallest and the largest number that are allowed; infinite where there is no limit"
