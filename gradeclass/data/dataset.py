@@ -58,13 +58,29 @@ def read_code(
     if column.kind == "flag": text = {"true": "1", "false": "0"}.get(text, text)
     return column.lookup.get(text, cell)
 
-# %% ../../nbs/lib/data/05_dataset.ipynb #79592e6a
+# %% ../../nbs/lib/data/05_dataset.ipynb #af18c99a
+def number_texts(values, column:Column)->list[str]:
+    "The texts among different cells that are not missing"
+    return [value for value in values if isinstance(value, str) and not is_missing(value, column)]
+
+# %% ../../nbs/lib/data/05_dataset.ipynb #cb0ff6ad
+def decimal_sign(frame:pd.DataFrame, schema:Schema)->str: # '.', ',' or nothing
+    "The decimal sign that the columns of a table show for certain, where they agree"
+    signs = set()
+    for column in schema.columns:
+        if column.kind != "numeric" or column.name not in frame or frame[column.name].dtype != object: continue
+        style = number_style(number_texts(frame[column.name].head(1000).unique(), column))
+        if style.sure: signs.add(style.decimal)
+    return signs.pop() if len(signs) == 1 else ""
+
+# %% ../../nbs/lib/data/05_dataset.ipynb #b5210feb
 def column_style(
     texts:list[str], # Different texts of the column
     column:Column,   # What the schema says about it
+    hint:str="",     # Decimal sign of the table's other columns
 )->NumberStyle:      # How its numbers are written
     "How a column writes its numbers, by its cells and its range"
-    style = number_style(texts)
+    style = number_style(texts, hint)
     if not style.open: return style
     readings = [NumberStyle(",", "."), NumberStyle(".", ",")]
     open_cells = [text for text in texts if re.search(r"\d[.,]\d{3}\b", text)]
@@ -110,10 +126,11 @@ def may_have_thousands(cells:pd.Series)->bool: # False where every point is sure
     if not texts.str.contains(r"^[+-]?\d{1,3}\.\d{3}$").any(): return False
     return not texts.str.contains(r"\.\d{1,2}$|\.\d{4,}$|^[+-]?0?\.").any()
 
-# %% ../../nbs/lib/data/05_dataset.ipynb #87216109
+# %% ../../nbs/lib/data/05_dataset.ipynb #0b57a856
 def conform_cells(
     cells:pd.Series, # One column as read
     column:Column,   # What the schema says about it
+    hint:str="",     # Decimal sign of the table's other columns
 )->pd.Series:        # float64 where every cell is a number; else labels, texts and what is unknown
     "Read one column through the schema"
     numeric = column.kind == "numeric"
@@ -125,7 +142,7 @@ def conform_cells(
     except TypeError: places, values = pd.factorize(cells.map(str))  # A list cannot be looked up
     reader = read_code if column.codes else read_id
     if numeric:
-        style = column_style([value for value in values if isinstance(value, str) and not is_missing(value, column)], column)
+        style = column_style(number_texts(values, column), column, hint)
         reader = partial(read_number, style=style)
     read = [reader(value, column) for value in values]
     read.append(math.nan if numeric else None)  # Found by place -1, that of a missing cell
@@ -157,16 +174,15 @@ def only_numbers(
     "The numbers of a column"
     return cells if cells.dtype == "float64" else cells.where(cells.map(type).eq(float)).astype("float64")
 
-# %% ../../nbs/lib/data/05_dataset.ipynb #44292a7d
-def note_style(name:str, cells:pd.Series, column:Column)->list[str]: # A note, or nothing
+# %% ../../nbs/lib/data/05_dataset.ipynb #04420598
+def note_style(name:str, cells:pd.Series, column:Column, hint:str="")->list[str]: # A note, or nothing
     "Say how a column writes its numbers, where a computer would not"
     if cells.dtype != object: return []
-    texts = [cell for cell in cells.unique() if isinstance(cell, str) and not is_missing(cell, column)]
-    style = column_style(texts, column)
+    style = column_style(number_texts(cells.unique(), column), column, hint)
     if style.open: return [f"{name}: {style.open!r} can be read in two ways: write it without separators of thousands"]
     return [f"{name} is read with {style.said}"] if style.said else []
 
-# %% ../../nbs/lib/data/05_dataset.ipynb #b2719bcc
+# %% ../../nbs/lib/data/05_dataset.ipynb #97703a26
 def conform(
     frame:pd.DataFrame, # Table as read
     schema:Schema,      # What it should hold
@@ -174,10 +190,11 @@ def conform(
     "Read a whole table through the schema"
     matched, notes = match_columns(frame, schema)
     read = dict(matched.items())
+    hint = decimal_sign(matched, schema)
     for name, column in coded_columns(schema).items():
         if name not in matched: continue
-        read[name] = conform_cells(matched[name], column)
-        if column.kind == "numeric": notes += note_style(name, matched[name], column)
+        read[name] = conform_cells(matched[name], column, hint)
+        if column.kind == "numeric": notes += note_style(name, matched[name], column, hint)
     return pd.DataFrame(read, index=matched.index), notes
 
 # %% ../../nbs/lib/data/05_dataset.ipynb #513ba746

@@ -7,11 +7,14 @@ __all__ = ['FORMULA', 'NEUTRALISED', 'PLAIN_NUMBER', 'READERS', 'KINDS_WITHOUT_A
            'parse_rows', 'neutralise', 'restore', 'number_rows', 'read_csv_text', 'tables_in', 'neutralise_table',
            'write_csv', 'write_table']
 
-# %% ../../nbs/lib/data/02_files.ipynb #702286ff
+# %% ../../nbs/lib/data/02_files.ipynb #1d86e248
 import csv
+import gzip
 import io
 import re
+import tempfile
 import warnings
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -238,9 +241,40 @@ def read_parquet_file(
     frame = frame.reset_index()[[*kept, *frame.columns]] if kept else frame
     return number_rows(frame.set_axis(name_columns(list(frame.columns), path.name), axis=1), first=1), []
 
-# %% ../../nbs/lib/data/02_files.ipynb #559c3fbf
+# %% ../../nbs/lib/data/02_files.ipynb #3c4540cd
+MOST_UNPACKED = 2*2**30  # Bytes
+
+def unpack(path:Path, folder:Path)->Path: # The file, in the folder
+    "Unpack the one table of a .gz or .zip file"
+    if path.suffix.lower() == ".gz": inner, opened = path.stem, gzip.open(path)
+    else:
+        archive = zipfile.ZipFile(path)
+        names = [name for name in archive.namelist() if Path(name).suffix.lower() in READERS and not Path(name).name.startswith((".", "~$", "__"))]
+        if len(names) != 1:
+            held = f"{len(names)} tables ({', '.join(names[:4])})" if names else "no table"
+            raise DataError(f"{path.name} holds {held}: unpack it and name one file")
+        inner, opened = names[0], archive.open(names[0])
+    target = folder/(Path(inner).name if Path(inner).suffix else f"{Path(inner).name}.csv")
+    with opened, open(target, "wb") as file:
+        while piece := opened.read(2**20):
+            file.write(piece)
+            if file.tell() > MOST_UNPACKED: raise DataError(f"{path.name} holds more than 2 GB once unpacked: unpack it and name the file")
+    return target
+
+# %% ../../nbs/lib/data/02_files.ipynb #15de0ce6
+def read_packed_file(path:Path)->tuple[pd.DataFrame, list[str]]: # As the file inside is read
+    "Read the table in a .gz or .zip file"
+    with tempfile.TemporaryDirectory() as folder:
+        try: inner = unpack(path, Path(folder))
+        except (OSError, EOFError, zipfile.BadZipFile, RuntimeError, NotImplementedError): raise DataError(f"{path.name} cannot be unpacked: is it damaged?") from None
+        reader = READERS.get(inner.suffix.lower())
+        if reader in (None, read_packed_file): raise DataError(f"{path.name} holds {inner.name}, which is no table")
+        return reader(inner)
+
+# %% ../../nbs/lib/data/02_files.ipynb #31917073
 READERS = {".csv": read_csv_file, ".tsv": read_csv_file, ".txt": read_csv_file, ".xlsx": read_excel_file,
            ".xlsm": read_excel_file, ".xls": read_excel_file, ".ods": read_excel_file, ".parquet": read_parquet_file, ".pq": read_parquet_file}
+READERS |= {".gz": read_packed_file, ".zip": read_packed_file}
 # For the pages, whose processes have no pyarrow
 KINDS_WITHOUT_ARROW = tuple(kind for kind, reader in READERS.items() if reader is not read_parquet_file)
 

@@ -5,13 +5,13 @@
 # %% auto #0
 __all__ = ['SPACES', 'CURRENCY', 'BODY', 'FRACTION', 'UNIT', 'NumberStyle', 'number_style', 'read_written']
 
-# %% ../../nbs/lib/data/04_numbers.ipynb #04d94cea
+# %% ../../nbs/lib/data/04_numbers.ipynb #1a04e325
 import math
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 # %% ../../nbs/lib/data/04_numbers.ipynb #cc51acb5
 SPACES = "    _"           # Between groups of three digits, beside the plain blank
@@ -52,7 +52,7 @@ def split_cell(text:str)->Cell|None: # None where it holds no number
     if behind and not UNIT.fullmatch(behind): return None
     return Cell(sign + inner[1] + inner[2].strip(), inner[3] or "", front or behind)
 
-# %% ../../nbs/lib/data/04_numbers.ipynb #c28ebb31
+# %% ../../nbs/lib/data/04_numbers.ipynb #7a91ae03
 @dataclass(frozen=True)
 class NumberStyle:
     "How the numbers of one column are written"
@@ -62,6 +62,7 @@ class NumberStyle:
     of: str = ""           # What each is a part of: '20' in '12.3/20'
     open: str = ""         # A cell that can be read in two ways; empty where all can be read in one
     words: tuple[str, ...] = () # Cells that hold no number, the most frequent first
+    sure: bool = field(default=False, compare=False) # Whether its own cells show the decimal sign
 
     @property
     def plain(self)->bool:
@@ -118,7 +119,7 @@ def open_mark(found:Counter, mark:str, hint:str)->tuple[str, str, bool]:
     if mark == "." and found["open"] >= 20 and not found["round"]: return as_decimal
     return (".", "", True) if found["round"] or mark == "," else as_decimal
 
-# %% ../../nbs/lib/data/04_numbers.ipynb #a4b8a389
+# %% ../../nbs/lib/data/04_numbers.ipynb #d5183bca
 def number_style(
     texts:Iterable[str],  # Different cells of a column, without missing ones
     hint:str="",          # Decimal sign that other columns of the table use for certain
@@ -135,7 +136,8 @@ def number_style(
     style = NumberStyle(decimal, thousands, units.pop() if len(units) == 1 else "", wholes.pop() if len(wholes) == 1 else "")
     words = tuple(text for text in cells if read_written(text, style) is None)
     sample = next((text for text, cell in cells.items() if cell and re.search(r"[.,]\d{3}$", cell.body)), "") if is_open else ""
-    return replace(style, open=sample, words=words)
+    sure = any(mark_evidence(bodies, mark)[kind] for mark in ",." for kind in ("decimal", "thousands"))
+    return replace(style, open=sample, words=words, sure=sure)
 
 # %% ../../nbs/lib/data/04_numbers.ipynb #1b1bbbf7
 def read_written(
