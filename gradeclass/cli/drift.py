@@ -14,7 +14,7 @@ import typer
 from typer import Argument, Option
 
 from .base import AsJson, Model, app, say
-from ..config import GradeclassError
+from ..config import GradeclassError, need_extra
 from ..registry.versions import find_bundle
 
 # %% ../../nbs/lib/cli/07_drift.ipynb #0db28447
@@ -53,6 +53,7 @@ def drift_command(
     as_json:AsJson=False, # Print the verdict as JSON
 )->None:
     "Compare students now with students then; see --on-drift for the exit code."
+    need_extra("drift", "drift")
     from gradeclass.drift.check import check_drift
     from gradeclass.drift.history import keep_drift, serve_history
     if ui: raise typer.Exit(serve_history(port=port))

@@ -14,7 +14,7 @@ import typer
 from typer import Argument, Option
 
 from .base import AsJson, Outputs, app, say
-from ..config import GradeclassError, find_outputs
+from ..config import GradeclassError, find_outputs, need_extra
 
 # %% ../../nbs/lib/cli/06_registry.ipynb #a288a4ef
 registry_app = typer.Typer(no_args_is_help=True, help="See which model serves, promote another, roll back.")
@@ -132,6 +132,7 @@ def registry_sync(
     as_json:AsJson=False, # Print JSON
 )->None:
     "Bring MLflow up to date with the runs and the registry."
+    need_extra("tracking", "registry sync")
     from gradeclass.pipeline.mlflow import sync
     found = sync(outputs or find_outputs())
     if as_json: print(json.dumps(found._asdict(), indent=1, ensure_ascii=False))

@@ -18,7 +18,7 @@ from gradeclass.cli.base import (
     AsJson, DataOption, Jobs, Outputs, Parameters, Promote, Scheduler, SchemaOption, Seed, app, say,
 )
 from .progress import Bars
-from ..config import SEED, GradeclassError, find_outputs
+from ..config import SEED, GradeclassError, find_outputs, need_extra
 
 # %% ../../nbs/lib/cli/03_run.ipynb #3a110bf5
 def read_assignments(
@@ -86,6 +86,7 @@ def run_command(
     as_json:AsJson=False,      # Print the result as JSON
 )->None:
     "Run the pipeline: prepare, drift and train, evaluate, register. Stages that are up to date are not run again."
+    need_extra("pipeline", "run")
     from gradeclass.pipeline.runner import dry_run, plan_run, run_planned
     given = read_assignments(parameter) | ({"promote": promote} if promote else {})
     stages = [name.strip() for name in only.split(",") if name.strip()]
@@ -120,6 +121,7 @@ def schedule_command(
     as_json:AsJson=False,      # Print the result of --once as JSON
 )->None:
     "Run the pipeline on a schedule until stopped, on the newest data each time; needs the extra prefect."
+    need_extra("prefect", "schedule")
     from gradeclass.pipeline.schedule import check_flow, check_when, run_once, serve_flow
     check_when(cron, every, once)
     given = read_assignments(parameter) | ({"promote": promote} if promote else {})
@@ -135,6 +137,7 @@ def prefect_command(
     outputs:Outputs=None, # The outputs folder; the database goes into its folder prefect/
 )->None:
     "Start Prefect's server and pages for this machine alone; needs the extra prefect."
+    need_extra("prefect", "prefect")
     from gradeclass.pipeline.schedule import serve_prefect
     serve_prefect(port, outputs)
 
@@ -182,6 +185,7 @@ def sweep_command(
     scheduler:Scheduler="", # Address of a Dask scheduler
 )->None:
     "Run prepare, train and evaluate over a grid of parameters and compare the runs. Finished runs are kept."
+    need_extra("pipeline", "sweep")
     from gradeclass.pipeline.sweep import run_sweep
     with Bars() as bars:
         parts = read_parts(parameter, grid)
@@ -227,6 +231,7 @@ def ui_show(
     outputs:Outputs=None, # Where results are
 )->None:
     "Open MLflow's pages of the runs and models, on this computer alone. Stop with Ctrl+C."
+    need_extra("tracking", "ui")
     from gradeclass.pipeline.mlflow import open_ui
     say(f"MLflow: http://127.0.0.1:{port} (Ctrl+C stops it)")
     raise typer.Exit(open_ui(outputs or find_outputs(), port))

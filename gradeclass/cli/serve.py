@@ -13,7 +13,7 @@ import typer
 from typer import Argument, Option
 
 from .base import app, say
-from ..config import GradeclassError
+from ..config import need_extra
 
 # %% ../../nbs/lib/cli/08_serve.ipynb #86bcfb72
 @app.command("app")
@@ -28,9 +28,8 @@ def app_command(
     most:Annotated[int, Option(min=1, help="Visitors at the same time; each takes up to 250 MB.")]=20, # Seats
 )->None:
     "Serve the pages: predict one student or a class, explore, manage, about the model."
-    try: from gradeclass.pages.server import Options, serve_pages
-    except ImportError as error:
-        raise GradeclassError(f"the pages need {error.name}, which is not installed: pip install voila") from None
+    need_extra("pages", "app")
+    from gradeclass.pages.server import Options, serve_pages
     serve_pages(Options(port, ip, None if token else "", pool=pool, most=most, model=str(model or "")))
 
 # %% ../../nbs/lib/cli/08_serve.ipynb #14c0a037
@@ -43,6 +42,7 @@ def serve_command(
     workers:Annotated[int|None, Option(min=1, max=64, help="Processes that answer. Without it: 1.")]=None, # Processes
 )->None:
     "Serve over HTTP until stopped; see /docs at its address. GRADECLASS_SERVE_... variables set more."
+    need_extra("serve", "serve")
     from gradeclass.service.app import serve
     from gradeclass.service.settings import load_service_settings
     given = {"models": " ".join(model), "host": host, "port": port, "workers": workers}
@@ -91,6 +91,6 @@ def key_remove(
     key_id:Annotated[str, Argument(help="Id of the key, as `gradeclass key list` shows it, or the key itself.")], # Id
     file:KeyFile=None, # File of keys
 )->None:
-    "Revoke a key. A running service refuses it at once."
+    "Remove a key. A running service refuses it at once."
     from gradeclass.service.api_keys import remove_key
-    print(f"revoked the key of {remove_key(keys_path(file), key_id).name}")
+    print(f"removed the key of {remove_key(keys_path(file), key_id).name}")
