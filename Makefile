@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
+RESOLVE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 pyproject.toml --extra all --group dev
 export JUPYTER_PREFER_ENV_PATH := 1
 export DO_NOT_TRACK := 1
 
@@ -64,12 +65,11 @@ prefect: $(STAMP) ## Add Prefect for schedules, from requirements-prefect.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --requirement requirements-prefect.lock
 
 lock: $(STAMP) ## Resolve requirements.lock from pyproject.toml; versions stay as they are. ARGS=--upgrade takes the newest
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra all --group dev --custom-compile-command 'make lock' \
-	  pyproject.toml --output-file requirements.lock $(ARGS)
+	@$(RESOLVE) --custom-compile-command 'make lock' --output-file requirements.lock $(ARGS)
 
-lock-neural lock-prefect: lock-%: $(STAMP) # Resolve what an extra adds to requirements.lock
+lock-neural lock-prefect: lock-%: $(STAMP) # What an extra adds to requirements.lock; versions stay unless its file is removed first
 	@{ echo '# What the extra `$*` adds to requirements.lock; made by: make lock-$*'; \
-	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra $* --constraint requirements.lock --no-header --no-annotate pyproject.toml \
+	  $(RESOLVE) --extra $* $(patsubst %,--constraint %,requirements.lock $(wildcard requirements-$*.lock)) --no-header --no-annotate \
 	  | grep -vxFf requirements.lock; } > requirements-$*.lock.new
 	@mv requirements-$*.lock.new requirements-$*.lock
 
