@@ -88,23 +88,15 @@ def export_mlflow_settings()->list[str]: # Variables that were not set yet
     os.environ.update(new)
     return sorted(new)
 
-# %% ../nbs/lib/01_config.ipynb #8796ce2e
-def named_folder(
-    name:str,  # Variable that names a folder
-)->Path|None:  # The folder, absolute; None where the variable is not set
-    "A folder that the environment or `.env` names"
-    named = setting(name)
-    return Path(named).expanduser().resolve() if named else None
-
 # %% ../nbs/lib/01_config.ipynb #918658b0
 def find_home()->Path: # `GRADECLASS_HOME`, the checkout around the current folder, or that folder
     "The folder that `data/` and `outputs/` belong to"
-    return named_folder("GRADECLASS_HOME") or find_base()
+    return Path(setting("GRADECLASS_HOME") or find_base()).expanduser().resolve()
 
 # %% ../nbs/lib/01_config.ipynb #84bdc0e8
 def find_outputs()->Path: # `GRADECLASS_OUTPUTS` or `outputs/` in the home folder
     "The folder that everything the pipeline makes goes into"
-    return named_folder("GRADECLASS_OUTPUTS") or find_home()/"outputs"
+    return Path(setting("GRADECLASS_OUTPUTS") or find_home()/"outputs").expanduser().resolve()
 
 # %% ../nbs/lib/01_config.ipynb #f37fe9d1
 def find_shipped(
