@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['PHRASES', 'spelling', 'plain_name', 'SchemaError', 'Column', 'GradeScale', 'band_of', 'Effect', 'Schema',
-           'parse_schema', 'describe_mistake', 'schema_yaml', 'schema_names', 'load_schema', 'match_schema']
+           'parse_schema', 'describe_mistake', 'schema_yaml', 'schema_names', 'load_schema', 'check_answered',
+           'match_schema']
 
 # %% ../nbs/lib/05_schema.ipynb #3f694d1f
 import math
@@ -361,6 +362,16 @@ def load_schema(
     if not path.is_file(): raise SchemaError(f"no schema {name}: give a YAML file or one of {', '.join(shipped)}")
     try: return parse_schema(path.read_text(encoding="utf-8-sig"), path.name)
     except UnicodeDecodeError: raise SchemaError(f"{path.name} is not a text file") from None
+
+# %% ../nbs/lib/05_schema.ipynb #a5c4ed01
+def check_answered(
+    schema:Schema, # A schema that a run is to use
+)->None:
+    "Refuse a draft whose grade scale is still a question"
+    if not schema.grades.ask: return
+    target = schema.by_name[schema.target].title
+    raise SchemaError(f"the schema {schema.name} asks: column {target}: {schema.grades.ask} Draft it again with --best, or put the codes "
+                      "under grades in order, best first, and delete the line ask")
 
 # %% ../nbs/lib/05_schema.ipynb #19ef36ff
 def match_schema(

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = []
 
-# %% ../../nbs/lib/cli/04_data.ipynb #edc8c78e
+# %% ../../nbs/lib/cli/04_data.ipynb #5aa2e899
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -30,25 +31,36 @@ def schema_show(
     from gradeclass.schema import load_schema, schema_yaml
     print(schema_yaml(load_schema(name)), end="")
 
-# %% ../../nbs/lib/cli/04_data.ipynb #d5e294e9
+# %% ../../nbs/lib/cli/04_data.ipynb #1f81960c
 @schema_app.command("infer")
 def schema_infer(
     file:Table, # A table
     target:Annotated[str, Option(help="Name of the grade column.")], # Name of the grade column
     out:Annotated[Path|None, Option("-o", "--out", help="File to write. Without it: printed.")]=None, # File to write
+    best:Annotated[str, Option(help="The best grade, or all grades, best first: --best 1, or --best HD,D,C,P,N")]="", # The answer
 )->None:
-    "Draft a schema for a table that has none yet; guesses are marked `confirm`."
+    "Draft a schema for a table that has none yet; guesses are marked `confirm`, and what the table cannot say is asked."
     from gradeclass.data.infer import infer_schema
     from gradeclass.data.sources import read_table
     from gradeclass.disk import whole_file
     from gradeclass.schema import schema_yaml
     check_out(out, file)
-    schema = infer_schema(read_table(file)[0], target, Path(file).stem)
+    table, notes = read_table(file)
+    for note in notes: say(f"note: {note}")
+    schema = infer_schema(table, target, Path(file).stem, best)
+    if schema.grades.ask and sys.stdin.isatty(): schema = infer_schema(table, target, Path(file).stem, ask_best(schema, target))
+    if schema.grades.ask: say(f"question: column {target}: {schema.grades.ask} Answer with --best; until then no run takes this schema")
     if out is None: return print(schema_yaml(schema), end="")
     with whole_file(out) as part: part.write_text(schema_yaml(schema), encoding="utf-8")
     grades = ", ".join(schema.grades.labels)
     guesses = sum(bool(column.confirm) for column in schema.columns) + bool(schema.grades.confirm)
-    print(f"{out}: {len(schema.columns)} columns, grades {grades}; {guesses} guesses to confirm: search for 'confirm'")
+    print(f"{out}: {len(schema.columns)} columns, grades {grades} (best first), at risk {', '.join(schema.grades.at_risk)}; "
+          f"{guesses} guesses to confirm: search for 'confirm'")
+
+# %% ../../nbs/lib/cli/04_data.ipynb #ef4df1f0
+def ask_best(schema, target:str)->str: # The best grade, or all in order
+    "Ask the person at the terminal which grade is the best"
+    return typer.prompt(f"Column {target}: {schema.grades.ask} The best grade", err=True)
 
 # %% ../../nbs/lib/cli/04_data.ipynb #594caaf8
 @data_app.command("fetch")

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['read_table', 'load', 'raw_tables', 'choose_data', 'existing_file', 'choose_schema']
 
-# %% ../../nbs/lib/data/13_sources.ipynb #78679a65
+# %% ../../nbs/lib/data/13_sources.ipynb #5da20c8d
 import re
 from pathlib import Path
 
@@ -17,10 +17,10 @@ from .dataset import Dataset, make_dataset
 from .files import READERS, DataError, find_file, tables_in
 from .store import as_text, find_source, find_store, is_store, pin_source, read_students, store_schema
 from .synthetic import sample_path
-from ..schema import Schema, load_schema, match_schema, schema_names
+from ..schema import Schema, check_answered, load_schema, match_schema, schema_names
 from ..words import count, listed
 
-# %% ../../nbs/lib/data/13_sources.ipynb #de7cb0b3
+# %% ../../nbs/lib/data/13_sources.ipynb #fe98bcb9
 def read_table(
     source:str|Path, # A file, a database address such as sqlite:///school.db#students, or store:students@3
 )->tuple[pd.DataFrame, list[str]]: # Cells as the source has them, index named `row`; notes
@@ -33,7 +33,7 @@ def read_table(
     if "://" in str(source): return read_database(str(source))
     path = find_file(source)
     reader = READERS.get(path.suffix.lower())
-    advice = "give a .csv, .xlsx or .parquet file or a database address"
+    advice = "give a .csv, .xlsx, .xls, .ods or .parquet file, or one of them packed as .zip or .gz, or a database address"
     if not reader: raise DataError(f"{path.name} is of an unknown kind: {advice}")
     try: return reader(path)
     except OSError as error: raise DataError(f"{path.name} cannot be read: {error.strerror}") from None
@@ -118,10 +118,10 @@ def existing_file(
     if found.is_dir(): raise DataError(f"{path} is a folder: name one file in it")
     raise DataError(f"no file {path}: give a CSV, Parquet or Excel file, a database URL, or sample")
 
-# %% ../../nbs/lib/data/13_sources.ipynb #a7b81d2e
+# %% ../../nbs/lib/data/13_sources.ipynb #24775717
 def choose_schema(
     schema:str, # Name or file of a schema
 )->str:         # Name of a shipped schema, or the absolute path of a file that holds one
     "Check a schema before any kernel starts"
-    load_schema(schema)
+    check_answered(load_schema(schema))
     return schema if schema in schema_names() else str(resolve_path(schema))
