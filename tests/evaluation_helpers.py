@@ -30,7 +30,8 @@ def poor_tables(students):
     return {"empty": students.head(0), "one": students.head(1), "two": students.head(2),
             "one grade": students[students["GradeClass"] == "F"], "constant": students.assign(Absences=3.0),
             "empty column": students.assign(Tutoring=students["Tutoring"].mask(students["Age"] > 0)),
-            "columns missing": students.drop(columns=["GPA", "Sports"]), "no grade": students.drop(columns="GradeClass")}
+            "columns missing": students.drop(columns=["GPA", "Sports"]),
+            "no grade": students.drop(columns="GradeClass")}
 
 
 def check_result(call):

@@ -1,4 +1,4 @@
-"""Suggestions do what they claim, are the smallest, and move nothing that cannot be moved: `gradeclass.evaluation.what_if`."""
+"""Suggestions do what they claim, are the smallest, and move only what may be moved."""
 import numpy as np
 import pandas as pd
 import pytest
