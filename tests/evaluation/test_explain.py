@@ -9,18 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from gradeclass.data.dataset import clean
-from gradeclass.data.sources import load
-from gradeclass.data.split import split
 from gradeclass.evaluation.explain import (
-    ExplainError, contributions, exact_terms, expected_place, explain_student, in_words,
+    ExplainError, contributions, exact_terms, explain_student, in_words,
     plot_contributions, sampled_terms, scale_slope, signed, typical_student,
 )
 from gradeclass.evaluation.what_if import suggest_changes
 from gradeclass.models.features import encode_frame
 from gradeclass.models.bundle import load_model, save_model
 from gradeclass.models.grade_model import GradeModel
-from gradeclass.data.synthetic import sample_path, synthesise
+from gradeclass.data.synthetic import synthesise
 from gradeclass.schema import load_schema
 
 EXACT = ["score", "boosted", "trees"]
