@@ -12,24 +12,16 @@ import numpy as np
 import pandas as pd
 
 from ..config import SEED, GradeclassError
-from .metrics import Predictions, check_predictions, found_within, places, ratio, risk_ladder
-from .resampling import bootstrap, interval, plain_numbers, top_k
-from ..words import in_hundred
-from .fairness import MIN_SIZE
+from gradeclass.evaluation.metrics import (
+    MIN_SIZE, Predictions, check_predictions, found_within, places, ratio, risk_ladder,
+)
+from .resampling import bootstrap, interval, plain_numbers, share_words, top_k
 from ..schema import GradeScale
+from ..words import in_hundred
 
 # %% ../../nbs/lib/evaluation/09_ranking.ipynb #b6984b96
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.5)  # Places that a table shows, as shares of the students
 
-# %% ../../nbs/lib/evaluation/09_ranking.ipynb #e552fc4b
-def lift(
-    precision:np.ndarray, # Of the listed, the share at risk, shape (B,)
-    at_risk:np.ndarray,   # Of all, the share at risk, shape (B,)
-)->np.ndarray:            # Shape (B,); NaN where nobody is at risk
-    "How many times as many at-risk students a list holds as one drawn by lot"
-    return ratio(precision, at_risk)
-
-# %% ../../nbs/lib/evaluation/09_ranking.ipynb #1c5c2ebc
 def list_draws(
     case:Predictions,   # Checked arrays
     counted:list[int],  # Places, one list for each
@@ -38,11 +30,12 @@ def list_draws(
 )->np.ndarray:          # Precision, recall and lift in each resample, shape (n_boot, lists, 3)
     "Lists of several lengths in the same resamples, whose students are put in order once"
     def measure(weights):
-        ladder, in_need = risk_ladder(case, weights), (weights @ case.truly_at_risk)[:, None]
+        ladder = risk_ladder(case, weights)
+        at_risk = (weights @ case.truly_at_risk)[:, None]
         found = np.column_stack([found_within(*ladder, k) for k in counted])
         precision = found/counted
-        return np.stack([precision, ratio(found, in_need),
-                         lift(precision, in_need/weights.sum(axis=1, keepdims=True))], axis=2)
+        by_chance = at_risk/weights.sum(axis=1, keepdims=True)
+        return np.stack([precision, ratio(found, at_risk), ratio(precision, by_chance)], axis=2)
     return bootstrap(len(case.y), measure, n_boot, seed)
 
 # %% ../../nbs/lib/evaluation/09_ranking.ipynb #e78f2b50
@@ -57,24 +50,14 @@ def places_table(
     "What lists of several lengths are worth, with 95 % bootstrap intervals"
     case = check_predictions(y, p, scale)
     counted = sorted({places(k, len(y)) for k in choices})
-    rows = []
     draws = list_draws(case, counted, n_boot, seed) if n_boot else np.full((1, len(counted), 3), np.nan)
-    for k, drawn in zip(counted, draws.transpose(1, 2, 0), strict=True):
+    rows = []
+    for position, k in enumerate(counted):
         row = top_k(y, p, scale, k)
-        for name, values in zip(("precision", "recall", "lift"), drawn, strict=True):
-            row[f"{name}_low"], row[f"{name}_high"] = interval(values)
+        for measure, name in enumerate(("precision", "recall", "lift")):
+            row[f"{name}_low"], row[f"{name}_high"] = interval(draws[:, position, measure])
         rows.append(row | {"best_recall": float(ratio(min(k, row["at_risk"]), row["at_risk"]))})
     return pd.DataFrame(rows).set_index("places")
-
-# %% ../../nbs/lib/evaluation/09_ranking.ipynb #16423d02
-def share_words(
-    value:float, # A share
-    low:float,   # Lower end of its interval; NaN for none
-    high:float,  # Upper end
-)->str:          # Such as '12 % (8–17)'
-    "A share with its interval"
-    if np.isnan(value): return "–"
-    return f"{100*value:.0f} %" + ("" if np.isnan(low) else f" ({100*low:.0f}–{100*high:.0f})")
 
 # %% ../../nbs/lib/evaluation/09_ranking.ipynb #39352b9c
 def show_places(
@@ -83,15 +66,14 @@ def show_places(
     "Places in words: of the listed, how many need help; of all who need it, how many are listed"
     few = f"fewer than {MIN_SIZE}"
     def shares(name, among):
-        words = [share_words(*row)
-                 for row in zip(table[name], table[f"{name}_low"], table[f"{name}_high"], strict=True)]
-        return np.where(among < MIN_SIZE, few, words)
-    times = np.where(table.index < MIN_SIZE, few,
-                     [f"{row.lift:.1f} ({row.lift_low:.1f}–{row.lift_high:.1f})" for row in table.itertuples()])
+        ends = zip(table[name], table[f"{name}_low"], table[f"{name}_high"], strict=True)
+        return np.where(among < MIN_SIZE, few, [share_words(*row) for row in ends])
+    lifts = [f"{row.lift:.1f} ({row.lift_low:.1f}–{row.lift_high:.1f})" for row in table.itertuples()]
     columns = {"Share of the students": (100*table.index/table.students).map("{:.0f} %".format),
-               "Listed, at risk in fact": shares("precision", table.index),
+               "Listed and actually at risk": shares("precision", table.index),
                "At risk, listed": shares("recall", table.at_risk),
-               "At best": (100*table.best_recall).map("{:.0f} %".format), "Times better than lots": times}
+               "At best": (100*table.best_recall).map("{:.0f} %".format),
+               "Times better than drawing at random": np.where(table.index < MIN_SIZE, few, lifts)}
     return pd.DataFrame(columns).set_axis(table.index).rename_axis(columns="Places").rename_axis(index=None)
 
 # %% ../../nbs/lib/evaluation/09_ranking.ipynb #092a53ad
@@ -104,10 +86,10 @@ class Threshold:
     "From which risk on a student is listed, and how often that is right"
     probability: float     # A student with this risk or more is listed
     share: float           # Share of the students who were listed
-    precision: float       # Of the listed, the share at risk in fact
+    precision: float       # Of the listed, the share actually at risk
     precision_low: float   # Its 95 % interval
     precision_high: float
-    recall: float          # Of those at risk in fact, the share listed
+    recall: float          # Of those actually at risk, the share listed
     recall_low: float      # Its 95 % interval
     recall_high: float
     students: int          # How many students this was measured on
@@ -148,36 +130,34 @@ def find_threshold(
     "The threshold that hands out k places, with the precision and recall to expect"
     case = check_predictions(y, p, scale, k=k)
     cut = float(np.sort(case.risk)[-case.k])
-    listed, needing = case.risk >= cut, case.truly_at_risk
-    cells = np.column_stack([listed & needing, listed, needing]).astype(float)
+    listed = case.risk >= cut
+    at_risk = case.truly_at_risk
+    cells = np.column_stack([listed & at_risk, listed, at_risk]).astype(float)
     def measure(weights):
-        hits, marked, in_need = (weights @ cells).T
-        return np.column_stack([ratio(hits, marked), ratio(hits, in_need)])
-    precision, recall = map(float, measure(np.ones((1, len(y))))[0])
-    low, high = zip(*(interval(draws) for draws in bootstrap(len(y), measure, n_boot, seed).T), strict=True)
-    return Threshold(cut, float(listed.mean()), precision, low[0], high[0], recall, low[1], high[1], len(y),
-                     measured_on)
+        hits, all_listed, all_at_risk = (weights @ cells).T
+        return np.column_stack([ratio(hits, all_listed), ratio(hits, all_at_risk)])
+    precision, recall = measure(np.ones((1, len(y))))[0].tolist()
+    draws = bootstrap(len(y), measure, n_boot, seed)
+    return Threshold(cut, float(listed.mean()), precision, *interval(draws[:, 0]), recall, *interval(draws[:, 1]),
+                     len(y), measured_on)
 
 # %% ../../nbs/lib/evaluation/09_ranking.ipynb #ec93fd19
 def threshold_sentence(
     threshold:Threshold, # What `find_threshold` returned
 )->str:                  # What to show beside a list
     "What a place on the list is worth, in plain words"
-    known = pd.Series(asdict(threshold))
-    share = lambda name: in_hundred(pd.Series({"value": known[name], "low": known[f"{name}_low"],
-                                               "high": known[f"{name}_high"]}))
     if np.isnan(threshold.recall):
         return "Nobody among the students it was measured on is at risk, so the worth of a list cannot be said."
+    known = asdict(threshold)
+    share = lambda name: in_hundred({"value": known[name], "low": known[f"{name}_low"], "high": known[f"{name}_high"]})
     return (f"A list for {100*threshold.share:.0f} % of the students takes those with a risk of "
-            f"{100*threshold.probability:.1f} % or more. Of students "
-            f"listed so, {share('precision')} were at risk in fact; of all at risk, {share('recall')} were listed.")
+            f"{100*threshold.probability:.1f} % or more. Of students listed so, {share('precision')} were actually at "
+            f"risk; of all at risk, {share('recall')} were listed.")
 
 # %% ../../nbs/lib/evaluation/09_ranking.ipynb #a57fd0c1
 LIST_NOTE = ("This list suggests with whom to talk first. It is made from past records and is wrong for some: a person "
-             "who knows the student "
-             "decides, and a student who is not on it may need help as well.")
+             "who knows the student decides, and a student who is not on it may need help as well.")
 
-# %% ../../nbs/lib/evaluation/09_ranking.ipynb #b6d742e5
 def listed_words(
     threshold:Threshold, # What `find_threshold` returned
 )->str:                  # Such as 'of 10 with such a risk, about 9 needed help'
