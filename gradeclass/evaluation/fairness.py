@@ -22,7 +22,7 @@ from gradeclass.evaluation.resampling import (
 )
 from ..models.features import grade_index
 from ..models.grade_model import GradeModel
-from ..schema import Column, GradeScale, Schema
+from ..schema import GradeScale, Schema
 
 # %% ../../nbs/lib/evaluation/08_fairness.ipynb #985514ae
 class FairnessError(GradeclassError):
@@ -55,14 +55,6 @@ def group_names(
     named = group.astype(object).where(group.notna(), "not recorded").astype(str)
     return named.astype(pd.CategoricalDtype([*names], ordered=True))
 
-def name_groups(
-    frame:pd.DataFrame, # Students
-    column:Column,      # A protected attribute
-)->pd.Series:           # Ordered categorical, shape (n,)
-    "The group of each student by one attribute"
-    values = frame[column.name]
-    return group_names(band_numbers(values.astype(float)) if column.kind == "numeric" else values).rename(column.title)
-
 # %% ../../nbs/lib/evaluation/08_fairness.ipynb #66e166fd
 def pair_groups(
     first:pd.Series,  # Group of each student by one attribute
@@ -80,109 +72,81 @@ def audit_groups(
 )->dict[str, pd.Series]: # Attribute, or pair of attributes -> group of each student, shape (n,)
     "The group of each student by every protected attribute, and by each two of them"
     protected = [column for column in schema.columns if column.role == "audit" and column.name in frame]
-    single = [name_groups(frame, column) for column in protected]
+    single = []
+    for column in protected:
+        values = frame[column.name]
+        banded = band_numbers(values.astype(float)) if column.kind == "numeric" else values
+        single.append(group_names(banded).rename(column.title))
     both = [pair_groups(*pair) for pair in combinations(single, 2)] if pairs else []
     return {group.name: group for group in [*single, *both]}
 
 # %% ../../nbs/lib/evaluation/08_fairness.ipynb #2c3ca8bd
-class Outcomes(NamedTuple):
-    "What became of each student"
-    right: np.ndarray    # The announced grade is the true one, shape (n,)
-    at_risk: np.ndarray  # The true grade calls for help, shape (n,)
-    flagged: np.ndarray  # The announced grade calls for help, shape (n,)
+class Rate(NamedTuple):
+    "What a share of students is called"
+    label: str       # Heading
+    words: str       # What a sentence says: 'n in 100 of those at risk are missed'
 
-def student_outcomes(
+RATES = {
+    "at_risk": Rate("Actually at risk", "of all are actually at risk"),
+    "missed": Rate("Missed, of those at risk", "of those at risk are missed"),
+    "flagged": Rate("Flagged, of all", "of all are flagged"),
+    "precision": Rate("Flags that are right", "of the flags are right"),
+    "accuracy": Rate("Grades that are right", "of the announced grades are right"),
+}
+
+# %% ../../nbs/lib/evaluation/08_fairness.ipynb #55da3cfb
+def rate_marks(
     y:np.ndarray,         # True grade, shape (n,), 0 is the best
     predicted:np.ndarray, # Announced grade, shape (n,)
     scale:GradeScale,     # The grades
-)->Outcomes:              # Right, at risk and flagged
+)->dict[str, tuple]:      # Rate -> whether each student counts, and whether it is a hit, shapes (n,)
     "Compare true and announced grades"
     y = check_grades(y, scale)
     predicted = check_grades(predicted, scale, "predicted")
     check_length(predicted, len(y), "predicted")
-    return Outcomes(y == predicted, np.isin(y, scale.at_risk_index), np.isin(predicted, scale.at_risk_index))
-
-# %% ../../nbs/lib/evaluation/08_fairness.ipynb #55da3cfb
-class Rate(NamedTuple):
-    "A share of students: the hits among some of them"
-    label: str       # Heading
-    words: str       # What a sentence says: 'n in 100 of those at risk are missed'
-    hit: Callable    # Outcomes -> whether the student counts as a hit, shape (n,)
-    among: Callable  # Outcomes -> whether the student counts at all, shape (n,)
-
-def everyone(
-    found:Outcomes, # What became of each student
-)->np.ndarray:      # True for all, shape (n,)
-    "A rate that speaks about all students"
-    return np.ones(len(found.right), bool)
-
-RATES = {
-    "at_risk": Rate("Actually at risk", "of all are actually at risk", lambda found: found.at_risk, everyone),
-    "missed": Rate("Missed, of those at risk", "of those at risk are missed", lambda found: ~found.flagged,
-                   lambda found: found.at_risk),
-    "flagged": Rate("Flagged, of all", "of all are flagged", lambda found: found.flagged, everyone),
-    "precision": Rate("Flags that are right", "of the flags are right", lambda found: found.at_risk,
-                      lambda found: found.flagged),
-    "accuracy": Rate("Grades that are right", "of the announced grades are right", lambda found: found.right, everyone),
-}
-
-# %% ../../nbs/lib/evaluation/08_fairness.ipynb #d650c639
-def count_groups(
-    found:Outcomes,  # What became of each student
-    group:pd.Series, # Ordered categorical, shape (n,)
-)->pd.DataFrame:     # One row for each group that has students: students, and `<rate>` and `<rate>_hits` of each rate
-    "How many of each group a rate speaks about, and how many of these are hits"
-    marks = {"students": everyone(found)}
-    for name, rate in RATES.items():
-        marks[name] = rate.among(found)
-        marks[f"{name}_hits"] = marks[name] & rate.hit(found)
-    code, names = group.cat.codes.to_numpy(), group.cat.categories
-    table = pd.DataFrame({name: np.bincount(code[mark], minlength=len(names)) for name, mark in marks.items()}, names)
-    return table[table.students > 0]
+    everyone = np.ones(len(y), bool)
+    at_risk = np.isin(y, scale.at_risk_index)
+    flagged = np.isin(predicted, scale.at_risk_index)
+    return {"at_risk": (everyone, at_risk), "missed": (at_risk, at_risk & ~flagged), "flagged": (everyone, flagged),
+            "precision": (flagged, flagged & at_risk), "accuracy": (everyone, y == predicted)}
 
 # %% ../../nbs/lib/evaluation/08_fairness.ipynb #c6e0f7d5
 def rate_row(
-    count:NamedTuple, # students, and `<rate>` and `<rate>_hits` of each rate, of one group
-    name:str,        # A name in `RATES`
-)->dict:             # students, rate, among, value, low, high; NaN where suppressed
+    member:np.ndarray, # Whether each student is in the group, shape (n,)
+    among:np.ndarray,  # Whether the rate speaks about the student, shape (n,)
+    hits:np.ndarray,   # Whether the student is a hit, shape (n,)
+)->dict:               # students, among, value, low, high; missing or NaN where suppressed
     "One rate of one group with Wilson's 95 % interval, or nothing where there are too few students"
-    row = {"students": count.students if count.students >= MIN_SIZE else np.nan, "rate": name}
-    among = getattr(count, name)
-    hits = getattr(count, f"{name}_hits")
-    if min(among, count.students) < MIN_SIZE: return row | dict.fromkeys(("among", "value", "low", "high"), np.nan)
+    students = member.sum()
+    row = {"students": students if students >= MIN_SIZE else np.nan}
+    among = (member & among).sum()
+    if among < MIN_SIZE: return row
+    hits = (member & hits).sum()
     low, high = share_interval(hits, among)
     return row | {"among": among, "value": hits/among, "low": low, "high": high}
 
 # %% ../../nbs/lib/evaluation/08_fairness.ipynb #f61c996a
-def group_rates(
-    y:np.ndarray,           # True grade, shape (n,), 0 is the best
-    predicted:np.ndarray,   # Announced grade, shape (n,)
-    scale:GradeScale,       # The grades
-    group:pd.Series,        # Group of each student, shape (n,)
-)->pd.DataFrame:            # Row per group and rate: attribute, group, students, rate, among, value, low, high
-    "Each rate of each group, with intervals"
-    check_length(group, len(y), "groups")
-    group = group_names(group)
-    counts = count_groups(student_outcomes(y, predicted, scale), group)
-    rows = [{"attribute": group.name or "group", "group": row.Index, **rate_row(row, rate)}
-            for row in counts.itertuples() for rate in RATES]
-    return pd.DataFrame(rows)
-
-# %% ../../nbs/lib/evaluation/08_fairness.ipynb #90088774
 def all_rates(
     y:np.ndarray,               # True grade, shape (n,), 0 is the best
     predicted:np.ndarray,       # Announced grade, shape (n,)
     scale:GradeScale,           # The grades
-    groups:dict[str, pd.Series], # What `audit_groups` returned
-)->pd.DataFrame:                # As `group_rates`, one attribute after the other
-    "Each rate of each group of each attribute"
-    tables = [group_rates(y, predicted, scale, group) for group in groups.values()]
-    columns = ["attribute", "group", "students", "rate", "among", "value", "low", "high"]
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
+    groups:dict[str, pd.Series], # Attribute -> group of each student, shape (n,)
+)->pd.DataFrame:                # Row per group and rate: attribute, group, students, rate, among, value, low, high
+    "Each rate of each group of each attribute, with intervals"
+    marks = rate_marks(y, predicted, scale)
+    rows = []
+    for attribute, group in groups.items():
+        check_length(group, len(y), "groups")
+        group = group_names(group)
+        for name in group.cat.remove_unused_categories().cat.categories:
+            member = (group == name).to_numpy()
+            rows += [{"attribute": attribute, "group": name, "rate": rate, **rate_row(member, among, hits)}
+                     for rate, (among, hits) in marks.items()]
+    return pd.DataFrame(rows, columns=["attribute", "group", "students", "rate", "among", "value", "low", "high"])
 
 # %% ../../nbs/lib/evaluation/08_fairness.ipynb #c11d20fb
 def show_groups(
-    table:pd.DataFrame, # What `group_rates` or `all_rates` returned
+    table:pd.DataFrame, # What `all_rates` returned
 )->pd.DataFrame:        # Index attribute and group; students, and the table's rates as text
     "The groups as people read them; suppressed figures say so"
     group = ["attribute", "group"]
@@ -195,15 +159,6 @@ def show_groups(
     wide.insert(0, "Students", students.map("{:.0f}".format, na_action="ignore").fillna(few))
     named = wide.rename(columns={name: rate.label for name, rate in RATES.items()})
     return named.rename_axis(index=["Attribute", "Group"], columns="")
-
-# %% ../../nbs/lib/evaluation/08_fairness.ipynb #10f0da51
-def shown_groups(
-    table:pd.DataFrame, # What `all_rates` returned
-)->dict[tuple, pd.DataFrame]: # (attribute, rate) -> its rows
-    "The rates of the model that at least two groups have"
-    known = table[table["value"].notna() & (table.rate != "at_risk")]
-    parts = dict(list(known.groupby(["attribute", "rate"], sort=False)))
-    return {key: part for key, part in parts.items() if len(part) > 1}
 
 # %% ../../nbs/lib/evaluation/08_fairness.ipynb #e2b7110e
 def shuffled_gaps(
@@ -219,28 +174,26 @@ def shuffled_gaps(
 
 # %% ../../nbs/lib/evaluation/08_fairness.ipynb #98995b17
 def difference_interval(
-    found:Outcomes,    # What became of each student
-    rate:Rate,         # What is measured
+    among:np.ndarray,  # Whether the rate speaks about each student, shape (n,)
+    hits:np.ndarray,   # Whether the student is a hit, shape (n,)
     first:np.ndarray,  # Members of one group, shape (n,)
     second:np.ndarray, # Members of the other, shape (n,)
     n_boot:int,        # Resamples
     seed:int,          # Seed of the resampling
 )->tuple[float, float]: # Lower and upper end
     "95 % bootstrap interval of the difference between two groups"
-    among = rate.among(found)
-    hit = rate.hit(found) & among
-    cells = np.column_stack([hit & first, among & first, hit & second, among & second]).astype(float)
+    cells = np.column_stack([hits & first, among & first, hits & second, among & second]).astype(float)
     def measure(weights):
         first_hits, first_all, second_hits, second_all = (weights @ cells).T
         return ratio(first_hits, first_all) - ratio(second_hits, second_all)
-    return interval(bootstrap(len(hit), measure, n_boot, seed))
+    return interval(bootstrap(len(hits), measure, n_boot, seed))
 
 # %% ../../nbs/lib/evaluation/08_fairness.ipynb #cb5de104
 GAP_COLUMNS = ["attribute", "rate", "highest", "highest_value", "lowest", "lowest_value", "gap", "low", "high",
                "chance", "p", "beyond_chance"]
 
 def gap_row(
-    found:Outcomes,     # What became of each student
+    marks:dict,         # What `rate_marks` returned
     group:pd.Series,    # Group of each student, shape (n,)
     rows:pd.DataFrame,  # The groups' rows of one rate, without suppressed ones
     n_boot:int,         # Resamples, and shuffles
@@ -250,12 +203,12 @@ def gap_row(
     best = rows.loc[rows["value"].idxmax()]
     worst = rows.loc[rows["value"].idxmin()]
     gap = best["value"] - worst["value"]
-    rate = RATES[best.rate]
+    among, hits = marks[best.rate]
     name = group.astype(str).to_numpy()
-    low, high = difference_interval(found, rate, name == best.group, name == worst.group, n_boot, seed)
-    counted = rate.among(found) & np.isin(name, rows.group)
+    low, high = difference_interval(among, hits, name == best.group, name == worst.group, n_boot, seed)
+    counted = among & np.isin(name, rows.group)
     code = np.unique(name[counted], return_inverse=True)[1]
-    by_chance = shuffled_gaps(rate.hit(found)[counted], code, n_boot, np.random.default_rng(seed))
+    by_chance = shuffled_gaps(hits[counted], code, n_boot, np.random.default_rng(seed))
     p = (1 + (by_chance >= gap - 1e-12).sum())/(1 + n_boot)
     return {"attribute": best.attribute, "rate": best.rate, "highest": best.group, "highest_value": best["value"],
             "lowest": worst.group, "lowest_value": worst["value"], "gap": gap, "low": low, "high": high,
@@ -272,9 +225,10 @@ def gap_table(
     seed:int=SEED,               # Seed of both
 )->pd.DataFrame:                 # One row per attribute and rate, columns `GAP_COLUMNS`
     "Highest minus lowest group of each rate, how sure that is, and whether it is beyond chance"
-    found = student_outcomes(y, predicted, scale)
-    rows = [gap_row(found, groups[attribute], part, n_boot, seed)
-            for (attribute, _), part in shown_groups(table).items()]
+    marks = rate_marks(y, predicted, scale)
+    known = table[table["value"].notna() & (table.rate != "at_risk")]
+    rows = [gap_row(marks, groups[attribute], part, n_boot, seed)
+            for (attribute, _), part in known.groupby(["attribute", "rate"], sort=False) if len(part) > 1]
     gaps = pd.DataFrame(rows, columns=GAP_COLUMNS[:-1])
     return gaps.assign(beyond_chance=(holm(gaps.p.astype(float)) < 0.05).astype(bool))
 
@@ -428,7 +382,6 @@ def compare_audit(
     table = pd.DataFrame.from_dict(rows, "index", columns=["without", "with", "difference", "low", "high"])
     looked = [check_fairness(frame, model.schema, y, grades, 1, seed, pairs=False).gaps for grades in announced]
     gaps = pd.concat([each.set_index(["attribute", "rate"]).gap for each in looked], axis=1, keys=["without", "with"])
-    gaps = gaps.query("rate in ('missed', 'flagged')")
+    gaps = gaps.query("rate in ('missed', 'flagged')").assign(difference=lambda each: each["with"] - each["without"])
     gaps.index = [f"gap in {rate}: {attribute}" for attribute, rate in gaps.index]
-    gaps["difference"] = gaps["with"] - gaps["without"]
     return pd.concat([table, gaps]).rename_axis("measure")

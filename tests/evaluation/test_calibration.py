@@ -48,13 +48,6 @@ def test_temperature_never_raises_the_log_loss_that_it_was_fitted_on():
     assert true_log_loss(rescale(p, fit_temperature(p, y)), y) <= true_log_loss(p, y) + 1e-6
 
 
-def test_weights_count_like_copies():
-    p, y = draw(200)
-    weight = np.random.default_rng(1).integers(1, 4, 200)
-    copies = np.repeat(np.arange(200), weight)
-    assert fit_temperature(p**2, y, weight) == pytest.approx(fit_temperature(p[copies]**2, y[copies]), rel=1e-3)
-
-
 def test_right_probabilities_are_left_alone():
     assert choose_calibration(*draw(1500)) == Calibrator()
 
@@ -74,9 +67,6 @@ def test_no_row_is_calibrated_by_itself():
     for number in range(5):
         others = Calibrator("temperature", fit_temperature(p[fold != number], y[fold != number]))
         assert np.allclose(said[fold == number], others.apply(p[fold == number]))
-
-
-# MAPIE as an oracle: probabilities that are given already, and our scores
 
 
 def test_published_students_are_covered_as_stated(real_data):

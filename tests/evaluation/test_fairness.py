@@ -11,7 +11,7 @@ from gradeclass.data.dataset import clean
 from gradeclass.data.sources import load
 from gradeclass.evaluation.fairness import (
     RATES, FairnessError, all_rates, audit_groups, band_numbers, check_fairness, compare_audit, fairness_sentence,
-    gap_sentence, gap_table, group_rates, plot_groups, show_groups, shuffled_gaps, student_outcomes,
+    gap_sentence, gap_table, plot_groups, rate_marks, show_groups, shuffled_gaps,
 )
 from gradeclass.evaluation.metrics import MIN_SIZE, MetricError
 from gradeclass.models.features import grade_index
@@ -29,6 +29,10 @@ def example(n=300, seed=0, names=("North", "South"), share=None):
     y = rng.integers(0, 5, n)
     predicted = np.where(rng.random(n) < 0.7, y, rng.integers(0, 5, n))
     return y, predicted, pd.Series(rng.choice(names, n, p=share), name="School")
+
+
+def group_rates(y, predicted, scale, group):
+    return all_rates(y, predicted, scale, {group.name or "group": group})
 
 
 def value(table, group, rate, column="value"):
@@ -87,10 +91,10 @@ def test_nothing_is_said_among_fewer_than_ten(sizes, seed):
     rng = np.random.default_rng(seed)
     group = pd.Series(np.repeat([f"g{i}" for i in range(len(sizes))], sizes))
     y, predicted = rng.integers(0, 5, len(group)), rng.integers(0, 5, len(group))
-    table, found = group_rates(y, predicted, SCALE, group), student_outcomes(y, predicted, SCALE)
+    table, marks = group_rates(y, predicted, SCALE, group), rate_marks(y, predicted, SCALE)
     for row in table.itertuples():
         member = (group == row.group).to_numpy()
-        among = (RATES[row.rate].among(found) & member).sum()
+        among = (marks[row.rate][0] & member).sum()
         assert np.isnan(row.students) == (member.sum() < MIN_SIZE)
         assert np.isnan([row.value, row.among, row.low, row.high]).all() == (among < MIN_SIZE)
         assert not among >= MIN_SIZE or row.among == among

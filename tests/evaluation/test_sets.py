@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from gradeclass.evaluation.sets import (
-    METHODS, CalibrationError, PredictionSets, coverage_curve, coverage_table, describe_set, fit_sets, stretch_scores,
+    CalibrationError, PredictionSets, coverage_table, describe_set, fit_sets, held_out_coverage, stretch_scores,
 )
 from gradeclass.schema import load_schema
 
@@ -15,21 +15,21 @@ SCALE = load_schema("students").grades
 POSITIVE = arrays(float, st.tuples(st.integers(1, 20), st.integers(2, 8)), elements=st.floats(0.001, 1))
 
 
-@given(POSITIVE, st.sampled_from(METHODS), st.floats(0, 1))
+@given(POSITIVE, st.floats(0, 1))
 @settings(max_examples=100, deadline=None)
-def test_sets_are_stretches_around_the_most_probable_grade(values, method, threshold):
+def test_sets_are_stretches_around_the_most_probable_grade(values, threshold):
     p = normalised(values)
-    sets = PredictionSets(threshold, method=method).sets(p)
+    sets = PredictionSets(threshold).sets(p)
     assert sets[np.arange(len(p)), p.argmax(axis=1)].all()
     starts = (np.diff(sets.astype(int), axis=1, prepend=0) == 1).sum(axis=1)
     assert (starts == 1).all()
 
 
-@given(POSITIVE, st.sampled_from(METHODS), st.floats(0, 1), st.floats(0, 1))
+@given(POSITIVE, st.floats(0, 1), st.floats(0, 1))
 @settings(max_examples=50, deadline=None)
-def test_higher_thresholds_only_add_grades(values, method, one, other):
+def test_higher_thresholds_only_add_grades(values, one, other):
     p = normalised(values)
-    low, high = (PredictionSets(level, method=method).sets(p) for level in sorted((one, other)))
+    low, high = (PredictionSets(level).sets(p) for level in sorted((one, other)))
     assert (low <= high).all()
 
 
@@ -72,7 +72,6 @@ def given_probabilities(
 def conformal_classifier(
     grades:int,      # Grades of the scale, K
     coverage:float,  # Share of students whose grade should be in their set
-    method:str,      # A name in `METHODS`
 )->tuple:            # MAPIE's SplitConformalClassifier, and its conformity score, whose `quantiles_` is the threshold
     "MAPIE over given probabilities with our scores"
     from mapie.classification import SplitConformalClassifier
@@ -88,7 +87,7 @@ def conformal_classifier(
             **kwargs,   # Not used
         )->np.ndarray:  # Shape (n, 1)
             "Score of the true grade"
-            return np.take_along_axis(stretch_scores(y_pred, method), y_enc.reshape(-1, 1), axis=1)
+            return np.take_along_axis(stretch_scores(y_pred), y_enc.reshape(-1, 1), axis=1)
 
         def get_prediction_sets(
             self,
@@ -97,20 +96,19 @@ def conformal_classifier(
             **kwargs,     # Not used
         )->np.ndarray:    # Shape (n, K, 1)
             "Grades with a score of at most the threshold"
-            scores = stretch_scores(y_pred_proba[:, :, 0], method)
+            scores = stretch_scores(y_pred_proba[:, :, 0])
             return scores[:, :, None] <= self.quantiles_ + 1e-12
 
     score = StretchScore()
     return SplitConformalClassifier(given_probabilities(grades), coverage, conformity_score=score, prefit=True), score
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_sets_agree_with_mapie(method):
+def test_sets_agree_with_mapie():
     p, y = draw(400)
     other, _ = draw(100, seed=3)
-    classifier, _ = conformal_classifier(5, 0.9, method)
+    classifier, _ = conformal_classifier(5, 0.9)
     expected = classifier.conformalize(p, y).predict_set(other)[1][:, :, 0]
-    assert (fit_sets(p, y, 0.9, method).sets(other) == expected).all()
+    assert (fit_sets(p, y, 0.9).sets(other) == expected).all()
 
 
 def test_sets_of_one_peak_are_those_of_plain_mapie():
@@ -122,19 +120,17 @@ def test_sets_of_one_peak_are_those_of_plain_mapie():
     assert (fit_sets(p, y, 0.9).sets(p) == plain.predict_set(p)[1][:, :, 0]).mean() > 0.98
 
 
-@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("coverage", [0.8, 0.9, 0.95])
-def test_new_students_are_covered_as_stated(method, coverage):
+def test_new_students_are_covered_as_stated(coverage):
     p, y = draw(2000, sharpness=1.0)
     other, other_y = draw(4000, seed=5, sharpness=1.0)
-    covered = fit_sets(p, y, coverage, method).sets(other)[np.arange(4000), other_y].mean()
+    covered = fit_sets(p, y, coverage).sets(other)[np.arange(4000), other_y].mean()
     assert covered == pytest.approx(coverage, abs=0.02)
 
 
 def test_overconfident_models_are_covered_too():
     p, y = draw(2000, sharpness=1.0)
-    curve = coverage_curve(normalised(p**4), y, levels=(0.9,))
-    assert curve.coverage[0.9] == pytest.approx(0.9, abs=0.02)
+    assert held_out_coverage(normalised(p**4), y)["coverage"] == pytest.approx(0.9, abs=0.02)
 
 
 def test_coverage_table_counts_every_student_once_in_each_view():
@@ -166,15 +162,15 @@ def test_impossible_coverages_are_refused(coverage):
 
 
 def test_unknown_method_is_refused():
-    with pytest.raises(CalibrationError, match="use one of lac, aps"): fit_sets(*draw(100), method="raps")
+    with pytest.raises(CalibrationError, match="the method lac"): PredictionSets(0.8, method="raps")
 
 
 def test_two_grades_are_enough():
     p, y = draw(400)
     two, halves = (y > 2).astype(int), np.column_stack([p[:, :3].sum(axis=1), p[:, 3:].sum(axis=1)])
-    for method in METHODS: assert fit_sets(halves, two, 0.9, method).sets(halves).any(axis=1).all()
+    assert fit_sets(halves, two, 0.9).sets(halves).any(axis=1).all()
 
 
 def test_scores_of_a_row_do_not_depend_on_other_rows():
     p, _ = draw(50)
-    for method in METHODS: assert np.allclose(stretch_scores(p, method)[7], stretch_scores(p[7:8], method)[0])
+    assert np.allclose(stretch_scores(p)[7], stretch_scores(p[7:8])[0])
