@@ -11,11 +11,10 @@ import re
 import pandas as pd
 
 from ..config import PACKAGE, GradeclassError
-from .fairness import Fairness, show_groups
+from .fairness import show_groups
 from .metrics import METRICS, MIN_SIZE
-from .ranking import Threshold, show_places, threshold_sentence
+from .ranking import show_places, threshold_sentence
 from .resampling import reliability, share_words
-from ..schema import Schema
 from ..words import in_hundred
 
 # %% ../../nbs/lib/evaluation/14_card.ipynb #2e492769
@@ -93,36 +92,6 @@ def part_table(
     counts = pd.DataFrame(about["grades"])
     return table_of(pd.concat([counts, counts.sum().to_frame("all").T]).rename_axis("Grade"))
 
-# %% ../../nbs/lib/evaluation/14_card.ipynb #3de265b1
-def data_facts(
-    about:dict,    # What data.json holds
-    schema:Schema, # What a student is
-)->list[tuple]:    # Name, value
-    "Where the data come from"
-    source = schema.source
-    credit = ", ".join(filter(None, [source.title, source.authors, source.doi and f"doi:{source.doi}"]))
-    return [("Table", about["source"]),
-            ("Rows", f"{about['rows']:,} read, {about['refused']:,} refused, {about['accepted']:,} used"),
-            ("Content digest (SHA-256)", about["digest"]),
-            ("Schema", f"{schema.name}: {schema.description or schema.title}"),
-            ("Data set that the schema describes", credit or FILL),
-            ("Licence of that data set", source.license or FILL),
-            ("How and why the records were collected, and on which legal ground", FILL)]
-
-# %% ../../nbs/lib/evaluation/14_card.ipynb #5501f2a8
-def training_facts(
-    manifest:dict, # The bundle's manifest
-    about:dict,    # What data.json holds
-)->list[tuple]:    # Name, value
-    "How the model was trained"
-    parts = [counts for part, counts in about["grades"].items() if part != "test"]
-    rows = sum(sum(counts.values()) for counts in parts)
-    params = ", ".join(f"{name} = {value}" for name, value in manifest["params"].items())
-    return [("Family", manifest["family"]), ("Parameters", params or "the family's defaults"),
-            ("Balance of rare grades", manifest["balance"]), ("Seed", manifest["seed"]),
-            ("Rows", f"{rows:,} (training and validation part)"),
-            ("Computing", "one ordinary computer, no accelerator")]
-
 # %% ../../nbs/lib/evaluation/14_card.ipynb #0660640e
 def measured_share(
     figure:dict, # value, low, high; None where there is none
@@ -132,93 +101,6 @@ def measured_share(
     if figure["value"] is None: return "cannot be said with this table"
     return in_hundred(pd.Series(figure, dtype=float), of, "95 % interval ")
 
-def short_facts(
-    metrics:dict,              # What metrics.json holds
-    fairness:Fairness|None,    # What a look at the groups gave
-    threshold:Threshold|None,  # From which risk on a student is listed
-)->list[tuple]:                # Name, value
-    "The few figures that a reader wants first"
-    first = f"Of the first {metrics['at_risk']['places']} on the list for help, actually at risk"
-    rows = [("The predicted grade is right for", measured_share(metrics["accuracy"], "students")),
-            ("Right or one grade off", measured_share(metrics["within_one"])),
-            (first, measured_share(metrics["at_risk_precision"])),
-            ("Students it was tested on", f"{metrics['students']:,}")]
-    if fairness is not None: rows.append(("Groups", fairness.sentence))
-    if threshold is not None: rows.append(("List for help", threshold_sentence(threshold)))
-    return rows
-
-# %% ../../nbs/lib/evaluation/14_card.ipynb #1ce38347
-def known_risks(
-    schema:Schema,            # What a student is
-    manifest:dict,            # The bundle's manifest
-    metrics:dict,             # What metrics.json holds
-    fairness:Fairness|None,   # What a look at the groups gave
-)->list[str]:                 # One sentence each
-    "Limits that follow from these very figures"
-    few = [grade for grade, row in metrics.get("per_grade", {}).items() if row["support"] < MIN_SIZE]
-    guesses = [column.title for column in schema.columns if column.confirm]
-    risks = ["It has seen the students of one table. How it does elsewhere, or after a change of grading, is not "
-             "known."]
-    if metrics["students"] < 100:
-        risks.append(f"It was tested on {metrics['students']} students: every figure is uncertain, see the intervals.")
-    if few:
-        risks.append(f"Fewer than {MIN_SIZE} students of the test part have the grade {', '.join(few)}: how well these "
-                     f"are predicted is not known.")
-    if manifest["audit"]:
-        risks.append("It sees protected attributes: whether that is lawful has to be settled before use.")
-    if fairness is None or fairness.gaps.empty: risks.append("Whether it serves all groups alike has not been shown.")
-    elif fairness.gaps.beyond_chance.any(): risks.append("It does not treat all groups alike: see the table of groups.")
-    if guesses:
-        risks.append(f"The schema was drafted by a program, and a person has yet to confirm: {', '.join(guesses)}.")
-    return [*risks, "Inputs such as absences change during the year: a prediction is as old as its records.",
-            "Other columns can stand in for a protected attribute that is no input."]
-
-# %% ../../nbs/lib/evaluation/14_card.ipynb #0fc7128d
-def model_facts(
-    schema:Schema,  # What a student is
-    manifest:dict,  # The bundle's manifest
-    about:dict,     # What data.json holds
-    versions:dict,  # What versions.json holds
-)->dict:            # Parts of the card
-    "What the model is and what it was made from"
-    columns = schema.columns
-    inputs = [[column.title, column.kind, column.expected] for column in columns if column.name in manifest["inputs"]]
-    findings = [finding["message"] for finding in about.get("findings", [])]
-    parties = ("Provider (who puts it into service under their name)", "Deployer (the school)",
-               "Other systems that it works with", "Contact for students and parents")
-    hardware = ("Hardware", "an ordinary computer; no accelerator, no network needed to predict")
-    return {"title": about.get("title") or schema.title or schema.name, "fill": FILL,
-            "synthetic": "sample" in about["source"], "manifest": manifest,
-            "target": schema.by_name[schema.target].title.lower(),
-            "grades": schema.grades.labels, "at_risk": schema.grades.at_risk, "inputs": inputs,
-            "audited": [column.title for column in columns if column.role == "audit"],
-            "unseen": [column.title for column in columns if column.role in ("id", "score", "target")],
-            "versions": list(versions.items()), "parties": [*((name, FILL) for name in parties), hardware],
-            "data": data_facts(about, schema), "notes": [*about.get("notes", []), *findings],
-            "part_table": part_table(about), "training": training_facts(manifest, about),
-            "files": sorted(manifest["files"].items())}
-
-# %% ../../nbs/lib/evaluation/14_card.ipynb #cc018030
-def measured_facts(
-    metrics:dict,              # What metrics.json holds
-    fairness:Fairness|None,    # What a look at the groups gave
-    threshold:Threshold|None,  # From which risk on a student is listed
-    places:pd.DataFrame|None,  # What `places_table` returned
-)->dict:                       # Parts of the card
-    "What was measured"
-    error, spread = interval_text(metrics["ece"])
-    facts = {"students": metrics["students"], "min_size": MIN_SIZE, "headline": headline_rows(metrics),
-             "in_short": short_facts(metrics, fairness, threshold), "per_grade": grade_rows(metrics),
-             "threshold": threshold_sentence(threshold) if threshold else "",
-             "places": None if places is None else table_of(show_places(places).rename_axis(index="Places")),
-             "groups": None, "fairness": None,
-             "calibration_words": f"The calibration error is {error} (interval {spread}): on average, the probability "
-                                  f"of the predicted grade is off by this much."}
-    if fairness is None: return facts
-    groups = None if fairness.table.empty else table_of(show_groups(fairness.table))
-    summary = {"sentence": fairness.sentence, "students": fairness.students, "min_size": MIN_SIZE}
-    return facts | {"groups": groups, "fairness": summary}
-
 # %% ../../nbs/lib/evaluation/14_card.ipynb #d8d418ed
 def model_card(
     values:dict, # `NEEDED`; and, where known, fairness, threshold, places (a `places_table`), rule and digest
@@ -226,14 +108,20 @@ def model_card(
     "Everything that the card says, as text and rows"
     missing = [name for name in NEEDED if name not in values]
     if missing: raise CardError(f"a card needs {missing[0]}: give {', '.join(NEEDED)}")
-    schema, manifest = values["schema"], values["manifest"]
-    metrics, fairness = values["metrics"], values.get("fairness")
-    return {**model_facts(schema, manifest, values["about"], values["versions"]),
-            **measured_facts(metrics, fairness, values.get("threshold"), values.get("places")),
+    schema, manifest, about, metrics = (values[name] for name in ("schema", "manifest", "about", "metrics"))
+    fairness, threshold, places = (values.get(name) for name in ("fairness", "threshold", "places"))
+    inputs = [[column.title, column.kind, column.expected] for column in schema.columns
+              if column.name in manifest["inputs"]]
+    few = [grade for grade, row in metrics.get("per_grade", {}).items() if row["support"] < MIN_SIZE]
+    learnt = sum(sum(counts.values()) for part, counts in about["grades"].items() if part != "test")
+    return {**values, "title": about.get("title") or schema.title or schema.name, "fill": FILL, "min_size": MIN_SIZE,
+            "share": measured_share, "interval": interval_text, "inputs": inputs, "few": few, "learnt": learnt,
+            "notes": [*about.get("notes", []), *(finding["message"] for finding in about.get("findings", []))],
+            "part_table": part_table(about), "headline": headline_rows(metrics), "per_grade": grade_rows(metrics),
             "reliability": reliability_rows(reliability(values["grades"], values["probability"])),
-            "risks": known_risks(schema, manifest, metrics, fairness),
-            "rule": values.get("rule") or "The most probable grade is announced.",
-            "digests": [("Trained model (SHA-256 of its manifest)", values.get("digest") or FILL)]}
+            "threshold": threshold_sentence(threshold) if threshold else "", "fairness": fairness,
+            "places": None if places is None else table_of(show_places(places).rename_axis(index="Places")),
+            "groups": table_of(show_groups(fairness.table)) if fairness and len(fairness.table) else None}
 
 # %% ../../nbs/lib/evaluation/14_card.ipynb #25a5f868
 def render_markdown_card(
