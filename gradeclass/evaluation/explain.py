@@ -25,22 +25,6 @@ from ..schema import Column, Schema
 class ExplainError(GradeclassError):
     "A question about a student that cannot be answered as asked"
 
-# %% ../../nbs/lib/evaluation/10_explain.ipynb #17efc159
-def source_of(
-    columns:list[Column], # The model's inputs
-    one_hot:bool,         # Whether categories are spread over 0/1 columns
-)->np.ndarray:            # Position of the input behind each encoded column, shape (q,)
-    "Which input each encoded column comes from"
-    widths = [len(column.codes) if one_hot and column.kind == "category" else 1 for column in columns]
-    return np.repeat(np.arange(len(columns)), widths)
-
-def sum_by_source(
-    terms:np.ndarray,  # One term for each encoded column, shape (n, q)
-    source:np.ndarray, # Input behind each, shape (q,)
-)->np.ndarray:         # Shape (n, inputs)
-    "Add the 0/1 columns of one category together"
-    return terms @ (source[:, None] == np.arange(source.max() + 1)).astype(float)
-
 # %% ../../nbs/lib/evaluation/10_explain.ipynb #8c1ff12d
 def scale_slope(
     n_grades:int, # Grades of the scale, K
@@ -136,7 +120,8 @@ def contributions(
     found = exact_terms(model, encoder.arrange(encoded))
     if found is not None:
         terms, unit = found
-        values = sum_by_source(terms[:, :-1], source_of(columns, encoder.one_hot))
+        source = encoder.spread_.source if encoder.one_hot else np.arange(len(columns))
+        values = terms[:, :-1] @ (source[:, None] == np.arange(len(columns)))  # The 0/1 columns of a category together
         return Contributions(values, float(terms[0, -1]), terms.sum(axis=1), unit, True, names)
     others = np.full((1, len(columns)), np.nan) if background is None else encode_frame(background, columns)
     answer = lambda rows: expected_place(model, rows)

@@ -63,43 +63,19 @@ def forest(
     ax.set_yticks(rows, [f"{name}  {value:.2f}" for name, value in table["value"].items()])
     ax.set_ylim(-0.6, len(table) - 0.4)
 
-# %% ../../nbs/lib/evaluation/03_figures.ipynb #b78ce25b
-def overflows(
-    figure:object, # matplotlib Figure, laid out
-)->bool:           # Whether some of it is beyond the edge
-    "Whether a title, a text or a label of an axis is too long for the figure"
-    from matplotlib.text import Text
-    page = figure.bbox
-    for ax in figure.axes:
-        texts = [part for part in ax.get_children() if isinstance(part, Text) and part.get_text()]
-        across = [text.get_window_extent() for text in [*texts, ax.xaxis.label]]
-        upwards = [text.get_window_extent() for text in [*texts, ax.yaxis.label]]
-        if any(box.x0 < 0 or box.x1 > page.x1 for box in across): return True
-        if any(box.y0 < 0 or box.y1 > page.y1 for box in upwards): return True
-    return False
-
-# %% ../../nbs/lib/evaluation/03_figures.ipynb #15f7c9ec
-def settle(
-    figure:object, # matplotlib Figure
-)->object:         # matplotlib Bbox in inches: the figure, or what is drawn where that is more, and a narrow edge
-    "Lay a figure out for good, and find the part of the plane that it takes"
-    laid_out = figure.get_layout_engine()
-    if laid_out: laid_out.execute(figure)
-    figure.set_layout_engine(None)  # Saving would lay it out once more for each file
-    if laid_out and not overflows(figure): return figure.bbox_inches.padded(0.06)
-    return figure.get_tightbbox().padded(0.1)
-
 # %% ../../nbs/lib/evaluation/03_figures.ipynb #1b869155
 def save_figure(
     figure:object,     # matplotlib Figure
     folder:str|Path,   # Folder; it is made
     name:str,          # File name without extension
 )->list[Path]:         # The PNG and the SVG
-    "Write a figure as PNG and SVG, whole, the same bytes each time"
+    "Write a figure as PNG and SVG, whole, the same bytes each time; what reaches beyond its edges is in the picture too"
     unstamped = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
     paths = [Path(folder)/f"{name}.{kind}" for kind in unstamped]
     with plot_style():
-        crop = settle(figure)
+        if figure.get_layout_engine(): figure.get_layout_engine().execute(figure)
+        figure.set_layout_engine(None)  # Saving would lay it out once more for each file
+        crop = figure.get_tightbbox().padded(0.1)
         for path, (kind, about) in zip(paths, unstamped.items(), strict=True):
             with whole_file(path) as part:
                 figure.savefig(part, format=kind, bbox_inches=crop, metadata={"Title": name, **about})

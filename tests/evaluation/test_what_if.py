@@ -1,13 +1,43 @@
-"""Suggestions do what they claim, are the smallest, and move only what may be moved."""
+"""Answers to changes, and suggestions that do what they claim, are the smallest and move only what may be moved."""
 import numpy as np
 import pandas as pd
 import pytest
 
-from gradeclass.evaluation.explain import expected_place
-from gradeclass.evaluation.what_if import CAUTION, suggest_changes
+from gradeclass.evaluation.explain import ExplainError, expected_place
+from gradeclass.evaluation.what_if import CAUTION, suggest_changes, what_if
 from gradeclass.models.features import encode_frame
 from gradeclass.models.grade_model import GradeModel
 from gradeclass.schema import load_schema
+
+
+def test_what_if_is_what_the_model_says_of_the_changed_row(models, parts):
+    row = parts.test.head(1)
+    for model in models.values():
+        table = what_if(model, row, {"Absences": "3", "Tutoring": 1, "ParentalSupport": "High"})
+        changed = row.assign(Absences=3.0, Tutoring="Yes", ParentalSupport="High")
+        assert np.allclose(table.after[:5].astype(float), model.predict_proba(changed)[0])
+        assert np.allclose(table.before[:5].astype(float), model.predict_proba(row)[0])
+        assert table.after["at risk"] == pytest.approx(model.predict_at_risk(changed)[0])
+
+
+def test_what_if_leaves_the_row_alone(models, parts):
+    row = parts.test.head(1).copy()
+    before = row.copy()
+    what_if(models["score"], row, {"Absences": 3})
+    pd.testing.assert_frame_equal(row, before)
+
+
+@pytest.mark.parametrize("changes, message", [
+    ({}, "nothing was changed"), ({"Gender": "Male"}, "Gender cannot be changed"),
+    ({"ParentalEducation": 4}, "cannot be changed"),
+    ({"Absence": 3}, "Absence cannot be changed: use one of StudyTimeWeekly, Absences"),
+    ({"GPA": 4}, "GPA cannot be changed"),
+    ({"Absences": 31}, "from 0 to 30 days"), ({"Absences": 2.5}, "a whole number"),
+    ({"Absences": None}, "cannot be None"),
+    ({"Absences": "many"}, "cannot be many"), ({"Tutoring": "perhaps"}, "0 .No., 1 .Yes."),
+    ({"Absences": float("inf")}, "cannot be inf")])
+def test_unlawful_changes_are_refused(models, parts, changes, message):
+    with pytest.raises(ExplainError, match=message): what_if(models["score"], parts.test.head(1), changes)
 
 
 def test_suggestions_reach_what_they_promise(models, parts):
@@ -52,3 +82,5 @@ def test_schema_without_changeable_inputs_suggests_nothing(parts):
     fixed.__dict__.pop("by_name", None)
     model = GradeModel(fixed, "ordinal", params={"members": ["linear"]}).fit(parts.train)
     assert suggest_changes(model, parts.test.head(1)).empty
+    with pytest.raises(ExplainError, match="no input as changeable"):
+        what_if(model, parts.test.head(1), {"Absences": 3})
