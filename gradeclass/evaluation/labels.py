@@ -81,16 +81,6 @@ def noise_by_model(
     inside = wrong[2*(fit.max() - fit) <= 3.841]  # The 95 % point of chi-squared with one degree of freedom
     return NoiseShare(float(wrong[fit.argmax()]), float(inside[0]), float(inside[-1]), "model", len(y))
 
-# %% ../../nbs/lib/evaluation/07_labels.ipynb #2c24e4ed
-def noise_by_score(
-    band:np.ndarray, # What `score_bands` returned, shape (n,)
-    y:np.ndarray,    # Recorded grade, shape (n,)
-)->NoiseShare:       # Of grades that contradict their score
-    "Share of grades that contradict their score, with Wilson's interval"
-    known = int((band >= 0).sum())
-    wrong = int(((band >= 0) & (band != y)).sum())
-    return NoiseShare(wrong/known, *share_interval(wrong, known), "score", known)
-
 # %% ../../nbs/lib/evaluation/07_labels.ipynb #339b31f2
 def estimate_noise(
     frame:pd.DataFrame, # Clean table with grades, n rows
@@ -101,7 +91,10 @@ def estimate_noise(
     band = score_bands(frame, schema)
     y = grade_index(frame, schema)
     case = check_predictions(y, p, schema.grades)
-    return noise_by_score(band, y) if (band >= 0).mean() >= 0.5 else noise_by_model(case.p, y)
+    known = int((band >= 0).sum())
+    if known < len(y)/2: return noise_by_model(case.p, y)
+    wrong = int(((band >= 0) & (band != y)).sum())
+    return NoiseShare(wrong/known, *share_interval(wrong, known), "score", known)
 
 # %% ../../nbs/lib/evaluation/07_labels.ipynb #ddbf6715
 def label_doubt(

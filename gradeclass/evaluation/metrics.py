@@ -157,26 +157,13 @@ def confusion_counts(
     return (weights @ cell).reshape(len(weights), grades, grades)
 
 # %% ../../nbs/lib/evaluation/01_metrics.ipynb #11d034be
-def accuracy(
+def student_mean(
+    each:Callable,        # Predictions -> a value for each student, shape (n,)
     case:Predictions,     # Checked arrays
     weights:np.ndarray,   # Weight of each student, shape (B, n)
 )->np.ndarray:            # Shape (B,)
-    "Share of students whose predicted grade is right"
-    return weights @ (case.y == case.predicted)/weights.sum(axis=1)
-
-def within_one(
-    case:Predictions,     # Checked arrays
-    weights:np.ndarray,   # Weight of each student, shape (B, n)
-)->np.ndarray:            # Shape (B,)
-    "Share of students whose predicted grade is right or next to it"
-    return weights @ (np.abs(case.y - case.predicted) <= 1)/weights.sum(axis=1)
-
-def mean_grade_distance(
-    case:Predictions,     # Checked arrays
-    weights:np.ndarray,   # Weight of each student, shape (B, n)
-)->np.ndarray:            # Shape (B,), in grades
-    "By how many grades the prediction is off, on average"
-    return weights @ np.abs(case.y - case.predicted)/weights.sum(axis=1)
+    "Mean of something that each student has"
+    return weights @ each(case)/weights.sum(axis=1)
 
 # %% ../../nbs/lib/evaluation/01_metrics.ipynb #29e13b04
 class GradeRates(NamedTuple):
@@ -255,20 +242,16 @@ def roc_auc(
 # %% ../../nbs/lib/evaluation/01_metrics.ipynb #d3f5ceed
 def log_loss(
     case:Predictions,     # Checked arrays
-    weights:np.ndarray,   # Weight of each student, shape (B, n)
-)->np.ndarray:            # Shape (B,), in nats
+)->np.ndarray:            # Shape (n,), in nats
     "Surprise at the true grade: minus the logarithm of its probability"
     smallest = np.finfo(float).eps
-    given = np.clip(case.p[np.arange(len(case.y)), case.y], smallest, 1 - smallest)
-    return weights @ -np.log(given)/weights.sum(axis=1)
+    return -np.log(np.clip(case.p[np.arange(len(case.y)), case.y], smallest, 1 - smallest))
 
 def brier(
     case:Predictions,     # Checked arrays
-    weights:np.ndarray,   # Weight of each student, shape (B, n)
-)->np.ndarray:            # Shape (B,), from 0 to 2
+)->np.ndarray:            # Shape (n,), from 0 to 2
     "Squared distance between the probabilities and what happened, summed over grades (Brier, 1950)"
-    happened = np.eye(case.p.shape[1])[case.y]
-    return weights @ ((case.p - happened)**2).sum(axis=1)/weights.sum(axis=1)
+    return ((case.p - np.eye(case.p.shape[1])[case.y])**2).sum(axis=1)
 
 # %% ../../nbs/lib/evaluation/01_metrics.ipynb #d00646ec
 def bin_of(
@@ -363,17 +346,18 @@ class Metric(NamedTuple):
     higher: bool = True   # Whether more is better
 
 METRICS = {
-    "accuracy": Metric(accuracy, "Accuracy"),
+    "accuracy": Metric(partial(student_mean, lambda case: case.y == case.predicted), "Accuracy"),
     "macro_precision": Metric(partial(macro, "precision"), "Precision (macro)"),
     "macro_recall": Metric(partial(macro, "recall"), "Recall (macro)"),
     "macro_f1": Metric(partial(macro, "f1"), "F1 (macro)"),
     "roc_auc": Metric(roc_auc, "ROC AUC (macro)"),
     "qwk": Metric(qwk, "Weighted kappa"),
-    "within_one": Metric(within_one, "Within one grade"),
+    "within_one": Metric(partial(student_mean, lambda case: np.abs(case.y - case.predicted) <= 1), "Within one grade"),
     "at_risk_precision": Metric(at_risk_precision, "At risk: precision"),
     "at_risk_recall": Metric(at_risk_recall, "At risk: recall"),
-    "log_loss": Metric(log_loss, "Log loss (nats)", False),
-    "brier": Metric(brier, "Brier score", False),
-    "mean_grade_distance": Metric(mean_grade_distance, "Distance (grades)", False),
+    "log_loss": Metric(partial(student_mean, log_loss), "Log loss (nats)", False),
+    "brier": Metric(partial(student_mean, brier), "Brier score", False),
+    "mean_grade_distance": Metric(partial(student_mean, lambda case: np.abs(case.y - case.predicted)),
+                                  "Distance (grades)", False),
     "ece": Metric(calibration_error, "Calibration error", False),
 }

@@ -39,13 +39,11 @@ def plot_per_grade(
     grades:pd.DataFrame, # What `per_grade` returned
 )->object:               # matplotlib Figure
     "Precision, recall and F1 of each grade as bars"
-    import seaborn as sns
-    measures = grades[["precision", "recall", "f1"]].set_axis(["Precision", "Recall", "F1"], axis=1)
     names = [f"{grade}\n(n = {support})" for grade, support in grades.support.items()]
-    long = measures.set_axis(names).rename_axis("Grade").reset_index().melt("Grade", var_name="measure")
     with plot_style():
         figure, ax = new_figure()
-        sns.barplot(long, x="Grade", y="value", hue="measure", palette=COLOURS[:3], saturation=1, ax=ax)
+        measures = grades[["precision", "recall", "f1"]].set_axis(["Precision", "Recall", "F1"], axis=1)
+        measures.set_axis(names).plot.bar(ax=ax, color=COLOURS[:3], width=0.8, rot=0)
         ax.set(title="Each grade by itself", xlabel="Grade (students who have it)", ylabel="Value (0 to 1)",
                ylim=(0, 1))
         legend_below(figure, ax, columns=3)
@@ -118,14 +116,11 @@ def plot_grade_shares(
     scale:GradeScale,     # The K grades
 )->object:                # matplotlib Figure
     "Share of each grade, true and predicted"
-    import seaborn as sns
     counts = confusion(y, predicted, scale)
-    both = pd.DataFrame({"True": counts.sum(axis=1), "Predicted": counts.sum(axis=0)}).rename_axis("Grade")
-    shares = 100*both/counts.to_numpy().sum()
-    long = shares.reset_index().melt("Grade", var_name="kind")
+    both = pd.DataFrame({"True": counts.sum(axis=1), "Predicted": counts.sum(axis=0)})
     with plot_style():
         figure, ax = new_figure()
-        sns.barplot(long, x="Grade", y="value", hue="kind", palette=COLOURS[:2], saturation=1, ax=ax)
+        (100*both/counts.to_numpy().sum()).plot.bar(ax=ax, color=COLOURS[:2], width=0.8, rot=0)
         for bars in ax.containers: ax.bar_label(bars, fmt="%.0f", size=8)
         ax.set(title="Are some grades predicted too often?", xlabel="Grade", ylabel="Share of students (%)")
         legend_below(figure, ax, columns=2)
