@@ -136,7 +136,7 @@ def test_study_is_shared_by_equal_searches_alone():
               replace(search, model=GradeModel(STUDENTS, "xgboost", "weights", params=SMALL)),
               replace(search, space=find_space(MODEL) | {"rounds": None})]
     assert len({study_name(each) for each in [search, *others]}) == len(others) + 1
-    assert study_name(search) == study_name(replace(search, frame=FRAME.copy(), until=0))
+    assert study_name(search) == study_name(replace(search, frame=FRAME.copy()))
 
 def test_model_comes_with_the_name_of_its_study(tmp_path):
     made = make_model(FRAME, STUDENTS, "xgboost", params=SMALL, tune_trials=1, storage=tmp_path/"tuning.db")
