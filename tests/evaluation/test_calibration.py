@@ -150,6 +150,7 @@ def test_unreadable_file_is_named(tmp_path):
     with pytest.raises(CalibrationError, match="calibration.json is not valid JSON"): load_calibration(tmp_path)
 
 
+@pytest.mark.process
 def test_reading_sets_needs_neither_mapie_nor_seaborn():
     code = ("import sys, numpy as np\n"
             "from gradeclass.evaluation.calibration import Calibration, Calibrator; from gradeclass.evaluation.sets "

@@ -159,6 +159,7 @@ def test_majority_has_no_exact_sum(models):
     assert exact_terms(models["majority"], np.zeros((1, 12))) is None
 
 
+@pytest.mark.process
 def test_explaining_needs_no_plotting_library(trained):
     code = (f"import sys\nfrom gradeclass.models.bundle import load_model\nfrom gradeclass.evaluation.explain import "
             f"explain_student, in_words\nfrom gradeclass.evaluation.what_if import suggest_changes\nmodel = "

@@ -118,6 +118,7 @@ def test_ece_is_zero_for_a_model_that_keeps_its_word_and_large_for_a_boaster():
     assert ece(y, np.tile([1.0, 0.0], (10, 1))) == pytest.approx(0.2)
 
 
+@pytest.mark.process
 def test_import_needs_no_plotting_library():
     import subprocess
     import sys

@@ -25,6 +25,7 @@ def draw_all(y, p, scale):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", [
     (*example(n=305, seed=24), SCALE),
     (*example(n=29, grades=8, present=[0, 3, 5], seed=25), HIGHER),

@@ -48,6 +48,7 @@ def test_missing_extra_is_said_in_one_sentence(monkeypatch):
     with pytest.raises(ModelError) as caught: GradeModel(STUDENTS, "neural").fit(FRAME)
     assert str(caught.value) == NEEDS == "family neural needs TensorFlow: pip install 'gradeclass[neural]'"
 
+@pytest.mark.process
 def test_importing_the_families_does_not_import_tensorflow():
     code = ("import sys, gradeclass.models.grade_model as m; m.FAMILIES['neural'](); sys.exit(bool({'keras', "
             "'tensorflow', 'matplotlib'} & set(sys.modules)))")
