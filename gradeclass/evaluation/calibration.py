@@ -121,7 +121,7 @@ class Calibration:
         scale:GradeScale, # The K grades
     )->list[str]:         # Such as 'B or C'; 'not sure' where the set holds too many grades
         "The set of each student in words"
-        wide = sets.sum(axis=1) > self.sets.most
+        wide = self.sets.abstain(sets)
         return ["not sure" if too_wide else describe_set(row, scale) for row, too_wide in zip(sets, wide, strict=True)]
 
     def to_dict(self)->dict: # Plain numbers and texts

@@ -54,6 +54,13 @@ class PredictionSets:
         "Whether each grade is in the set: a stretch that holds the most probable grade"
         return stretch_scores(np.asarray(p, float)) <= self.threshold + 1e-12
 
+    def abstain(
+        self,
+        sets:np.ndarray, # What `sets` gave, shape (n, K)
+    )->np.ndarray:       # Shape (n,)
+        "Whether each set holds more grades than say anything"
+        return sets.sum(axis=1) > self.most
+
 # %% ../../nbs/lib/evaluation/05_sets.ipynb #074a1534
 def fit_sets(
     p:np.ndarray,         # Out-of-fold probabilities, shape (n, K)
