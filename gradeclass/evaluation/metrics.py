@@ -4,9 +4,8 @@
 
 # %% auto #0
 __all__ = ['MIN_SIZE', 'BINS', 'METRICS', 'MetricError', 'Predictions', 'first_row', 'check_grades', 'check_probabilities',
-           'places', 'check_length', 'check_predictions', 'resample_counts', 'ratio', 'grade_rates', 'weighted_auc',
-           'roc_auc', 'bin_of', 'calibration_error', 'numbered_scale', 'ece', 'risk_ladder', 'found_within',
-           'found_at_risk', 'Metric']
+           'places', 'check_length', 'check_predictions', 'ratio', 'grade_rates', 'weighted_auc', 'roc_auc', 'bin_of',
+           'calibration_error', 'numbered_scale', 'ece', 'risk_ladder', 'found_within', 'found_at_risk', 'Metric']
 
 # %% ../../nbs/lib/evaluation/01_metrics.ipynb #6e7ed867
 import math
@@ -124,16 +123,6 @@ def check_predictions(
     predicted = p.argmax(axis=1) if predicted is None else check_grades(predicted, scale, "predicted")
     check_length(predicted, len(y), "predicted")
     return Predictions(y, p, predicted, scale, places(k, len(y)))
-
-# %% ../../nbs/lib/evaluation/01_metrics.ipynb #ae877866
-def resample_counts(
-    n:int,                    # Students
-    n_boot:int,               # Resamples
-    rng:np.random.Generator,  # Source of chance
-)->np.ndarray:                # How often each student is drawn, shape (n_boot, n); each row sums to n
-    "Draw n of n students with replacement, many times"
-    drawn = rng.integers(0, n, size=(n_boot, n)) + n*np.arange(n_boot)[:, None]
-    return np.bincount(drawn.ravel(), minlength=n*n_boot).reshape(n_boot, n).astype(float)
 
 # %% ../../nbs/lib/evaluation/01_metrics.ipynb #ae68b3db
 def ratio(

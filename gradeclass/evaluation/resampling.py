@@ -18,7 +18,7 @@ import pandas as pd
 from ..config import SEED
 from gradeclass.evaluation.metrics import (
     BINS, METRICS, MetricError, bin_of, check_grades, check_length, check_predictions, found_at_risk, grade_rates,
-    numbered_scale, ratio, resample_counts, risk_ladder, weighted_auc,
+    numbered_scale, ratio, risk_ladder, weighted_auc,
 )
 from ..schema import GradeScale
 from ..words import in_hundred
@@ -48,11 +48,13 @@ def draw_batches(
     n:int,      # Students
     n_boot:int, # Resamples
     seed:int,   # Seed of the resampling
-)->Iterator[np.ndarray]: # Weights, shape (B, n), in batches
-    "Resamples in batches that keep memory small"
+)->Iterator[np.ndarray]: # How often each student is drawn, shape (B, n), in batches; each row sums to n
+    "Draw n of n students with replacement, many times, in batches that keep memory small"
     rng, batch = np.random.default_rng(seed), max(1, 2_000_000//n)
     for start in range(0, n_boot, batch):
-        weights = resample_counts(n, min(batch, n_boot - start), rng)
+        rows = min(batch, n_boot - start)
+        drawn = rng.integers(0, n, size=(rows, n)) + n*np.arange(rows)[:, None]
+        weights = np.bincount(drawn.ravel(), minlength=n*rows).reshape(rows, n).astype(float)
         weights.flags.writeable = False
         yield weights
 

@@ -9,8 +9,8 @@ from evaluation_helpers import example
 
 from gradeclass.config import GradeclassError
 from gradeclass.evaluation import metrics
-from gradeclass.evaluation.metrics import METRICS, MetricError, check_predictions, ece, places, resample_counts
-from gradeclass.evaluation.resampling import headline, top_k
+from gradeclass.evaluation.metrics import METRICS, MetricError, check_predictions, ece, places
+from gradeclass.evaluation.resampling import draw_batches, headline, top_k
 from gradeclass.schema import load_schema
 
 SCALE = load_schema("students").grades
@@ -71,7 +71,7 @@ def test_announced_grades_other_than_the_most_probable_are_measured():
 
 def test_weights_give_the_same_as_repeating_the_students():
     y, p = example(n=40, seed=5)
-    weights = resample_counts(40, 6, np.random.default_rng(0))
+    weights = next(draw_batches(40, 6, 0))
     case = check_predictions(y, p, SCALE)
     for name in set(METRICS) - {"at_risk_precision", "at_risk_recall"}:
         drawn = METRICS[name].measure(case, weights)
@@ -82,7 +82,7 @@ def test_weights_give_the_same_as_repeating_the_students():
 
 def test_weighted_list_for_help_gives_the_same_as_repeating_the_students():
     y, p = example(n=40, seed=6)
-    weights = resample_counts(40, 6, np.random.default_rng(1))
+    weights = next(draw_batches(40, 6, 1))
     case = check_predictions(y, p, SCALE, k=7)
     for row, found in zip(weights.astype(int), metrics.found_at_risk(case, weights), strict=True):
         assert found == pytest.approx(top_k(y.repeat(row), p.repeat(row, axis=0), SCALE, k=7)["found"])
