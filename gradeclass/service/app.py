@@ -120,5 +120,5 @@ def serve(
         return uvicorn.run(make_app(settings), **common)
     with tempfile.TemporaryDirectory(prefix="gradeclass-serve-") as scratch:
         given = {serve_variable(name): str(value) for name, value in settings.model_dump().items()}
-        os.environ.update(given, GRADECLASS_SERVE_SCRATCH=scratch)
+        os.environ.update(given, PROMETHEUS_MULTIPROC_DIR=scratch)
         uvicorn.run("gradeclass.service.app:app_from_environment", factory=True, workers=settings.workers, **common)

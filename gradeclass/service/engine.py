@@ -31,7 +31,7 @@ from .api_keys import Buckets, find_key, read_keys
 from .direct import Direct
 from .http import JSON, Refusal, Reply, as_refusal, limited, read_body, replay, too_long
 from .lane import Lane
-from .metrics import AccessLog, Counts, add
+from .metrics import AccessLog, Counts
 from .prediction_log import PredictionLog, default_log_url
 from .reader import InputError, Problem, Student, read_object
 from .served import Served, serve_bundle
@@ -91,11 +91,9 @@ class Service:
         self.locked = False
         self.buckets = Buckets(settings.rate/settings.workers)
         self.counts = Counts()
-        self.scratch = os.environ.get("GRADECLASS_SERVE_SCRATCH", "") # Folder of all processes, where there are several
         self.access = AccessLog(sys.stderr if settings.access_log else None)
         self.log = None
         self.files = 0
-        self.shared = 0.0  # When counts were shared last
         self.prefix = secrets.token_hex(4).encode()
         self.number = 0
         self.stopped = threading.Event()
@@ -116,10 +114,16 @@ class Service:
     def do_chores(self)->None:
         "What the log's thread does besides"
         self.access.drain()
-        now = time.monotonic()
-        if self.scratch and now - self.shared >= 1:
-            self.counts.share(self.scratch)
-            self.shared = now
+        self.set_gauges()
+
+    def set_gauges(self)->None:
+        "Tell the counts what is true at this moment"
+        gauges = self.counts.gauges
+        gauges["log_waiting"].set(len(self.log.waiting))
+        gauges["log_written"].set(self.log.written)
+        gauges["log_failing"].set(bool(self.log.failing))
+        gauges["suspended"].set(self.suspension is not None)
+        gauges["models"].set(len(self.lanes))
 
     def stop(self)->None:
         "Write what waits, and end"
@@ -157,7 +161,7 @@ class Service:
     )->None:
         "Let a new model answer from now on, and count it"
         self.take(served)
-        add(self.counts.events, "model switched")
+        self.counts.events.labels("model switched").inc()
 
     def watch(self)->None:
         "Look for news until the end"
@@ -190,7 +194,7 @@ class Service:
         if not Path(folder, MANIFEST).exists() and name not in self.lanes: return
         known = isinstance(error, GradeclassError)
         self.refused[name] = str(error) if known else f"it cannot be loaded ({type(error).__name__})"
-        add(self.counts.events, "bundle refused")
+        self.counts.events.labels("bundle refused").inc()
         self.access.event("bundle refused", model=name, reason=self.refused[name])
 
     def look_at_files(self)->None:

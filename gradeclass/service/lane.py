@@ -11,7 +11,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from .http import Refusal
-from .metrics import Counts, add
+from .metrics import Counts
 from .prediction_log import Entry, LogError, PredictionLog, hash_student
 from .reader import Student
 from .served import Served
@@ -37,8 +37,7 @@ class Lane:
         self.due = False
         self.busy = False
         self.slow = served.seconds > SLOW
-        self.grades = counts.grades
-        self.keys = [(served.name, grade) for grade in served.labels]
+        self.grades = [counts.grades.labels(served.name, grade) for grade in served.labels]
 
     def ask(
         self,
@@ -128,5 +127,5 @@ class Lane:
             who = None if student.student is None else hash_student(student.student, log.salt)
             log.put(Entry(number, now, served.name, served.digest, who, served.inputs_json, student.values, core))
             replies.append(served.reply(number, grade, core))
-            add(self.grades, self.keys[grade])
+            self.grades[grade].inc()
         return replies

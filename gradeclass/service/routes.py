@@ -22,7 +22,6 @@ from ..models.bundle import MANIFEST
 from ..schema import Column
 from .engine import Service, wants_reasons, with_reasons
 from .http import Refusal
-from .metrics import prometheus_text
 from gradeclass.service.openapi import (
     Deleted, Kept, OrderedPrediction, OrderedStudent, Outcome, Override, Prediction, Predictions, Refused, Suspend,
     describe_features, example_student, render_docs, student_schema,
@@ -187,17 +186,6 @@ def readiness(
              "suspended": service.suspension is not None, "log_waiting": len(log.waiting), "log_failing": log.failing}
     ready = service.default in service.lanes and service.suspension is None and log.room() > 0
     return {"ready": ready, **state}, 200 if ready else 503
-
-# %% ../../nbs/lib/service/14_routes.ipynb #ff3ac2c8
-def gauges(
-    service:Service, # The service
-)->dict:             # Name -> (help, value)
-    "What Prometheus may want to know of this moment"
-    return {"log_waiting": ("Predictions that wait to be written", len(service.log.waiting)),
-            "log_written": ("Predictions written", service.log.written),
-            "log_failing": ("1 while the log cannot be written", int(bool(service.log.failing))),
-            "suspended": ("1 while a person has stopped the service", int(service.suspension is not None)),
-            "models": ("Models that answer", len(service.lanes))}
 
 # %% ../../nbs/lib/service/14_routes.ipynb #f0cdd997
 def student_body(
@@ -415,8 +403,8 @@ def add_operating(
              responses={200: {"content": {"text/plain": {}}}, **REFUSALS})
     def get_metrics():
         "Requests, times, predictions by grade, the log's queue."
-        counts = service.counts.total(service.scratch)
-        return Response(prometheus_text(counts, gauges(service)), media_type="text/plain; version=0.0.4")
+        service.set_gauges()
+        return Response(service.counts.text(), media_type="text/plain; version=0.0.4")
 
     @app.post("/suspend", summary="Stop answering", responses=REFUSALS)
     def post_suspend(order:Suspend)->dict:

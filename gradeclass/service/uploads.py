@@ -30,7 +30,6 @@ from ..config import find_outputs
 from ..data.files import DataError
 from .engine import PARQUET, Service
 from .http import Refusal
-from .metrics import add
 from .reader import InputError, Problem
 from .served import Served
 from ..schema import Schema
@@ -432,7 +431,7 @@ async def send_pieces(
     finally:
         answering.pipe.gone.set()
         service.files -= 1
-        add(service.counts.events, "rows of files", answering.read)
+        service.counts.events.labels("rows of files").inc(answering.read)
         served = answering.served
         service.access.event("file", model=served.name, digest=served.digest, rows=answering.read,
                              refused=answering.refused)
