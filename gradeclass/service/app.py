@@ -20,9 +20,9 @@ from starlette.requests import ClientDisconnect
 
 from ..config import GradeclassError
 from .engine import Service
-from .http import Refusal, as_refusal
+from .http import as_refusal
 from gradeclass.service.routes import (
-    add_describing, add_files_and_lists, add_following_up, add_operating, add_predicting, describe,
+    REFUSALS, add_describing, add_following_up, add_operating, add_predicting, describe,
 )
 from ..scoring.answer import ADVICE
 from gradeclass.service.settings import (
@@ -45,12 +45,11 @@ def make_app(
         finally: await asyncio.to_thread(service.stop)
 
     app = FastAPI(title="gradeclass", version=__version__, lifespan=life, docs_url=None, redoc_url=None,
-                  openapi_url=None,
+                  openapi_url=None, responses=REFUSALS,
                   description="Predicts grade classes of students, so that help comes in time. " + ADVICE)
-    for add in (add_predicting, add_files_and_lists, add_describing, add_following_up, add_operating):
-        add(app, service)
+    for add in (add_predicting, add_describing, add_following_up, add_operating): add(app, service)
     app.openapi = lambda: describe(app, service)
-    for kind in (HTTPException, RequestValidationError, Refusal, GradeclassError, ClientDisconnect, Exception):
+    for kind in (HTTPException, RequestValidationError, GradeclassError, ClientDisconnect, Exception):
         app.add_exception_handler(kind, refuse_politely)
     service.app = app
     return allow_origins(service, settings)
@@ -62,7 +61,7 @@ async def refuse_politely(
 )->Response:
     "An error as an answer"
     refusal = as_refusal(error)
-    return Response(refusal.body(request.scope["gradeclass"].id), refusal.status, refusal.headers, "application/json")
+    return Response(refusal.body(request.scope["gradeclass"].id), refusal.status_code, refusal.headers, "application/json")
 
 # %% ../../nbs/lib/service/15_app.ipynb #5d48c1ac
 def allow_origins(

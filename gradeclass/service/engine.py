@@ -29,7 +29,7 @@ from ..evaluation.explain import in_words
 from ..models.bundle import MANIFEST, bundle_digest
 from .api_keys import Buckets, find_key, read_keys
 from .direct import Direct
-from .http import JSON, Refusal, Reply, as_refusal, limited, read_body, replay, too_long
+from .http import JSON, Refusal, Reply, limited, read_body, too_long
 from .lane import Lane
 from .metrics import AccessLog, Counts
 from .prediction_log import PredictionLog, default_log_url
@@ -76,8 +76,8 @@ class Service:
         self.settings = settings
         self.places = model_places(settings.models)
         self.default = next(iter(self.places))
-        self.urls = {b"/predict": self.default}
-        self.urls |= {f"/models/{name}/predict".encode(): name for name in self.places}
+        self.urls = {b"/predict": (self.default, "/predict")} # Where one student is asked about -> model, route
+        self.urls |= {f"/models/{name}/predict".encode(): (name, "/models/{name}/predict") for name in self.places}
         self.lanes = {}   # Name -> lane of the model that answers
         self.refused = {} # Name -> why its bundle was refused
         self.kept = {}    # (name, folder) -> model that is loaded
@@ -311,12 +311,25 @@ class Service:
         body:bytes, # A student as JSON
         waiter,     # Takes the answer or an error: a future, or what behaves like one
     )->tuple[Served, Student]: # Who answers, and about whom
-        "Read one student and ask; every way to `POST /predict` comes by here"
+        "Read one student and ask"
         lane = self.lane(name)
         student = lane.served.reader.read(read_object(body))
         if self.log.is_behind(): self.loop.call_later(BREATH, lane.join, student, waiter)
         else: lane.join(student, waiter)
         return lane.served, student
+
+    async def answer_one(
+        self,
+        name:str,    # Name of a model
+        query:bytes, # Query string
+        body:bytes,  # A student as JSON
+    )->bytes:        # JSON
+        "Answer about one student, with reasons where they are asked for"
+        reasons = wants_reasons(query)
+        answer = self.loop.create_future()
+        served, student = self.predict(name, body, answer)
+        reply = await answer
+        return await with_reasons(served, student, reply) if reasons else reply
 
     def note(
         self,
@@ -335,8 +348,8 @@ class Service:
         connection, # `GuardedProtocol`, the header of a request read
     )->Direct|None: # Takes the body and answers; None: the request goes the ordinary way
         "Take a request about one student straight from the connection"
-        name = self.urls.get(connection.url)
-        if name is None or connection.parser.get_method() != b"POST": return None
+        asked = self.urls.get(connection.url)
+        if asked is None or connection.parser.get_method() != b"POST": return None
         length = b""
         for header, value in connection.headers:
             if header == b"content-length": length = value
@@ -344,7 +357,7 @@ class Service:
             elif header == b"origin" and self.settings.cors: return None
         # Above uvicorn's limit reading would pause, and go on only for a cycle of its own
         most = min(self.settings.max_body, HIGH_WATER_LIMIT)
-        return Direct(self, connection, name) if length.isdigit() and int(length) <= most else None
+        return Direct(self, connection, *asked) if length.isdigit() and int(length) <= most else None
 
     def rules(
         self,
@@ -366,26 +379,27 @@ class Service:
         receive:Callable, # ASGI
         send:Callable,    # ASGI
     )->None:
-        "Check a request, hand it to FastAPI, and add to the answer what every answer has"
+        "Check a request, answer it or have FastAPI answer, and add to the answer what every answer has"
         if scope["type"] != "http": return await self.app(scope, receive, send)
         method = scope["method"]
+        name, route = self.urls.get(scope["raw_path"], (None, None)) if method == "POST" else (None, None)
         needs, kinds, limit = self.rules(method, scope["path"])
         if method == "HEAD": scope = scope | {"method": "GET"}
         reply = Reply(scope, receive, send)
         try:
             self.admit(scope, needs, kinds, limit)
-            if CSV in kinds: body = limited(receive, limit)
-            else: body = replay(receive, await read_body(receive, limit))
-            await self.app(scope, body, reply)
+            receive = limited(receive, limit)
+            if name is None: await self.app(scope, receive, reply)
+            else: await reply.give(200, await self.answer_one(name, scope["query_string"], await read_body(receive)))
         except Exception as error:
             if reply.ended: return
             if reply.started:
                 reason = type(error.__cause__ or error).__name__
                 self.access.event("broke off", request_id=scope["gradeclass"].id, reason=reason)
                 raise ConnectionAbortedError(f"an answer broke off ({reason})") from None
-            await reply.refuse(as_refusal(error))
+            await reply.refuse(error)
         finally:
-            route = getattr(scope.get("route"), "path_format", "unknown")
+            route = route or getattr(scope.get("route"), "path_format", "unknown")
             self.note(scope["gradeclass"], method if len(method) < 10 else "?", route, reply.status)
 
 # %% ../../nbs/lib/service/11_engine.ipynb #b6376746
