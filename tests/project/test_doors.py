@@ -11,9 +11,9 @@ from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from io import BytesIO
 from itertools import product
+from types import SimpleNamespace
 
-import httpxfrom types import SimpleNamespace
-
+import httpx
 import numpy as np
 import pandas as pd
 import pytest

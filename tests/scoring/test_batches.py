@@ -162,7 +162,7 @@ def test_other_families_agree_with_the_whole_table(students, both, tmp_path):
                                       rtol=1e-9)
 
 
-@pytest.mark.parametrize("family", ["xgboost", "ordinal", "stack"])
+@pytest.mark.parametrize("family", ["xgboost", "ordinal"])
 def test_a_batch_without_a_usable_row_is_answered(students, family):
     from gradeclass.models.grade_model import GradeModel
     from gradeclass.schema import load_schema
