@@ -266,7 +266,8 @@ def open_csv(
     start = file.read(BLOCK).removeprefix(b"\xef\xbb\xbf")
     above = len(start[:len(start) - len(start.lstrip(b"\r\n"))].splitlines())
     start = start.lstrip(b"\r\n")
-    end = next((place for place in line_ends(start) if start.count(b'"', 0, place) % 2 == 0), len(start))
+    ends = (found.end() for found in re.finditer(b"\n", start))
+    end = next((place for place in ends if start.count(b'"', 0, place) % 2 == 0), len(start))
     head, notes = decode_text(start[:end], name)
     if not head.strip(): raise DataError(f"{name} is empty")
     separator = find_separator(head)
@@ -274,14 +275,6 @@ def open_csv(
               for cell in name_columns(next(csv.reader(io.StringIO(head, newline=""), delimiter=separator)), name)]
     blocks = cut_blocks(file, name, start[end:]) if end < len(start) else iter([])
     return Table(header, blocks, partial(parse_block, Layout(name, header, separator)), 2 + above, None, notes)
-
-# %% ../../nbs/lib/scoring/06_batches.ipynb #b0f1c8eb
-def line_ends(
-    text:bytes, # Part of a file
-)->Iterator[int]: # Position behind each line end
-    "Where lines end"
-    place = 0
-    while place := text.find(b"\n", place) + 1: yield place
 
 # %% ../../nbs/lib/scoring/06_batches.ipynb #929b4ba3
 def make_harmless(

@@ -179,23 +179,14 @@ class Service:
         refused, again = self.failed.get(name, ("", 0.0))
         if folder == self.seen.get(name) or (folder == refused and time.monotonic() < again): return
         try: self.loop.call_soon_threadsafe(self.switch, self.load(name, place))
-        except Exception as error:
+        except Exception as error: # What served goes on
             self.seen.pop(name, None)
             self.failed[name] = folder, time.monotonic() + 10
-            self.note_refused(name, folder, error)
-
-    def note_refused(
-        self,
-        name:str,        # Name under which it would be served
-        folder:str,      # The bundle
-        error:Exception, # What is wrong with it
-    )->None:
-        "Say that a bundle was refused; what served goes on"
-        if not Path(folder, MANIFEST).exists() and name not in self.lanes: return
-        known = isinstance(error, GradeclassError)
-        self.refused[name] = str(error) if known else f"it cannot be loaded ({type(error).__name__})"
-        self.counts.events.labels("bundle refused").inc()
-        self.access.event("bundle refused", model=name, reason=self.refused[name])
+            if not Path(folder, MANIFEST).exists() and name not in self.lanes: return
+            known = isinstance(error, GradeclassError)
+            self.refused[name] = str(error) if known else f"it cannot be loaded ({type(error).__name__})"
+            self.counts.events.labels("bundle refused").inc()
+            self.access.event("bundle refused", model=name, reason=self.refused[name])
 
     def look_at_files(self)->None:
         "Read the order to stop and the keys, where they have changed"
@@ -415,23 +406,15 @@ def wants_reasons(
                                   "the query may hold reasons=true or reasons=false and nothing else")])
     return word in ("true", "1", "yes")
 
-# %% ../../nbs/lib/service/11_engine.ipynb #8f2e6edd
-def find_reasons(
-    served:Served,   # The model
-    student:Student, # Who
-)->list[str]:        # Strongest first
-    "What counted most, in words"
-    row = {}
-    for column, value in zip(served.reader.columns, student.values, strict=True):
-        if value == value: row[column.name] = column.labels[int(value)] if column.codes else value
-    return in_words(served.bundle.explain(row), served.schema)
-
 # %% ../../nbs/lib/service/11_engine.ipynb #e8cc1874
 async def with_reasons(
     served:Served,   # The model
     student:Student, # Who
     reply:bytes,     # The answer
-)->bytes:            # The answer with reasons
+)->bytes:            # The answer with what counted most, strongest first
     "Add reasons to an answer"
-    reasons = await asyncio.to_thread(find_reasons, served, student)
+    row = {}
+    for column, value in zip(served.reader.columns, student.values, strict=True):
+        if value == value: row[column.name] = column.labels[int(value)] if column.codes else value
+    reasons = await asyncio.to_thread(lambda: in_words(served.bundle.explain(row), served.schema))
     return reply[:-1] + b',"reasons":' + msgspec.json.encode(reasons) + b"}"

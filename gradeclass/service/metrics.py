@@ -93,7 +93,9 @@ class AccessLog:
         key:str,       # Id of the key, or empty
     )->None:
         "Note a request; never blocks"
-        if self.stream is not None: self.waiting.append((moment, request_id, method, route, status, seconds, key))
+        if self.stream is None: return
+        self.waiting.append({"time": moment, "request_id": request_id, "method": method, "route": route,
+                             "status": status, "ms": round(1000*seconds, 3), "key": key})
 
     def event(
         self,
@@ -101,22 +103,12 @@ class AccessLog:
         **more,    # Details
     )->None:
         "Note something else"
-        if self.stream is not None: self.waiting.append(({"time": time.time(), "event": text, **more},))
+        if self.stream is not None: self.waiting.append({"time": time.time(), "event": text, **more})
 
     def drain(self)->None:
         "Write what waits"
         if self.stream is None or not self.waiting: return
         lines = []
-        while self.waiting: lines.append(log_line(self.waiting.popleft()))
+        while self.waiting: lines.append(msgspec.json.encode(self.waiting.popleft()))
         self.stream.write(b"\n".join([*lines, b""]).decode())
         self.stream.flush()
-
-# %% ../../nbs/lib/service/06_metrics.ipynb #88efc038
-def log_line(
-    noted:tuple, # What `AccessLog` keeps of a request, or an event alone
-)->bytes:        # JSON
-    "One line of the access log"
-    if len(noted) == 1: return msgspec.json.encode(noted[0])
-    moment, request_id, method, route, status, seconds, key = noted
-    return msgspec.json.encode({"time": moment, "request_id": request_id, "method": method, "route": route,
-                                "status": status, "ms": round(1000*seconds, 3), "key": key})

@@ -10,7 +10,6 @@ __all__ = ['MEANS', 'REFUSALS', 'PAGE_POLICY', 'TABLES_IN', 'TABLES_OUT', 'descr
 import asyncio
 import json
 import time
-from pathlib import Path
 
 import msgspec
 from fastapi import APIRouter, Depends, FastAPI, Request
@@ -18,7 +17,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 
 from ..disk import whole_file
-from ..models.bundle import MANIFEST
+from ..models.bundle import MANIFEST, read_extra
 from ..schema import Column
 from .engine import Service
 from .http import Refusal
@@ -110,29 +109,20 @@ def read_grade(
                                   f"{grade} is not a grade; allowed: {column.expected}")])
     return column.labels[int(value)]
 
-# %% ../../nbs/lib/service/14_routes.ipynb #798c6642
-def read_part(
-    path:Path, # File of a bundle, JSON or text
-)->object:     # What it holds; None where it is missing or damaged
-    "Read what goes with a model"
-    try: text = path.read_text(encoding="utf-8")
-    except OSError: return None
-    if path.suffix != ".json": return text
-    try: return json.loads(text)
-    except ValueError: return None
-
 # %% ../../nbs/lib/service/14_routes.ipynb #86c32493
 def about_model(
     served:Served, # The model
 )->dict:           # What its bundle says
     "Card, digests and metrics of a model"
-    manifest = read_part(served.folder/MANIFEST) or {}
+    folder = served.folder
+    manifest = read_extra(folder, MANIFEST) or {}
+    card = folder/"card.md"
     return {"model": served.name, "version": served.version, "digest": served.digest, "family": manifest.get("family"),
             "schema": served.schema.name, "grades": served.labels, "at_risk": served.schema.grades.at_risk,
             "inputs": manifest.get("inputs"), "files": manifest.get("files"),
-            "metrics": read_part(served.folder/"metrics.json"),
-            "threshold": read_part(served.folder/"threshold.json"),
-            "calibration": served.calibration.to_dict(), "card": read_part(served.folder/"card.md"), "advice": ADVICE}
+            "metrics": read_extra(folder, "metrics.json"), "threshold": read_extra(folder, "threshold.json"),
+            "calibration": served.calibration.to_dict(),
+            "card": card.read_text(encoding="utf-8") if card.is_file() else None, "advice": ADVICE}
 
 # %% ../../nbs/lib/service/14_routes.ipynb #32476c6c
 def order_to_stop(
