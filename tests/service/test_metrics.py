@@ -1,4 +1,7 @@
 """Counts of several processes."""
+import os
+import subprocess
+import sys
 import time
 
 import httpx
@@ -42,3 +45,27 @@ def test_two_workers_stop_and_count_together(bundles, tmp_path):
         client.post("/resume", json={})
     ids = rows_of(tmp_path/"outputs").id
     assert len(ids) == ids.nunique() == 40
+
+
+PROGRAM = """
+from gradeclass.service.metrics import Counts
+counts = Counts()
+for seconds in (0.0001, 0.3, 60.0): counts.request("/predict", 200, seconds)
+counts.grades.labels("students", "B").inc(2)
+counts.gauges["log_waiting"].set(5)
+counts.gauges["log_written"].set(7)
+print(counts.text().decode())
+"""
+
+
+def test_what_a_process_has_counted_outlives_it_and_its_queue_does_not(tmp_path):
+    for _ in range(2):
+        text = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True,
+                              env=os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}).stdout
+    for line in ('gradeclass_requests_total{route="/predict",status="200"} 6.0',
+                 'gradeclass_request_seconds_bucket{le="0.001",route="/predict"} 2.0',
+                 'gradeclass_request_seconds_bucket{le="10.0",route="/predict"} 4.0',
+                 'gradeclass_request_seconds_bucket{le="+Inf",route="/predict"} 6.0',
+                 'gradeclass_predictions_total{grade="B",model="students"} 4.0',
+                 "gradeclass_log_written 14.0", "gradeclass_log_waiting 5.0"):
+        assert line in text.splitlines(), line
