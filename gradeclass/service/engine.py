@@ -148,20 +148,14 @@ class Service:
 
     def take(
         self,
-        served:Served, # Loaded and warm
+        served:Served,     # Loaded and warm
+        happened:str="",   # What to count it as, where it follows another
     )->None:
         "Let a model answer from now on"
         self.refused.pop(served.name, None)
         self.lanes[served.name] = Lane(served, self.log, self.counts, self.settings.batch_rows)
         self.access.event("model", model=served.name, digest=served.digest)
-
-    def switch(
-        self,
-        served:Served, # Loaded and warm
-    )->None:
-        "Let a new model answer from now on, and count it"
-        self.take(served)
-        self.counts.events.labels("model switched").inc()
+        if happened: self.counts.events.labels(happened).inc()
 
     def watch(self)->None:
         "Look for news until the end"
@@ -178,7 +172,7 @@ class Service:
         folder = os.path.realpath(place)
         refused, again = self.failed.get(name, ("", 0.0))
         if folder == self.seen.get(name) or (folder == refused and time.monotonic() < again): return
-        try: self.loop.call_soon_threadsafe(self.switch, self.load(name, place))
+        try: self.loop.call_soon_threadsafe(self.take, self.load(name, place), "model switched")
         except Exception as error: # What served goes on
             self.seen.pop(name, None)
             self.failed[name] = folder, time.monotonic() + 10
@@ -305,8 +299,8 @@ class Service:
         "Read one student and ask"
         lane = self.lane(name)
         student = lane.served.reader.read(read_object(body))
-        if self.log.is_behind(): self.loop.call_later(BREATH, lane.join, student, waiter)
-        else: lane.join(student, waiter)
+        if self.log.is_behind(): self.loop.call_later(BREATH, lane.ask, student, waiter)
+        else: lane.ask(student, waiter)
         return lane.served, student
 
     async def answer_one(

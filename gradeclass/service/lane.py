@@ -42,20 +42,13 @@ class Lane:
     def ask(
         self,
         student:Student, # Who
-    )->asyncio.Future:   # Holds the answer as JSON
+        waiter=None,     # Takes the answer as JSON, or an error; a new future unless given
+    ):                   # The same
         "Ask about one student; the answer comes when the loop comes round"
-        future = self.loop.create_future()
-        self.join(student, future)
-        return future
-
-    def join(
-        self,
-        student:Student, # Who
-        waiter,          # Takes the answer or an error: a future, or what behaves like one
-    )->None:
-        "Wait for the next step"
+        waiter = waiter or self.loop.create_future()
         self.waiting.append((student, waiter))
         self.call()
+        return waiter
 
     def call(self)->None:
         "Have the next step taken soon"

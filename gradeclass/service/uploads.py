@@ -287,7 +287,6 @@ async def answer_upload(
     def tidy():
         pieces.close()
         shutil.rmtree(path.parent, ignore_errors=True)
-        service.files -= 1
         service.counts.events.labels("rows of files").inc(so_far.read)
         service.access.event("file", model=served.name, digest=served.digest, rows=so_far.read, refused=so_far.refused)
     return StreamingResponse(send_pieces(service, first, pieces, tidy), media_type=MEDIA[wanted], headers=headers)
@@ -329,3 +328,4 @@ async def send_pieces(
             yield piece
     finally:
         with CancelScope(shield=True): await run_in_threadpool(tidy) # Also where the client has gone
+        service.files -= 1
