@@ -14,13 +14,9 @@ from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import Response
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
 
-from ..config import GradeclassError
 from .engine import Service
-from .http import as_refusal
 from gradeclass.service.routes import (
     REFUSALS, add_describing, add_following_up, add_operating, add_predicting, describe,
 )
@@ -49,19 +45,17 @@ def make_app(
                   description="Predicts grade classes of students, so that help comes in time. " + ADVICE)
     for add in (add_predicting, add_describing, add_following_up, add_operating): add(app, service)
     app.openapi = lambda: describe(app, service)
-    for kind in (HTTPException, RequestValidationError, GradeclassError, ClientDisconnect, Exception):
-        app.add_exception_handler(kind, refuse_politely)
+    for kind in (HTTPException, RequestValidationError, Exception): app.add_exception_handler(kind, hand_on)
     service.app = app
     return allow_origins(service, settings)
 
 # %% ../../nbs/lib/service/15_app.ipynb #18637198
-async def refuse_politely(
-    request:Request,  # As it came
-    error:Exception,  # What went wrong
-)->Response:
-    "An error as an answer"
-    refusal = as_refusal(error)
-    return Response(refusal.body(request.scope["gradeclass"].id), refusal.status_code, refusal.headers, "application/json")
+async def hand_on(
+    request:Request, # As it came
+    error:Exception, # What went wrong
+)->None:
+    "Leave an error to `Service`, which refuses all requests in one way"
+    raise error
 
 # %% ../../nbs/lib/service/15_app.ipynb #5d48c1ac
 def allow_origins(
