@@ -91,6 +91,9 @@ class Predictor:
         encoded:np.ndarray, # Encoded inputs of the model, shape (n, inputs)
     )->Answers:             # What is said
         "Answer for n students"
+        if not len(encoded): # Not every family takes a table without rows
+            nobody = self(np.full((1, encoded.shape[1]), np.nan))
+            return Answers(*(None if cells is None else cells[:0] for cells in nobody))
         if self.scored:
             raw, score = self.family.with_score(self.spread(encoded), LEVEL)
             score = score.clip(*self.limits)

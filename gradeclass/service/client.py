@@ -6,7 +6,6 @@
 __all__ = ['FILE_KINDS', 'Client']
 
 # %% ../../nbs/lib/service/16_client.ipynb #8fe14d4d
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -97,10 +96,10 @@ class Client:
         out = Path(out)
         if source.suffix not in FILE_KINDS or out.suffix not in FILE_KINDS:
             raise ClientError("name files that end in .csv or .parquet")
-        asked = self.http.stream("POST", f"{self.prefix}/predict/file", content=read_pieces(source),
-                                 headers={"content-type": FILE_KINDS[source.suffix]}, params={"format": out.suffix[1:]})
+        asking = {"headers": {"content-type": FILE_KINDS[source.suffix]}, "params": {"format": out.suffix[1:]}}
         try:
-            with whole_file(out) as part, open(part, "wb") as file, asked as reply:
+            with (open(source, "rb") as sent, whole_file(out) as part, open(part, "wb") as file,
+                  self.http.stream("POST", f"{self.prefix}/predict/file", content=sent, **asking) as reply):
                 if not reply.is_success:
                     reply.read()
                     raise refusal_of(reply)
@@ -163,11 +162,3 @@ def refusal_of(
     message = said.get("message") or f"the answer was {reply.status_code} {reply.reason_phrase}"
     return ClientError(message, reply.status_code, said.get("error", ""), said.get("problems", ()),
                        said.get("request_id", ""))
-
-# %% ../../nbs/lib/service/16_client.ipynb #0fc6e52b
-def read_pieces(
-    path:Path, # A file
-)->Iterator[bytes]: # Its content
-    "Read a file piece by piece"
-    with open(path, "rb") as file:
-        while piece := file.read(1_048_576): yield piece

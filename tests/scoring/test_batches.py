@@ -162,6 +162,18 @@ def test_other_families_agree_with_the_whole_table(students, both, tmp_path):
                                       rtol=1e-9)
 
 
+@pytest.mark.parametrize("family", ["xgboost", "ordinal"])
+def test_a_batch_without_a_usable_row_is_answered(students, family):
+    from gradeclass.models.grade_model import GradeModel
+    from gradeclass.schema import load_schema
+    from gradeclass.scoring.answer import Predictor
+    from gradeclass.data.dataset import clean
+    schema = load_schema("students")
+    predictor = Predictor(GradeModel(schema, family).fit(clean(synthesise(schema, 300), schema)))
+    said = predictor(np.empty((0, len(predictor.inputs))))
+    assert said.probability.shape == (0, 5) and said.grade.shape == said.risk.shape == said.unsure.shape == (0,)
+
+
 def test_batches_ahead_are_few():
     drawn = []
     items = (drawn.append(item) or item for item in range(1_000))
