@@ -102,7 +102,7 @@ def rival_digest(
     bundle:Path,  # A bundle
 )->str:           # Digest of a champion; empty where there is none to meet
     "The champion that a bundle has to meet; where it is champion itself, the one before it"
-    from gradeclass.registry.promotions import MANIFEST
+    from gradeclass.models.bundle import MANIFEST
     from gradeclass.registry.versions import read_state
     state = read_state(outputs)
     reigns = [state.versions[number].digest for number in state.reigns]
@@ -115,7 +115,7 @@ def is_registered(
     bundle:Path,  # A bundle
 )->bool:          # Whether the registry has it
     "Whether a bundle has a version"
-    from gradeclass.registry.promotions import MANIFEST
+    from gradeclass.models.bundle import MANIFEST
     from gradeclass.registry.versions import read_state
     return read_state(outputs).find(digest_file(bundle/MANIFEST)) is not None
 

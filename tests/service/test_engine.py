@@ -473,7 +473,7 @@ def test_the_log_goes_to_postgresql_too(bundles, tmp_path):
 
 
 def test_drift_reads_the_log(bundles, tmp_path):
-    from gradeclass.drift.log import read_log
+    from gradeclass.drift.log import read_prediction_log
     schema, students = read_sample("students")
     outputs = tmp_path/"outputs"
     with running_here(outputs, bundles["students"]) as client:
@@ -481,7 +481,7 @@ def test_drift_reads_the_log(bundles, tmp_path):
                 for row in students.head(100)[[column.name
                                                for column in schema.inputs(audit=True)]].astype(object).to_dict("records")]
         assert client.post("/predict/batch", json=sent).status_code == 200
-    assert read_log(f"sqlite:///{outputs/'predictions.db'}", schema) is not None
+    assert read_prediction_log(f"sqlite:///{outputs/'predictions.db'}", schema) is not None
 
 
 # ---- switching
