@@ -43,7 +43,8 @@ def test_a_database_that_is_no_log_gets_one_sentence(bundle, tmp_path):
         read_prediction_log(f"sqlite:///{tmp_path}/p.db", SCHEMA)
     pd.DataFrame({"id": [1], "time": ["2026"]}).to_sql("predictions", engine, index=False)
     engine.dispose()
-    with pytest.raises(DriftError, match="lacks the column digest"): read_prediction_log(f"sqlite:///{tmp_path}/p.db", SCHEMA)
+    with pytest.raises(DriftError, match="lacks the column digest"):
+        read_prediction_log(f"sqlite:///{tmp_path}/p.db", SCHEMA)
     url = write_log(tmp_path/"q.db", bundle, NOW.head(9), digest="f"*64)
     with pytest.raises(DriftError, match="holds no prediction of this model"): check_drift(url, model=bundle)
     with pytest.raises(DriftError, match="is not a time such as"): read_prediction_log(url, SCHEMA, since="yesterday")

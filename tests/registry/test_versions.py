@@ -19,7 +19,7 @@ from gradeclass.models.grade_model import GradeModel
 from gradeclass.registry import versions
 from gradeclass.registry.promotions import ChampionError, history, registry_folder
 from gradeclass.registry.versions import (
-    challenger_of, champion_of, changing, linked, list_versions, promote, read_state, register_bundle, rollback,
+    champion_of, changing, linked, list_versions, promote, read_state, register_bundle, rollback,
 )
 
 
@@ -301,7 +301,8 @@ def test_outputs_that_cannot_be_written_give_one_sentence(tmp_path, bundles):
 
 
 def test_registry_is_asked_without_mlflow_and_without_pandas(served):
-    code = ("import sys\nfrom gradeclass.registry.promotions import history\nfrom gradeclass.registry.versions import champion_of\n"
+    code = ("import sys\nfrom gradeclass.registry.promotions import history\n"
+            "from gradeclass.registry.versions import champion_of\n"
             "print(champion_of(sys.argv[1]).number, *(m in sys.modules for m in ('mlflow', 'pandas', 'sklearn')))")
     assert start(code, served).communicate()[0].split() == ["1", "False", "False", "False"]
 
