@@ -29,7 +29,7 @@ from gradeclass.pipeline.mlflow_store import (
 )
 from .worker import start_process
 from ..processes import end_children, free_port
-from ..registry.promotions import read_log
+from ..registry.promotions import history
 
 # %% ../../nbs/lib/pipeline/08_mlflow.ipynb #12725594
 def only_numbers(
@@ -299,7 +299,7 @@ def tracking_stamp(
 )->str:           # SHA-256
     "Digest of everything that MLflow is to show, and of where"
     keys = {read_json(path).get("key", path.parent.name) for path in (outputs/"runs").glob("*/run.json")}
-    return digest_text(json.dumps([tracking_uri(outputs), sorted(keys), read_log(outputs)]))
+    return digest_text(json.dumps([tracking_uri(outputs), sorted(keys), history(outputs)]))
 
 # %% ../../nbs/lib/pipeline/08_mlflow.ipynb #b96f9563
 def track(
