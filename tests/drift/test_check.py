@@ -76,6 +76,7 @@ def tables(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("table, action, code",
                          [("same.csv", "fail", 0), ("moved.csv", "warn", 0), ("moved.csv", "fail", 1),
                           ("moved.csv", "retrain", 3)])
@@ -87,6 +88,7 @@ def test_exit_codes(gradeclass, tables, outputs, table, action, code):
     if code == 1: assert re.search(r"^gradeclass: drift: Absences rose by", done.stderr, re.M)
 
 
+@pytest.mark.slow
 def test_the_command_with_a_bundle_a_copy_and_the_history(gradeclass, bundle, tables, outputs):
     done = gradeclass("drift", tables/"moved.csv", "--model", bundle, "-o", tables/"copy")
     assert done.returncode == 0 and "Absences rose by" in done.stdout, done.stderr
@@ -110,6 +112,7 @@ def test_mistakes_of_the_command_get_one_sentence(gradeclass, bundle, tables, ou
     assert not list(outputs.glob("drift/*/drift.json"))
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_the_stage_fails_with_the_sentence_where_that_is_asked_for(tmp_path):
     from gradeclass.config import stage_notebooks

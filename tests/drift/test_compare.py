@@ -59,6 +59,7 @@ def test_a_table_has_not_drifted_from_itself():
     assert found.table.effect.max() == 0 and found.sentence.startswith("No drift: none of 14 columns")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sizes", [(49, 400), (600, 49), (600, 0)])
 def test_too_few_students_tell_nothing(sizes, tmp_path):
     found = verdict(STUDENTS.head(sizes[0]), STUDENTS.tail(sizes[1]).assign(Absences=30.0), on_drift="fail")
@@ -122,6 +123,7 @@ def test_words_and_infinities_in_a_number_column_are_invalid_and_not_missing():
     assert endless.invalid_after == 1.0 and endless.reasons == ["invalid"]
 
 
+@pytest.mark.slow
 def test_an_empty_column_is_flagged_and_the_pages_are_written(tmp_path):
     now = NOW.assign(Sports=pd.Categorical([None]*400, NOW.Sports.cat.categories), Absences=np.nan)
     found = verdict(THEN, now)
@@ -205,6 +207,7 @@ def test_mistaken_settings_are_refused():
     with pytest.raises(DriftError, match="limit alpha is 0; it needs a number above 0"): Limits(alpha=0)
 
 
+@pytest.mark.process
 def test_importing_the_module_does_not_import_evidently():
     code = ("import sys, gradeclass.drift.compare; sys.exit(any(name.split('.')[0] in ('evidently', 'mlflow', "
             "'seaborn', 'sqlalchemy') for name in sys.modules))")

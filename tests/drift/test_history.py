@@ -17,6 +17,7 @@ from gradeclass.drift.profile import DriftError
 from gradeclass.processes import free_port
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_a_killed_process_leaves_a_whole_verdict_or_none(outputs):
     code = ("from gradeclass.data.dataset import clean; from gradeclass.data.sources import load\nfrom "
@@ -37,6 +38,7 @@ def test_a_killed_process_leaves_a_whole_verdict_or_none(outputs):
     assert len(read_history()) == 1
 
 
+@pytest.mark.slow
 def test_history_keeps_every_verdict_and_draws_it(outputs):
     for now in (NOW, NOW.assign(Absences=30.0), NOW.head(20)): keep_drift(verdict(THEN, now))
     history = save_history()
@@ -47,6 +49,7 @@ def test_history_keeps_every_verdict_and_draws_it(outputs):
     assert len(read_history()) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_evidentlys_interface_serves_the_snapshots_to_this_computer_alone(outputs):
     with pytest.raises(DriftError, match="no snapshot is kept in"): ui_command()

@@ -49,6 +49,7 @@ def test_expected_score_is_the_sum_of_probability_times_score(bundle):
     assert sorted(set(now.frame.expected_score)) == [1.0, 2.25, 2.75, 3.25, 3.75]
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_the_bundle_of_a_run_holds_a_profile(finished_run):
     profile = load_profile(finished_run.bundle)

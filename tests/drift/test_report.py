@@ -16,6 +16,7 @@ from gradeclass.drift.profile import Profile, take_profile
 from gradeclass.drift.report import run_evidently, save_drift
 
 
+@pytest.mark.slow
 def test_effects_are_those_of_evidentlys_named_methods():
     shifted = NOW.assign(Absences=1.3*NOW.Absences, Music=NOW.Music.mask(np.arange(400) % 3 == 0), Gender="Female",
                          StudyTimeWeekly=60*NOW.StudyTimeWeekly)
@@ -25,6 +26,7 @@ def test_effects_are_those_of_evidentlys_named_methods():
     for name, value in theirs.items(): assert value == pytest.approx(row(found, name).effect, rel=1e-9, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_effects_against_a_profile_are_those_of_evidently_too():
     reference = Profile.from_dict(take_profile(THEN, SCHEMA).as_dict())
     found = find_drift(reference, take_profile(NOW, SCHEMA), SCHEMA)
@@ -32,6 +34,7 @@ def test_effects_against_a_profile_are_those_of_evidently_too():
         assert value == pytest.approx(row(found, name).effect, rel=1e-9, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_a_table_in_which_nothing_is_known_still_gets_its_pages(tmp_path):
     found = verdict(THEN, pd.DataFrame({"Absences": [np.nan]*100}))
     assert found.verdict["verdict"] == "drift"
@@ -39,6 +42,7 @@ def test_a_table_in_which_nothing_is_known_still_gets_its_pages(tmp_path):
     assert (tmp_path/"evidently.html").is_file()
 
 
+@pytest.mark.slow
 def test_the_page_fetches_nothing(tmp_path):
     save_drift(verdict(THEN, NOW), tmp_path)
     page = (tmp_path/"evidently.html").read_text(encoding="utf-8")
@@ -47,6 +51,7 @@ def test_the_page_fetches_nothing(tmp_path):
     assert not re.search(r"@import\s+(url\(|['\"]\s*http)|url\(\s*['\"]?(https?:)?//|importScripts|sendBeacon\(", page)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("now, told",
                          [(NOW.assign(Absences=30.0), 1), (STUDENTS.tail(60), 0),
                           (STUDENTS.tail(40).assign(Absences=30.0), 0)])
@@ -58,6 +63,7 @@ def test_the_page_calls_drifted_what_the_verdict_does(now, told, tmp_path):
     assert page.count("Data drift detected.") == told and page.count("Data drift not detected.") == 14 - told
 
 
+@pytest.mark.slow
 def test_the_verdict_says_everything_that_a_scheduler_needs(tmp_path):
     save_drift(verdict(THEN, NOW.assign(Absences=30.0), on_drift="retrain"), tmp_path)
     said = json.loads((tmp_path/"drift.json").read_text(encoding="utf-8"))
@@ -75,6 +81,7 @@ def test_no_other_module_imports_evidently():
     assert using == ["history", "report"]
 
 
+@pytest.mark.process
 @pytest.mark.slow
 def test_telemetry_is_switched_off_before_evidently_is_imported():
     code = ("import os; os.environ.pop('DO_NOT_TRACK', None)\nfrom gradeclass.data.sources import load\nfrom "

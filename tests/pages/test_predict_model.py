@@ -62,6 +62,7 @@ def test_form_asks_for_the_inputs_of_the_model_and_nothing_else(served):
         assert as_cell(field, field.start) == (None if field.start == "Not known" else field.start)
 
 
+@pytest.mark.slow
 def test_every_field_of_the_form_moves_to_every_end_and_the_answer_follows(served):
     view = PredictView(served)
     for name, made in view.inputs.items():
@@ -167,6 +168,7 @@ def test_change_of_what_cannot_be_changed_is_refused(trained):
     with pytest.raises(AppError, match="not something that can be changed"): model.change("ParentalEducation", "None")
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("page", ["predict", "class", "explore", "about", "manage"])
 def test_page_imports_neither_arrow_nor_models_that_it_does_not_serve(page):
     heavy = ("pyarrow", "hypothesis", "xgboost", "sklearn.ensemble", "evidently", "mlflow", "optuna", "papermill",
@@ -179,6 +181,7 @@ def test_page_imports_neither_arrow_nor_models_that_it_does_not_serve(page):
     assert done.stdout.strip() == "[]", done.stdout + done.stderr[-800:]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schema", ["students", "higher_ed"])
 def test_every_answer_may_be_unknown_alone_and_all_together(schema, tmp_path):
     dataset = load(sample_path(schema), schema)
@@ -194,6 +197,7 @@ def test_every_answer_may_be_unknown_alone_and_all_together(schema, tmp_path):
     assert len(model.answer.unknown) == len(model.fields) and sum(model.answer.probability) == pytest.approx(1)
 
 
+@pytest.mark.process
 def test_page_of_one_student_imports_nothing_heavy():
     heavy = ("evidently", "mlflow", "optuna", "seaborn", "papermill", "matplotlib", "pyarrow", "mapie", "fairlearn",
              "voila")

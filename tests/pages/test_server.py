@@ -26,7 +26,8 @@ FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-
 TOKEN, MANAGE = "a-token-for-tests", "another-token"
 PAGES = {"predict": "One student", "class": "A class", "explore": "Explore", "about": "About this model",
          "manage": "Manage"}
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+pytestmark = [pytest.mark.browser, pytest.mark.process, pytest.mark.slow,
+              pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")]
 
 
 def free_port():

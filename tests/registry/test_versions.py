@@ -38,6 +38,7 @@ print(loads, len(seen))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_reader_never_sees_a_torn_bundle_while_200_promotions_go_on(tmp_path, parts):
     schema = load(sample_path("students"), "students").schema
@@ -153,6 +154,7 @@ print(steps)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.process
 @pytest.mark.parametrize(("deed", "after"), [("register", ""), ("promote", ""), ("promote", "after"), ("rollback", "")])
 def test_process_killed_at_any_step_leaves_a_consistent_registry(tmp_path, bundles, deed, after):
@@ -218,6 +220,7 @@ def test_full_disk_promotes_nothing_by_halves(served, monkeypatch, name, allowed
     assert consistent(served).champion.number == 1
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="mounting a small disk needs root")
 def test_disk_that_is_really_full_keeps_the_registry_whole(tmp_path, bundles):
     disk = tmp_path/"disk"
@@ -247,6 +250,7 @@ for turn in range(5):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.process
 def test_two_processes_register_and_promote_at_once(tmp_path, bundles):
     order = [bundles[name] for name in ("good", "b", "c")]
