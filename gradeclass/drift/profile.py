@@ -45,24 +45,18 @@ class Marginal:
         "Share of all cells"
         return getattr(self, name)/self.rows if self.rows else 0.0
 
-# %% ../../nbs/lib/drift/01_profile.ipynb #dbd287d7
-def read_column(
-    cells:pd.Series, # Cells of one column, as read or clean
-    column:Column,   # What the schema says of it
-)->tuple[pd.Series, np.ndarray]: # Clean cells, and which cells hold nothing, shape (n,)
-    "One column in its canonical type; a cell that cannot be read is no missing cell"
-    clean = isinstance(cells.dtype, pd.CategoricalDtype) and list(cells.cat.categories) == column.labels
-    if column.codes and clean: return cells, cells.isna().to_numpy()
-    read = cells if not column.codes and cells.dtype == "float64" else conform_cells(cells, column)
-    return clean_cells(read, column), read.isna().to_numpy()
-
 # %% ../../nbs/lib/drift/01_profile.ipynb #607ca3eb
 def take_marginal(
     cells:pd.Series, # Cells of one column, as read or clean
     column:Column,   # What the schema says of it
 )->tuple[Marginal, pd.Series]: # How often each value occurs, and the clean cells
     "Count one column"
-    known, missing = read_column(cells, column)
+    clean = isinstance(cells.dtype, pd.CategoricalDtype) and list(cells.cat.categories) == column.labels
+    if column.codes and clean: read = known = cells
+    else:
+        read = cells if not column.codes and cells.dtype == "float64" else conform_cells(cells, column)
+        known = clean_cells(read, column)
+    missing = read.isna().to_numpy()
     bad = ~missing & known.isna().to_numpy()
     if column.codes:
         values = [[label] for label in column.labels]
@@ -190,13 +184,12 @@ class Profile:
     grade_scores: list[float]                  # Score that stands for each grade
     performance: dict | None = None            # What `judge_predictions` gave
     name: str = ""                             # What people call the table
-    frame: pd.DataFrame | None = None          # The clean cells, where they are at hand; they are never written
 
     def as_dict(self)->dict:
         "Ready for JSON: rare codes merged, numbers as means of neighbours, no row and no group of fewer than ten"
         columns = {name: asdict(conceal(marginal)) for name, marginal in self.columns.items()}
-        return {"format": 1, "schema": self.schema, "rows": self.rows, "digest": self.digest, "columns": columns,
-                "grade_scores": list(map(float, self.grade_scores)), "performance": self.performance}
+        state = vars(self) | {"format": 1, "columns": columns, "grade_scores": list(map(float, self.grade_scores))}
+        return {key: value for key, value in state.items() if key != "name"}
 
     @classmethod
     def from_dict(
@@ -207,8 +200,8 @@ class Profile:
         "Read what `as_dict` wrote"
         try:
             columns = {column: Marginal(**marginal) for column, marginal in state["columns"].items()}
-            return cls(state["schema"], state["rows"], state["digest"], columns, state["grade_scores"],
-                       state["performance"], name)
+            kept = {key: value for key, value in state.items() if key != "format"}
+            return cls(**kept | {"columns": columns, "name": name})
         except (TypeError, KeyError, AttributeError):
             raise DriftError("this is no reference profile: train the model again to get one") from None
 
@@ -238,10 +231,9 @@ def take_profile(
         said = {PREDICTED: pd.Series(pd.Categorical.from_codes(predicted, dtype=labels), index=frame.index),
                 EXPECTED: pd.Series(probability @ np.asarray(scores, dtype=float), index=frame.index)}
         taken |= {column: take_marginal(said[column], columns[column]) for column in said}
-        cells = cells.assign(**said)
         if schema.target in cells:
             grades = cells[schema.target].cat.codes.to_numpy(float)
             performance = judge_predictions(np.where(grades < 0, np.nan, grades), probability, predicted,
                                             schema.grades, seed)
     marginals = {column: marginal for column, (marginal, _) in taken.items()}
-    return Profile(schema.name, len(frame), table_digest(frame), marginals, list(scores), performance, name, cells)
+    return Profile(schema.name, len(frame), table_digest(frame), marginals, list(scores), performance, name)

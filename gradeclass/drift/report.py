@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from ..config import SEED
 from ..disk import whole_file
 from .compare import Drift, strength
 from .profile import Profile, drift_columns
@@ -72,21 +73,17 @@ def evidently_cells(
     other:Profile,    # The reference, whose groups of codes are used
     columns:list,     # Columns to take
 )->pd.DataFrame:      # Numbers and texts, as Evidently reads them
-    "The cells of a table; those of a profile without rows are laid out from its counts"
+    "The cells of a table, laid out from its counts in no order"
+    rng = np.random.default_rng(SEED)
     cells = {}
     for column in columns:
         marginal = profile.columns[column.name]
-        if profile.frame is not None: found = profile.frame[column.name].reset_index(drop=True)
-        elif column.codes:
-            groups = [" or ".join(labels) for labels in marginal.values]
-            found = pd.Series(np.repeat(groups, marginal.counts))
-        else: found = pd.Series(marginal.spread())
         if column.codes:
-            names = {label: " or ".join(labels) for labels in other.columns[column.name].values for label in labels}
-            found = found.astype(object)
-            found = found.map(names).fillna(found)
-        cells[column.name] = found
-    return pd.DataFrame(cells)
+            groups = {label: " or ".join(labels) for labels in other.columns[column.name].values for label in labels}
+            found = np.repeat([groups.get(labels[0], labels[0]) for labels in marginal.values], marginal.counts)
+        else: found = marginal.spread()
+        cells[column.name] = pd.Series(rng.permutation(found))
+    return pd.DataFrame(cells, index=range(profile.rows))
 
 # %% ../../nbs/lib/drift/03_report.ipynb #85015469
 def run_evidently(

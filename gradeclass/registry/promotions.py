@@ -26,30 +26,23 @@ def registry_folder(
     "Where the registry of an outputs folder is"
     return Path(outputs)/"registry"
 
-# %% ../../nbs/lib/registry/01_promotions.ipynb #eb370d91
-def read_entry(
-    line:bytes, # One line
-)->dict|None:   # What it says; None where it is no whole entry
-    "Read one line of the log"
-    try: entry = json.loads(line)
-    except ValueError: return None
-    return entry if isinstance(entry, dict) and {"event", "version", "digest"} <= entry.keys() else None
-
 # %% ../../nbs/lib/registry/01_promotions.ipynb #e3d358a0
 def read_entries(
     data:bytes, # The log
     name:str,   # What a message calls it
 )->tuple[list[dict], int]: # The entries, and how many bytes at the end belong to none
     "Every entry of a log; a torn end is passed over, damage elsewhere is not"
-    *lines, tail = data.split(b"\n")
-    # Some file systems leave zeros for what was not yet written: a last line with zeros is a torn end too.
-    if tail == b"" and lines and b"\0" in lines[-1]: tail = lines.pop() + b"\n"
-    entries = [read_entry(line) for line in lines]
-    if None in entries:
-        raise ChampionError(f"{name} is damaged in line {entries.index(None) + 1}: put the line right, or restore the "
-                            f"file from a backup")
-    last = read_entry(tail)
-    return ([*entries, last], 0) if last else (entries, len(tail))
+    entries, lines = [], data.splitlines(keepends=True)
+    for number, line in enumerate(lines, 1):
+        try: entry = json.loads(line)
+        except ValueError: entry = None
+        if isinstance(entry, dict) and {"event", "version", "digest"} <= entry.keys(): entries.append(entry)
+        # Some file systems leave zeros for what was not yet written: a last line with zeros is a torn end too.
+        elif number == len(lines) and (b"\0" in line or not line.endswith(b"\n")): return entries, len(line)
+        else:
+            raise ChampionError(f"{name} is damaged in line {number}: put the line right, or restore the file from a "
+                                f"backup")
+    return entries, 0
 
 # %% ../../nbs/lib/registry/01_promotions.ipynb #ea1aa441
 def history(
