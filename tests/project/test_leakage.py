@@ -57,6 +57,7 @@ def validate_folds(frame, family, method):
     assert asked == [len(test) for _, test in folds], "each validation row is asked for once, and no other row"
     return folds
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("method, sampler", [("smote", "SMOTENC"), ("over", "RandomOverSampler")])
 def test_resampling_sees_training_rows_alone(family, method, sampler, marked, monkeypatch):

@@ -39,6 +39,7 @@ def test_rows_that_the_champion_has_learnt_are_left_out(bundles, parts):
     assert not few.promote and few.sentence.startswith("Cannot be compared: 20 of")
 
 
+@pytest.mark.slow
 def test_champion_that_cheats_by_memory_is_found_out(tmp_path, parts):
     "A champion that learnt the test rows looks perfect on them; the gate does not let that count"
     schema = load(sample_path("students"), "students").schema
