@@ -15,7 +15,7 @@ import pandas as pd
 from ..config import hide_password
 from ..data.dataset import clean
 from ..data.sources import load
-from .compare import Drift, check_action, find_drift
+from .compare import Drift, find_drift
 from .log import is_log, read_prediction_log
 from .profile import DriftError, Profile, take_profile
 from ..models.bundle import bundle_digest, load_model, read_manifest
@@ -63,7 +63,6 @@ def check_drift(
     since:str|None=None,            # Of a prediction log, only what is from this time on
 )->Drift:                           # What was found
     "Compare a table, or a prediction log, with a table or with what a model has learnt from"
-    check_action(on_drift)
     if (reference is None) == (model is None):
         raise DriftError("name one reference: a table with --reference, or a bundle with --model")
     if model is None:

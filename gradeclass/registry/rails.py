@@ -189,23 +189,16 @@ def at_risk_groups(
             if in_group.sum() >= MIN_SIZE: members[f"{title}: {name}"] = in_group
     return members
 
-# %% ../../nbs/lib/registry/03_rails.ipynb #b3de67a2
-def on_list(
-    said:Predictions, # What a model says, n students
-)->np.ndarray:        # Shape (n,)
-    "Whether each student is on a list with as many places as students are actually at risk"
-    listed = np.zeros(len(said.y), bool)
-    listed[np.argsort(-said.risk, kind="stable")[:said.truly_at_risk.sum()]] = True
-    return listed
-
 # %% ../../nbs/lib/registry/03_rails.ipynb #b08efe62
 def worst_recall(
     said:Predictions,   # What a model says
     members:np.ndarray, # At-risk students of each group, shape (n, G)
     weights:np.ndarray, # Weight of each student, shape (B, n)
 )->np.ndarray:          # Shape (B,)
-    "Share of those at risk who are on the list, in the group where it is lowest"
-    recalls = ratio(weights @ (members & on_list(said)[:, None]), weights @ members, np.inf)
+    "Share of those at risk who are on a list with a place for each of them, in the group where it is lowest"
+    listed = np.zeros(len(said.y), bool)
+    listed[np.argsort(-said.risk, kind="stable")[:said.truly_at_risk.sum()]] = True
+    recalls = ratio(weights @ (members & listed[:, None]), weights @ members, np.inf)
     worst = recalls.min(axis=1)
     # A resample may hold no at-risk student of any group.
     return np.where(np.isinf(worst), 0, worst)
