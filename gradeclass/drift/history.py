@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -68,27 +69,21 @@ def keep_drift(
         with whole_folder(copy) as part: shutil.copytree(target, part, dirs_exist_ok=True)
     return target
 
-# %% ../../nbs/lib/drift/06_history.ipynb #72dc0a9f
-def history_row(
-    path:Path, # A drift.json
-)->dict|None:  # time, schema, verdict, action, rows, flagged and more; None where it is damaged
-    "One verdict as a row of the history"
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        columns = pd.DataFrame(found["columns"]).fillna(np.nan).infer_objects()
-        return {"time": pd.Timestamp(found["time"]), "schema": found["schema"], "current": found["current"]["name"],
-                "verdict": found["verdict"], "action": found["action"], "rows": found["rows"]["current"],
-                "flagged": int(columns.flagged.sum()), "strongest": float(strength(columns).max()),
-                "sentence": found["sentence"], "folder": path.parent.name}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError): return None
-
 # %% ../../nbs/lib/drift/06_history.ipynb #9cb2294a
 def read_history(
     outputs:Path|None=None, # The outputs folder; `outputs/` unless given
-)->pd.DataFrame:            # Index time, oldest first; what `history_row` gives
-    "All verdicts that were kept"
-    home = drift_folder(outputs)
-    rows = [row for row in map(history_row, sorted(home.glob("[!.]*/drift.json"))) if row]
+)->pd.DataFrame:            # Index time, oldest first; schema, current, verdict, action, rows, flagged and more
+    "All verdicts that were kept; damaged ones are passed over"
+    home, rows = drift_folder(outputs), []
+    for path in sorted(home.glob("[!.]*/drift.json")):
+        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+            found = json.loads(path.read_text(encoding="utf-8"))
+            columns = pd.DataFrame(found["columns"]).fillna(np.nan).infer_objects()
+            rows.append({"time": pd.Timestamp(found["time"]), "schema": found["schema"],
+                         "current": found["current"]["name"], "verdict": found["verdict"], "action": found["action"],
+                         "rows": found["rows"]["current"], "flagged": int(columns.flagged.sum()),
+                         "strongest": float(strength(columns).max()), "sentence": found["sentence"],
+                         "folder": path.parent.name})
     if not rows:
         raise DriftError(f"no verdict is kept in {home} yet: compare two tables with `gradeclass drift` first")
     return pd.DataFrame(rows).set_index("time").sort_index(kind="stable")

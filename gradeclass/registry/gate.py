@@ -131,7 +131,7 @@ def decide_on(
     if version == serving:
         return Registration(number, version.digest, False, f"Version {number} serves already.", None, number, number)
     champion = serving.folder if serving else None
-    gate = judge_challenger(version.folder, champion, test, load_rows(outputs, serving), drift, rules)
+    gate = judge_challenger(version.folder, champion, test, load_rows(serving), drift, rules)
     sentence = f"Version {number}: {gate.sentence}"
     promoted = False
     if mode == "never": sentence += " It was registered only, as asked."
@@ -207,7 +207,7 @@ def judge_version(
         raise ChampionError(f"the test rows of version {version.number} are gone with the run that made it: run the "
                             f"pipeline again")
     champion = serving.folder if serving else None
-    return version, judge_challenger(version.folder, champion, pd.read_parquet(rows), load_rows(outputs, serving),
+    return version, judge_challenger(version.folder, champion, pd.read_parquet(rows), load_rows(serving),
                                      read_drift(folders.get("drift")), rules)
 
 # %% ../../nbs/lib/registry/04_gate.ipynb #003d4efe

@@ -45,6 +45,11 @@ class Version(NamedTuple):
     time: str     # When it was registered, UTC
     folder: Path  # The registry's copy
 
+    @property
+    def rows(self)->Path:
+        "The hashes of the rows that it learnt from, beside the copies"
+        return self.folder.parents[1]/"rows"/f"{self.folder.name}.npy"
+
 # %% ../../nbs/lib/registry/02_versions.ipynb #040e5f19
 class State(NamedTuple):
     "What the log amounts to"
@@ -211,15 +216,14 @@ def check_copy(
 
 # %% ../../nbs/lib/registry/02_versions.ipynb #f8ad3ea7
 def keep_copy(
-    outputs:Path, # The outputs folder
-    bundle:Path,  # A bundle
-    digest:str,   # Its digest
-)->bool:          # Whether a copy was made; False where there is a whole one
+    version:Version, # A version
+    bundle:Path,     # Its bundle
+)->bool:             # Whether a copy was made; False where there is a whole one
     "Copy a bundle to the place that its digest names"
     from gradeclass.models.bundle import MANIFEST, read_manifest
-    place = copy_folder(outputs, digest)
+    place = version.folder
     with suppress(GradeclassError):
-        check_copy(place, digest)
+        check_copy(place, version.digest)
         return False
     if place.exists(): os.rename(place, place.with_name(f".{place.name}.old.part"))
     with whole_folder(place) as part:
@@ -227,44 +231,31 @@ def keep_copy(
             (part/name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(bundle/name, part/name)
             with open(part/name, "rb+") as file: os.fsync(file.fileno())
-        check_copy(part, digest)
+        check_copy(part, version.digest)
         sync_folder(part)
     sync_folder(place.parent)
     return True
 
-# %% ../../nbs/lib/registry/02_versions.ipynb #2109ad0a
-def rows_file(
-    outputs:str|Path, # The outputs folder
-    digest:str,       # Digest of a bundle
-)->Path:              # Where the hashes of its rows are
-    "The hashes of the rows that a model learnt from"
-    return registry_folder(outputs)/"rows"/f"{digest[:16]}.npy"
-
 # %% ../../nbs/lib/registry/02_versions.ipynb #05e7dae3
 def keep_rows(
-    outputs:Path, # The outputs folder
-    digest:str,   # Digest of a bundle
-    learnt,       # Hashes of the rows that it learnt from, array of uint64; None where they are not known
+    version:Version, # A version
+    learnt,          # Hashes of the rows that it learnt from, array of uint64; None where they are not known
 )->None:
     "Keep the hashes of the learnt rows beside the copies"
-    path = rows_file(outputs, digest)
-    if learnt is None or path.is_file(): return
+    if learnt is None or version.rows.is_file(): return
     import numpy as np
-    with whole_file(path) as part, open(part, "wb") as file:
+    with whole_file(version.rows) as part, open(part, "wb") as file:
         np.save(file, np.unique(np.asarray(learnt, dtype=np.uint64)), allow_pickle=False)
         file.flush()
         os.fsync(file.fileno())
 
 # %% ../../nbs/lib/registry/02_versions.ipynb #36a0aed2
 def load_rows(
-    outputs:str|Path,     # The outputs folder
     version:Version|None, # A registered version; None where none serves
 ):                        # Sorted array of uint64; None where the rows are not known
     "Hashes of the rows that a version learnt from"
     import numpy as np
-    if version is None: return None
-    path = rows_file(outputs, version.digest)
-    return np.load(path, allow_pickle=False) if path.is_file() else None
+    return np.load(version.rows, allow_pickle=False) if version and version.rows.is_file() else None
 
 # %% ../../nbs/lib/registry/02_versions.ipynb #a9ec8f29
 def now()->str: # Such as 2026-05-04T09:30:00Z
@@ -303,14 +294,14 @@ def register_bundle(
     digest = bundle_digest(bundle)
     with changing(outputs) as state:
         known = next((version for version in state.versions.values() if version.digest == digest), None)
-        made = keep_copy(outputs, bundle, digest)
+        number = max(state.versions, default=0) + 1
+        version = known or Version(number, digest, run_id, now(), copy_folder(outputs, digest))
+        made = keep_copy(version, bundle)
         try:
-            keep_rows(outputs, digest, learnt)
-            if known: return known
-            version = Version(max(state.versions, default=0) + 1, digest, run_id, now(), copy_folder(outputs, digest))
-            add_entry(outputs, "register", version, state.champion, user_name(), "a run made it")
+            keep_rows(version, learnt)
+            if not known: add_entry(outputs, "register", version, state.champion, user_name(), "a run made it")
         except OSError:
-            if made and not known: shutil.rmtree(copy_folder(outputs, digest), ignore_errors=True)
+            if made and not known: shutil.rmtree(version.folder, ignore_errors=True)
             raise
     return version
 

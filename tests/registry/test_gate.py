@@ -116,7 +116,7 @@ def test_hashes_of_learnt_rows_lie_beside_the_bundle_not_in_it(bundles, parts, t
     register_run(tmp_path, bundles["good"], parts.train, parts.test)
     version = list_versions(tmp_path)[0]
     assert bundle_digest(version.folder) == bundle_digest(bundles["good"])
-    assert set(load_rows(tmp_path, version)) == set(row_hashes(parts.train, load_model(bundles["good"]).schema))
+    assert set(load_rows(version)) == set(row_hashes(parts.train, load_model(bundles["good"]).schema))
 
 
 def test_damaged_champion_is_not_compared_and_the_sentence_says_so(bundles, parts, tmp_path):
