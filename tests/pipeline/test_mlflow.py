@@ -288,19 +288,18 @@ def test_process_that_hangs_is_ended_in_time(outputs, tmp_path, monkeypatch):
 
 
 def test_process_that_waits_for_a_core_is_not_given_up(outputs, tmp_path, monkeypatch):
-    "It computes for under a second; others want the same core all the time, so that takes several by the clock"
+    "It computes for a second; another wants the same core all the time and goes first, so that takes many by the clock"
     core = min(os.sched_getaffinity(0))
     (tmp_path/"mlflow.py").write_text(
-        f"import os, time\nos.sched_setaffinity(0, {{{core}}})\nend = time.process_time() + 0.4\n"
+        f"import os, time\nos.sched_setaffinity(0, {{{core}}})\nend = time.process_time() + 0.5\n"
         "while time.process_time() < end: pass\nraise ImportError('it came to an end')")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path[1:]]))
     busy = [sys.executable, "-c", f"import os\nos.sched_setaffinity(0, {{{core}}})\nwhile True: pass"]
-    others = [subprocess.Popen(busy) for _ in range(4)]
     begun = time.time()
-    try: (warning,) = finish_sync(start_sync(outputs), 3)
-    finally:
-        for other in others: other.kill()
-    assert "it came to an end" in warning and time.time() - begun > 3
+    with subprocess.Popen(busy) as other:
+        try: (warning,) = finish_sync(start_sync(outputs), 6)
+        finally: other.kill()
+    assert "it came to an end" in warning and time.time() - begun > 6
 
 
 def test_run_of_an_older_version_that_was_never_shown_is_shown(outputs):
