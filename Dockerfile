@@ -1,16 +1,15 @@
-# The service, the pages and the tools in one image: `gradeclass serve` unless another command is given.
+# `gradeclass serve`, unless another command is given; the pages and the tools: docker build --build-arg EXTRAS=pages,tracking,prefect .
 FROM python:3.11-slim-bookworm AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN pip install 'uv>=0.9,<1' && uv venv /opt/venv
 WORKDIR /src
-COPY requirements.lock requirements-prefect.lock ./
-# The lock file holds the tools of development too; what is run needs the package's own requirements, at the locked versions.
-COPY setup.py settings.ini pyproject.toml README.md LICENSE ./
+COPY requirements.lock requirements-prefect.lock setup.py pyproject.toml README.md LICENSE ./
 COPY gradeclass gradeclass
 COPY nbs nbs
 COPY data/sample data/sample
-RUN uv pip install --no-cache --python /opt/venv/bin/python --constraint requirements.lock --constraint requirements-prefect.lock \
-    '.[prefect]' psycopg2-binary
+# The extras that are wanted, at the locked versions: the service needs a third of what the notebooks need.
+ARG EXTRAS=serve
+RUN uv pip install --no-cache --python /opt/venv/bin/python --constraint requirements.lock --constraint requirements-prefect.lock ".[$EXTRAS]"
 
 FROM python:3.11-slim-bookworm
 RUN apt-get update && apt-get install --no-install-recommends -y libgomp1 && rm -rf /var/lib/apt/lists/* \

@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
+RESOLVE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 pyproject.toml --extra all --group dev
 export JUPYTER_PREFER_ENV_PATH := 1
 export DO_NOT_TRACK := 1
 
@@ -14,7 +15,7 @@ help: ## Show this list
 
 setup: $(STAMP) ## Make the environment in .venv from the lock file (done by the others when needed)
 
-$(STAMP): requirements.lock settings.ini setup.py pyproject.toml
+$(STAMP): requirements.lock setup.py pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'gradeclass needs Python 3.11 or newer: make PYTHON=python3.11 ...'; exit 1; }
 	@echo 'Setting up .venv (once, about a minute)'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -36,9 +37,10 @@ test: $(STAMP) check ## Notebook checks, nbdev_test and pytest
 quick: $(STAMP) ## The tests that need no browser, no server and no pipeline, in under two minutes
 	@$(BIN)/python -m pytest -n 2 -m "not (browser or process or slow)" $(ARGS)
 
-check: $(STAMP) ## Notebooks are clean and in step with the modules; ruff
+check: $(STAMP) ## Notebooks are clean and in step with the modules; ruff; what is imported is declared
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tests/check_notebooks.py
 	@$(BIN)/ruff check gradeclass tests benchmarks setup.py
+	@$(BIN)/deptry .
 
 outputs: $(STAMP) ## Run the library notebooks and compare what they print with what they keep
 	@$(BIN)/python tests/check_outputs.py
@@ -62,13 +64,12 @@ neural: $(STAMP) ## Add TensorFlow for the model family `neural`, from requireme
 prefect: $(STAMP) ## Add Prefect for schedules, from requirements-prefect.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --requirement requirements-prefect.lock
 
-lock: $(STAMP) ## Resolve requirements.lock anew from settings.ini
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --custom-compile-command 'make lock' \
-	  setup.py --output-file requirements.lock $(ARGS)
+lock: $(STAMP) ## Resolve requirements.lock from pyproject.toml; versions stay as they are. ARGS=--upgrade takes the newest
+	@$(RESOLVE) --custom-compile-command 'make lock' --output-file requirements.lock $(ARGS)
 
-lock-neural lock-prefect: lock-%: $(STAMP) # Resolve what an extra adds to requirements.lock
+lock-neural lock-prefect: lock-%: $(STAMP) # What an extra adds to requirements.lock; versions stay unless its file is removed first
 	@{ echo '# What the extra `$*` adds to requirements.lock; made by: make lock-$*'; \
-	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra $* --constraint requirements.lock --no-header --no-annotate setup.py \
+	  $(RESOLVE) --extra $* $(patsubst %,--constraint %,requirements.lock $(wildcard requirements-$*.lock)) --no-header --no-annotate \
 	  | grep -vxFf requirements.lock; } > requirements-$*.lock.new
 	@mv requirements-$*.lock.new requirements-$*.lock
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .config import GradeclassError
+from .config import GradeclassError, need_extra
 from .disk import source_digest
 
 # %% ../nbs/lib/07_cluster.ipynb #7589c249
@@ -25,8 +25,8 @@ def connect(
     wait:float=60.0,   # Seconds to wait for the scheduler, and for a first worker
 ):                     # Yields a `distributed.Client`
     "Use a cluster whose workers run the same code as we do"
-    try: from distributed import Client
-    except ImportError: raise ClusterError("a cluster needs Dask: pip install 'gradeclass[cluster]'") from None
+    need_extra("cluster", "a cluster")
+    from distributed import Client
     try: client = Client(address, timeout=min(wait, 10), set_as_default=False)
     except (OSError, ValueError, TypeError):
         advice = "start one with `dask scheduler`, and give the address that it prints, such as tcp://10.0.0.5:8786"

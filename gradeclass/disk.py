@@ -32,17 +32,6 @@ def whole_file(
     finally:
         part.unlink(missing_ok=True)
 
-# %% ../nbs/lib/03_disk.ipynb #50d8627e
-def take_place(
-    part:Path, # A finished folder
-    path:Path, # Where it goes
-)->None:
-    "Rename a folder unless another process was first"
-    if path.exists(): return
-    try: os.rename(part, path)
-    except OSError:
-        if not path.exists(): raise
-
 # %% ../nbs/lib/03_disk.ipynb #a96171f8
 @contextmanager
 def whole_folder(
@@ -54,22 +43,17 @@ def whole_folder(
     path.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=f".{os.getpid()}.part", dir=path.parent))
     part.chmod(0o755)  # `mkdtemp` lets nobody else in
+    old = part.with_name(f".old{part.name}")
     try:
         yield part
-        if replace: move_aside(path)
-        take_place(part, path)
+        if replace:
+            with suppress(OSError): os.rename(path, old)
+        try:
+            if not path.exists(): os.rename(part, path)
+        except OSError:
+            if not path.exists(): raise  # Else another process was first
     finally:
-        shutil.rmtree(part, ignore_errors=True)
-
-# %% ../nbs/lib/03_disk.ipynb #eba2324c
-def move_aside(
-    path:Path, # A folder, or nothing
-)->None:
-    "Remove a folder in one step, as others see it"
-    if not path.exists(): return
-    gone = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=f".{os.getpid()}.part", dir=path.parent))
-    with suppress(OSError): os.rename(path, gone)
-    shutil.rmtree(gone, ignore_errors=True)
+        for left in (part, old): shutil.rmtree(left, ignore_errors=True)
 
 # %% ../nbs/lib/03_disk.ipynb #0073a900
 def digest_text(
@@ -85,23 +69,12 @@ def digest_file(
     "SHA-256 of a file, read in blocks"
     with open(path, "rb") as file: return hashlib.file_digest(file, "sha256").hexdigest()
 
-# %% ../nbs/lib/03_disk.ipynb #296a3e98
-def digest_folder(
-    folder:str|Path,     # Folder to read, with its subfolders
-    pattern:str="*",     # Which file names count
-)->str:                  # SHA-256 over names and contents
-    "SHA-256 of a folder: the same files with the same content have the same digest"
-    folder = Path(folder)
-    files = sorted(path for path in folder.rglob(pattern) if path.is_file())
-    lines = [f"{path.relative_to(folder).as_posix()} {digest_file(path)}" for path in files]
-    return digest_text("\n".join(lines))
-
 # %% ../nbs/lib/03_disk.ipynb #e1dfa47d
 @lru_cache
-def source_digest()->str: # SHA-256 over the package's modules and schemas
+def source_digest()->str: # SHA-256 over the package's modules, schemas and templates
     "What the package itself is: a change of code makes earlier results stale"
-    parts = digest_folder(PACKAGE, "*.py"), digest_folder(PACKAGE/"schemas"), digest_folder(PACKAGE/"templates")
-    return digest_text("".join(parts))
+    files = sorted(path for path in PACKAGE.rglob("*") if path.suffix in (".py", ".yaml", ".j2"))
+    return digest_text("\n".join(f"{path.relative_to(PACKAGE).as_posix()} {digest_file(path)}" for path in files))
 
 # %% ../nbs/lib/03_disk.ipynb #0407081a
 def usable_cores()->int: # Cores

@@ -40,18 +40,9 @@ def safe_fields(
     if isinstance(kept.get("message"), str): kept["message"] = safe_message(kept["message"])
     return kept
 
-# %% ../nbs/lib/06_logs.ipynb #d2052434
-def as_dict(
-    record:logging.LogRecord, # Of the standard library
-)->dict:                      # time (UTC), level, event, run_id, stage, fields
-    "A record as the file holds it"
-    time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return {"time": time, "level": record.levelname.lower(), "event": record.getMessage(),
-            "run_id": record.name, "stage": getattr(record, "stage", ""), "fields": getattr(record, "fields", {})}
-
 # %% ../nbs/lib/06_logs.ipynb #f7312353
 def as_line(
-    record:dict, # What `as_dict` gives
+    record:dict, # Time (UTC), level, event, run_id, stage, fields
 )->str:          # One line for a person
     "A record in words"
     fields = dict(record["fields"])
@@ -69,8 +60,10 @@ class Lines(logging.Formatter):
         self.form = form
 
     def format(self, record:logging.LogRecord)->str: # One line
-        "Write a record"
-        facts = as_dict(record)
+        "Write a record: time (UTC), level, event, run_id, stage, fields"
+        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        facts = {"time": time, "level": record.levelname.lower(), "event": record.getMessage(), "run_id": record.name,
+                 "stage": getattr(record, "stage", ""), "fields": getattr(record, "fields", {})}
         return json.dumps(facts, ensure_ascii=False) if self.form == "json" else as_line(facts)
 
 # %% ../nbs/lib/06_logs.ipynb #8f0fa0cc

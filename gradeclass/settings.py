@@ -6,13 +6,15 @@
 __all__ = ['set_values', 'load_settings']
 
 # %% ../nbs/lib/04_settings.ipynb #6bf353ca
+import os
 from collections.abc import Callable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from .config import GradeclassError, find_home, find_outputs, hide_password, setting
+from .config import GradeclassError, find_home, find_outputs, hide_password, read_env_file, setting
 
 # %% ../nbs/lib/04_settings.ipynb #491a0417
 class SettingsError(GradeclassError):
@@ -25,14 +27,27 @@ def variable(
     "The environment variable of a setting"
     return field.upper() if field.startswith("mlflow_") else f"GRADECLASS_{field.upper()}"
 
+# %% ../nbs/lib/04_settings.ipynb #0fd47e1f
+def check_spelling(
+    known:list[str], # Variables that there are
+)->None:
+    "Refuse a variable that is spelled almost like one of ours"
+    tails = [name.removeprefix("GRADECLASS_") for name in known]
+    for name in {*os.environ, *read_env_file()} - set(known):
+        near = get_close_matches(name.removeprefix("GRADECLASS_"), tails, 1, 0.85)
+        if near and name.startswith("GRADECLASS_"):
+            raise SettingsError(f"there is no variable {name}: did you mean GRADECLASS_{near[0]}?")
+
 # %% ../nbs/lib/04_settings.ipynb #3a0def8e
 def set_values(
     model:type[BaseModel],          # Class with a field for each setting
     variable:Callable[[str], str],  # Names the variable of a field
 )->dict[str, str]:                  # Field -> text, of those that someone has set
     "What the environment and `.env` say"
-    values = {name: setting(variable(name)) for name in model.model_fields}
-    return {name: value for name, value in values.items() if value is not None}
+    names = {field: variable(field) for field in model.model_fields}
+    check_spelling(list(names.values()))
+    values = {field: setting(name) for field, name in names.items()}
+    return {field: value for field, value in values.items() if value is not None}
 
 # %% ../nbs/lib/04_settings.ipynb #3c6871a6
 def described(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gradeclass import config
-from gradeclass.service.settings import ServiceSettings, serve_variable, service_markdown
+from gradeclass.service.settings import ServiceSettings, load_service_settings, serve_variable, service_markdown
 from gradeclass.settings import Settings, SettingsError, load_settings, settings_markdown, variable
 
 ROOT = Path(__file__).parent.parent
@@ -106,6 +106,16 @@ def test_config_stays_thin(home, with_file):
                           env=os.environ).stdout
     assert told.split("\n")[0] == f"[] {with_file}"
 
+@pytest.mark.parametrize("name, near, load", [
+    ("GRADECLASS_LOG_LEVLE", "GRADECLASS_LOG_LEVEL", load_settings),
+    ("GRADECLASS_OUTPUT", "GRADECLASS_OUTPUTS", load_settings),
+    ("GRADECLASS_SERVE_PROT", "GRADECLASS_SERVE_PORT", load_service_settings)])
+@pytest.mark.parametrize("in_file", [False, True])
+def test_slip_in_a_variable_is_named_with_what_was_meant(home, monkeypatch, name, near, load, in_file):
+    if in_file: (home/".env").write_text(f"{name}=1\n")
+    else: monkeypatch.setenv(name, "1")
+    with pytest.raises(SettingsError, match=f"there is no variable {name}: did you mean {near}\\?$"): load()
+
 def test_readme_lists_the_settings_as_the_code_has_them():
     section = (ROOT/"README.md").read_text(encoding="utf-8").split("## Settings\n", 1)[1].split("\n## ", 1)[0]
     listed = set(re.findall(r"^\| (`[A-Z_]+`) \|", section, flags=re.M))
@@ -113,10 +123,12 @@ def test_readme_lists_the_settings_as_the_code_has_them():
     assert settings_markdown() in section
     assert service_markdown() in section
 
-def test_every_variable_that_the_package_reads_is_a_setting():
+def test_every_variable_that_the_package_reads_is_a_setting(home, monkeypatch):
     read = {name for path in (ROOT/"gradeclass").rglob("*.py")
             for name in re.findall(r"GRADECLASS_[A-Z_]+[A-Z]", path.read_text(encoding="utf-8"))}
     between = {"GRADECLASS_THIN", "GRADECLASS_MANAGE",  # Set by the servers for their own processes
                "GRADECLASS_SERVE_SCRATCH", "GRADECLASS_SERVE"}  # The last is how the names of the service begin
     served = {serve_variable(name) for name in ServiceSettings.model_fields}
     assert read <= set(VARIABLES) | served | between
+    for name in read - {"GRADECLASS_SERVE"}: monkeypatch.setenv(name, "")
+    load_settings(), load_service_settings()  # None of them is taken for a slip

@@ -20,7 +20,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import NamedTuple
 
-from ..config import GradeclassError, hide_password
+from ..config import GradeclassError, has_extra, hide_password
 from ..disk import digest_text, whole_file
 from .cache import read_json
 from .mlflow_models import dataset_input, log_bundle, show_versions
@@ -330,7 +330,8 @@ def track(
     outputs:Path, # The outputs folder
     process=None, # What `start_sync` returned; started now unless given
 )->list[str]:     # What a person should know, such as a tracking server that does not answer
-    "Show runs and registry in MLflow; a failure costs a warning, and the next run catches up"
+    "Show runs and registry in MLflow, where it is installed; a failure costs a warning, and the next run catches up"
+    if not has_extra("tracking"): return []
     stamp, seen = tracking_stamp(outputs), outputs/STAMP
     if seen.is_file() and seen.read_text() == stamp: return []
     warnings = finish_sync(process or start_sync(outputs))
@@ -355,12 +356,13 @@ class Mirror:
     )->None:
         "Start as soon as there will be something to show, and import the report's libraries meanwhile"
         if (event["stage"], event["event"]) != ("evaluate", "started"): return
+        threading.Thread(target=import_module, args=["gradeclass.pipeline.report"], daemon=True).start()
+        if not has_extra("tracking"): return
         workers = self.pipeline.workers
         server = (workers.environment or {}).get("GRADECLASS_FORK_SERVER", "")
         self.held.push(workers.held.pop_all())  # The fork server has to last as long as the process
         errors = self.held.enter_context(TemporaryFile("w+"))  # noqa: SIM115 - it lives as long as the process
         self.process = start_sync(self.pipeline.outputs, errors, server)
-        threading.Thread(target=import_module, args=["gradeclass.pipeline.report"], daemon=True).start()
 
     def __enter__(self)->"Mirror":
         return self

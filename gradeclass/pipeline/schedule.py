@@ -12,10 +12,9 @@ import re
 import signal
 import sys
 from contextlib import closing
-from importlib.util import find_spec
 from pathlib import Path
 
-from ..config import GradeclassError, find_outputs, resolve_path
+from ..config import GradeclassError, find_outputs, need_extra, resolve_path
 from ..disk import whole_file, write_json
 from .cache import read_json
 from .runner import Pipeline, Run, claim_run, finish_run, make_outputs, plan_run
@@ -25,12 +24,6 @@ from ..processes import end_children, free_port
 # %% ../../nbs/lib/pipeline/10_schedule.ipynb #b82f0913
 class FlowError(GradeclassError):
     "Something that keeps Prefect from running the stages"
-
-# %% ../../nbs/lib/pipeline/10_schedule.ipynb #e7c52a87
-def require_prefect()->None:
-    "Refuse where Prefect is not installed"
-    if find_spec("prefect") is None:
-        raise FlowError("Prefect is not installed: add it with `make prefect`, or pip install gradeclass[prefect]")
 
 # %% ../../nbs/lib/pipeline/10_schedule.ipynb #8cd18d7a
 TRANSIENT = re.compile(r"stage \w+( failed|: its process ended|: cannot write)|(stage \w+: )?\S+://\S+ cannot be read"
@@ -221,7 +214,7 @@ def serve_prefect(
     outputs:str|Path|None, # The outputs folder; `outputs/` unless given
 )->None:
     "Become Prefect's server; returns only by an error"
-    require_prefect()
+    need_extra("prefect", "a schedule")
     free_port(port)
     outputs = Path(outputs).expanduser().resolve() if outputs else find_outputs()
     make_outputs(outputs)
@@ -243,7 +236,7 @@ def configure_prefect(
     outputs:Path, # The outputs folder
 )->str:           # Address of the server's API; empty for one that Prefect starts itself
     "Tell Prefect through the environment where its folder and server are; call it before Prefect is imported"
-    require_prefect()
+    need_extra("prefect", "a schedule")
     for name, value in QUIET.items(): os.environ.setdefault(name, value)
     home = Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser()
     if not (home/"profiles.toml").is_file():  # Nobody has set Prefect up on this machine

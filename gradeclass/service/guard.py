@@ -43,7 +43,7 @@ class OneByOne(FlowControl):
 # %% ../../nbs/lib/service/03_guard.ipynb #16661071
 class GuardedProtocol(HttpToolsProtocol):
     "A connection with limits"
-    # Overrides private steps of uvicorn 0.54 (settings.ini has the upper bound): the parser's callbacks, `cycle`,
+    # Overrides private steps of uvicorn 0.54 (pyproject.toml has the upper bound): the parser's callbacks, `cycle`,
     # `pipeline`, `flow`, `_start_asgi_task`, `_unset_keepalive_if_required`. Where they go, connections have no limits
     patience = Patience()
     everyone = None # All connections of the process

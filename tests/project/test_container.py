@@ -1,6 +1,7 @@
 "The image and the compose file, as far as they can be checked without a container engine"
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,15 @@ def test_everything_that_is_copied_exists(steps):
     assert {"outputs", "data/raw", ".git", ".venv"} <= set(ignored)
 
 
+def test_the_image_holds_the_service_alone_unless_more_is_asked_for(steps, compose):
+    assert ("ARG", "EXTRAS=serve") in steps[0] and any('".[$EXTRAS]"' in rest for _, rest in steps[0])
+    known = tomllib.loads((ROOT/"pyproject.toml").read_text())["project"]["optional-dependencies"]
+    wanted = {name: service["build"]["args"]["EXTRAS"].split(",") for name, service in compose["services"].items()
+              if "build" in service}
+    assert all(set(extras) <= set(known) for extras in wanted.values())
+    assert wanted["service"] == ["serve", "postgres"] and {"pages", "tracking", "prefect"} <= set(wanted["scheduler"])
+
+
 def test_compose_runs_commands_that_there_are(compose):
     named = {name: service["command"][0] for name, service in compose["services"].items() if "command" in service}
     assert named == {"service": "serve", "pages": "app", "experiments": "ui", "scheduler": "prefect"}
@@ -69,7 +79,7 @@ def test_compose_opens_ports_to_this_machine_alone_and_gives_no_rights(compose):
     for name, service in compose["services"].items():
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), name
         assert not service.get("privileged") and "docker.sock" not in json.dumps(service)
-        if service.get("image") == "gradeclass": assert service["read_only"] and service["cap_drop"] == ["ALL"]
+        if name != "database": assert service["read_only"] and service["cap_drop"] == ["ALL"]
     assert (compose["services"]["service"]["ports"] == ["127.0.0.1:9696:9696"]
             and compose["services"]["database"]["ports"] == ["127.0.0.1:5432:5432"])
 

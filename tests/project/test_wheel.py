@@ -13,8 +13,7 @@ import pytest
 from conftest import QUICK
 
 ROOT = Path(__file__).parents[2]
-BUILT_FROM = ["gradeclass", "nbs/pipeline", "nbs/app", "data/sample", "setup.py", "settings.ini", "pyproject.toml",
-              "README.md", "LICENSE"]
+BUILT_FROM = ["gradeclass", "nbs/pipeline", "nbs/app", "data/sample", "setup.py", "pyproject.toml", "README.md", "LICENSE"]
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 def call(*command, **options):

@@ -1,7 +1,7 @@
 "Progress: bars on a terminal, lines elsewhere"
 import io
 
-from gradeclass.cli.progress import Bars
+from gradeclass.cli.base import Bars
 
 
 class Terminal(io.StringIO):
