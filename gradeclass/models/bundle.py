@@ -133,7 +133,8 @@ def load_model(
     schema = parse_schema((folder/"schema.yaml").read_text(encoding="utf-8"), "schema.yaml")
     model = GradeModel(schema, *(manifest[key] for key in ("family", "balance", "audit", "seed", "params", "rule")))
     family = FAMILIES[model.family].read(folder)
-    model.pipeline_ = FittedSteps(SchemaEncoder(schema, model.audit, family.one_hot).fit(None), family)
+    encoder = SchemaEncoder(schema, model.audit, family.one_hot).fit(None)
+    model.pipeline_ = FittedSteps(encode=encoder, family=family)
     model.classes_ = np.array(schema.grades.labels)
     model.gains_ = np.array(manifest["gains"]) if manifest.get("gains") else None
     model.calibrator_ = stored_calibrator(read_calibration(folder))
@@ -142,18 +143,8 @@ def load_model(
     return model
 
 # %% ../../nbs/lib/models/11_bundle.ipynb #7aef7e9d
-class FittedSteps:
-    "Encoder and family of a loaded model: all that predicting needs"
-    def __init__(
-        self,
-        encoder:SchemaEncoder, # Fitted encoder
-        family,                # Fitted family
-    ):
-        self.steps = {"encode": encoder, "family": family}
-
-    def __getitem__(self, name:str):
-        return self.steps[name]
-
+class FittedSteps(dict):
+    "Encoder and family of a loaded model, as `encode` and `family`: all that predicting needs"
     def predict_proba(
         self,
         frame:pd.DataFrame, # Students, n of them

@@ -14,6 +14,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit, logit, ndtr
 
+from .family import column_statistics
 
 # %% ../../nbs/lib/models/04_latent.ipynb #07aa6668
 TINY = 1e-12          # Keeps logarithms and divisions finite
@@ -25,12 +26,9 @@ def column_scale(
     groups:np.ndarray, # Number of the source column of each column, shape (p,)
 )->tuple:              # Mean and scale of each column, shapes (p,)
     "Mean and scale of each column, from the cells that are there"
-    seen, values = np.isfinite(X)*weight[:, None], np.nan_to_num(X)
-    count = np.maximum(seen.sum(axis=0), TINY)
-    mean = (seen*values).sum(axis=0)/count
-    sd = np.sqrt((seen*(values - mean)**2).sum(axis=0)/count)
+    mean, scale = column_statistics(X, weight)
     spread = np.bincount(groups)[groups] > 1
-    return mean, np.where(spread, DUMMY_SCALE, np.where(sd > 1e-6, sd, 1.0))
+    return mean, np.where(spread, DUMMY_SCALE, scale)
 
 # %% ../../nbs/lib/models/04_latent.ipynb #3550aa1f
 LINKS = {"normal": ndtr, "logistic": expit}  # Distribution function of each shape of the blur

@@ -273,5 +273,5 @@ class StudentModel(HasTraits):
         most:int=4, # Suggestions at the most
     )->list[str]:   # Such as 'Absences: 15 → 8 days'
         "The smallest changes after which the model expects about a grade better"
-        found = suggest_changes(self.served.model, self.frame(), gain=0.75, most=2, top=most)
+        found = suggest_changes(self.served.model, self.frame(), gain=0.75, top=most)
         return [f"{row.change}: {row.grade} most likely" for row in found.itertuples()]

@@ -23,7 +23,7 @@ from ..config import SEED
 from ..data.files import DataError
 from ..evaluation.calibration import calibrate, calibrate_out_of_fold
 from ..evaluation.explain import typical_student
-from ..evaluation.resampling import headline, metrics_dict
+from ..evaluation.resampling import headline, metrics_dict, plain_numbers
 from ..models.calibrator import Calibrator
 from ..models.bundle import FittedSteps, save_model
 from ..models.decide import RULES, macro_f1_gains
@@ -245,7 +245,8 @@ def finish_model(
 )->GradeModel:      # The model, as if it had been fitted in memory
     "Put a model together"
     model = GradeModel(want.schema, name, audit=want.audit, seed=want.seed, params=params, rule=rule)
-    model.pipeline_ = FittedSteps(SchemaEncoder(want.schema, want.audit, family.one_hot).fit(None), family)
+    encoder = SchemaEncoder(want.schema, want.audit, family.one_hot).fit(None)
+    model.pipeline_ = FittedSteps(encode=encoder, family=family)
     model.classes_ = np.array(want.schema.grades.labels)
     model.calibrator_, model.decides_on_raw_ = Calibrator(), False
     model.gains_ = macro_f1_gains(model.predict_proba(as_frame(want, survey.sample[1]))) if rule == "macro_f1" else None
@@ -268,9 +269,8 @@ def judge_model(
     about = {"rows": survey.rows, "trained_on": survey.rows - survey.held_rows, "held_out": survey.held_rows,
              "measured_on": len(grades), "refused": survey.refused,
              "held_out_by": "hash of the student's id" if want.schema.id else "hash of the row"}
-    plain = {name: value.item() if hasattr(value, "item") else value for name, value in typical.items()}
     return {"validation.json": metrics_dict(figures), "calibration.json": calibration.to_dict(),
-            "training.json": about, "typical.json": plain}
+            "training.json": about, "typical.json": plain_numbers(typical)}
 
 # %% ../../nbs/lib/training/05_large.ipynb #c7c094af
 def find_schema(

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -31,8 +32,7 @@ class TuneError(GradeclassError):
     "A search that cannot be made as asked"
 
 # %% ../../nbs/lib/training/01_search.ipynb #d37a56db
-@dataclass(frozen=True)
-class Span:
+class Span(NamedTuple):
     "Numbers from low to high"
     low: float
     high: float
@@ -40,29 +40,20 @@ class Span:
     log: bool = False    # Steps are ratios, not differences
     whole: bool = False  # Whole numbers alone
 
-    def ask(
-        self,
-        trial:object, # An Optuna trial
-        name:str,     # Name of the parameter
-    )->float:         # A number
-        "Let a trial choose"
-        suggest = trial.suggest_int if self.whole else trial.suggest_float
-        return suggest(name, self.low, self.high, log=self.log)
-
-# %% ../../nbs/lib/training/01_search.ipynb #86bcfde0
-@dataclass(frozen=True)
-class Choice:
+class Choice(NamedTuple):
     "One of some values, each under a label"
     values: dict   # Label or number -> what the family takes
     start: object  # Label of the family's default
 
-    def ask(
-        self,
-        trial:object, # An Optuna trial
-        name:str,     # Name of the parameter
-    )->object:        # One of the values
-        "Let a trial choose"
-        return self.values[trial.suggest_categorical(name, list(self.values))]
+def ask(
+    trial:object,        # An Optuna trial
+    name:str,            # Name of the parameter
+    choices:Span|Choice, # What it may be
+)->object:               # A number, or one of the values
+    "Let a trial choose"
+    if isinstance(choices, Choice): return choices.values[trial.suggest_categorical(name, list(choices.values))]
+    suggest = trial.suggest_int if choices.whole else trial.suggest_float
+    return suggest(name, choices.low, choices.high, log=choices.log)
 
 # %% ../../nbs/lib/training/01_search.ipynb #cce815be
 SPACES = {
@@ -137,7 +128,6 @@ class Search:
     space: dict                  # Dotted name -> Span or Choice
     folds: int                   # Inner folds
     metric: str                  # A name in `METRICS`
-    until: float = float("inf")  # No trial begins after this time, in seconds since 1970
 
     def with_params(
         self,
@@ -177,7 +167,7 @@ def try_params(
 )->float:          # Mean over the folds
     "Measure one point of the space, or give it up early"
     from optuna import TrialPruned
-    params = nest({name: choices.ask(trial, name) for name, choices in search.space.items()})
+    params = nest({name: ask(trial, name, choices) for name, choices in search.space.items()})
     values = []
     for value in search.fold_values(params):
         values.append(value)
@@ -314,13 +304,13 @@ def tune(
     if metric not in METRICS: raise TuneError(f"no metric {metric}: use one of {', '.join(METRICS)}")
     if trials < 1 or folds < 2: raise TuneError("a search needs at least 1 trial and 2 folds")
     until = time.time() + seconds if seconds else float("inf")
-    search = Search(model, frame, find_space(model), folds, metric, until)
+    search = Search(model, frame, find_space(model), folds, metric)
     with quiet_optuna():
         from tqdm import tqdm
         study = open_study(search, storage)
         with tqdm(desc="tuning", total=count_left(study, trials), disable=not progress, unit="trial") as bar:
             while count_left(study, trials):
-                if time.time() > search.until and in_state(study, "COMPLETE"): break
+                if time.time() > until and in_state(study, "COMPLETE"): break
                 run_trial(study, search)
                 bar.update()
         return read_study(study, search)
