@@ -5,9 +5,8 @@
 # %% auto #0
 __all__ = ['save_prepared', 'load_prepared', 'plot_parts', 'fit_and_look', 'learnt_rows', 'fit_final', 'possible_folds',
            'predict_out_of_fold', 'calibrate_model', 'out_of_fold_files', 'save_out_of_fold', 'load_out_of_fold',
-           'describe_labels', 'shuffled_losses', 'input_importance', 'plot_importance', 'evaluate_model',
-           'list_students', 'Judged', 'judge_all', 'look_closer', 'extra_files', 'describe_sets', 'explain_first',
-           'save_evaluation']
+           'describe_labels', 'input_importance', 'plot_importance', 'evaluate_model', 'list_students', 'Judged',
+           'judge_all', 'look_closer', 'extra_files', 'describe_sets', 'explain_first', 'save_evaluation']
 
 # %% ../../nbs/lib/pipeline/04_steps.ipynb #30433478
 import json
@@ -226,20 +225,6 @@ def describe_labels(
     return describe_audit(audit, estimate_noise(frame, schema, said)), plot_audit(audit)
 
 # %% ../../nbs/lib/pipeline/04_steps.ipynb #1b5f056f
-def shuffled_losses(
-    model:GradeModel,    # Fitted
-    encoded:np.ndarray,  # Encoded inputs before one-hot, shape (n, p)
-    grades:np.ndarray,   # Grade index, shape (n,)
-    column:int,          # Which input to shuffle
-    order:np.ndarray,    # Orders of the rows, shape (repeats, n)
-)->np.ndarray:           # Log loss with the input in each order, shape (repeats,)
-    "Log loss with one input shuffled, all repeats in one prediction"
-    rows = np.tile(encoded, (len(order), 1))
-    rows[:, column] = encoded[order.ravel(), column]
-    said = model.predict_encoded(rows)
-    true = said[np.arange(len(said)), np.tile(grades, len(order))]
-    return -np.log(true.clip(1e-15)).reshape(len(order), -1).mean(axis=1)
-
 def input_importance(
     model:GradeModel,    # Fitted
     frame:pd.DataFrame,  # Rows that it was not fitted on, with grades
@@ -247,13 +232,17 @@ def input_importance(
     seed:int=SEED,       # Seed of the shuffles
 )->pd.DataFrame:         # Index input, largest first: rise of the log loss, and its spread
     "How much worse the model gets when one input is shuffled (permutation importance: Breiman 2001, Random Forests)"
+    from sklearn.inspection import permutation_importance
     columns, grades = model.schema.inputs(model.audit), grade_index(frame, model.schema)
-    encoded, rng = encode_frame(frame, columns), np.random.default_rng(seed)
-    order = rng.permuted(np.tile(np.arange(len(frame)), (repeats, 1)), axis=1)
-    base = shuffled_losses(model, encoded, grades, 0, np.arange(len(frame))[None])[0]
-    losses = np.array([shuffled_losses(model, encoded, grades, i, order) for i in range(len(columns))]) - base
-    table = pd.DataFrame({"rise": losses.mean(axis=1), "spread": losses.std(axis=1)},
-                         index=pd.Index([c.name for c in columns], name="input"))
+
+    def score(model, encoded, grades):
+        said = model.predict_encoded(encoded)
+        return np.log(said[np.arange(len(grades)), grades].clip(1e-15)).mean()
+
+    found = permutation_importance(model, encode_frame(frame, columns), grades, scoring=score, n_repeats=repeats,
+                                   random_state=seed)
+    table = pd.DataFrame({"rise": found.importances_mean, "spread": found.importances_std},
+                         index=pd.Index([column.name for column in columns], name="input"))
     return table.sort_values("rise", ascending=False)
 
 # %% ../../nbs/lib/pipeline/04_steps.ipynb #83c8feaa
