@@ -120,7 +120,7 @@ def registry_history(
     as_json:AsJson=False, # Print JSON
 )->None:
     "Print who was champion when, why, and who decided."
-    from gradeclass.registry.versions import history
+    from gradeclass.registry.promotions import history
     entries = history(outputs or find_outputs())
     if not as_json: entries = [{SHORT[name]: entry.get(name) for name in SHORT} for entry in entries]
     show_table(entries, as_json, EMPTY)

@@ -112,12 +112,12 @@ def rival_digest(
     bundle:Path,  # A bundle
 )->str:           # Digest of a champion; empty where there is none to meet
     "The champion that a bundle has to meet; where it is champion itself, the one before it"
-    from gradeclass.registry.promotions import MANIFEST
+    from gradeclass.models.bundle import MANIFEST
     from gradeclass.registry.versions import read_state
     state = read_state(outputs)
-    reigns = [state.versions[number].digest for number in state.reigns]
-    if reigns and reigns[-1] == digest_file(bundle/MANIFEST): reigns.pop()
-    return reigns[-1] if reigns else ""
+    champions = [state.versions[number].digest for number in state.champions]
+    if champions and champions[-1] == digest_file(bundle/MANIFEST): champions.pop()
+    return champions[-1] if champions else ""
 
 # %% ../../nbs/lib/pipeline/02_cache.ipynb #c79a81de
 def is_registered(
@@ -125,9 +125,9 @@ def is_registered(
     bundle:Path,  # A bundle
 )->bool:          # Whether the registry has it
     "Whether a bundle has a version"
-    from gradeclass.registry.promotions import MANIFEST
-    from gradeclass.registry.versions import read_state
-    return read_state(outputs).find(digest_file(bundle/MANIFEST)) is not None
+    from gradeclass.models.bundle import MANIFEST
+    from gradeclass.registry.versions import list_versions
+    return digest_file(bundle/MANIFEST) in [version.digest for version in list_versions(outputs)]
 
 # %% ../../nbs/lib/pipeline/02_cache.ipynb #bc33f224
 def stage_inputs(

@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from contextlib import ExitStack, suppress
 from datetime import datetime
@@ -29,7 +30,7 @@ from gradeclass.pipeline.mlflow_store import (
 )
 from .worker import start_process
 from ..processes import end_children, free_port
-from ..registry.promotions import read_log
+from ..registry.promotions import history
 
 # %% ../../nbs/lib/pipeline/08_mlflow.ipynb #12725594
 def only_numbers(
@@ -92,8 +93,9 @@ def run_span(
 )->tuple[int, int]:   # Begin and end, milliseconds since 1970
     "When the run's stages ran"
     records = [run.read(stage, "stage.json") for stage in run.stages]
-    begun = [datetime.fromisoformat(record["started"]).timestamp() for record in records if record]
-    ended = [start + record["seconds"] for start, record in zip(begun, filter(None, records), strict=True)]
+    records = [record for record in records if "started" in record]
+    begun = [datetime.fromisoformat(record["started"]).timestamp() for record in records]
+    ended = [start + record.get("seconds", 0) for start, record in zip(begun, records, strict=True)]
     written = (run.folder/"run.json").stat().st_mtime
     return int(1000*min(begun, default=written)), int(1000*max(ended, default=written))
 
@@ -161,11 +163,14 @@ def log_run(
     begun, ended = run_span(run)
     run_id = store.client.create_run(store.experiment, begun, run_tags(run, digest), run.run_id).info.run_id
     # The model comes before the metrics, which MLflow would otherwise read back one by one.
-    model = log_bundle(store, bundle, digest, run_id) if bundle else None
+    model = None
+    try: model = bundle and log_bundle(store, bundle, digest, run_id)
+    except GradeclassError as error:
+        store.client.set_tag(run_id, "mlflow.note.content", f"Shown without its model: {error}")
     drift = run.read("drift", "drift.json")
     metrics = run_metrics(run.record.get("metrics", {}))
     metrics |= only_numbers({f"drift_{name}": value for name, value in drift.items()})
-    metrics |= {f"seconds_{stage['name']}": float(stage["seconds"]) for stage in run.record["stages"]}
+    metrics |= only_numbers({f"seconds_{stage['name']}": stage.get("seconds") for stage in run.record["stages"]})
     logged = [Metric(name, value, ended, 0, model_id=model, run_id=run_id) for name, value in metrics.items()]
     store.client.log_batch(run_id, logged, [Param(name, value) for name, value in run_params(run).items()])
     if data := dataset_input(run): store.client.log_inputs(run_id, [data])
@@ -275,21 +280,40 @@ def start_sync(
     return start_process("gradeclass.pipeline.mlflow:sync_main", [str(outputs)], environment, errors, server)
 
 # %% ../../nbs/lib/pipeline/08_mlflow.ipynb #d6dfd36a
+def cpu_use(
+    pid:int,              # Process id
+)->tuple[float, bool]:    # Seconds on a core so far, and whether it wants one now
+    "How much a process has computed"
+    import psutil
+    with suppress(psutil.Error):
+        process = psutil.Process(pid)
+        times = process.cpu_times()
+        return times.user + times.system, process.status() == psutil.STATUS_RUNNING
+    return 0.0, False
+
+# %% ../../nbs/lib/pipeline/08_mlflow.ipynb #603962e9
 def finish_sync(
     process,            # What `start_sync` returned
-    timeout:float=60.0, # Seconds
+    timeout:float=60.0, # Seconds that it may compute, or wait for something else than a core
 )->list[str]:           # Warnings, one sentence each
-    "Bring MLflow up to date within a time"
-    try: said, errors = process.communicate("begin\n", timeout=timeout)
-    except subprocess.TimeoutExpired:
-        end_children(process.pid, 0)
-        process.kill()
-        process.communicate()
-        return [f"MLflow took longer than {timeout:g} seconds; {LATER}"]
-    try: return json.loads(said.strip().splitlines()[-1])["warnings"]
-    except (ValueError, IndexError, KeyError):
-        last = ((errors or "").strip().splitlines() or ["it was killed, or is out of memory"])[-1]
-        return [f"MLflow cannot be used ({last}); {LATER}"]
+    "Bring MLflow up to date within a time; on a busy machine, at most ten times as long by the clock"
+    step, text, spent, end = min(0.5, timeout), "begin\n", 0.0, time.monotonic() + 10*timeout
+    while True:
+        before, _ = cpu_use(process.pid)
+        try: said, errors = process.communicate(text, timeout=step)
+        except subprocess.TimeoutExpired:
+            now, computes = cpu_use(process.pid)
+            spent += now - before if computes else step
+            text = ""
+            if spent < timeout and time.monotonic() < end: continue
+            end_children(process.pid, 0)
+            process.kill()
+            process.communicate()
+            return [f"MLflow took longer than {timeout:g} seconds; {LATER}"]
+        try: return json.loads(said.strip().splitlines()[-1])["warnings"]
+        except (ValueError, IndexError, KeyError):
+            last = ((errors or "").strip().splitlines() or ["it was killed, or is out of memory"])[-1]
+            return [f"MLflow cannot be used ({last}); {LATER}"]
 
 # %% ../../nbs/lib/pipeline/08_mlflow.ipynb #c4db94f2
 STAMP = "mlflow.stamp"
@@ -299,7 +323,7 @@ def tracking_stamp(
 )->str:           # SHA-256
     "Digest of everything that MLflow is to show, and of where"
     keys = {read_json(path).get("key", path.parent.name) for path in (outputs/"runs").glob("*/run.json")}
-    return digest_text(json.dumps([tracking_uri(outputs), sorted(keys), read_log(outputs)]))
+    return digest_text(json.dumps([tracking_uri(outputs), sorted(keys), history(outputs)]))
 
 # %% ../../nbs/lib/pipeline/08_mlflow.ipynb #b96f9563
 def track(

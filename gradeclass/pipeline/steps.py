@@ -25,7 +25,7 @@ from ..data.files import write_table
 from ..data.split import Split
 from ..models.decide import RULES
 from ..drift.check import PROFILE
-from ..drift.profile import make_profile
+from ..drift.profile import take_profile
 from ..evaluation.figures import COLOURS, new_figure, plot_style
 from ..evaluation.resampling import headline, metrics_dict, per_grade, top_k
 from ..evaluation.explain import explain_student, in_words, plot_contributions, typical_student
@@ -194,7 +194,8 @@ def out_of_fold_files(
     typical = typical_student(frame, model.schema, model.audit).iloc[0]
     files = {"typical.json": {name: value.item() if hasattr(value, "item") else value
                               for name, value in typical.items()}}
-    files[PROFILE] = make_profile(frame, model.schema, said, None if said is None else model.decide(said), seed)
+    announced = None if said is None else model.decide(said)
+    files[PROFILE] = take_profile(frame, model.schema, said, announced, seed=seed).as_dict()
     if calibration is not None: files["calibration.json"] = calibration.to_dict()
     return files
 
