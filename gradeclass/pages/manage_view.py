@@ -15,8 +15,9 @@ import ipywidgets as widgets
 from ..data.sources import existing_file
 from .host import free_memory
 from .html import note, table
+from .page import in_background
 from .manage_model import STATES, ManageModel, may_manage, documents_of, read_options, side_by_side
-from .widgets import box, guarded, html
+from .widgets import as_field, box, button, guarded, html
 from ..pipeline.report import render_markdown
 from ..pipeline.stages import choices
 from ..scoring.answer import Bundle
@@ -104,14 +105,13 @@ class ManageView(widgets.VBox):
         served:Bundle|None=None, # The bundle; the page works without one
     ):
         self.message = html("", "gc-message")
-        self.token = widgets.Password(description="Token for this page", tooltip="Printed when the server started")
-        self.token.add_class("gc-field")
-        self.enter = widgets.Button(description="Open", button_style="primary")
+        self.token = as_field(widgets.Password(description="Token for this page",
+                                               tooltip="Printed when the server started"))
+        self.enter = button("Open", self._enter, main=True)
         self.inside = box([], "gc-stack")
         words = html("<p>This page decides which model serves. It needs the second token that the server printed.</p>")
         super().__init__([box([words, self.token, self.enter, self.message], "gc-card", "gc-stack"), self.inside])
         self.add_class("gc-stack")
-        self.enter.on_click(lambda _: self._enter())
         self.token.continuous_update = False
         self.token.observe(lambda change: change["new"] and self._enter(), "value")
 
@@ -134,35 +134,28 @@ class ManageView(widgets.VBox):
         self.inside.children = [self.status, self.make_run(), self.make_decision(), self.past]
         self.show()
         free_memory()
-        try: self.task = asyncio.get_running_loop().create_task(self.watch())
-        except RuntimeError: self.task = None
+        self.task = in_background(self.watch())
 
     def make_run(self)->widgets.VBox: # A card
         "Choose parameters, start, watch"
-        self.data = widgets.Text(description="Table", placeholder="empty: data/raw or the sample",
-                                 tooltip="A file on the server, store:NAME, or sample")
-        self.family = widgets.Dropdown(options=choices("family"), value="ordinal", description="Model type")
+        self.data = as_field(widgets.Text(description="Table", placeholder="empty: data/raw or the sample",
+                                          tooltip="A file on the server, store:NAME, or sample"))
+        self.family = as_field(widgets.Dropdown(options=choices("family"), value="ordinal", description="Model type"))
         ends = [("a person decides", "ask"), ("the gate decides", "auto"), ("register it only", "never")]
-        self.then = widgets.Dropdown(options=ends, description="When it is done")
-        self.more = widgets.Text(description="Further parameters", placeholder="seed=7, resamples=200",
-                                 tooltip="name=value, with commas between")
-        for made in (self.data, self.family, self.then, self.more): made.add_class("gc-field")
-        self.go = widgets.Button(description="Run the pipeline", button_style="primary")
-        self.go.on_click(lambda _: self._run())
+        self.then = as_field(widgets.Dropdown(options=ends, description="When it is done"))
+        self.more = as_field(widgets.Text(description="Further parameters", placeholder="seed=7, resamples=200",
+                                          tooltip="name=value, with commas between"))
+        self.go = button("Run the pipeline", self._run, main=True)
         return box([html("<h2>Run</h2>"), box([self.data, self.family, self.then, self.more], "gc-bar"), self.go,
                     self.steps], "gc-card", "gc-stack")
 
     def make_decision(self)->widgets.VBox: # A card
         "Compare, then promote or go back"
-        self.version = widgets.Dropdown(description="Version")
-        self.who = widgets.Text(description="Your name")
-        self.why = widgets.Text(description="Reason", placeholder="one sentence")
-        for made in (self.version, self.who, self.why): made.add_class("gc-field")
-        self.promote = widgets.Button(description="Let this version serve", button_style="primary")
-        self.revert = widgets.Button(description="Restore previous model")
-        self.promote.on_click(lambda _: self._decide(lambda: self.model.promote(
-            self.version.value, self.why.value, self.who.value)))
-        self.revert.on_click(lambda _: self._decide(lambda: self.model.revert(self.why.value, self.who.value)))
+        self.version = as_field(widgets.Dropdown(description="Version"))
+        self.who = as_field(widgets.Text(description="Your name"))
+        self.why = as_field(widgets.Text(description="Reason", placeholder="one sentence"))
+        self.promote = button("Let this version serve", self._promote, main=True)
+        self.revert = button("Restore previous model", self._revert)
         asked = box([self.version, self.who, self.why], "gc-bar")
         buttons = box([self.promote, self.revert], "gc-bar")
         return box([html("<h2>Decide</h2>"), self.compared, asked, buttons, self.note], "gc-card", "gc-stack")
@@ -175,9 +168,15 @@ class ManageView(widgets.VBox):
                               **read_options(self.more.value)})
             self.show()
 
-    def _decide(self, act)->None:
+    def _promote(self)->None:
+        self._decide(self.model.promote, self.version.value)
+
+    def _revert(self)->None:
+        self._decide(self.model.revert)
+
+    def _decide(self, act, *what)->None:
         with guarded(self.note):
-            act()
+            act(*what, self.why.value, self.who.value)
             self.why.value, self.note.value = "", note(f"Version {self.model.champion['number']} serves now.", "good")
             self.show()
 

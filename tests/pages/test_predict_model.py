@@ -15,7 +15,7 @@ from pages_helpers import fit_bundle
 def test_form_asks_for_the_inputs_of_the_model_and_nothing_else(served):
     assert [field.name for field in form_fields(served)] == [column.name for column in served.schema.inputs()]
     for field in form_fields(served):
-        assert as_cell(field, field.start) == (None if field.start == "Not known" else field.start)
+        assert as_cell(field.column, field.start) == (None if field.start == "Not known" else field.start)
 
 
 def test_answer_of_one_is_that_of_the_batch(served):
@@ -42,6 +42,6 @@ def test_every_answer_may_be_unknown_alone_and_all_together(schema, tmp_path):
         model.student = known
         assert model.answer.unknown == ()
         model.put(name, None)
-        assert model.answer.unknown == (field.title,) and "gc-unknown" in headline(model.answer) and not model.problem
+        assert model.answer.unknown == (field.column.title,) and "gc-unknown" in headline(model.answer) and not model.problem
     for name in model.fields: model.put(name, None)
     assert len(model.answer.unknown) == len(model.fields) and sum(model.answer.probability) == pytest.approx(1)

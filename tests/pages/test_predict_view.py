@@ -15,7 +15,7 @@ def test_every_field_of_the_form_moves_to_every_end_and_the_answer_follows(serve
     view = PredictView(served)
     for name, made in view.inputs.items():
         for value in getattr(made, "options", None) or (made.number.min, made.number.max, None): made.value = value
-        assert view.model.student[name] == as_cell(view.model.fields[name], made.value)
+        assert view.model.student[name] == as_cell(view.model.fields[name].column, made.value)
         assert view.message.value == ""
     assert sum(view.model.answer.probability) == pytest.approx(1)
     assert "<script" not in view.headline.value + view.details.value
