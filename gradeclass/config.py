@@ -43,9 +43,7 @@ SEED = 42            # The seed of every split, model and bootstrap unless a cal
 PACKAGE = Path(__file__).parent if "__file__" in globals() else Path("../../gradeclass").resolve()
 
 # %% ../nbs/lib/01_config.ipynb #762a476a
-def is_checkout(
-    folder:Path, # Folder to look at
-)->bool:         # True where the folder is the root of a gradeclass checkout
+def is_checkout(folder:Path)->bool: # True where the folder is the root of a gradeclass checkout
     "Whether `folder` holds the project itself"
     return (folder/"settings.ini").is_file() and (folder/"gradeclass"/"config.py").is_file()
 

@@ -123,10 +123,7 @@ def only_numbers(
     return cells if cells.dtype == "float64" else cells.where(cells.map(type).eq(float)).astype("float64")
 
 # %% ../../nbs/lib/data/03_dataset.ipynb #51ed8396
-def note_commas(
-    before:pd.Series, # One column as read
-    after:pd.Series,  # The same through the schema
-)->list[str]:         # A note where decimal commas were read
+def note_commas(before:pd.Series, after:pd.Series)->list[str]: # A note where decimal commas were read
     "Say where a comma was taken for a decimal point"
     if before.dtype != object: return []
     commas = before.map(lambda cell: isinstance(cell, str) and "," in cell)

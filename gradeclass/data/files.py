@@ -54,9 +54,7 @@ def decode_text(
     except UnicodeDecodeError: return data.decode("latin-1"), [f"{name} is not UTF-8: read as Latin-1"]
 
 # %% ../../nbs/lib/data/01_files.ipynb #ecad2545
-def lines_above(
-    text:str, # A table
-)->int:       # Number of blank lines above its header
+def lines_above(text:str)->int: # Number of blank lines above its header
     "How many blank lines come first"
     return len(text[:len(text) - len(text.lstrip("\r\n"))].splitlines())
 
@@ -80,21 +78,14 @@ def name_columns(
     return names
 
 # %% ../../nbs/lib/data/01_files.ipynb #6ec52792
-def scan_fields(
-    text:str,      # A table, its header in the first line that is not blank
-    separator:str, # ',', ';' or tab
-)->list[tuple[int, int]]: # Line and number of fields of each row that is not blank, header first
+def scan_fields(text:str, separator:str)->list[tuple[int, int]]:
     "Count the fields of each row"
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     try: return [(reader.line_num, len(row)) for row in reader if row]
     except csv.Error as error: raise DataError(f"line {reader.line_num} cannot be read: {error}") from None
 
 # %% ../../nbs/lib/data/01_files.ipynb #1bd9c79e
-def explain_csv_error(
-    text:str,      # A table, its header in the first line that is not blank
-    separator:str, # ',', ';' or tab
-    reason:str,    # What pandas says
-)->str:            # Where the table is broken, in words
+def explain_csv_error(text:str, separator:str, reason:str)->str: # Where the table is broken, in words
     "Turn a parser's failure into a line that a person can fix"
     quote = re.search(r"EOF inside string starting at row (\d+)", reason)
     if quote: return f"a quote that opens in line {int(quote[1]) + 1} is never closed"
@@ -157,11 +148,7 @@ def number_rows(
     return frame.drop(index=maybe[blank]) if blank.any() else frame
 
 # %% ../../nbs/lib/data/01_files.ipynb #17aeb246
-def note_short_rows(
-    frame:pd.DataFrame, # Table as read
-    text:str,           # Its text
-    name:str,           # Name of the file
-)->list[str]:           # A note where rows end early
+def note_short_rows(frame:pd.DataFrame, text:str, name:str)->list[str]: # A note where rows end early
     "Say which rows have fewer fields than the header"
     if not frame.iloc[:, -1].eq("").any(): return []
     (_, expected), *rows = scan_fields(text, find_separator(text))
@@ -171,9 +158,7 @@ def note_short_rows(
     return [f"{name}: rows with fewer fields than the header are read with blanks at the end ({where})"]
 
 # %% ../../nbs/lib/data/01_files.ipynb #38932fe9
-def read_csv_file(
-    path:Path, # A CSV file
-)->tuple[pd.DataFrame, list[str]]: # Cells as text, index named `row`; notes
+def read_csv_file(path:Path)->tuple[pd.DataFrame, list[str]]: # Cells as text, index named `row`; notes
     "Read a CSV file: any usual separator and encoding"
     text, notes = decode_text(path.read_bytes(), path.name)
     text = text.rstrip("\x1a")
@@ -183,9 +168,7 @@ def read_csv_file(
     return frame, notes + note_short_rows(frame, text, path.name)
 
 # %% ../../nbs/lib/data/01_files.ipynb #6a5f91d7
-def read_excel_file(
-    path:Path, # An .xlsx workbook
-)->tuple[pd.DataFrame, list[str]]: # First sheet, index named `row`; notes
+def read_excel_file(path:Path)->tuple[pd.DataFrame, list[str]]: # First sheet, index named `row`; notes
     "Read the first sheet of an Excel workbook"
     try:
         with warnings.catch_warnings():
@@ -197,9 +180,7 @@ def read_excel_file(
     return number_rows(frame, first=2).map(restore).rename(columns=restore), []
 
 # %% ../../nbs/lib/data/01_files.ipynb #9d39d436
-def read_parquet_file(
-    path:Path, # A Parquet file
-)->tuple[pd.DataFrame, list[str]]: # The table, rows numbered from 1; notes
+def read_parquet_file(path:Path)->tuple[pd.DataFrame, list[str]]: # The table, rows numbered from 1; notes
     "Read a Parquet file"
     try: frame = pd.read_parquet(path)
     except Exception: raise DataError(f"{path.name} is not a Parquet file that can be read") from None

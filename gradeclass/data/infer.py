@@ -20,9 +20,7 @@ from ..schema import Column, GradeScale, Schema, SchemaError, band_of, describe_
 # %% ../../nbs/lib/data/07_infer.ipynb #dbd50ed9
 NUMBER = re.compile(r"[+-]?(\d+,\d+|(\d+\.?\d*|\.\d+)(e[+-]?\d+)?)", re.IGNORECASE | re.ASCII)
 
-def read_texts(
-    cells:pd.Series, # One column, raw or typed
-)->pd.Series:        # Trimmed texts of the cells that are not missing
+def read_texts(cells:pd.Series)->pd.Series: # Trimmed texts of the cells that are not missing
     "The cells of a column as texts"
     places, values = pd.factorize(cells.astype(object).map(str, na_action="ignore"))
     texts = [" ".join(value.split()) for value in values]
@@ -30,26 +28,20 @@ def read_texts(
     return pd.Series(np.array([*texts, None], dtype=object)[places], index=cells.index, dtype=object).dropna()
 
 # %% ../../nbs/lib/data/07_infer.ipynb #341194e5
-def as_numbers(
-    texts:pd.Series, # Texts without missing cells
-)->pd.Series:        # Numbers, NaN where a text is none
+def as_numbers(texts:pd.Series)->pd.Series: # Numbers, NaN where a text is none
     "Texts as numbers, with a decimal point or a decimal comma"
     numbers = {text: float(text.replace(",", ".")) for text in texts.unique() if NUMBER.fullmatch(text)}
     return texts.map(numbers).astype(float)
 
 # %% ../../nbs/lib/data/07_infer.ipynb #d279f6e6
-def distinct_labels(
-    texts:pd.Series, # Texts without missing cells
-)->list[str]:        # One spelling of each, the most frequent one, in alphabetical order
+def distinct_labels(texts:pd.Series)->list[str]: # One spelling of each, the most frequent one, in alphabetical order
     "The different values of a column; case and `.0` do not count"
     spelled = {}
     for text in texts.value_counts().index: spelled.setdefault(spelling(text), text)
     return sorted(spelled.values(), key=lambda text: (text.casefold(), text))
 
 # %% ../../nbs/lib/data/07_infer.ipynb #b477d608
-def name_words(
-    name:str,  # Column name
-)->set[str]:   # Its words in lower case
+def name_words(name:str)->set[str]: # Its words in lower case
     "The words of a column name, in snake case, camel case or plain"
     return {word.casefold() for word in re.findall(r"[A-Z]+(?![a-z])|[^\W\d_]?[^\W\d_A-Z]+|[^\W\d_]+", str(name))}
 
@@ -75,9 +67,7 @@ NO_AND_YES = [("no", "yes"), ("n", "y"), ("false", "true"), ("f", "t"), ("nein",
               ("absent", "present")]
 
 # %% ../../nbs/lib/data/07_infer.ipynb #88634495
-def order_words(
-    labels:list[str], # Words
-)->list[str]|None:    # The same from low to high, or None where no vocabulary has them all
+def order_words(labels:list[str])->list[str]|None: # The same from low to high, or None where no vocabulary has them all
     "Put words of a known vocabulary in order"
     for vocabulary in LOW_TO_HIGH:
         ranks = {label: vocabulary.index(label.casefold()) for label in labels if label.casefold() in vocabulary}
@@ -95,11 +85,7 @@ PERSONAL = {"name", "studentname", "fullname", "firstname", "lastname", "surname
 DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}([T ].*)?|\d{1,2}[-/.]\d{1,2}[-/.]\d{4}([T ].*)?")
 FEW_NUMBERS, MANY_WORDS, MOSTLY = 10, 50, 0.95
 
-def is_id(
-    name:str,          # Column name
-    texts:pd.Series,   # Its texts
-    numbers:pd.Series, # Its numbers, NaN where a text is none
-)->bool:               # True where the column seems to name the rows
+def is_id(name:str, texts:pd.Series, numbers:pd.Series)->bool: # True where the column seems to name the rows
     "Whether a column numbers or names the rows"
     unique = texts.is_unique
     hinted = bool(name_words(name) & ID_WORDS) or plain_name(name).endswith("id")
@@ -109,10 +95,7 @@ def is_id(
     return bool((numbers % 1 == 0).all() and (numbers.diff().iloc[1:] == 1).all())
 
 # %% ../../nbs/lib/data/07_infer.ipynb #2cb1fcaa
-def round_outward(
-    low:float,  # Smallest number
-    high:float, # Largest number
-)->tuple[float, float]: # A range of at most two decimals that holds both
+def round_outward(low:float, high:float)->tuple[float, float]: # A range of at most two decimals that holds both
     "Bounds that a person would write"
     floor, ceiling = round(low, 2), round(high, 2)
     if floor > low: floor = round(floor - 0.01, 2)
@@ -120,11 +103,7 @@ def round_outward(
     return floor, ceiling
 
 # %% ../../nbs/lib/data/07_infer.ipynb #33f51e57
-def guess_numbers(
-    name:str,          # Column name
-    texts:pd.Series,   # Its texts, most of them numbers
-    numbers:pd.Series, # Its numbers, NaN where a text is none
-)->Column:             # numeric, ordinal, category or flag
+def guess_numbers(name:str, texts:pd.Series, numbers:pd.Series)->Column: # numeric, ordinal, category or flag
     "Describe a column of numbers or number codes"
     values = np.unique(numbers.dropna())
     whole = bool((values % 1 == 0).all())
@@ -139,10 +118,7 @@ def guess_numbers(
                   confirm=f"range taken from the table: widen min and max to what is possible{note}")
 
 # %% ../../nbs/lib/data/07_infer.ipynb #016492ea
-def guess_codes(
-    name:str,             # Column name
-    codes:dict[int, str], # Whole numbers, rising
-)->Column:                # flag, category or ordinal
+def guess_codes(name:str, codes:dict[int, str])->Column: # flag, category or ordinal
     "Describe a column of a few whole numbers"
     listed = ", ".join(codes.values())
     if name_words(name) & CODE_WORDS:
@@ -158,10 +134,7 @@ def guess_codes(
     return Column(name=name, kind=kind, codes=codes, confirm=confirm)
 
 # %% ../../nbs/lib/data/07_infer.ipynb #d8efc220
-def guess_words(
-    name:str,        # Column name
-    texts:pd.Series, # Its texts
-)->Column:           # ordinal, category, flag or ignored
+def guess_words(name:str, texts:pd.Series)->Column: # ordinal, category, flag or ignored
     "Describe a column of words"
     labels = distinct_labels(texts)
     pair = next((pair for pair in NO_AND_YES if {label.casefold() for label in labels} == set(pair)), None)
@@ -181,10 +154,7 @@ def guess_words(
     return Column(name=name, role="ignored", confirm=confirm)
 
 # %% ../../nbs/lib/data/07_infer.ipynb #202ae91f
-def guess_column(
-    name:str,        # Column name
-    cells:pd.Series, # Its cells, raw or typed
-)->Column:           # What the column seems to be
+def guess_column(name:str, cells:pd.Series)->Column: # What the column seems to be
     "Describe one column other than the grade"
     texts = read_texts(cells)
     numbers = as_numbers(texts)
@@ -201,9 +171,7 @@ def guess_column(
     numeric = numbers.notna().all() or known.mean() >= MOSTLY and numbers.nunique() > FEW_NUMBERS
     return mark_audit(guess_numbers(name, texts, numbers) if numeric else guess_words(name, texts))
 
-def mark_audit(
-    column:Column, # A guessed column
-)->Column:         # The same; role `audit` where the name speaks of a protected attribute
+def mark_audit(column:Column)->Column: # The same; role `audit` where the name speaks of a protected attribute
     "Keep protected attributes out of the model"
     if column.role != "feature" or not name_words(column.name) & AUDIT_WORDS: return column
     hint = ("kept out of the model because of its name: set role to feature if it is no protected attribute; "
@@ -211,9 +179,7 @@ def mark_audit(
     return column.model_copy(update={"role": "audit", "confirm": hint.removesuffix("; ")})
 
 # %% ../../nbs/lib/data/07_infer.ipynb #3da80579
-def order_grades(
-    labels:list[str],        # Grades in any order
-)->tuple[list[str], str]:    # Best to worst; why, or an empty text where the order is a mere default
+def order_grades(labels:list[str])->tuple[list[str], str]:
     "Put grades in the order that their names suggest"
     folded = {label: label.casefold() for label in labels}
     if all(NUMBER.fullmatch(label) for label in labels):
@@ -224,9 +190,7 @@ def order_grades(
         return sorted(labels, key=letter_rank), "letters run from A on"
     return sorted(labels, key=lambda label: (folded[label], label)), ""
 
-def letter_rank(
-    grade:str, # A letter grade such as 'B+', or a word such as 'Fail'
-)->tuple:      # Sorts before worse grades
+def letter_rank(grade:str)->tuple: # Sorts before worse grades
     "Rank of a letter grade: A* and A+ before A, A- after it, words last"
     letters = grade.rstrip("+*-")
     signs = {"++": -3, "*": -2, "+": -1, "": 0, "-": 1}
@@ -242,10 +206,7 @@ class Bands:
     agreement: float   # Share of rows whose grade is that of their band
     balanced: float    # The same, averaged over the grades
 
-def best_cut(
-    better:np.ndarray, # Scores of the better grade
-    worse:np.ndarray,  # Scores of the next grade
-)->float:              # Lowest score of the better grade
+def best_cut(better:np.ndarray, worse:np.ndarray)->float: # Lowest score of the better grade
     "The cut between two neighbouring grades that most rows agree with"
     candidates = np.unique(better)
     above = len(better) - np.searchsorted(np.sort(better), candidates)
@@ -287,13 +248,7 @@ def find_bands(
 SCORE_WORDS = {"gpa", "cgpa", "score", "mark", "marks", "point", "points", "average", "avg", "total", "percent",
                "percentage", "result", "final", "grade", "g1", "g2", "g3", "mean"}
 
-def judge_score(
-    name:str,            # Column name
-    cells:pd.Series,     # Its cells
-    grades:pd.Series,    # Grade of each row that has one
-    order:list[str],     # Grades, best to worst
-    sure:bool,           # Whether that order is more than a default
-)->Bands|None:           # None where the grade does not seem to be cut from this column
+def judge_score(name:str, cells:pd.Series, grades:pd.Series, order:list[str], sure:bool)->Bands|None:
     "Decide whether the grade is cut from one column"
     scores = as_numbers(read_texts(cells)).dropna()
     scores, names = scores[scores.index.isin(grades.index)], name_words(name)
@@ -306,10 +261,7 @@ def judge_score(
     return bands if bands and bands.agreement >= (0.9 if hinted else 0.99) and bands.balanced >= 0.7 else None
 
 # %% ../../nbs/lib/data/07_infer.ipynb #e913e4de
-def find_target(
-    names:list[str], # Column names of the table
-    target:str,      # Grade column as a person wrote it
-)->str:              # The name as the table has it
+def find_target(names:list[str], target:str)->str: # The name as the table has it
     "Find the grade column, or name the one that was meant"
     if target in names: return target
     folded = {plain_name(name): name for name in names}
@@ -321,10 +273,7 @@ def find_target(
 # %% ../../nbs/lib/data/07_infer.ipynb #6c8e873c
 MANY_GRADES = 30
 
-def read_grades(
-    cells:pd.Series, # The grade column
-    target:str,      # Its name, for messages
-)->pd.Series:        # One spelling per grade, rows without a grade left out
+def read_grades(cells:pd.Series, target:str)->pd.Series: # One spelling per grade, rows without a grade left out
     "The grades, or a sentence on why they are none"
     texts = read_texts(cells)
     labels = distinct_labels(texts)
@@ -338,18 +287,12 @@ def read_grades(
     spelled = {spelling(label): plain_number(label) for label in labels}
     return texts.map({text: spelled[spelling(text)] for text in texts.unique()})
 
-def plain_number(
-    label:str, # A grade
-)->str:        # '2' for '2.0', anything else as it is
+def plain_number(label:str)->str: # '2' for '2.0', anything else as it is
     "A whole number without its decimal point"
     return spelling(label) if NUMBER.fullmatch(label) and "," not in label else label
 
 # %% ../../nbs/lib/data/07_infer.ipynb #b99b3d24
-def guess_scale(
-    order:list[str],   # Grades, best to worst
-    reason:str,        # Why in this order, or an empty text
-    bands:Bands|None,  # The score that they are cut from
-)->GradeScale:         # The scale; its worst third, at least one grade, is at risk
+def guess_scale(order:list[str], reason:str, bands:Bands|None)->GradeScale:
     "Describe the grade scale"
     codes = {int(grade) if re.fullmatch(r"-?\d+", grade) else grade: grade for grade in order}
     at_risk = order[-max(1, len(order)//3):]
@@ -361,11 +304,7 @@ def guess_scale(
     return GradeScale(codes=codes, at_risk=at_risk, cuts=bands.cuts if bands else None, confirm=confirm)
 
 # %% ../../nbs/lib/data/07_infer.ipynb #02ade095
-def as_score(
-    bands:Bands,     # How the grades are cut from a column
-    cells:pd.Series, # Its cells
-    chosen:bool,     # Whether this is the score, or one more column like it
-)->Column:           # Role `score`, or `ignored`
+def as_score(bands:Bands, cells:pd.Series, chosen:bool)->Column: # Role `score`, or `ignored`
     "Take a column that gives the grade away out of the inputs"
     share = f"{bands.agreement:.0%}".replace("%", " %")
     given_away = f"ignored: it gives the grade away in {share} of the rows"
@@ -379,9 +318,7 @@ def as_score(
                           "feature and delete cuts if not")
 
 # %% ../../nbs/lib/data/07_infer.ipynb #0f1f7d67
-def keep_one_id(
-    columns:list[Column], # Guessed columns
-)->list[Column]:          # The same with at most one id
+def keep_one_id(columns:list[Column])->list[Column]: # The same with at most one id
     "Keep the first id whose name says so, else the first; ignore the others"
     ids = [column for column in columns if column.role == "id"]
     kept = next((column for column in ids if name_words(column.name) & ID_WORDS), ids[0] if ids else None)
@@ -391,12 +328,7 @@ def keep_one_id(
     return [ignored.get(column.name, column) for column in columns]
 
 # %% ../../nbs/lib/data/07_infer.ipynb #02e07cd9
-def guess_bands(
-    frame:pd.DataFrame, # Table without its grade column
-    grades:pd.Series,   # Grade of each row that has one
-    order:list[str],    # Grades, best to worst
-    sure:bool,          # Whether that order is more than a default
-)->list[Bands]:         # The likeliest score first
+def guess_bands(frame:pd.DataFrame, grades:pd.Series, order:list[str], sure:bool)->list[Bands]:
     "Find the columns that the grade may be cut from"
     found = [judge_score(name, frame[name], grades, order, sure) for name in frame]
     return sorted(filter(None, found), key=lambda bands: (not name_words(bands.column) & SCORE_WORDS, -bands.agreement))

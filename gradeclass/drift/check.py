@@ -26,9 +26,7 @@ from ..models.grade_model import GradeModel
 PROFILE = "reference.json"
 
 # %% ../../nbs/lib/drift/05_check.ipynb #eb689ee8
-def load_profile(
-    bundle:str|Path, # A bundle
-)->Profile:          # What the model has learnt from
+def load_profile(bundle:str|Path)->Profile: # What the model has learnt from
     "The reference profile in a bundle, after checking the bundle's digests"
     if PROFILE not in read_manifest(bundle)["files"]:
         raise DriftError(f"{bundle} holds no reference profile ({PROFILE}): train the model again, or name a table "
@@ -39,12 +37,7 @@ def load_profile(
     return Profile.from_dict(state, f"the students that {path.parent.parent.name}/{path.parent.name} has learnt from")
 
 # %% ../../nbs/lib/drift/05_check.ipynb #72f272cc
-def profile_with(
-    model:GradeModel,     # A fitted model
-    frame:pd.DataFrame,   # Students, as read
-    reference:Profile,    # What the model has learnt from
-    name:str="",          # What people call the table
-)->Profile:               # Exact counts, with what the model says
+def profile_with(model:GradeModel, frame:pd.DataFrame, reference:Profile, name:str="")->Profile:
     "Count a table and let the model grade it"
     if not len(frame): return take_profile(frame, model.schema, scores=reference.grade_scores, name=name)
     with warnings.catch_warnings():

@@ -42,12 +42,7 @@ def chi_square_p(
     return float(chi2_contingency(table, correction=False).pvalue) if table.shape[1] > 1 else 1.0
 
 # %% ../../nbs/lib/drift/02_compare.ipynb #30e64c44
-def fisher_p(
-    before:int,      # Cells of the reference with the mark
-    rows_before:int, # All its cells
-    after:int,       # Cells now with the mark
-    rows_after:int,  # All cells now
-)->float:            # From 0 to 1
+def fisher_p(before:int, rows_before:int, after:int, rows_after:int)->float: # From 0 to 1
     "p value of Fisher's exact test that more cells have the mark now"
     from scipy.stats import fisher_exact
     if not after or not rows_before: return 1.0
@@ -71,10 +66,7 @@ class Limits:
             if not value > 0: raise DriftError(f"limit {field.name} is {value}; it needs a number above 0")
 
 # %% ../../nbs/lib/drift/02_compare.ipynb #3bedd61a
-def align(
-    before:Marginal, # Codes of the reference, rare ones perhaps together
-    after:Marginal,  # Codes now
-)->tuple[list, np.ndarray, np.ndarray]: # Name of each group, students of each in the reference and now
+def align(before:Marginal, after:Marginal)->tuple[list, np.ndarray, np.ndarray]:
     "Group today's codes as the reference does"
     now = {label: count for labels, count in zip(after.values, after.counts, strict=True) for label in labels}
     grouped = set(sum(before.values, []))
@@ -87,12 +79,7 @@ def align(
 # %% ../../nbs/lib/drift/02_compare.ipynb #b0dc92b5
 OUTCOMES = ("score", "target", "prediction")   # A missing cell here is an outcome that has not arrived
 
-def compare_column(
-    column:Column,   # What is compared
-    before:Marginal, # In the reference
-    after:Marginal,  # Now
-    limits:Limits,   # From where on a difference counts
-)->dict:             # Effect and p value of the values, of missing and of invalid cells; NaN where one has no value
+def compare_column(column:Column, before:Marginal, after:Marginal, limits:Limits)->dict:
     "Three tests of one column"
     from scipy.spatial.distance import jensenshannon
     from scipy.stats import ks_2samp
@@ -131,9 +118,7 @@ def unit_hint(
     return f"the values are about {times}: {UNITS[factor]}?"
 
 # %% ../../nbs/lib/drift/02_compare.ipynb #0af2d109
-def alike(
-    *numbers:float, # Numbers that stand side by side
-)->list[str]:       # Such as ['14.5', '18.9']
+def alike(*numbers:float)->list[str]: # Such as ['14.5', '18.9']
     "Numbers with the same decimals, three digits of the largest"
     largest = max(map(abs, numbers))
     decimals = int(min(4, max(0, 2 - np.floor(np.log10(largest))))) if largest else 2
@@ -156,11 +141,7 @@ def numbers_sentence(
     return f"{column.title} {'rose' if new > old else 'fell'}{by}: mean {' -> '.join(alike(old, new))}{unit}"
 
 # %% ../../nbs/lib/drift/02_compare.ipynb #c365c527
-def codes_sentence(
-    column:Column,   # What has moved
-    before:Marginal, # In the reference
-    after:Marginal,  # Now
-)->str:              # Such as "Tutoring: Yes rose from 30 % to 60 %"
+def codes_sentence(column:Column, before:Marginal, after:Marginal)->str:
     "The code whose share has moved most; of two that moved alike, the one that rose"
     names, old, new = align(before, after)
     old, new = old/old.sum(), new/new.sum()
@@ -169,10 +150,7 @@ def codes_sentence(
     return f"{column.title}: {names[most]} {word} from {percent(old[most])} to {percent(new[most])}"
 
 # %% ../../nbs/lib/drift/02_compare.ipynb #e8ef808f
-def invalid_sentence(
-    column:Column,   # What was compared
-    after:Marginal,  # Now
-)->str:              # Such as "Study time: 98 % of the cells are not in 0 to 20 hours a week, such as 354.0"
+def invalid_sentence(column:Column, after:Marginal)->str:
     "How many cells the schema does not allow, and one of them"
     if column.codes: what = "hold an answer that the schema does not know"
     elif column.min is None or column.max is None: what = "are not in the range"
@@ -181,12 +159,7 @@ def invalid_sentence(
     return f"{column.title}: {percent(after.share('invalid'))} of the cells {what}{example}"
 
 # %% ../../nbs/lib/drift/02_compare.ipynb #fbad9dee
-def describe_column(
-    column:Column,   # What was compared
-    before:Marginal, # In the reference
-    after:Marginal,  # Now
-    reasons:list,    # Which tests it fails: values, missing, invalid
-)->str:              # One sentence, without the full stop; empty where nothing was flagged
+def describe_column(column:Column, before:Marginal, after:Marginal, reasons:list)->str:
     "What has happened to one column, in plain words"
     words = [invalid_sentence(column, after)] if "invalid" in reasons else []
     if "values" in reasons and column.codes: words.append(codes_sentence(column, before, after))
@@ -200,11 +173,7 @@ def describe_column(
     return "; ".join([*words[:1], *(word.removeprefix(f"{column.title}: ") for word in words[1:])])
 
 # %% ../../nbs/lib/drift/02_compare.ipynb #3dcde987
-def shared_columns(
-    reference:Profile, # What was
-    current:Profile,   # What is
-    schema:Schema,     # What a student is
-)->list[tuple]:        # Column, marginal of the reference, marginal now
+def shared_columns(reference:Profile, current:Profile, schema:Schema)->list[tuple]:
     "The columns to compare; a feature that is gone counts as empty"
     if not reference.columns.keys() & current.columns.keys():
         raise DriftError(f"{current.name or 'the current table'} and {reference.name or 'the reference'} share no "
@@ -217,10 +186,7 @@ def shared_columns(
     return pairs
 
 # %% ../../nbs/lib/drift/02_compare.ipynb #973fb2dd
-def reasons_of(
-    row:pd.Series, # A row of the table
-    alpha:float,   # Largest corrected p value
-)->list[str]:      # Which of values, missing and invalid have drifted
+def reasons_of(row:pd.Series, alpha:float)->list[str]: # Which of values, missing and invalid have drifted
     "The tests that a column fails: a large effect that is beyond chance"
     failed = {"values": row.effect >= row.threshold and row.p_adjusted < alpha}
     for mark in ("missing", "invalid"):
@@ -247,11 +213,7 @@ def compare_profiles(
     return table
 
 # %% ../../nbs/lib/drift/02_compare.ipynb #74ef458c
-def compare_performance(
-    before:dict|None, # What `judge_predictions` gave of the reference
-    after:dict|None,  # What it gave now
-    min_rows:int,     # With fewer grades that have arrived nothing can be told
-)->list[dict]:        # metric, title, before, after, flagged, sentence; empty where one of them is not known
+def compare_performance(before:dict|None, after:dict|None, min_rows:int)->list[dict]:
     "How good the predictions were and are"
     if not before or not after or min(before["students"], after["students"]) < min_rows: return []
     show = lambda figure: f"{figure['value']:.2f} ({figure['low']:.2f} to {figure['high']:.2f})"
@@ -297,13 +259,7 @@ def strength(
     return pd.concat(effects, axis=1).max(axis=1).clip(lower=0)
 
 # %% ../../nbs/lib/drift/02_compare.ipynb #4a8dad9a
-def verdict_sentence(
-    verdict:str,        # none, drift or too_few
-    table:pd.DataFrame, # What `compare_profiles` gave
-    performance:list,   # What `compare_performance` gave
-    rows:dict,          # reference and current -> students
-    limits:Limits,      # From where on a difference counts
-)->str:                 # One to four sentences
+def verdict_sentence(verdict:str, table:pd.DataFrame, performance:list, rows:dict, limits:Limits)->str:
     "The verdict in plain words, the strongest change first"
     against = f"{rows['current']:,} students against {rows['reference']:,}"
     if verdict == "too_few": return f"Too few to tell: {against}, and {limits.min_rows} of each are needed."

@@ -35,12 +35,7 @@ def drift_folder(
     return Path(outputs or find_outputs())/"drift"
 
 # %% ../../nbs/lib/drift/06_history.ipynb #84350849
-def add_snapshot(
-    run,         # What `run_evidently` gave
-    folder:Path, # The folder of all verdicts
-    project:str, # Name of the project, such as the schema's
-    name:str,    # Name of the snapshot
-)->None:
+def add_snapshot(run, folder:Path, project:str, name:str)->None:
     "Add a snapshot to Evidently's workspace, one process at a time"
     from filelock import FileLock
     os.environ["DO_NOT_TRACK"] = "1"  # Before Evidently is imported, as in `run_evidently`
@@ -70,9 +65,7 @@ def keep_drift(
     return target
 
 # %% ../../nbs/lib/drift/06_history.ipynb #9cb2294a
-def read_history(
-    outputs:Path|None=None, # The outputs folder; `outputs/` unless given
-)->pd.DataFrame:            # Index time, oldest first; schema, current, verdict, action, rows, flagged and more
+def read_history(outputs:Path|None=None)->pd.DataFrame:
     "All verdicts that were kept; damaged ones are passed over"
     home, rows = drift_folder(outputs), []
     for path in sorted(home.glob("[!.]*/drift.json")):
@@ -92,9 +85,7 @@ def read_history(
 LOOK = {"none": (COLOURS[0], "no drift"), "drift": (COLOURS[1], "drift"), "too_few": (COLOURS[3], "too few to tell")}
 HIGHEST = 10.0  # Higher points are drawn here
 
-def plot_history(
-    history:pd.DataFrame, # What `read_history` gave
-):                        # matplotlib Figure
+def plot_history(history:pd.DataFrame):
     "The strongest change of each verdict over time"
     count = int((history.verdict == "drift").sum())
     places, heights = np.arange(len(history)), history.strongest.clip(upper=HIGHEST).to_numpy()
@@ -125,10 +116,7 @@ def save_history(
     return history
 
 # %% ../../nbs/lib/drift/06_history.ipynb #ccbe5884
-def ui_command(
-    outputs:Path|None=None, # The outputs folder; `outputs/` unless given
-    port:int=8000,          # Port on this computer
-)->list[str]:               # The command and its words
+def ui_command(outputs:Path|None=None, port:int=8000)->list[str]: # The command and its words
     "The command that opens Evidently's interface on the snapshots, for this computer alone"
     workspace = drift_folder(outputs)/"workspace"
     if not workspace.is_dir():

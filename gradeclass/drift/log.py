@@ -23,9 +23,7 @@ LOGGED = {"predictions": ("id", "time", "digest", "student", "inputs", "outputs"
           "outcomes": ("prediction_id", "student", "grade", "score")}
 
 # %% ../../nbs/lib/drift/04_log.ipynb #3a7716dc
-def read_log_tables(
-    url:str, # SQLAlchemy URL such as sqlite:///outputs/predictions.db
-)->tuple[pd.DataFrame, pd.DataFrame]: # Predictions in the order of time, and outcomes
+def read_log_tables(url:str)->tuple[pd.DataFrame, pd.DataFrame]: # Predictions in the order of time, and outcomes
     "Read both tables of a prediction log"
     from sqlalchemy import inspect
     from sqlalchemy.exc import SQLAlchemyError
@@ -49,10 +47,7 @@ def read_log_tables(
     return tables["predictions"].sort_values(["time", "id"], kind="stable"), tables["outcomes"]
 
 # %% ../../nbs/lib/drift/04_log.ipynb #e03da29d
-def last_outcomes(
-    predictions:pd.DataFrame, # From `read_log_tables`
-    outcomes:pd.DataFrame,    # From `read_log_tables`
-)->pd.DataFrame:              # grade and score of each prediction, missing where none has arrived
+def last_outcomes(predictions:pd.DataFrame, outcomes:pd.DataFrame)->pd.DataFrame:
     "Find the outcome of each prediction: by its number, else by the student"
     order = [name for name in ("time", "id") if name in outcomes]
     if order and len(outcomes): outcomes = outcomes.sort_values(order, kind="stable")
@@ -64,9 +59,7 @@ def last_outcomes(
     return by_number.where(by_number.grade.notna(), by_student)
 
 # %% ../../nbs/lib/drift/04_log.ipynb #d4eb9c8c
-def parse_cell(
-    text, # A cell of the log: JSON text, or what the database has made of it
-)->dict:  # What it holds
+def parse_cell(text)->dict: # What it holds
     "Read one cell of JSON"
     if isinstance(text, dict): return text
     try: return json.loads(text)

@@ -46,10 +46,7 @@ class Marginal:
         return getattr(self, name)/self.rows if self.rows else 0.0
 
 # %% ../../nbs/lib/drift/01_profile.ipynb #607ca3eb
-def take_marginal(
-    cells:pd.Series, # Cells of one column, as read or clean
-    column:Column,   # What the schema says of it
-)->tuple[Marginal, pd.Series]: # How often each value occurs, and the clean cells
+def take_marginal(cells:pd.Series, column:Column)->tuple[Marginal, pd.Series]:
     "Count one column"
     clean = isinstance(cells.dtype, pd.CategoricalDtype) and list(cells.cat.categories) == column.labels
     if column.codes and clean: read = known = cells
@@ -75,10 +72,7 @@ FEW = 10            # Smaller groups of students are never told apart in a profi
 BLOCKS = 200        # A profile keeps a numeric column as the means of so many blocks at the most
 
 # %% ../../nbs/lib/drift/01_profile.ipynb #6d142a6c
-def merge_few(
-    values:list, # Groups of labels
-    counts:list, # Students of each
-)->tuple[list, list]: # The same without small groups; labels that nobody has are left out
+def merge_few(values:list, counts:list)->tuple[list, list]:
     "Put rare codes together, the rarest first, until each group is large enough"
     size = lambda group: group[0]
     groups = sorted([(count, labels) for labels, count in zip(values, counts, strict=True) if count], key=size)
@@ -99,9 +93,7 @@ def block_means(
     return [float(block.mean()) for block in blocks], [len(block) for block in blocks]
 
 # %% ../../nbs/lib/drift/01_profile.ipynb #aa17460f
-def conceal(
-    marginal:Marginal, # What `take_marginal` counted
-)->Marginal:           # The same, with nobody in it to be told apart
+def conceal(marginal:Marginal)->Marginal: # The same, with nobody in it to be told apart
     "Make the counts of one column fit to travel"
     coded = bool(marginal.values) and isinstance(marginal.values[0], list)
     values, counts = merge_few(marginal.values, marginal.counts) if coded else block_means(marginal.spread())

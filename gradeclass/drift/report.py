@@ -23,9 +23,7 @@ from ..words import percent
 # %% ../../nbs/lib/drift/03_report.ipynb #0b4aa379
 LONGEST = 5.0  # Longer bars are cut here
 
-def plot_drift(
-    drift:Drift, # What `find_drift` found
-):               # matplotlib Figure
+def plot_drift(drift:Drift):
     "One row for each column: its effect as a multiple of its limit"
     table = drift.table.assign(strength=strength(drift.table))
     table = table.sort_values(["strength", "title"], ascending=[True, False])
@@ -68,11 +66,7 @@ def show_drift(
     return pd.DataFrame(shown).set_index("Column")
 
 # %% ../../nbs/lib/drift/03_report.ipynb #55f9998a
-def evidently_cells(
-    profile:Profile,  # A table
-    other:Profile,    # The reference, whose groups of codes are used
-    columns:list,     # Columns to take
-)->pd.DataFrame:      # Numbers and texts, as Evidently reads them
+def evidently_cells(profile:Profile, other:Profile, columns:list)->pd.DataFrame:
     "The cells of a table, laid out from its counts in no order"
     rng = np.random.default_rng(SEED)
     cells = {}

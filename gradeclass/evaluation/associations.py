@@ -50,17 +50,12 @@ def axis_title(
     return f"{column.title} ({column.unit})" if column.unit else column.title
 
 # %% ../../nbs/lib/evaluation/12_associations.ipynb #58d55517
-def counts_down(
-    column:Column, # Coded column
-)->bool:           # True for grades, which go from best to worst, and for flags that put 'yes' first
+def counts_down(column:Column)->bool: # True for grades, which go from best to worst, and for flags that put 'yes' first
     "Whether the first code means most"
     return column.role == "target" or (column.kind == "flag" and spelling(column.labels[0]) in ("yes", "true"))
 
 # %% ../../nbs/lib/evaluation/12_associations.ipynb #d19f883e
-def as_numbers(
-    cells:pd.Series, # One clean column
-    column:Column,   # What it is
-)->pd.Series:        # float64; for grades, higher is better; for flags, yes is 1
+def as_numbers(cells:pd.Series, column:Column)->pd.Series: # float64; for grades, higher is better; for flags, yes is 1
     "Numbers that keep the order of the cells"
     if not column.codes: return cells.astype("float64")
     position = cells.cat.codes.astype("float64").where(cells.notna())
@@ -102,10 +97,7 @@ def explained_share(
     return min(1.0, max(0.0, share)), sign, used, left
 
 # %% ../../nbs/lib/evaluation/12_associations.ipynb #c45513c4
-def rank_interval(
-    strength:float, # Absolute rank correlation
-    left:int,       # Degrees of freedom left
-)->tuple[float, float]: # Lower and upper end, from 0 to 1
+def rank_interval(strength:float, left:int)->tuple[float, float]: # Lower and upper end, from 0 to 1
     "95 % interval of an absolute rank correlation"
     if left < 2: return 0.0, 1.0
     middle = math.atanh(min(strength, 1 - 1e-12))
@@ -115,12 +107,7 @@ def rank_interval(
 # %% ../../nbs/lib/evaluation/12_associations.ipynb #c8952a25
 # SciPy has no substitute for large tables: its ncfdtrinc stops at an effect of 10,000 without a word,
 # and its ncf.cdf is NaN for large effects.
-def noncentral_z(
-    seen:float,   # F, as observed
-    used:int,     # Degrees of freedom above
-    left:int,     # Degrees of freedom below
-    effect:float, # Noncentrality
-)->float:         # Standard normal deviate
+def noncentral_z(seen:float, used:int, left:int, effect:float)->float: # Standard normal deviate
     "How far an observed F lies above what an effect leads to expect (Abramowitz and Stegun, 26.6.27)"
     above = 2*(used + 2*effect)/(9*(used + effect)**2)
     below = 2/(9*left)
@@ -128,11 +115,7 @@ def noncentral_z(
     return (root*(1 - below) - (1 - above))/math.sqrt(above + below*root**2)
 
 # %% ../../nbs/lib/evaluation/12_associations.ipynb #37b90e8d
-def ratio_interval(
-    share:float, # Share of variance explained, unadjusted
-    used:int,    # Degrees of freedom that the groups use
-    left:int,    # Degrees of freedom left
-)->tuple[float, float]: # Lower and upper end of the square root, from 0 to 1
+def ratio_interval(share:float, used:int, left:int)->tuple[float, float]:
     "95 % interval of a correlation ratio"
     from scipy.optimize import brentq
     if share > 1 - 1e-9: return 1.0, 1.0
@@ -181,12 +164,7 @@ def associate(
     return Association(strength, *rank_interval(strength, left), p, 0 if column.kind == "category" else sign, len(rows))
 
 # %% ../../nbs/lib/evaluation/12_associations.ipynb #1f647aa3
-def better_with(
-    frame:pd.DataFrame, # Clean table
-    outcome:Column,     # The grade
-    column:Column,      # A column that goes with it
-    sign:int,           # From `associate`
-)->str:                 # Such as 'less', 'Very High' or 'Course 7'
+def better_with(frame:pd.DataFrame, outcome:Column, column:Column, sign:int)->str:
     "The end, or the group, that goes with better grades"
     if sign and not column.codes: return "more" if sign > 0 else "less"
     if sign:

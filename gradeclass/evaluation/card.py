@@ -18,9 +18,7 @@ from .resampling import reliability, share_words
 from ..words import in_hundred
 
 # %% ../../nbs/lib/evaluation/14_card.ipynb #2e492769
-def escape_markdown(
-    value:object, # A cell, a label, a sentence
-)->str:           # One line of Markdown that shows the same characters
+def escape_markdown(value:object)->str: # One line of Markdown that shows the same characters
     "Markdown's signs as plain characters"
     text = " ".join(str(value).split())
     return re.sub(r"([\\`*_{}\[\]<>|~&!])", r"\\\1", text)
@@ -33,17 +31,13 @@ class CardError(GradeclassError):
     "A card that lacks what it is made from"
 
 # %% ../../nbs/lib/evaluation/14_card.ipynb #53f29c7f
-def interval_text(
-    figure:dict, # value, low, high; None where there is none
-)->tuple[str, str]: # Value and interval
+def interval_text(figure:dict)->tuple[str, str]: # Value and interval
     "A figure and its interval with three digits"
     show = lambda name: "–" if figure.get(name) is None else f"{figure[name]:.3f}"
     return show("value"), "–" if figure.get("low") is None else f"{show('low')} to {show('high')}"
 
 # %% ../../nbs/lib/evaluation/14_card.ipynb #66e17c49
-def headline_rows(
-    metrics:dict, # What metrics.json holds
-)->list[list]:    # Measure, value, interval, which way is better
+def headline_rows(metrics:dict)->list[list]: # Measure, value, interval, which way is better
     "The metrics of the test part"
     known = [(name, metric) for name, metric in METRICS.items() if name in metrics]
     return [[metric.label, *interval_text(metrics[name]), "higher" if metric.higher else "lower"]
@@ -52,9 +46,7 @@ def headline_rows(
 # %% ../../nbs/lib/evaluation/14_card.ipynb #eb891913
 FEW = f"fewer than {MIN_SIZE}"
 
-def grade_rows(
-    metrics:dict, # What metrics.json holds
-)->list[list]:    # Grade, students, precision, recall, F1
+def grade_rows(metrics:dict)->list[list]: # Grade, students, precision, recall, F1
     "Grade by grade; few students are not shown"
     rows = []
     for grade, row in metrics.get("per_grade", {}).items():
@@ -65,9 +57,7 @@ def grade_rows(
     return rows
 
 # %% ../../nbs/lib/evaluation/14_card.ipynb #9e8e4bbd
-def reliability_rows(
-    table:pd.DataFrame, # What `reliability` returned
-)->list[list]:          # Said, students, came true
+def reliability_rows(table:pd.DataFrame)->list[list]: # Said, students, came true
     "What was said against what came true; bins with few students are not shown"
     rows = []
     for row in table.rename(columns={"from": "start"}).itertuples():
@@ -77,34 +67,25 @@ def reliability_rows(
     return rows
 
 # %% ../../nbs/lib/evaluation/14_card.ipynb #a38c9084
-def table_of(
-    frame:pd.DataFrame, # Texts, with names in the index
-)->dict:                # head and rows
+def table_of(frame:pd.DataFrame)->dict: # head and rows
     "A frame as head and rows, index first"
     flat = frame.reset_index()
     return {"head": [str(name or "") for name in flat.columns], "rows": flat.astype(str).to_numpy().tolist()}
 
 # %% ../../nbs/lib/evaluation/14_card.ipynb #77d4baa5
-def part_table(
-    about:dict, # What data.json holds
-)->dict:        # head and rows
+def part_table(about:dict)->dict: # head and rows
     "Students by grade in each part"
     counts = pd.DataFrame(about["grades"])
     return table_of(pd.concat([counts, counts.sum().to_frame("all").T]).rename_axis("Grade"))
 
 # %% ../../nbs/lib/evaluation/14_card.ipynb #0660640e
-def measured_share(
-    figure:dict, # value, low, high; None where there is none
-    of:str="",   # What the hundred are, such as 'students'
-)->str:          # Such as '72 in 100 students (95 % interval 67 to 77)'
+def measured_share(figure:dict, of:str="")->str: # Such as '72 in 100 students (95 % interval 67 to 77)'
     "A share of the test part in words"
     if figure["value"] is None: return "cannot be said with this table"
     return in_hundred(pd.Series(figure, dtype=float), of, "95 % interval ")
 
 # %% ../../nbs/lib/evaluation/14_card.ipynb #d8d418ed
-def model_card(
-    values:dict, # `NEEDED`; and, where known, fairness, threshold, places (a `places_table`), rule and digest
-)->dict:         # What the templates fill in
+def model_card(values:dict)->dict: # What the templates fill in
     "Everything that the card says, as text and rows"
     missing = [name for name in NEEDED if name not in values]
     if missing: raise CardError(f"a card needs {missing[0]}: give {', '.join(NEEDED)}")
@@ -124,9 +105,7 @@ def model_card(
             "groups": table_of(show_groups(fairness.table)) if fairness and len(fairness.table) else None}
 
 # %% ../../nbs/lib/evaluation/14_card.ipynb #25a5f868
-def render_markdown_card(
-    card:dict, # What `model_card` returned
-)->str:        # Markdown
+def render_markdown_card(card:dict)->str: # Markdown
     "The card as Markdown"
     from jinja2 import Environment, FileSystemLoader
     from markupsafe import Markup
@@ -137,10 +116,7 @@ def render_markdown_card(
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 # %% ../../nbs/lib/evaluation/14_card.ipynb #a229b46f
-def render_html_card(
-    card:dict,     # What `model_card` returned
-    markdown:str,  # What `render_markdown_card` made of it
-)->str:            # One HTML page, without scripts and without anything from a network
+def render_html_card(card:dict, markdown:str)->str: # One HTML page, without scripts and without anything from a network
     "The card as a page"
     import mistune
     from jinja2 import Environment, FileSystemLoader

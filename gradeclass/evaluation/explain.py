@@ -202,9 +202,7 @@ def in_words(
             for name, row in told.iterrows()]
 
 # %% ../../nbs/lib/evaluation/10_explain.ipynb #08223b95
-def headline_of(
-    about:dict, # What `explain_student` puts into `attrs`
-)->str:         # Such as 'GPA: 1.26 expected, 1.86 for the average student'
+def headline_of(about:dict)->str: # Such as 'GPA: 1.26 expected, 1.86 for the average student'
     "What is expected of the student and of the average one"
     here = about["total"]
     average = about["baseline"]

@@ -17,10 +17,7 @@ from ..schema import Column, Schema
 from ..words import listed, percent
 
 # %% ../../nbs/lib/evaluation/13_explore.ipynb #77f02fc8
-def grade_table(
-    frame:pd.DataFrame, # Clean table
-    schema:Schema,      # What it holds
-)->pd.DataFrame:        # Index grade, best to worst: students, share, low, high
+def grade_table(frame:pd.DataFrame, schema:Schema)->pd.DataFrame:
     "Students with each grade"
     find_column(frame, schema, schema.target)
     counts = frame[schema.target].value_counts().reindex(schema.grades.labels, fill_value=0).rename_axis("grade")
@@ -48,10 +45,7 @@ def grades_sentence(
     return told + (f" {ungraded:,} rows have no grade and are left out." if ungraded else "")
 
 # %% ../../nbs/lib/evaluation/13_explore.ipynb #26a699a2
-def name_grades(
-    ax:object,        # matplotlib Axes with a bar or a box for each grade
-    counts:pd.Series, # Students with each grade, best to worst
-)->None:              # Draws on `ax`
+def name_grades(ax:object, counts:pd.Series)->None: # Draws on `ax`
     "Each grade and its number of students under the axis"
     names = [f"{grade}\n(n = {count:,})" for grade, count in counts.items()]
     ax.set_xticks(range(len(names)), names, size=8 if len(names) > 6 else 10)
@@ -81,10 +75,7 @@ def plot_grades(
     return figure
 
 # %% ../../nbs/lib/evaluation/13_explore.ipynb #cf6184ac
-def as_groups(
-    cells:pd.Series, # One clean column
-    column:Column,   # What it is
-)->pd.Series|None:   # Ordered labels; None where the numbers are too many for groups
+def as_groups(cells:pd.Series, column:Column)->pd.Series|None:
     "Labels, or few whole numbers as labels"
     if column.codes: return cells
     if not column.whole or cells.nunique() > 8: return None
@@ -92,11 +83,7 @@ def as_groups(
     return cells.map("{:.0f}".format, na_action="ignore").astype(pd.CategoricalDtype(labels, ordered=True))
 
 # %% ../../nbs/lib/evaluation/13_explore.ipynb #3624446a
-def grade_shares(
-    frame:pd.DataFrame,     # Clean table
-    schema:Schema,          # What it holds
-    name:str,               # Coded column, or one of few whole numbers
-)->pd.DataFrame:            # Index group: students, share of each grade, at_risk, low, high
+def grade_shares(frame:pd.DataFrame, schema:Schema, name:str)->pd.DataFrame:
     "Share of each grade, and of those at risk, in each group"
     column = find_column(frame, schema, name)
     grades = schema.grades
@@ -114,10 +101,7 @@ def grade_shares(
     return table.rename_axis(index=column.title, columns=None)
 
 # %% ../../nbs/lib/evaluation/13_explore.ipynb #31957cda
-def draw_shares(
-    ax:object,           # matplotlib Axes
-    shares:pd.DataFrame, # One row per group, one column per grade, each row sums to 1
-)->None:                 # Draws on `ax`
+def draw_shares(ax:object, shares:pd.DataFrame)->None: # Draws on `ax`
     "Stacked bars, one per group, with the larger shares written in"
     import seaborn as sns
     start = np.zeros(len(shares))
@@ -135,11 +119,7 @@ def draw_shares(
     ax.invert_yaxis()
 
 # %% ../../nbs/lib/evaluation/13_explore.ipynb #062a4192
-def plot_shares(
-    frame:pd.DataFrame, # Clean table
-    schema:Schema,      # What it holds
-    name:str,           # Coded column, or one of few whole numbers
-)->object:              # matplotlib Figure
+def plot_shares(frame:pd.DataFrame, schema:Schema, name:str)->object: # matplotlib Figure
     "Share of each grade in each group"
     table = grade_shares(frame, schema, name)
     column = schema.by_name[name]
@@ -163,11 +143,7 @@ def plot_shares(
 # %% ../../nbs/lib/evaluation/13_explore.ipynb #a8c20d1d
 BOX = {"color": "#9ccbe8", "width": 0.55, "saturation": 1, "fliersize": 2.5, "linewidth": 1}   # How every box is drawn
 
-def plot_boxes(
-    frame:pd.DataFrame, # Clean table
-    schema:Schema,      # What it holds
-    name:str,           # Numeric column
-)->object:              # matplotlib Figure
+def plot_boxes(frame:pd.DataFrame, schema:Schema, name:str)->object: # matplotlib Figure
     "The numbers of each grade as a box"
     import seaborn as sns
     column = find_column(frame, schema, name)

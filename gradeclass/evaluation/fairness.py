@@ -227,9 +227,7 @@ def gap_table(
     return gaps.assign(beyond_chance=(holm(gaps.p.astype(float)) < 0.05).astype(bool))
 
 # %% ../../nbs/lib/evaluation/08_fairness.ipynb #e1046f36
-def gap_sentence(
-    gap:pd.Series, # A row of `gap_table`
-)->str:            # One or two sentences
+def gap_sentence(gap:pd.Series)->str: # One or two sentences
     "A gap in words: the two groups, how far apart, and whether that means anything"
     points = {name: round(100*gap[name]) for name in ("highest_value", "lowest_value", "gap", "low", "high", "chance")}
     told = (f"{gap.attribute}: {points['highest_value']} in 100 {RATES[gap.rate].words} in the group {gap.highest}, "
@@ -244,26 +242,19 @@ def gap_sentence(
     return f"{told} That is more than chance explains {chance}: {advice}."
 
 # %% ../../nbs/lib/evaluation/08_fairness.ipynb #eb09308e
-def widest_missed(
-    gaps:pd.DataFrame, # What `gap_table` returned
-)->str:                # One or two sentences with a space before them, or nothing
+def widest_missed(gaps:pd.DataFrame)->str: # One or two sentences with a space before them, or nothing
     "The gap in who is missed that comes nearest to meaning something"
     missed = gaps[gaps.rate == "missed"]
     return "" if missed.empty else f" Who is missed differs most by {gap_sentence(missed.loc[missed.p.idxmin()])}"
 
-def hidden_groups(
-    table:pd.DataFrame, # What `all_rates` returned
-)->str:                 # A sentence with a space before it, or nothing
+def hidden_groups(table:pd.DataFrame)->str: # A sentence with a space before it, or nothing
     "How many groups are too small to be shown"
     hidden = len(table[table.students.isna()].drop_duplicates(["attribute", "group"]))
     if not hidden: return ""
     return f" {hidden} small {'group is' if hidden == 1 else 'groups are'} not shown."
 
 # %% ../../nbs/lib/evaluation/08_fairness.ipynb #e6de75dd
-def fairness_sentence(
-    table:pd.DataFrame,    # What `all_rates` returned
-    gaps:pd.DataFrame,     # What `gap_table` returned
-)->str:                    # A short paragraph
+def fairness_sentence(table:pd.DataFrame, gaps:pd.DataFrame)->str: # A short paragraph
     "What the look at groups showed, in plain words"
     if table.empty: return "The table holds no protected attribute, so nothing can be said about groups."
     small = hidden_groups(table)
@@ -319,11 +310,7 @@ def without_pairs(
     return table[table.attribute.isin(single)].reset_index(drop=True)
 
 # %% ../../nbs/lib/evaluation/08_fairness.ipynb #d35698fb
-def draw_rate(
-    ax:object,          # matplotlib Axes
-    table:pd.DataFrame, # Rows of one rate, from the top
-    colour:str,         # Colour of dots and lines
-)->None:                # Draws on `ax`
+def draw_rate(ax:object, table:pd.DataFrame, colour:str)->None: # Draws on `ax`
     "One dot and one interval per group; words where a group is too small"
     for place, (_, row) in enumerate(table.iterrows()):
         if np.isnan(row["value"]):

@@ -178,9 +178,7 @@ def find_cluster(
     return Cluster(start, stop, int(flags[start:stop].sum()), len(rows), n, float(p_value))
 
 # %% ../../nbs/lib/evaluation/07_labels.ipynb #ec4ade7f
-def audit_cluster(
-    audit:pd.DataFrame, # What `audit_labels` returned; its index is the row number in the file
-)->Cluster|None:        # Positions count the audit's rows in file order
+def audit_cluster(audit:pd.DataFrame)->Cluster|None: # Positions count the audit's rows in file order
     "Whether the suspicious rows of an audit share a place in the file"
     return find_cluster(np.flatnonzero(audit.sort_index().suspicious), len(audit))
 

@@ -60,11 +60,7 @@ def draw_batches(
 
 # %% ../../nbs/lib/evaluation/02_resampling.ipynb #f87ecbd0
 @lru_cache(2)
-def kept_batches(
-    n:int,      # Students
-    n_boot:int, # Resamples
-    seed:int,   # Seed of the resampling
-)->tuple:       # What `draw_batches` yields
+def kept_batches(n:int, n_boot:int, seed:int)->tuple: # What `draw_batches` yields
     "Resamples of the last two tables"
     return tuple(draw_batches(n, n_boot, seed))
 

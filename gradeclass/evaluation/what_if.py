@@ -24,10 +24,7 @@ CAUTION = ("This compares students as they are; it does not say what a change wo
 # %% ../../nbs/lib/evaluation/11_what_if.ipynb #b52b2b11
 STEPS = 10 # Values to try in a range of numbers that are not whole
 
-def possible_values(
-    column:Column, # A changeable input
-    now:float,     # Its encoded value
-)->list[tuple[float, float]]: # New values, each with its distance as a share of the range
+def possible_values(column:Column, now:float)->list[tuple[float, float]]:
     "Where an input could go"
     if math.isnan(now): return []
     if column.kind == "category":

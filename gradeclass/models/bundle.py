@@ -32,10 +32,7 @@ class BundleError(GradeclassError):
     "A bundle that is not whole, not ours, or not what its digests say"
 
 # %% ../../nbs/lib/models/11_bundle.ipynb #993137b6
-def seal_bundle(
-    folder:Path, # Folder with every file of a bundle but its manifest
-    about:dict,  # What the manifest says besides digests
-)->str:          # Digest of the bundle
+def seal_bundle(folder:Path, about:dict)->str: # Digest of the bundle
     "Write the manifest: what the bundle is, and the digest of each file"
     files = {path.relative_to(folder).as_posix(): digest_file(path) for path in sorted(Path(folder).rglob("*"))
              if path.is_file() and path.name != MANIFEST}
@@ -43,10 +40,7 @@ def seal_bundle(
     return digest_file(Path(folder, MANIFEST))
 
 # %% ../../nbs/lib/models/11_bundle.ipynb #86ccf0bb
-def write_extra(
-    path:Path, # File to write
-    value,     # Text, or what JSON can hold
-)->None:
+def write_extra(path:Path, value)->None:
     "Write a text as it is and anything else as JSON"
     if isinstance(value, str): Path(path).write_text(value, encoding="utf-8")
     else: write_json(path, value)
@@ -81,10 +75,7 @@ MANIFEST_KEYS = {"format": int, "family": str, "balance": str, "audit": bool, "s
                  "files": dict}
 
 # %% ../../nbs/lib/models/11_bundle.ipynb #28c5fefb
-def check_manifest(
-    manifest:object, # What the manifest's JSON holds
-    folder:Path,     # The bundle, for the message
-)->None:
+def check_manifest(manifest:object, folder:Path)->None:
     "Refuse a manifest of another format, or one that lacks what loading needs"
     found = manifest if isinstance(manifest, dict) else {}
     if found.get("format") != BUNDLE_FORMAT:

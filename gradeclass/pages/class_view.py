@@ -21,9 +21,7 @@ from ..words import count
 from .widgets import as_field, box, button, guarded, html, upload_button
 
 # %% ../../nbs/lib/pages/07_class_view.ipynb #47ac9325
-def summary(
-    model:ClassModel, # A class
-)->str:               # HTML
+def summary(model:ClassModel)->str: # HTML
     "How many rows were read, ranked and refused, and what was noted on the way"
     ranked, refused = len(model.ranked), len(model.refused)
     good = (f"{model.name}: {count(ranked + refused, 'row')} read, {count(ranked, 'student')} ranked, "
@@ -35,9 +33,7 @@ def summary(
     return note(good, "info" if refused else "good") + notes
 
 # %% ../../nbs/lib/pages/07_class_view.ipynb #04c9d395
-def problem_table(
-    model:ClassModel, # A class
-)->str:               # HTML; nothing where nothing is wrong
+def problem_table(model:ClassModel)->str: # HTML; nothing where nothing is wrong
     "What is wrong, row by row, with the refused rows to save"
     found = model.problems()
     if found.empty: return ""
@@ -47,9 +43,7 @@ def problem_table(
             f'<b>Problems by row{more}</b></summary>{table(found, "Problems by row")}<p>{link}</p></details>')
 
 # %% ../../nbs/lib/pages/07_class_view.ipynb #8c5c0b3d
-def list_table(
-    model:ClassModel, # A class
-)->str:               # HTML
+def list_table(model:ClassModel)->str: # HTML
     "The page of the list that is shown"
     shown = model.shown()
     if shown.empty: return note("Nobody on the list fits the search.")
@@ -58,9 +52,7 @@ def list_table(
                  ("Order", "Chance that help is needed (%)", "Row in the file"))
 
 # %% ../../nbs/lib/pages/07_class_view.ipynb #6b00c1e3
-def worth_sentence(
-    model:ClassModel, # A class
-)->str:               # HTML
+def worth_sentence(model:ClassModel)->str: # HTML
     "What a list of this length is worth"
     precision, recall = model.worth()
     if not model.places or precision != precision: return ""
@@ -157,9 +149,7 @@ class ClassView(widgets.VBox):
             self.links.value = f"<p>{download(model.table(), 'students-to-talk-with.csv', 'Save this list as CSV')}</p>"
 
 # %% ../../nbs/lib/pages/07_class_view.ipynb #69c5be2a
-def warm_up(
-    served:Bundle, # The bundle
-)->None:
+def warm_up(served:Bundle)->None:
     "Check one invented row, so that the first file does not wait for libraries"
     from gradeclass.data.dataset import make_dataset
     validate(make_dataset(pd.DataFrame([{column.name: served.typical.get(column.name) for column in served.inputs}]),

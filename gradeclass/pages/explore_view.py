@@ -19,9 +19,7 @@ from .widgets import as_field, box, button, guarded, html, upload_button
 from ..scoring.answer import Bundle
 
 # %% ../../nbs/lib/pages/11_explore_view.ipynb #fec226c1
-def figure_html(
-    shown:Shown, # A figure
-)->str:          # HTML
+def figure_html(shown:Shown)->str: # HTML
     "A figure with its words"
     import base64
     source = base64.b64encode(shown.png).decode()

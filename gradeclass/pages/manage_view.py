@@ -25,9 +25,7 @@ from ..scoring.answer import Bundle
 # %% ../../nbs/lib/pages/12_manage_view.ipynb #919f2e58
 SIGNS = {"waiting": "○", "started": "◐", "cell": "◐", "done": "●", "cached": "●", "failed": "✕"}
 
-def steps(
-    state:dict, # What `manage.run_state` returned
-)->str:         # HTML
+def steps(state:dict)->str: # HTML
     "The stages of a run, as they tick"
     rows = "".join(f'<li><span aria-hidden="true">{SIGNS[kind]}</span><span>{name}</span><span>'
                    f'<progress max="1" value="{share:.2f}" aria-label="{name}">'
@@ -37,10 +35,7 @@ def steps(
         state["message"], "bad" if state["bad"] else "good")
 
 # %% ../../nbs/lib/pages/12_manage_view.ipynb #61812ec0
-def span(
-    value:float, low:float, high:float, # A figure and its interval; None where there is none
-    colour:str="var(--bar)",            # Of the dot
-)->str:                                 # SVG
+def span(value:float, low:float, high:float, colour:str="var(--bar)")->str: # SVG
     "A figure from 0 to 1 as a dot on its interval"
     if value is None or low is None or not 0 <= value <= 1: return ""
     low, high = max(0, low), min(1, high)
@@ -50,18 +45,13 @@ def span(
             f'<circle cx="{2 + 200*value:.1f}" cy="7" r="6" fill="{colour}"/></svg>')
 
 # %% ../../nbs/lib/pages/12_manage_view.ipynb #92bfec14
-def figure_text(
-    value:float, low:float, high:float, # A figure and its interval; None or NaN where there is none
-)->str:                                 # Such as '0.788 (0.741 to 0.830)'
+def figure_text(value:float, low:float, high:float)->str: # Such as '0.788 (0.741 to 0.830)'
     "A figure with its interval"
     if value is None or value != value: return "–"
     return f"{value:.3f}" if low is None or low != low else f"{value:.3f} ({low:.3f} to {high:.3f})"
 
 # %% ../../nbs/lib/pages/12_manage_view.ipynb #bacc5475
-def comparison_figure(
-    champion:dict,   # number and metrics
-    challenger:dict, # The same; empty for none
-)->str:              # HTML
+def comparison_figure(champion:dict, challenger:dict)->str: # HTML
     "Champion and challenger, figure by figure"
     found = side_by_side(champion.get("metrics", {}), challenger.get("metrics", {}))
     if found.empty: return note("No figures to compare yet.")
@@ -83,9 +73,7 @@ def comparison_figure(
             f'<tbody role="rowgroup">{"".join(rows)}</tbody></table></div>')
 
 # %% ../../nbs/lib/pages/12_manage_view.ipynb #9762ff57
-def status(
-    model:ManageModel, # What the page knows
-)->str:                # HTML
+def status(model:ManageModel)->str: # HTML
     "Data, drift, and which model serves"
     run, papers = model.newest, documents_of(model.newest)
     links = "".join(f'<li><a href="{escape(address)}" target="_blank" rel="noopener">{words}</a></li>'

@@ -19,11 +19,7 @@ from .widgets import box, button, guarded, html
 # %% ../../nbs/lib/pages/10_page.ipynb #786bfda4
 class Page(widgets.VBox):
     "The view of a page, for as long as there is a model; else an offer to make one"
-    def __init__(
-        self,
-        make_view:Callable,         # Bundle -> widget
-        host:Host|None=None,        # Where the model comes from
-    ):
+    def __init__(self, make_view:Callable, host:Host|None=None):
         self.make_view = make_view
         self.host = host or Host()
         self.news = ""
@@ -47,10 +43,7 @@ class Page(widgets.VBox):
             self.body.children = [self.make_view(self.host.served)] if self.host.served else [Offer(self.host)]
             self._note()
 
-    async def keep_fresh(
-        self,
-        seconds:float=4.0, # Between two looks
-    )->None:
+    async def keep_fresh(self, seconds:float=4.0)->None:
         "Look for a newer model, for as long as the page lives"
         while True:
             await asyncio.sleep(seconds)
@@ -60,10 +53,7 @@ class Page(widgets.VBox):
 # %% ../../nbs/lib/pages/10_page.ipynb #1d7483be
 class Offer(widgets.VBox):
     "There is no model yet: say so, and offer to train one on the sample"
-    def __init__(
-        self,
-        host:Host, # Looks for the model that is made
-    ):
+    def __init__(self, host:Host):
         self.host, self.message = host, html(note(host.problem or "There is no model yet."))
         self.button = button("Train on the built-in sample", self.train, "Takes about a minute", main=True)
         words = html("<h2>No model yet</h2><p>These pages show what a trained model says. You can train one on the "

@@ -38,21 +38,14 @@ class Question(NamedTuple):
         return self.column.name
 
 # %% ../../nbs/lib/pages/02_predict_model.ipynb #25c57ba8
-def nice_step(
-    span:float, # Largest minus smallest value
-    steps:int=40,# So many steps at least
-)->float:       # 1, 2 or 5 times a power of ten
+def nice_step(span:float, steps:int=40)->float: # 1, 2 or 5 times a power of ten
     "A step that people count in"
     if span <= 0: return 1.0
     power = 10**math.floor(math.log10(span/steps))
     return float(max(factor*power for factor in (1, 2, 5) if factor*power <= span/steps*(1 + 1e-9)))
 
 # %% ../../nbs/lib/pages/02_predict_model.ipynb #8f6033eb
-def start_value(
-    column:Column, # An input
-    typical:object,# Its value for the typical student; None where nobody knows
-    step:float,    # Step of a number
-)->object:         # A label or a number within the limits
+def start_value(column:Column, typical:object, step:float)->object: # A label or a number within the limits
     "Where a field of the form begins"
     if column.codes: return typical if typical in column.labels else UNKNOWN
     low, high = column.bounds
@@ -60,9 +53,7 @@ def start_value(
     return float(min(max(round(middle/step)*step, low), high))
 
 # %% ../../nbs/lib/pages/02_predict_model.ipynb #321b8324
-def form_fields(
-    served:Bundle, # The bundle
-)->list[Question]:    # In the schema's order
+def form_fields(served:Bundle)->list[Question]: # In the schema's order
     "The questions that the model needs answers to"
     fields = []
     for column in served.inputs:
@@ -105,21 +96,14 @@ class Reason(NamedTuple):
     words: str    # Such as '−0.72 GPA' or 'speaks clearly for a better grade'
 
 # %% ../../nbs/lib/pages/02_predict_model.ipynb #10418709
-def size_words(
-    size:float, # What an input adds
-    unit:str,   # Its unit
-)->str:         # The size with its sign; in words where the unit says nothing to people
+def size_words(size:float, unit:str)->str: # The size with its sign; in words where the unit says nothing to people
     "How much an input adds"
     if not unit.startswith("log-odds"): return signed(size, unit)
     how = "strongly" if abs(size) >= 1 else "clearly" if abs(size) >= 0.3 else "slightly"
     return f"{signed(size)}, {how} {'up' if size > 0 else 'down'}"
 
 # %% ../../nbs/lib/pages/02_predict_model.ipynb #46adbc2c
-def main_reasons(
-    served:Bundle,      # The bundle
-    frame:pd.DataFrame, # One student
-    most:int=5,         # Reasons at the most
-)->list[Reason]:        # Strongest first; what adds next to nothing is left out
+def main_reasons(served:Bundle, frame:pd.DataFrame, most:int=5)->list[Reason]:
     "Why this grade"
     found = served.explain(frame)
     told = found[found.contribution.abs() >= 0.005].head(most)
@@ -155,21 +139,14 @@ class StudentAnswer:
         return "flagged" if self.flagged else "watch" if self.risk >= WATCH or self.grade in self.at_risk else "fine"
 
 # %% ../../nbs/lib/pages/02_predict_model.ipynb #365066d6
-def flag_words(
-    threshold:Threshold|None, # What a place on the list is worth
-    flagged:bool,             # Whether the student would be listed
-)->str:                       # Half a sentence
+def flag_words(threshold:Threshold|None, flagged:bool)->str: # Half a sentence
     "How often a flag is right"
     if threshold is None: return "how often such a flag is right has not been measured"
     if flagged: return listed_words(threshold)
     return f"below the {100*threshold.probability:.0f} % from which students come first on the list"
 
 # %% ../../nbs/lib/pages/02_predict_model.ipynb #d68c9c4f
-def answer_student(
-    served:Bundle,      # The bundle
-    frame:pd.DataFrame, # One student
-    reasons:bool=True,  # Whether to say why
-)->StudentAnswer:              # What the page shows
+def answer_student(served:Bundle, frame:pd.DataFrame, reasons:bool=True)->StudentAnswer: # What the page shows
     "What the model says of one student"
     answers, scale = served.answer(frame), served.schema.grades
     grade = scale.labels[int(answers.grade[0])]

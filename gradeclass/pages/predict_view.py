@@ -19,10 +19,7 @@ from ..scoring.answer import Bundle
 # %% ../../nbs/lib/pages/05_predict_view.ipynb #975604f1
 class WhatIf(widgets.VBox):
     "A few things different, before and after side by side; made when it is first opened"
-    def __init__(
-        self,
-        model:StudentModel, # The student
-    ):
+    def __init__(self, model:StudentModel):
         self.model, self.filled = model, False
         self.opener = widgets.ToggleButton(value=False, description="What if something were different?",
                                            tooltip="Compare with a few things changed")

@@ -86,9 +86,7 @@ def upload_button(
     return made
 
 # %% ../../nbs/lib/pages/04_widgets.ipynb #0d7819ad
-def label_of(
-    column:Column, # What is asked for
-)->str:            # HTML
+def label_of(column:Column)->str: # HTML
     "The words beside a field"
     unit = f" ({column.unit})" if column.unit and column.unit not in column.description else ""
     more = f"<em>{escape(column.description)}</em>" if column.description else ""
@@ -99,11 +97,7 @@ class OrUnknown(widgets.VBox):
     "A number, or that it is not known"
     value = Any(allow_none=True) # The number; None where it is not known
 
-    def __init__(
-        self,
-        number:widgets.Widget, # The input for the number
-        known:bool=True,       # Whether it is known at first
-    ):
+    def __init__(self, number:widgets.Widget, known:bool=True):
         self.number, self.busy = number, False
         self.unknown = widgets.Checkbox(value=not known, description=UNKNOWN, indent=False)
         super().__init__([number, self.unknown])
@@ -125,11 +119,7 @@ class OrUnknown(widgets.VBox):
         self._tell(None)
 
 # %% ../../nbs/lib/pages/04_widgets.ipynb #f2e2a8f4
-def make_input(
-    field:Question,    # A question
-    value:object,      # The answer so far; None where it is not known
-    unknown:bool=True, # Whether 'not known' can be chosen
-)->widgets.Widget:     # The input
+def make_input(field:Question, value:object, unknown:bool=True)->widgets.Widget: # The input
     "The input that fits a question: buttons for two answers, a list for more, a slider for a number"
     column = field.column
     look = {"description": label_of(column), "description_allow_html": True,
@@ -142,11 +132,7 @@ def make_input(
     return OrUnknown(made, value is not None) if unknown else made
 
 # %% ../../nbs/lib/pages/04_widgets.ipynb #2f5c9aa6
-def make_number(
-    field:Question,  # A question
-    value:float,     # Where it begins
-    look:dict,       # What every input is given
-)->widgets.Widget:   # The input
+def make_number(field:Question, value:float, look:dict)->widgets.Widget: # The input
     "A slider; a box for a number without limits"
     low, high = field.column.bounds
     if not 0 < high - low < math.inf: return widgets.FloatText(value=value, **look)

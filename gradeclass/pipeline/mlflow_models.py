@@ -17,10 +17,7 @@ from gradeclass.pipeline.mlflow_store import (
 from ..registry.versions import Version, challenger_of, champion_of, list_versions
 
 # %% ../../nbs/lib/pipeline/07_mlflow_models.ipynb #f5323b65
-def column_types(
-    columns:list, # Columns of a schema
-    required:bool=True, # Whether each must be there
-):                # mlflow.types.Schema
+def column_types(columns:list, required:bool=True):
     "Columns of a schema in MLflow's words: numbers, and texts for codes"
     from mlflow.types import ColSpec, Schema
     kinds = {"numeric": "double"}
@@ -46,9 +43,7 @@ def dataset_input(
     return DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])
 
 # %% ../../nbs/lib/pipeline/07_mlflow_models.ipynb #35f67852
-def model_signature(
-    model, # A fitted `GradeModel`
-):         # mlflow.models.ModelSignature
+def model_signature(model):
     "What the model takes and gives; a missing input is allowed, an id is handed back"
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
@@ -83,18 +78,13 @@ def log_bundle(
     return made.model_id
 
 # %% ../../nbs/lib/pipeline/07_mlflow_models.ipynb #ecb2fcd6
-def model_name(
-    version:Version, # A registered version
-)->str:              # Such as gradeclass-students
+def model_name(version:Version)->str: # Such as gradeclass-students
     "The MLflow model that a version belongs to"
     from gradeclass.models.bundle import read_manifest
     return plain_key(f"{EXPERIMENT}-{read_manifest(version.folder)['schema']}").replace("/", "_")
 
 # %% ../../nbs/lib/pipeline/07_mlflow_models.ipynb #2b6e6c69
-def show_bundle(
-    store:TrackingStore, # The tracking store
-    version:Version,     # A registered version that no run shows
-)->str:                  # MLflow's id of the run
+def show_bundle(store:TrackingStore, version:Version)->str: # MLflow's id of the run
     "Give a version a run of its own"
     tags = {"run_id": f"version {version.number} {version.digest[:16]}", "digest": version.digest, "state": "half"}
     for half in find_runs(store, run_id=tags["run_id"]): remove_run(store, half.info.run_id)
@@ -106,11 +96,7 @@ def show_bundle(
     return run_id
 
 # %% ../../nbs/lib/pipeline/07_mlflow_models.ipynb #7ecd7d4f
-def show_version(
-    store:TrackingStore, # The tracking store
-    version:Version,     # A registered version
-    name:str,            # The MLflow model that it belongs to
-)->int:                  # MLflow's number
+def show_version(store:TrackingStore, version:Version, name:str)->int: # MLflow's number
     "Make an MLflow version of a registered version, from the run that has its content"
     runs = [run.info.run_id for run in find_runs(store, digest=version.digest, state="whole")]
     models_of = lambda run_id: store.client.search_logged_models([store.experiment], f"source_run_id = '{run_id}'")
@@ -123,11 +109,7 @@ def show_version(
     return int(made.version)
 
 # %% ../../nbs/lib/pipeline/07_mlflow_models.ipynb #6c6d4abd
-def show_model(
-    store:TrackingStore, # The tracking store
-    name:str,            # An MLflow model
-    versions:list,       # Registered versions that belong to it
-)->tuple[dict, list]:    # Digest -> MLflow's number; numbers of ours that were added
+def show_model(store:TrackingStore, name:str, versions:list)->tuple[dict, list]:
     "Make sure that each registered version is there"
     from mlflow.exceptions import MlflowException
     about = "Models of gradeclass; aliases follow the local registry."
@@ -140,11 +122,7 @@ def show_model(
     return numbers, [version.number for version in added]
 
 # %% ../../nbs/lib/pipeline/07_mlflow_models.ipynb #71d105c8
-def set_aliases(
-    store:TrackingStore, # The tracking store
-    name:str,            # An MLflow model
-    numbers:dict,        # Digest -> MLflow's number
-)->None:
+def set_aliases(store:TrackingStore, name:str, numbers:dict)->None:
     "Set, move or remove the aliases of one model"
     now = {alias: int(number) for alias, number in store.client.get_registered_model(name).aliases.items()}
     wanted = {"champion": champion_of(store.outputs), "challenger": challenger_of(store.outputs)}

@@ -50,19 +50,13 @@ class Prepared(NamedTuple):
     parts: dict[str, pd.DataFrame] # The parts that were asked for: train, validation, test
 
 # %% ../../nbs/lib/pipeline/04_steps.ipynb #819ff135
-def store_state(
-    dataset:Dataset, # The table as loaded
-)->dict:             # version, and batch -> rows; empty for a table that comes from no store
+def store_state(dataset:Dataset)->dict: # version, and batch -> rows; empty for a table that comes from no store
     "Which version of a store of students was read"
     if dataset.batch is None: return {}
     return {"version": dataset.version,
             "batches": {str(number): int(rows) for number, rows in dataset.batch.value_counts(sort=False).items()}}
 
-def describe_data(
-    dataset:Dataset,    # The table as loaded
-    checked:Validation, # What validation found
-    parts:Split,        # Training, validation and test part
-)->dict:                # What a report says of the data, ready for JSON
+def describe_data(dataset:Dataset, checked:Validation, parts:Split)->dict:
     "Where the data come from, how many rows there are, and what was found"
     schema = dataset.schema
     count = lambda part: part[schema.target].value_counts().reindex(schema.grades.labels).astype(int).to_dict()
@@ -353,9 +347,7 @@ def look_closer(
                   places_table(judged.grades, judged.probability, schema.grades, n_boot=n_boot, seed=seed))
 
 # %% ../../nbs/lib/pipeline/04_steps.ipynb #dd03b367
-def all_metrics(
-    evaluation:Evaluation, # What was measured
-)->dict:                   # What metrics.json holds
+def all_metrics(evaluation:Evaluation)->dict: # What metrics.json holds
     "Every figure of the test part, ready for JSON"
     return metrics_dict(evaluation.table, evaluation.by_grade) | {"at_risk": evaluation.at_risk,
                                                                   "students": len(evaluation.grades)}
@@ -400,9 +392,7 @@ def describe_sets(
             f"with {every.mean_size:.1f} grades per set."), shown
 
 # %% ../../nbs/lib/pipeline/04_steps.ipynb #c816a5ba
-def load_typical(
-    bundle:str|Path, # A bundle
-)->pd.DataFrame|None:# One row: the student that others are compared with
+def load_typical(bundle:str|Path)->pd.DataFrame|None: # One row: the student that others are compared with
     "The typical student of the training rows"
     path = Path(bundle, "typical.json")
     return pd.DataFrame([json.loads(path.read_text(encoding="utf-8"))]) if path.is_file() else None

@@ -33,10 +33,7 @@ def crew()->Workers:
     return Workers()
 
 # %% ../../nbs/lib/pipeline/13_sweep.ipynb #fa9b1038
-def attempt(
-    task:StageTask, # What to execute
-    *before:tuple,  # ('done', result) or ('failed', sentence) of each task that it needs, in order
-)->tuple:           # ('done', result) or ('failed', sentence)
+def attempt(task:StageTask, *before:tuple)->tuple: # ('done', result) or ('failed', sentence)
     "Take a stage from the cache, or run it in a worker of this process; a failure is a result too"
     for outcome in before:
         if outcome[0] == "failed": return outcome
@@ -52,21 +49,13 @@ def attempt(
 EACH = 600_000_000 # Bytes that a worker and its kernel take
 
 # %% ../../nbs/lib/pipeline/13_sweep.ipynb #c0101a83
-def may_start(
-    running:int,  # Stages that run
-    jobs:int,     # Stages at a time at the most
-    memory:float, # Bytes that they may take together
-)->bool:          # Whether one more may start; always if none runs
+def may_start(running:int, jobs:int, memory:float)->bool: # Whether one more may start; always if none runs
     "Whether there is a core and memory for one more stage"
     if not running: return True
     return running < jobs and min(memory - running*EACH, psutil.virtual_memory().available) >= EACH
 
 # %% ../../nbs/lib/pipeline/13_sweep.ipynb #b6c5513f
-def run_here(
-    tasks:dict[str, StageTask], # Key -> task, each after its needs
-    jobs:int,                   # Stages at a time at the most
-    memory:float,               # Bytes that they may take together
-)->Iterator[tuple]:             # (key, ('done', result) or ('failed', sentence)), as they end
+def run_here(tasks:dict[str, StageTask], jobs:int, memory:float)->Iterator[tuple]:
     "Run all tasks on this machine, first runs first"
     waiting, done, running = dict(tasks), {}, {}
     with ThreadPoolExecutor(jobs) as pool:
@@ -86,10 +75,7 @@ def run_here(
             crew.cache_clear()
 
 # %% ../../nbs/lib/pipeline/13_sweep.ipynb #72022c38
-def run_on_cluster(
-    tasks:dict[str, StageTask], # Key -> task, each after its needs
-    client,                     # A `distributed.Client`
-)->Iterator[tuple]:             # As `run_here` gives them
+def run_on_cluster(tasks:dict[str, StageTask], client)->Iterator[tuple]: # As `run_here` gives them
     "Run all tasks on a Dask cluster, first runs first"
     from distributed import as_completed
     futures = {}
@@ -117,12 +103,7 @@ class Swept:
 
 # %% ../../nbs/lib/pipeline/13_sweep.ipynb #90e55ed8
 @contextmanager
-def choose_walk(
-    sweep:Sweep,      # A sweep
-    jobs:int,         # Stages at a time; 0: as many as cores
-    memory:float,     # Bytes that they may take; 0: four fifths of what is free
-    scheduler:str,    # Address of a Dask scheduler; nothing: this machine
-):                    # Yields the results, as `run_here` gives them
+def choose_walk(sweep:Sweep, jobs:int, memory:float, scheduler:str):
     "Run on this machine or on a cluster"
     if not scheduler:
         yield run_here(sweep.once(), jobs or usable_cores(), memory or 0.8*psutil.virtual_memory().available)
@@ -132,9 +113,7 @@ def choose_walk(
         yield run_on_cluster(sweep.once(), client)
 
 # %% ../../nbs/lib/pipeline/13_sweep.ipynb #7b2b39f8
-def run_state(
-    results:list, # ('done', result) or ('failed', sentence) of each stage
-)->str:           # 'done', 'kept' or 'failed'
+def run_state(results:list)->str: # 'done', 'kept' or 'failed'
     "What became of a run, in one word"
     if any(state == "failed" for state, _ in results): return "failed"
     return "kept" if all(result.cached for _, result in results) else "done"

@@ -43,15 +43,8 @@ class Gate:
         return asdict(self)
 
 # %% ../../nbs/lib/registry/04_gate.ipynb #0c4eda17
-def conclude(
-    old:Predictions|None, # What the champion says; None where there is none
-    new:Predictions,      # What the challenger says
-    frame:pd.DataFrame,   # The students, whom neither has seen
-    schema:Schema,        # What they are
-    drift:dict|None,      # What the drift stage found
-    rules:Rules,          # What has to be shown
-    left_out:int=0,       # How many test rows the champion has learnt
-)->Gate:                  # The decision
+def conclude(old:Predictions|None, new:Predictions, frame:pd.DataFrame, schema:Schema, drift:dict|None, rules:Rules,
+             left_out:int=0)->Gate:
     "Promote where every rail holds, and say so in one sentence"
     rails = (metric_rail(old, new, rules), calibration_rail(old, new, rules),
              group_rail(old, new, frame, schema, rules), drift_rail(drift, rules))
@@ -65,14 +58,8 @@ def conclude(
     return Gate(not failed, sentence, len(frame), left_out, rails, rules, against)
 
 # %% ../../nbs/lib/registry/04_gate.ipynb #c1f16c82
-def judge_challenger(
-    challenger:str|Path,          # Bundle of the new model
-    champion:str|Path|None,       # Bundle of the one that serves; None where none does
-    frame:pd.DataFrame,           # The challenger's test rows, with grades
-    learnt:np.ndarray|None=None,  # Hashes of the rows that the champion learnt from; None where they are not known
-    drift:dict|None=None,         # verdict (none, drift, too_few) and sentence; None where nothing was compared
-    rules:Rules|None=None,        # What the challenger has to show
-)->Gate:                          # The decision, its figures, and a sentence
+def judge_challenger(challenger:str|Path, champion:str|Path|None, frame:pd.DataFrame, learnt:np.ndarray|None=None,
+                     drift:dict|None=None, rules:Rules|None=None)->Gate:
     "Compare two models on the students whom neither has seen"
     rules = rules or Rules()
     undecided = lambda why, *students: Gate(False, f"{why}. A person has to decide.", *students, rules=rules)
@@ -109,22 +96,13 @@ class Registration(NamedTuple):
         return {**self._asdict(), "gate": gate, "champion": {"before": self.before, "after": self.after}}
 
 # %% ../../nbs/lib/registry/04_gate.ipynb #0da67b3f
-def by_hand(
-    number:int, # Number of a version
-)->str:         # One line
+def by_hand(number:int)->str: # One line
     "The command with which a person promotes"
     return f'gradeclass registry promote {number} --why "..."'
 
 # %% ../../nbs/lib/registry/04_gate.ipynb #e5ebccb7
-def decide_on(
-    outputs:str|Path,     # The outputs folder
-    version:Version,      # The registered version
-    serving:Version|None, # The champion; None where there is none
-    test:pd.DataFrame,    # Test rows
-    mode:str,             # auto, ask or never
-    drift:dict|None,      # What the drift stage found
-    rules:Rules|None,     # What the version has to show
-)->Registration:          # What became of it
+def decide_on(outputs:str|Path, version:Version, serving:Version|None, test:pd.DataFrame, mode:str, drift:dict|None,
+              rules:Rules|None)->Registration:
     "Compare a version with the champion, and act on it"
     number = version.number
     before = serving.number if serving else None

@@ -27,10 +27,7 @@ def registry_folder(
     return Path(outputs)/"registry"
 
 # %% ../../nbs/lib/registry/01_promotions.ipynb #e3d358a0
-def read_entries(
-    data:bytes, # The log
-    name:str,   # What a message calls it
-)->tuple[list[dict], int]: # The entries, and how many bytes at the end belong to none
+def read_entries(data:bytes, name:str)->tuple[list[dict], int]:
     "Every entry of a log; a torn end is passed over, damage elsewhere is not"
     entries, lines = [], data.splitlines(keepends=True)
     for number, line in enumerate(lines, 1):

@@ -95,30 +95,21 @@ def judge_by(
     return check_predictions(grade_index(frame, model.schema), p, model.schema.grades, model.decide(p))
 
 # %% ../../nbs/lib/registry/03_rails.ipynb #8364e7ea
-def majority_class(
-    new:Predictions, # What a model says
-)->Predictions:      # The same for each student
+def majority_class(new:Predictions)->Predictions: # The same for each student
     "What a guess says that knows the shares of the grades and nothing else"
     n = len(new.y)
     shares = np.bincount(new.y, minlength=len(new.scale.labels))/n
     return replace(new, p=np.tile(shares, (n, 1)), predicted=np.full(n, shares.argmax()))
 
 # %% ../../nbs/lib/registry/03_rails.ipynb #7a208d42
-def paired_figures(
-    old:Predictions, # What the champion says
-    new:Predictions, # What the challenger says
-    metric:str,      # A name in `METRICS`
-    rules:Rules,     # For the resampling
-)->dict:             # As `paired_difference`, None where there is no number
+def paired_figures(old:Predictions, new:Predictions, metric:str, rules:Rules)->dict:
     "Champion (a) and challenger (b) on the same students"
     found = paired_difference(new.y, old.p, new.p, metric, new.scale, old.predicted, new.predicted,
                               rules.draws, rules.seed)
     return plain_numbers(pd.Series(found, dtype=object))
 
 # %% ../../nbs/lib/registry/03_rails.ipynb #5a64a75f
-def figure_words(
-    found:dict, # What `paired_figures` returned
-)->str:         # Such as '0.41 to 0.66 (difference +0.25, 95 % interval +0.17 to +0.33)'
+def figure_words(found:dict)->str: # Such as '0.41 to 0.66 (difference +0.25, 95 % interval +0.17 to +0.33)'
     "A comparison in figures"
     if None in (found["low"], found["high"]): return "a value that cannot be measured on these students"
     return (f"{found['a']:.3f} to {found['b']:.3f} (difference {found['difference']:+.3f}, 95 % interval "
@@ -143,10 +134,7 @@ def metric_rail(
     return Rail("metric", passed, f"{metric.label} goes from {figure_words(found)}: {shown}{words}.", found)
 
 # %% ../../nbs/lib/registry/03_rails.ipynb #9c4fd8cf
-def chance_error(
-    new:Predictions, # What a model says
-    seed:int,        # Seed of the simulation
-)->float:            # From 0 to 1
+def chance_error(new:Predictions, seed:int)->float: # From 0 to 1
     "The calibration error that a perfectly calibrated model stays below in 95 of 100 tables of this size"
     rng = np.random.default_rng(seed)
     once = np.ones((1, len(new.p)))

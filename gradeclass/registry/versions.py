@@ -29,10 +29,7 @@ LINK = "champion"  # The link to what serves, in the outputs folder
 PATIENCE = 30.0    # Seconds to wait for another process that changes the registry
 
 # %% ../../nbs/lib/registry/02_versions.ipynb #34b31d77
-def copy_folder(
-    outputs:str|Path, # The outputs folder
-    digest:str,       # Digest of a bundle
-)->Path:              # Where the registry keeps its copy
+def copy_folder(outputs:str|Path, digest:str)->Path: # Where the registry keeps its copy
     "The place of a copy follows from its content"
     return registry_folder(outputs)/"bundles"/digest[:16]
 
@@ -62,10 +59,7 @@ class State(NamedTuple):
         "The version that serves"
         return self.versions[self.champions[-1]] if self.champions else None
 
-    def get(
-        self,
-        number:int, # Number of a version
-    )->Version:     # The version
+    def get(self, number:int)->Version: # The version
         "Look a version up by number"
         if number in self.versions: return self.versions[number]
         known = (f"there are {', '.join(map(str, self.versions))}" if self.versions
@@ -73,10 +67,7 @@ class State(NamedTuple):
         raise ChampionError(f"no version {number}: {known}")
 
 # %% ../../nbs/lib/registry/02_versions.ipynb #90b3c85f
-def replay(
-    entries:list[dict], # What `history` returned
-    outputs:str|Path,   # The outputs folder
-)->State:               # Versions, champions, and what was withdrawn
+def replay(entries:list[dict], outputs:str|Path)->State: # Versions, champions, and what was withdrawn
     "Go through the log from the beginning"
     state = State({}, [], set())
     for entry in entries:
@@ -97,9 +88,7 @@ def read_state(
     return replay(history(outputs), outputs)
 
 # %% ../../nbs/lib/registry/02_versions.ipynb #80c51c1a
-def remove(
-    path:Path, # A file, a link or a folder, or nothing
-)->None:
+def remove(path:Path)->None:
     "Remove what is there"
     if path.is_dir() and not path.is_symlink(): shutil.rmtree(path)
     else: path.unlink(missing_ok=True)
@@ -107,10 +96,7 @@ def remove(
 # %% ../../nbs/lib/registry/02_versions.ipynb #3ef072e1
 NO_LINKS = (errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EOPNOTSUPP)
 
-def make_link(
-    outputs:Path, # The outputs folder
-    digest:str,   # Digest of the champion
-)->Path:          # A new link beside the old one; a copy of the bundle where there are no links
+def make_link(outputs:Path, digest:str)->Path:
     "Prepare what will be `outputs/champion`"
     part = outputs/f".{LINK}.{os.getpid()}.part"
     copy = copy_folder(outputs, digest)
@@ -124,10 +110,7 @@ def make_link(
     return part
 
 # %% ../../nbs/lib/registry/02_versions.ipynb #b56e0cff
-def put_link(
-    outputs:Path, # The outputs folder
-    part:Path,    # What `make_link` returned
-)->None:
+def put_link(outputs:Path, part:Path)->None:
     "Put the prepared link in the place of the old one"
     link = outputs/LINK
     old = outputs/f".{LINK}.old.{os.getpid()}.part"
@@ -140,9 +123,7 @@ def put_link(
     sync_folder(outputs)
 
 # %% ../../nbs/lib/registry/02_versions.ipynb #4afdbdc8
-def linked(
-    outputs:Path, # The outputs folder
-)->str:           # First 16 digits of a digest; empty where nothing serves
+def linked(outputs:Path)->str: # First 16 digits of a digest; empty where nothing serves
     "Which bundle `outputs/champion` is"
     link = outputs/LINK
     if link.is_symlink(): return Path(os.readlink(link)).name
@@ -151,10 +132,7 @@ def linked(
     return bundle_digest(link)[:16] if (link/MANIFEST).is_file() else ""
 
 # %% ../../nbs/lib/registry/02_versions.ipynb #676e70ad
-def check_place(
-    outputs:Path, # The outputs folder
-    state:State,  # What the log amounts to
-)->None:
+def check_place(outputs:Path, state:State)->None:
     "Refuse to replace a folder that the registry did not make"
     link = outputs/LINK
     if link.is_symlink() or not link.exists(): return
@@ -162,9 +140,7 @@ def check_place(
         raise ChampionError(f"{link} is not what the registry made: move it away, then try again")
 
 # %% ../../nbs/lib/registry/02_versions.ipynb #b63076ff
-def finish_interrupted(
-    outputs:Path, # The outputs folder; its lock is held
-)->State:         # What the log amounts to
+def finish_interrupted(outputs:Path)->State: # What the log amounts to
     "Complete or clear what a killed process left"
     folder = registry_folder(outputs)
     for part in [*outputs.glob(f".{LINK}.*.part"), *folder.glob(".*.part"), *folder.glob("*/.*.part")]: remove(part)
@@ -183,9 +159,7 @@ def user_name()->str: # Name of the account, or its number
 
 # %% ../../nbs/lib/registry/02_versions.ipynb #86c11635
 @contextmanager
-def changing(
-    outputs:str|Path, # The outputs folder
-):                    # Yields what the log amounts to
+def changing(outputs:str|Path):
     "Change the registry alone, after repairing it"
     from filelock import FileLock, Timeout
     outputs = Path(outputs)
@@ -204,10 +178,7 @@ def changing(
                             f"and try again; what it held is kept") from error
 
 # %% ../../nbs/lib/registry/02_versions.ipynb #8324424e
-def check_copy(
-    folder:Path, # A bundle
-    digest:str,  # What its digest should be
-)->None:
+def check_copy(folder:Path, digest:str)->None:
     "Refuse a bundle that is not whole or is another one"
     from gradeclass.models.bundle import bundle_digest, read_manifest
     read_manifest(folder)
@@ -215,10 +186,7 @@ def check_copy(
         raise ChampionError(f"{folder} holds another bundle than the registry wrote: restore the folder from a backup")
 
 # %% ../../nbs/lib/registry/02_versions.ipynb #f8ad3ea7
-def keep_copy(
-    version:Version, # A version
-    bundle:Path,     # Its bundle
-)->bool:             # Whether a copy was made; False where there is a whole one
+def keep_copy(version:Version, bundle:Path)->bool: # Whether a copy was made; False where there is a whole one
     "Copy a bundle to the place that its digest names"
     from gradeclass.models.bundle import MANIFEST, read_manifest
     place = version.folder
@@ -237,10 +205,7 @@ def keep_copy(
     return True
 
 # %% ../../nbs/lib/registry/02_versions.ipynb #05e7dae3
-def keep_rows(
-    version:Version, # A version
-    learnt,          # Hashes of the rows that it learnt from, array of uint64; None where they are not known
-)->None:
+def keep_rows(version:Version, learnt)->None:
     "Keep the hashes of the learnt rows beside the copies"
     if learnt is None or version.rows.is_file(): return
     import numpy as np
@@ -263,15 +228,8 @@ def now()->str: # Such as 2026-05-04T09:30:00Z
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 # %% ../../nbs/lib/registry/02_versions.ipynb #4572f70e
-def add_entry(
-    outputs:Path,              # The outputs folder; its lock is held
-    event:str,                 # register, promote, rollback or refuse
-    version:Version,           # The version that it is about
-    before:Version|None,       # The champion until now
-    decided_by:str,            # A person, or the gate
-    why:str,                   # One sentence
-    gate:dict|None=None,       # Figures behind the decision
-)->None:
+def add_entry(outputs:Path, event:str, version:Version, before:Version|None, decided_by:str, why:str,
+              gate:dict|None=None)->None:
     "Write one decision to the log"
     entry = {"time": version.time if event == "register" else now(), "event": event,
              "version": version.number, "digest": version.digest,
@@ -306,13 +264,7 @@ def register_bundle(
     return version
 
 # %% ../../nbs/lib/registry/02_versions.ipynb #83ee8b47
-def switch_champion(
-    outputs:Path,   # The outputs folder; its lock is held
-    state:State,    # What the log amounts to
-    chosen:Version, # The version that shall serve
-    event:str,      # promote or rollback
-    *reasons,       # Who decided, why, and the figures
-)->Version:         # The same version
+def switch_champion(outputs:Path, state:State, chosen:Version, event:str, *reasons)->Version: # The same version
     "Write the decision to the log, then switch the link"
     check_copy(chosen.folder, chosen.digest)
     check_place(outputs, state)
@@ -398,9 +350,7 @@ def list_versions(
     return list(read_state(outputs).versions.values())
 
 # %% ../../nbs/lib/registry/02_versions.ipynb #b53d9aad
-def run_records(
-    outputs:Path, # The outputs folder
-)->Iterator[tuple[Path, dict]]: # Folder of a run, and what its run.json holds; the newest first
+def run_records(outputs:Path)->Iterator[tuple[Path, dict]]:
     "The runs so far; damaged records are passed over"
     for path in sorted((outputs/"runs").glob("*/run.json"), reverse=True):
         with suppress(OSError, ValueError):

@@ -53,9 +53,7 @@ class Answers(NamedTuple):
     unsure: np.ndarray       # Whether a person should look first, shape (n,)
 
 # %% ../../nbs/lib/scoring/01_answer.ipynb #ad6d83eb
-def score_limits(
-    schema:Schema, # What a student is
-)->tuple:          # Lowest and highest possible score; infinite where the schema names none
+def score_limits(schema:Schema)->tuple: # Lowest and highest possible score; infinite where the schema names none
     "What a score can be"
     column = schema.by_name.get(schema.score)
     low = -math.inf if column is None or column.min is None else column.min

@@ -55,12 +55,7 @@ def arrange_inputs(
     return encoded
 
 # %% ../../nbs/lib/scoring/06_batches.ipynb #46d5f5f0
-def used_rows(
-    schema:Schema,     # What a student is
-    answers:Answers,   # What is said of the used rows
-    rows:Rows,         # What `sort_rows` gave
-    ids:pa.Array|None, # Id of every row of the batch
-)->pa.Table:           # The columns of `predict_table`, one row for each used row
+def used_rows(schema:Schema, answers:Answers, rows:Rows, ids:pa.Array|None)->pa.Table:
     "Lay out predictions"
     columns = grade_columns(answers, schema) | {"at_risk": answers.risk}
     return pa.table(with_ids(columns, ids and ids.take(pa.array(rows.places)), schema))
@@ -109,9 +104,7 @@ def in_order(
             for future in waiting: future.cancel()
 
 # %% ../../nbs/lib/scoring/06_batches.ipynb #e9ca0d6d
-def one_thread_each(
-    model:GradeModel, # A fitted model
-)->GradeModel:        # The same model; its trees answer in one thread
+def one_thread_each(model:GradeModel)->GradeModel: # The same model; its trees answer in one thread
     "Let threads share the cores, not the trees of one batch"
     family = model.pipeline_["family"]
     for part in [family, *getattr(family, "members_", {}).values()]:
@@ -180,9 +173,7 @@ def readable(
 BLOCK = 4_000_000        # Bytes in a block
 LONGEST = 64_000_000     # Bytes without a line end that are read in search of one
 
-def cut_point(
-    block:bytes, # The next bytes of a CSV file, from the start of a row on
-)->int:          # Position behind the last line end outside quotes; 0 for none
+def cut_point(block:bytes)->int: # Position behind the last line end outside quotes; 0 for none
     "Where a block of whole rows ends"
     end = block.rfind(b"\n") + 1
     if block.count(b'"', 0, end) % 2 == 0: return end
@@ -192,11 +183,7 @@ def cut_point(
     return int(ends[-1]) + 1 if len(ends) else 0
 
 # %% ../../nbs/lib/scoring/06_batches.ipynb #b93e4069
-def cut_blocks(
-    file,            # Open for reading bytes, at the start of a row
-    name:str,        # Its name, for messages
-    first:bytes=b"", # What was read already
-)->Iterator[bytes]:  # Whole rows, about `BLOCK` bytes
+def cut_blocks(file, name:str, first:bytes=b"")->Iterator[bytes]: # Whole rows, about `BLOCK` bytes
     "Cut a file into blocks of whole rows"
     rest = first
     while chunk := file.read(BLOCK):
@@ -216,10 +203,7 @@ class Layout(NamedTuple):
     separator: str
 
 # %% ../../nbs/lib/scoring/06_batches.ipynb #004fca28
-def parse_block(
-    layout:Layout, # How the file is written
-    block:bytes,   # Whole rows
-)->tuple:          # Arrow table of texts, and notes
+def parse_block(layout:Layout, block:bytes)->tuple: # Arrow table of texts, and notes
     "Parse a block of rows"
     names = layout.header
     try:
@@ -235,10 +219,7 @@ def parse_block(
     return restore_cells(table) if re.search(NEUTRALISED.pattern.encode(), block) else table, notes
 
 # %% ../../nbs/lib/scoring/06_batches.ipynb #225c628c
-def parse_block_slowly(
-    layout:Layout, # How the file is written
-    block:bytes,   # Whole rows
-)->tuple:          # Arrow table of texts, and notes
+def parse_block_slowly(layout:Layout, block:bytes)->tuple: # Arrow table of texts, and notes
     "Parse a block as a small file"
     text, notes = decode_text(block, layout.name)
     header = io.StringIO()
@@ -250,18 +231,13 @@ def parse_block_slowly(
                                 preserve_index=False), tuple(notes)
 
 # %% ../../nbs/lib/scoring/06_batches.ipynb #4a3ba74b
-def restore_cells(
-    table:pa.Table, # Texts
-)->pa.Table:        # The texts as they were before `make_harmless`
+def restore_cells(table:pa.Table)->pa.Table: # The texts as they were before `make_harmless`
     "Take off the apostrophes that keep spreadsheets from running a cell"
     plain = [pc.replace_substring_regex(cells, rf"^'({FORMULA.pattern})", r"\1") for cells in table.columns]
     return pa.table(dict(zip(table.column_names, plain, strict=True)))
 
 # %% ../../nbs/lib/scoring/06_batches.ipynb #42a88cfe
-def open_csv(
-    file,     # A file open for reading bytes
-    name:str, # Its name, for messages
-)->Table:     # The table
+def open_csv(file, name:str)->Table: # The table
     "Open a CSV file for reading in blocks"
     start = file.read(BLOCK).removeprefix(b"\xef\xbb\xbf")
     above = len(start[:len(start) - len(start.lstrip(b"\r\n"))].splitlines())
@@ -277,9 +253,7 @@ def open_csv(
     return Table(header, blocks, partial(parse_block, Layout(name, header, separator)), 2 + above, None, notes)
 
 # %% ../../nbs/lib/scoring/06_batches.ipynb #929b4ba3
-def make_harmless(
-    table:pa.Table, # Predictions
-)->pa.Table:        # The same; texts and names that a spreadsheet would run have an apostrophe in front
+def make_harmless(table:pa.Table)->pa.Table:
     "Neutralise formulas before CSV is written"
     for place, name in enumerate(table.column_names):
         cells = table.column(place)

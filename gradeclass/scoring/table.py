@@ -76,10 +76,7 @@ class Scored(NamedTuple):
     findings: list[Finding]
     notes: list[str]
 
-def score_table(
-    model:GradeModel, # A fitted model
-    dataset:Dataset,  # Students, through the model's schema
-)->Scored:            # Predictions and refused rows
+def score_table(model:GradeModel, dataset:Dataset)->Scored: # Predictions and refused rows
     "Grade the rows that can be graded; a table without any of the model's columns is an error"
     checked = validate(dataset, "predict")
     wrong = next((finding for finding in checked.errors if not finding.rows), None)
@@ -94,10 +91,7 @@ def rejected_path(
     return Path(out).with_suffix(".rejected.csv")
 
 # %% ../../nbs/lib/scoring/03_table.ipynb #e0403dbe
-def is_source(
-    target:Path,     # File that is to be written
-    source:str|Path, # What is read: a file or a database address
-)->bool:             # Whether writing would destroy what is read
+def is_source(target:Path, source:str|Path)->bool: # Whether writing would destroy what is read
     "Whether both are one file, whatever it is called"
     if "://" in str(source): return False
     read = resolve_path(source)

@@ -26,9 +26,7 @@ from gradeclass.service.settings import (
 )
 
 # %% ../../nbs/lib/service/15_app.ipynb #b8984f38
-def make_app(
-    settings:ServiceSettings|None=None, # What can be set; the environment's unless given
-):                                      # ASGI application
+def make_app(settings:ServiceSettings|None=None):
     "The service as an application"
     from gradeclass import __version__
     settings = settings or load_service_settings()
@@ -50,18 +48,12 @@ def make_app(
     return allow_origins(service, settings)
 
 # %% ../../nbs/lib/service/15_app.ipynb #18637198
-async def hand_on(
-    request:Request, # As it came
-    error:Exception, # What went wrong
-)->None:
+async def hand_on(request:Request, error:Exception)->None:
     "Leave an error to `Service`, which refuses all requests in one way"
     raise error
 
 # %% ../../nbs/lib/service/15_app.ipynb #5d48c1ac
-def allow_origins(
-    service:Service,          # The service
-    settings:ServiceSettings, # What can be set
-):                            # ASGI application
+def allow_origins(service:Service, settings:ServiceSettings):
     "Let pages of the named origins ask; no other page may"
     if not settings.cors: return service
     from starlette.middleware.cors import CORSMiddleware

@@ -17,14 +17,7 @@ from .openapi import Prediction
 # %% ../../nbs/lib/service/16_client.ipynb #7ef412aa
 class ClientError(GradeclassError):
     "A request that was not answered"
-    def __init__(
-        self,
-        message:str,            # A sentence for people
-        status:int=0,           # HTTP status; 0 where there was no answer
-        error:str="",           # A word for programs
-        problems:tuple=(),      # What is wrong with each field
-        request_id:str="",      # To name when reporting
-    ):
+    def __init__(self, message:str, status:int=0, error:str="", problems:tuple=(), request_id:str=""):
         super().__init__(message)
         self.status = status
         self.error = error
@@ -141,9 +134,7 @@ class Client:
         return self.request("POST", "/overrides", json=about)["id"]
 
 # %% ../../nbs/lib/service/16_client.ipynb #817978f1
-def as_json(
-    student:dict, # Name -> value, such as a row of a table
-)->dict:          # The same for JSON: plain numbers, None where a value is missing
+def as_json(student:dict)->dict: # The same for JSON: plain numbers, None where a value is missing
     "Make a row ready to be sent"
     sent = {}
     for name, value in student.items():
@@ -152,9 +143,7 @@ def as_json(
     return sent
 
 # %% ../../nbs/lib/service/16_client.ipynb #0f9dc0d0
-def refusal_of(
-    reply:httpx.Response, # As it came
-)->ClientError:           # What it says
+def refusal_of(reply:httpx.Response)->ClientError: # What it says
     "Read a refusal, also one that something between us and the service has sent"
     try: said = reply.json()
     except ValueError: said = {}

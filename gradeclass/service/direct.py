@@ -12,9 +12,7 @@ from http import HTTPStatus
 from .http import JSON, SAFE, as_refusal
 
 # %% ../../nbs/lib/service/10_direct.ipynb #9c81d382
-def header_lines(
-    pairs, # Names and values
-)->bytes:  # As HTTP writes them
+def header_lines(pairs)->bytes: # As HTTP writes them
     "Headers as bytes"
     return b"".join(b"%b: %b\r\n" % pair for pair in pairs)
 

@@ -48,9 +48,7 @@ class Caller:
 # %% ../../nbs/lib/service/11_engine.ipynb #7aa03782
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
-def sent_key(
-    headers:dict, # Name -> value, as bytes
-)->str:           # Empty where there is none
+def sent_key(headers:dict)->str: # Empty where there is none
     "The key that a request names, as X-API-Key or as Bearer"
     bearer = headers.get(b"authorization", b"")
     key = headers.get(b"x-api-key") or (bearer[7:].strip() if bearer[:7].lower() == b"bearer " else b"")

@@ -81,9 +81,7 @@ HTTP_WORDS = {400: ("invalid_input", "the body is not JSON that can be read"),
               404: ("not_found", "there is nothing at this address: see /docs"),
               405: ("wrong_method", "this address does not take this method: see /docs")}
 
-def field_problems(
-    error:RequestValidationError, # What pydantic found
-)->list[Problem]:                 # One for each field
+def field_problems(error:RequestValidationError)->list[Problem]: # One for each field
     "Pydantic's findings in our words"
     problems = []
     for found in error.errors()[:50]:

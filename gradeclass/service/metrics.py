@@ -65,9 +65,7 @@ class Counts:
         return generate_latest(registry)
 
 # %% ../../nbs/lib/service/06_metrics.ipynb #5edb7eee
-def leave_out_dead(
-    folder:str, # Of all processes of one service
-)->None:
+def leave_out_dead(folder:str)->None:
     "What was true of a process that has ended says nothing of this moment; what it has counted stays"
     for pid in {int(re.findall(r"\d+", path.stem)[-1]) for path in Path(folder).glob("gauge_live*.db")}:
         if not is_alive(pid): multiprocess.mark_process_dead(pid, folder)

@@ -32,10 +32,7 @@ from .served import Served
 from .uploads import answer_upload
 
 # %% ../../nbs/lib/service/14_routes.ipynb #1da9b379
-def reply_json(
-    value,          # What JSON can hold
-    status:int=200, # HTTP status
-)->Response:        # JSON
+def reply_json(value, status:int=200)->Response: # JSON
     "A value as an answer"
     return Response(msgspec.json.encode(value), status, media_type="application/json")
 
@@ -48,11 +45,7 @@ MEANS = {400: "The request is broken", 401: "A key is needed", 403: "This caller
 REFUSALS = {status: {"model": Refused, "description": meaning} for status, meaning in MEANS.items()}
 
 # %% ../../nbs/lib/service/14_routes.ipynb #80bf22a3
-async def answer_many(
-    service:Service, # The service
-    request:Request, # As it came
-    name:str,        # Name of the model
-)->Response:
+async def answer_many(service:Service, request:Request, name:str)->Response:
     "Answer about a list of students, all of them or none"
     body = await request.body()
     most = service.settings.max_batch
@@ -70,10 +63,7 @@ async def answer_many(
     return Response(b'{"predictions":[' + b",".join(replies) + b"]}", media_type="application/json")
 
 # %% ../../nbs/lib/service/14_routes.ipynb #d0f705cb
-async def answer_ordered(
-    service:Service, # The service
-    request:Request, # As it came
-)->Response:
+async def answer_ordered(service:Service, request:Request)->Response:
     "Answer a client that sends `{\"features\": [...]}`"
     sent = read_json(await request.body())
     listed = sent.get("features") if isinstance(sent, dict) else None
@@ -91,11 +81,7 @@ async def answer_ordered(
     return reply_json(answer)
 
 # %% ../../nbs/lib/service/14_routes.ipynb #f860b81f
-def read_grade(
-    service:Service, # The service
-    grade:str,       # Label or code as sent
-    name:str|None,   # Name of the model whose grades these are
-)->str:              # Label
+def read_grade(service:Service, grade:str, name:str|None)->str: # Label
     "Read a grade by the scale of a model"
     lane = service.lanes.get(name or service.default)
     if lane is None:
@@ -110,9 +96,7 @@ def read_grade(
     return column.labels[int(value)]
 
 # %% ../../nbs/lib/service/14_routes.ipynb #86c32493
-def about_model(
-    served:Served, # The model
-)->dict:           # What its bundle says
+def about_model(served:Served)->dict: # What its bundle says
     "Card, digests and metrics of a model"
     folder = served.folder
     manifest = read_extra(folder, MANIFEST) or {}
@@ -125,10 +109,7 @@ def about_model(
             "card": card.read_text(encoding="utf-8") if card.is_file() else None, "advice": ADVICE}
 
 # %% ../../nbs/lib/service/14_routes.ipynb #32476c6c
-def order_to_stop(
-    service:Service, # The service
-    order:Suspend,   # Why, and by whom
-)->dict:             # What was written
+def order_to_stop(service:Service, order:Suspend)->dict: # What was written
     "Stop all processes of the service, also those to come, until a person resumes"
     what = {"reason": order.reason, "by": order.by, "since": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
     service.suspension = what
@@ -142,9 +123,7 @@ def order_to_stop(
     return {"suspended": True, **what}
 
 # %% ../../nbs/lib/service/14_routes.ipynb #d0a93da0
-def order_to_resume(
-    service:Service, # The service
-)->dict:             # What was done
+def order_to_resume(service:Service)->dict: # What was done
     "Answer again"
     service.suspended_file.unlink(missing_ok=True)
     service.suspension = None
@@ -152,9 +131,7 @@ def order_to_resume(
     return {"suspended": False}
 
 # %% ../../nbs/lib/service/14_routes.ipynb #2fe92027
-def readiness(
-    service:Service, # The service
-)->tuple[dict, int]: # What is the matter, and the HTTP status
+def readiness(service:Service)->tuple[dict, int]: # What is the matter, and the HTTP status
     "Whether the service can answer"
     log = service.log
     state = {"models": {name: lane.served.version for name, lane in service.lanes.items()},
@@ -164,10 +141,7 @@ def readiness(
     return {"ready": ready, **state}, 200 if ready else 503
 
 # %% ../../nbs/lib/service/14_routes.ipynb #f0cdd997
-def student_body(
-    service:Service, # The service
-    path:str,        # Such as '/models/{name}/predict/batch'
-)->dict:             # OpenAPI's `requestBody`
+def student_body(service:Service, path:str)->dict: # OpenAPI's `requestBody`
     "What may be sent about one student or several"
     names = [service.default] if path.startswith("/predict") else list(service.lanes)
     names = [name for name in names if name in service.lanes]
@@ -204,10 +178,7 @@ def describe(
     return document
 
 # %% ../../nbs/lib/service/14_routes.ipynb #28ce79b7
-def features_of(
-    service:Service, # The service
-    name:str,        # Name of a model
-)->list[dict]:       # One for each field
+def features_of(service:Service, name:str)->list[dict]: # One for each field
     "What a form needs to know to ask a model"
     served = service.lane(name).served
     return describe_features(served.schema, served.model.audit)

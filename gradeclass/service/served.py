@@ -17,9 +17,7 @@ from ..scoring.answer import ADVICE, Answers, Bundle, open_bundle
 from .reader import Student, StudentReader
 
 # %% ../../nbs/lib/service/02_served.ipynb #d962a7a2
-def answers_rows(
-    answers:Answers, # What is said of n students
-):                   # Yields grade, probabilities, score with its interval, set, risk, unsure of each
+def answers_rows(answers:Answers):
     "Answers student by student, in plain Python numbers; None stands for a score or a set that the model does not say"
     none = [None]*len(answers.grade)
     scores = none if answers.score is None else answers.score.tolist()
@@ -107,9 +105,7 @@ class Served:
         return self.outputs(self.answer_values(np.array([student.values for student in students])), students)
 
 # %% ../../nbs/lib/service/02_served.ipynb #5407ff0f
-def warm_up(
-    served:Served, # A model
-)->float:          # Seconds for 30 students, the best of three
+def warm_up(served:Served)->float: # Seconds for 30 students, the best of three
     "Let a model answer, so that the first one who asks need not wait"
     nobody = Student(served.reader.blank, None, [])
     seconds = []

@@ -39,11 +39,7 @@ from ..scoring.columns import Rows, plan_reading
 from ..scoring.table import grade_columns, with_ids
 
 # %% ../../nbs/lib/service/12_uploads.ipynb #1bf7e59e
-def spread_rows(
-    cells,             # Values of the used rows
-    places:np.ndarray, # Their positions in the batch
-    number:int,        # Rows of the batch
-)->pa.Array:           # One value for each row of the batch, null where it was not used
+def spread_rows(cells, places:np.ndarray, number:int)->pa.Array:
     "Put values where their rows are"
     cells = pa.array(cells)
     if len(places) == number: return cells
@@ -64,12 +60,7 @@ def set_words(
     return pa.array(words, pa.string()).take(pa.array(places))
 
 # %% ../../nbs/lib/service/12_uploads.ipynb #52c68333
-def every_row(
-    schema:Schema,     # What a student is
-    answers:Answers,   # What is said of the used rows
-    rows:Rows,         # What `sort_rows` gave
-    ids:pa.Array|None, # Id of every row of the batch
-)->pa.Table:           # One row for each row; `row` is its position in the batch
+def every_row(schema:Schema, answers:Answers, rows:Rows, ids:pa.Array|None)->pa.Table:
     "Lay out answers and refusals"
     labels = schema.grades.labels
     columns = grade_columns(answers, schema)
@@ -93,10 +84,7 @@ ROW_BYTES = 65_536        # Between two line ends of a CSV file
 GROUP_BYTES = 256*2**20   # Of one row group of a Parquet file, unpacked
 TEXT_BYTES = 128*2**20    # Texts of one column in a batch
 
-def check_header(
-    file,     # A CSV file open for reading bytes, at its start; left there
-    name:str, # Its name, for messages
-)->None:
+def check_header(file, name:str)->None:
     "Refuse a header that does not end, or that has too many columns"
     start = file.read(HEADER_BYTES).lstrip(b"\r\n")
     file.seek(0)
@@ -110,18 +98,13 @@ def check_header(
     if max(head.count(sign) for sign in (b",", b";", b"\t")) >= MOST_COLUMNS: raise too_wide(name)
 
 # %% ../../nbs/lib/service/12_uploads.ipynb #7f8e3167
-def too_wide(
-    name:str, # Of the file
-)->DataError:
+def too_wide(name:str)->DataError:
     "What is said of a table with too many columns"
     return DataError(f"{name} has more than {MOST_COLUMNS:,} columns: send the columns that the model needs, see "
                      f"/features")
 
 # %% ../../nbs/lib/service/12_uploads.ipynb #48773539
-def plain_texts(
-    batch:pa.RecordBatch, # With texts as codes
-    name:str,             # Of the file
-)->pa.Table:              # With texts as texts
+def plain_texts(batch:pa.RecordBatch, name:str)->pa.Table: # With texts as texts
     "Spread texts over their rows, if they are of a bearable length"
     columns = {}
     for column, cells in zip(batch.schema.names, batch.columns, strict=True):
@@ -135,11 +118,7 @@ def plain_texts(
     return pa.table(columns)
 
 # %% ../../nbs/lib/service/12_uploads.ipynb #d434f1d7
-def open_upload_parquet(
-    file,          # Open for reading bytes
-    name:str,      # Of the file, for messages
-    schema:Schema, # What a student is
-)->Table:          # Its needed columns, batch by batch
+def open_upload_parquet(file, name:str, schema:Schema)->Table: # Its needed columns, batch by batch
     "Open a Parquet file that a stranger has sent"
     whole = parquet_file(file, name)
     names = whole.schema_arrow.names
@@ -157,11 +136,7 @@ def open_upload_parquet(
     return table._replace(parse=lambda batch: (plain_texts(batch, name), ()))
 
 # %% ../../nbs/lib/service/12_uploads.ipynb #d4d25cdd
-def check_groups(
-    metadata,    # `pq.FileMetaData`
-    wanted:set,  # Names of the columns that are read
-    name:str,    # Of the file, for messages
-)->None:
+def check_groups(metadata, wanted:set, name:str)->None:
     "Refuse row groups that are too large once they are unpacked"
     places = [place for place in range(metadata.num_columns) if metadata.schema.column(place).path in wanted]
     for group in range(metadata.num_row_groups):
@@ -171,11 +146,7 @@ def check_groups(
                             f"{GROUP_BYTES//2**20} MB: write smaller ones")
 
 # %% ../../nbs/lib/service/12_uploads.ipynb #d08b3d72
-def check_block(
-    block:bytes, # Rows of a CSV file
-    columns:int, # Names in its header
-    name:str,    # Of the file, for messages
-)->None:
+def check_block(block:bytes, columns:int, name:str)->None:
     "Refuse rows that take far more memory than bytes of the file"
     lines = block.count(b"\n") + 1
     if lines*columns > MOST_CELLS: raise DataError(f"{name}: many rows have fewer cells than the header has names")
@@ -186,11 +157,7 @@ def check_block(
         raise DataError(f"{name}: a row is longer than {ROW_BYTES//1024} KB")
 
 # %% ../../nbs/lib/service/12_uploads.ipynb #e107e555
-def open_upload(
-    file,          # Open for reading bytes
-    path:Path,     # Where it is: .csv or .parquet
-    schema:Schema, # What a student is
-)->Table:          # Its rows, batch by batch
+def open_upload(file, path:Path, schema:Schema)->Table: # Its rows, batch by batch
     "Open a file that a stranger has sent"
     if path.suffix != ".csv": return open_upload_parquet(file, path.name, schema)
     check_header(file, path.name)
@@ -219,12 +186,7 @@ class Pieces(io.BytesIO):
         self.truncate()
         return piece
 
-def answer_file(
-    served:Served, # The model
-    path:Path,     # File that was sent: .csv or .parquet
-    kind:str,      # '.csv' or '.parquet', of the answer
-    so_far,        # Its `read` and `refused` grow with the rows that are answered
-)->Iterator[bytes]: # The answer, piece by piece
+def answer_file(served:Served, path:Path, kind:str, so_far)->Iterator[bytes]: # The answer, piece by piece
     "Answer a file in bounded memory, while it is read"
     out = Pieces()
     with open(path, "rb") as file:
@@ -314,12 +276,7 @@ async def keep_upload(
     if not size: raise InputError([Problem("", None, "a table of students", "the file is empty")])
 
 # %% ../../nbs/lib/service/12_uploads.ipynb #c09aec8c
-async def send_pieces(
-    service:Service, # The service
-    first:bytes,     # The first piece
-    pieces,          # The others
-    tidy:Callable,   # Called at the end, whatever it is
-):                   # Yields bytes
+async def send_pieces(service:Service, first:bytes, pieces, tidy:Callable):
     "Send an answer piece by piece, then tidy up"
     try:
         yield first

@@ -147,11 +147,7 @@ def smallest(
     return keys[order], values[order]
 
 # %% ../../nbs/lib/training/04_survey.ipynb #f9a871c1
-def join_samples(
-    a:tuple,  # Keys and values of one sample
-    b:tuple,  # Of another
-    most:int, # Rows to keep
-)->tuple:     # Of both together
+def join_samples(a:tuple, b:tuple, most:int)->tuple: # Of both together
     "The sample that both would have been"
     if len(a[0]) == most: b = tuple(part[b[0] <= a[0][-1]] for part in b)
     if not len(b[0]): return a
@@ -192,10 +188,7 @@ def centre_of(
     return want.encoder.arrange(np.array([middle]))[0]
 
 # %% ../../nbs/lib/training/04_survey.ipynb #4742d76f
-def survey_batch(
-    want:Want,   # What is to be learnt
-    batch:Batch, # Rows
-)->Survey:       # Of them
+def survey_batch(want:Want, batch:Batch)->Survey: # Of them
     "Sums and samples of a batch"
     scale, held = want.schema.grades, is_held_out(batch.keys, want.held_share)
     train, size = batch.values[~held], len(scale.codes)
