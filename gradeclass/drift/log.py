@@ -72,7 +72,7 @@ def read_prediction_log(
     schema:Schema,       # What a student is
     since:str|None=None, # Only predictions from this time on, ISO 8601 such as 2026-03-01
     digest:str|None=None,# Only predictions of the bundle with this digest; the log may hold its first digits
-)->tuple[pd.DataFrame, np.ndarray, np.ndarray]: # Students with grade and score where they have arrived; probabilities (n, K); announced grades (n,)
+)->tuple[pd.DataFrame, np.ndarray, np.ndarray]: # Students as far as known; probabilities (n, K); grades (n,)
     "Read a prediction log as a table of students"
     predictions, outcomes = read_log_tables(url)
     if since:

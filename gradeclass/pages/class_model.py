@@ -81,9 +81,9 @@ def reasons_of(served:Bundle, frame:pd.DataFrame, most:int=3)->list[str]:
 def can_explain_all(served:Bundle)->bool: # Whether the reasons of a whole class take no time
     "Whether the model is a sum"
     from gradeclass.evaluation.explain import exact_terms
-    return exact_terms(served.model,
-                       served.model.pipeline_["encode"].transform(pd.DataFrame([{column.name: None
-                                                                                 for column in served.inputs}]))) is not None
+    nobody = pd.DataFrame([{column.name: None for column in served.inputs}])
+    encoded = served.model.pipeline_["encode"].transform(nobody)
+    return exact_terms(served.model, encoded) is not None
 
 # %% ../../nbs/lib/pages/06_class_model.ipynb #b9e9435a
 class ClassModel(HasTraits):

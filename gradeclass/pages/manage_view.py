@@ -175,8 +175,8 @@ class ManageView(widgets.VBox):
         self.status.value = status(model)
         self.compared.value = comparison_figure(model.champion, model.challenger)
         past = model.history()
-        self.past.value = table(past,
-                                "How it came about, newest first") if len(past) else "<p>Nothing has been decided yet.</p>"
+        nothing = "<p>Nothing has been decided yet.</p>"
+        self.past.value = table(past, "How it came about, newest first") if len(past) else nothing
         if list(self.version.options) != model.versions[::-1]:
             self.version.options, self.version.value = model.versions[::-1], model.versions[-1]
         self.promote.disabled, self.revert.disabled = not model.versions, not model.champion

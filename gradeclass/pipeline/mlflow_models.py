@@ -104,8 +104,8 @@ def show_version(store:TrackingStore, version:Version, name:str)->int: # MLflow'
     model = models[0]
     tags = {"digest": version.digest, "gradeclass.version": str(version.number), "gradeclass.run_id": version.run_id}
     about = f"Version {version.number}, digest {version.digest[:16]}"
-    made = store.client.create_model_version(
-        name, model.model_uri, model.source_run_id, tags, description=about, await_creation_for=0, model_id=model.model_id)
+    made = store.client.create_model_version(name, model.model_uri, model.source_run_id, tags, description=about,
+                                             await_creation_for=0, model_id=model.model_id)
     return int(made.version)
 
 # %% ../../nbs/lib/pipeline/07_mlflow_models.ipynb #6c6d4abd

@@ -54,7 +54,9 @@ class Counts:
     )->None:
         "Count a request"
         known = self.known.get((route, status))
-        if known is None: known = self.known[route, status] = self.requests.labels(route, status), self.seconds.labels(route)
+        if known is None:
+            known = self.requests.labels(route, status), self.seconds.labels(route)
+            self.known[route, status] = known
         known[0].inc()
         known[1].observe(seconds)
 
