@@ -18,8 +18,8 @@ import pandas as pd
 from common import data_folder, find_table, markdown, read_students
 
 from gradeclass.config import GradeclassError
-from gradeclass.drift.compare import Limits, compare
-from gradeclass.drift.profile import Profile, make_profile, take_profile
+from gradeclass.drift.compare import Limits, compare_profiles
+from gradeclass.drift.profile import Profile, take_profile
 
 # The bar: every change is found each time, an unchanged month is flagged in less than 5 %
 SHARE_FOUND, FALSE_ALARMS = 1.0, 0.05
@@ -94,11 +94,11 @@ def one_seed(frame, schema, seed, size):
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(frame))
     learnt, rest = frame.iloc[order[:len(frame)//2]], frame.iloc[order[len(frame)//2:]]
-    references = {"a table": take_profile(learnt, schema),
-                  "the profile of a bundle": Profile.from_dict(make_profile(learnt, schema))}
+    table = take_profile(learnt, schema)
+    references = {"a table": table, "the profile of a bundle": Profile.from_dict(table.as_dict())}
     profiles = {name: take_profile(month, schema) for name, month in months(rest, size, rng).items()}
     flagged = lambda table: table.name[table.flagged].tolist()
-    return {kind: {name: flagged(compare(reference, month, schema, Limits())) for name, month in profiles.items()}
+    return {kind: {name: flagged(compare_profiles(reference, month, schema, Limits())) for name, month in profiles.items()}
             for kind, reference in references.items()}
 
 

@@ -41,9 +41,7 @@ def connect(
     finally: client.close()
 
 # %% ../nbs/lib/07_cluster.ipynb #997e146b
-def check_code(
-    client, # A `distributed.Client`
-)->None:
+def check_code(client)->None:
     "Refuse workers whose package is not ours"
     ours = source_digest()
     try: found = client.run(source_digest)
@@ -55,10 +53,7 @@ def check_code(
     if other: raise ClusterError(f"{other} runs another version of gradeclass than this machine: {advice}")
 
 # %% ../nbs/lib/07_cluster.ipynb #9442ac3b
-def sees(
-    path:str, # A file
-    text:str, # What is in it
-)->bool:      # Whether this process finds the text there
+def sees(path:str, text:str)->bool: # Whether this process finds the text there
     "Whether a file that another machine wrote is here"
     try: return Path(path).read_text() == text
     except OSError: return False

@@ -22,18 +22,14 @@ from .config import GradeclassError, find_outputs
 FIELDS = ("seconds", "done", "cells", "key", "cached", "stages", "jobs", "attempt", "message", "notebook", "version")
 
 # %% ../nbs/lib/06_logs.ipynb #ed3a49be
-def safe_message(
-    text:str, # Why something failed
-)->str:       # The same without cells of the table, and without what an error of unknown origin says
+def safe_message(text:str)->str: # The same without cells of the table, and without what an error of unknown origin says
     "Cut a message before it quotes a student's data"
     notebook = r"( \(executed notebook: [^)]*\))?$"
     text = re.sub(r"(failed(?: in cell \d+)?: \w+): .*?" + notebook, r"\1\2", " ".join(text.split()))
     return re.sub(r"; the first is row \d+.*?" + notebook, r"\1", text)
 
 # %% ../nbs/lib/06_logs.ipynb #92a0c125
-def safe_fields(
-    event:dict, # What the runner tells: stage, event, and more
-)->dict:        # The fields that may be written
+def safe_fields(event:dict)->dict: # The fields that may be written
     "Keep what is listed, in safe words"
     listed = {name: event[name] for name in FIELDS if name in event}
     kept = {name: value for name, value in listed.items() if isinstance(value, str | int | float | bool | None)}
@@ -125,9 +121,7 @@ def log_event(
             extra={"stage": event.get("stage", ""), "fields": safe_fields(event)})
 
 # %% ../nbs/lib/06_logs.ipynb #8826e38f
-def parse_line(
-    line:bytes, # One line of a log
-)->dict|None:   # The record; None for half a line
+def parse_line(line:bytes)->dict|None: # The record; None for half a line
     "Read one line"
     try: record = json.loads(line)
     except ValueError: return None

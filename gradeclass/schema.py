@@ -43,9 +43,7 @@ PHRASES = {  # What is wrong with a cell, by the name of the check that it fails
     "no grade": "is no grade"}
 
 # %% ../nbs/lib/05_schema.ipynb #ce142f04
-def clashing_label(
-    codes:dict[int|str, str], # Code -> label
-)->str|None:                  # A label that is spelled like the code of another one
+def clashing_label(codes:dict[int|str, str])->str|None: # A label that is spelled like the code of another one
     "Find a label that could be read in two ways"
     by_code = {spelling(code): label for code, label in codes.items()}
     return next((label for label in codes.values() if by_code.get(spelling(label), label) != label), None)

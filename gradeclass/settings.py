@@ -21,16 +21,12 @@ class SettingsError(GradeclassError):
     "A setting whose value cannot be used"
 
 # %% ../nbs/lib/04_settings.ipynb #eff5a986
-def variable(
-    field:str, # Name of a setting, such as 'log_level'
-)->str:        # Its variable, such as 'GRADECLASS_LOG_LEVEL'
+def variable(field:str)->str: # Its variable, such as 'GRADECLASS_LOG_LEVEL'
     "The environment variable of a setting"
     return field.upper() if field.startswith("mlflow_") else f"GRADECLASS_{field.upper()}"
 
 # %% ../nbs/lib/04_settings.ipynb #0fd47e1f
-def check_spelling(
-    known:list[str], # Variables that there are
-)->None:
+def check_spelling(known:list[str])->None:
     "Refuse a variable that is spelled almost like one of ours"
     tails = [name.removeprefix("GRADECLASS_") for name in known]
     for name in {*os.environ, *read_env_file()} - set(known):
@@ -50,12 +46,7 @@ def set_values(
     return {field: value for field, value in values.items() if value is not None}
 
 # %% ../nbs/lib/04_settings.ipynb #3c6871a6
-def described(
-    meaning:str,    # What it is for, half a sentence
-    right:str,      # What a value may be, to complete 'give ...'
-    otherwise:str,  # What counts where it is not set
-    **default,      # `default` or `default_factory`
-):                  # pydantic field
+def described(meaning:str, right:str, otherwise:str, **default):
     "Declare a setting with everything that a person wants to know"
     return Field(description=meaning, json_schema_extra={"right": right, "otherwise": otherwise}, **default)
 
@@ -111,10 +102,7 @@ class Settings(BaseModel):
         return uri
 
 # %% ../nbs/lib/04_settings.ipynb #ba90b94c
-def wrong_setting(
-    name:str,     # A setting
-    value:object, # What was set
-)->str:           # One sentence
+def wrong_setting(name:str, value:object)->str: # One sentence
     "Which variable is wrong, and what would be right"
     fields = Settings.model_fields
     if name not in fields: return f"there is no setting {name}: there are {', '.join(fields)}"

@@ -127,7 +127,7 @@ def test_every_variable_that_the_package_reads_is_a_setting(home, monkeypatch):
     read = {name for path in (ROOT/"gradeclass").rglob("*.py")
             for name in re.findall(r"GRADECLASS_[A-Z_]+[A-Z]", path.read_text(encoding="utf-8"))}
     between = {"GRADECLASS_THIN", "GRADECLASS_MANAGE",  # Set by the servers for their own processes
-               "GRADECLASS_SERVE_SCRATCH", "GRADECLASS_SERVE"}  # The last is how the names of the service begin
+               "GRADECLASS_SERVE"}  # The last is how the names of the service begin
     served = {serve_variable(name) for name in ServiceSettings.model_fields}
     assert read <= set(VARIABLES) | served | between
     for name in read - {"GRADECLASS_SERVE"}: monkeypatch.setenv(name, "")

@@ -24,9 +24,7 @@ app.add_typer(data_app, name="data")
 
 # %% ../../nbs/lib/cli/04_data.ipynb #ee8c9088
 @schema_app.command("show")
-def schema_show(
-    name:Annotated[str, Argument(help="Name or file of a schema.")], # Name or file of a schema
-)->None:
+def schema_show(name:Annotated[str, Argument(help="Name or file of a schema.")])->None:
     "Print a schema as YAML, to read or to copy and change."
     from gradeclass.schema import load_schema, schema_yaml
     print(schema_yaml(load_schema(name)), end="")
@@ -113,10 +111,7 @@ StoreFolder = Annotated[Path|None, Option(help="Folder that holds stores. Withou
 StoreName = Annotated[str, Option(help="Name of the schema. Without it: the only store.")]
 
 # %% ../../nbs/lib/cli/04_data.ipynb #8bcf6c41
-def describe_added(
-    added,    # What `add_file` returned
-    file:str, # What was added
-)->str:       # One line
+def describe_added(added, file:str)->str: # One line
     "What became of a file of new students"
     store = added.store
     known = f", {added.known:,} known already" if added.known else ""
@@ -127,11 +122,7 @@ def describe_added(
 
 # %% ../../nbs/lib/cli/04_data.ipynb #bea7e9e6
 @data_app.command("add")
-def data_add(
-    file:Table,             # New students with their grades
-    schema:SchemaOption="", # Name or file of the schema
-    store:StoreFolder=None, # Folder that holds stores
-)->None:
+def data_add(file:Table, schema:SchemaOption="", store:StoreFolder=None)->None:
     "Add new students with their grades to the store. Known ones are skipped, contradictions refused with their reason."
     from gradeclass.data.add import add_file
     added = add_file(file, schema or None, store)
@@ -144,11 +135,7 @@ def data_add(
 
 # %% ../../nbs/lib/cli/04_data.ipynb #f90758f4
 @data_app.command("versions")
-def data_versions(
-    schema:StoreName="",    # Name of the schema
-    store:StoreFolder=None, # Folder that holds stores
-    as_json:AsJson=False,   # Print JSON
-)->None:
+def data_versions(schema:StoreName="", store:StoreFolder=None, as_json:AsJson=False)->None:
     "List the versions of a store; the current one has a star."
     from gradeclass.data.store import choose_store, versions_table
     table = versions_table(choose_store(schema, store))
@@ -158,11 +145,8 @@ def data_versions(
 
 # %% ../../nbs/lib/cli/04_data.ipynb #499617fb
 @data_app.command("revert")
-def data_revert(
-    version:Annotated[int, Argument(help="Number of the version, as `gradeclass data versions` lists it.")], # Which
-    schema:StoreName="",    # Name of the schema
-    store:StoreFolder=None, # Folder that holds stores
-)->None:
+def data_revert(version:Annotated[int, Argument(help="Number of the version, as `gradeclass data versions` lists it.")],
+                schema:StoreName="", store:StoreFolder=None)->None:
     "Go back to an earlier version, or forward again. No student is deleted."
     from gradeclass.data.store import revert
     at = revert(version, schema, store)

@@ -32,17 +32,13 @@ REASONS = {
 }
 
 # %% ../../nbs/lib/cli/07_main.ipynb #51f9a719
-def explain_os_error(
-    error:OSError, # What the operating system refused
-)->str:            # One sentence
+def explain_os_error(error:OSError)->str: # One sentence
     "Name the file and the reason"
     reason = REASONS.get(type(error), f"cannot be used: {error.strerror or error}")
     return f"{error.filename2 or error.filename or 'a file'} {reason}"
 
 # %% ../../nbs/lib/cli/07_main.ipynb #53f948bd
-def log_unexpected(
-    error:Exception, # A bug
-)->str:              # One sentence that says where the details are
+def log_unexpected(error:Exception)->str: # One sentence that says where the details are
     "Keep the traceback of a bug in a file"
     log = Path(tempfile.mkdtemp(prefix="gradeclass-"))/"error.log"
     log.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
@@ -61,9 +57,7 @@ def main()->None:
 
 # %% ../../nbs/lib/cli/07_main.ipynb #48faa7e3
 @app.callback(invoke_without_command=True)
-def options(
-    version:Annotated[bool, typer.Option("--version", help="Print the version.")]=False, # Print the version
-)->None:
+def options(version:Annotated[bool, typer.Option("--version", help="Print the version.")]=False)->None:
     "Predict students' grade classes: run the pipeline, grade files, look after schemas and data."
     if not version: return
     print(__version__)

@@ -42,9 +42,7 @@ def predict_command(
 RETRAIN = 3   # Exit code that asks a scheduler to train again
 
 # %% ../../nbs/lib/cli/03_predict.ipynb #8faf6448
-def drift_history(
-    as_json:bool, # Print JSON
-)->None:
+def drift_history(as_json:bool)->None:
     "Print all verdicts and save them side by side"
     from gradeclass.drift.history import drift_folder, save_history
     history = save_history()

@@ -25,11 +25,7 @@ SHORT = {"time": "time (UTC)", "event": "event", "version": "version", "from_ver
          "decided_by": "decided by", "why": "why"}  # Field of the log -> heading
 
 # %% ../../nbs/lib/cli/05_registry.ipynb #9fac829c
-def show_table(
-    rows:list[dict],    # One dictionary a row, all with the same keys
-    as_json:bool=False, # Print JSON
-    empty:str="",       # What to say where there are none
-)->None:
+def show_table(rows:list[dict], as_json:bool=False, empty:str="")->None:
     "Print rows as a table, or as JSON"
     if as_json: return print(json.dumps(rows, indent=1, ensure_ascii=False))
     if not rows: return print(empty)
@@ -43,10 +39,7 @@ def show_table(
 
 # %% ../../nbs/lib/cli/05_registry.ipynb #8816b642
 @registry_app.command("list")
-def registry_list(
-    outputs:Outputs=None, # Where results are
-    as_json:AsJson=False, # Print JSON
-)->None:
+def registry_list(outputs:Outputs=None, as_json:AsJson=False)->None:
     "List the registered models."
     from gradeclass.registry.versions import challenger_of, champion_of, list_versions
     outputs = outputs or find_outputs()
@@ -75,10 +68,7 @@ def registry_compare(
     print(f"version {found.number}: {gate.sentence}")
 
 # %% ../../nbs/lib/cli/05_registry.ipynb #18abd25c
-def confirm(
-    question:str, # What is about to happen
-    yes:bool,     # Whether that was answered on the command line
-)->None:
+def confirm(question:str, yes:bool)->None:
     "Go on only with a person's consent"
     if yes: return
     if not sys.stdin.isatty(): raise GradeclassError(f"{question}: add --yes, since there is no terminal to ask at")
@@ -104,10 +94,7 @@ def registry_promote(
 
 # %% ../../nbs/lib/cli/05_registry.ipynb #333d7b0f
 @registry_app.command("rollback")
-def registry_rollback(
-    why:Reason="rolled back by hand", # One sentence
-    outputs:Outputs=None,             # Where results are
-)->None:
+def registry_rollback(why:Reason="rolled back by hand", outputs:Outputs=None)->None:
     "Restore the previous champion, byte for byte."
     from gradeclass.registry.versions import rollback, user_name
     restored = rollback(outputs or find_outputs(), user_name(), why)
@@ -115,22 +102,16 @@ def registry_rollback(
 
 # %% ../../nbs/lib/cli/05_registry.ipynb #4a2cc3b0
 @registry_app.command("history")
-def registry_history(
-    outputs:Outputs=None, # Where results are
-    as_json:AsJson=False, # Print JSON
-)->None:
+def registry_history(outputs:Outputs=None, as_json:AsJson=False)->None:
     "Print who was champion when, why, and who decided."
-    from gradeclass.registry.versions import history
+    from gradeclass.registry.promotions import history
     entries = history(outputs or find_outputs())
     if not as_json: entries = [{SHORT[name]: entry.get(name) for name in SHORT} for entry in entries]
     show_table(entries, as_json, EMPTY)
 
 # %% ../../nbs/lib/cli/05_registry.ipynb #98efd228
 @registry_app.command("sync")
-def registry_sync(
-    outputs:Outputs=None, # Where results are
-    as_json:AsJson=False, # Print JSON
-)->None:
+def registry_sync(outputs:Outputs=None, as_json:AsJson=False)->None:
     "Bring MLflow up to date with the runs and the registry."
     need_extra("tracking", "registry sync")
     from gradeclass.pipeline.mlflow import sync

@@ -20,27 +20,20 @@ from gradeclass.cli.base import (
 from ..config import SEED, GradeclassError, find_outputs, need_extra
 
 # %% ../../nbs/lib/cli/02_run.ipynb #3a110bf5
-def read_assignments(
-    words:list[str], # Words such as 'seed=7'
-)->dict[str, str]:   # Name -> value as typed
+def read_assignments(words:list[str])->dict[str, str]: # Name -> value as typed
     "Read `-p name=value` options"
     for word in words:
         if "=" not in word: raise GradeclassError(f"-p {word} has no value: write -p name=value, such as -p seed=7")
     return dict(word.split("=", 1) for word in words)
 
 # %% ../../nbs/lib/cli/02_run.ipynb #c10c8ba2
-def in_percent(
-    figure:dict,    # value, low and high, from 0 to 1
-    digits:int=0,   # Digits after the decimal point
-)->str:             # Such as '79 % (74-83 %)'
+def in_percent(figure:dict, digits:int=0)->str: # Such as '79 % (74-83 %)'
     "A share with its interval"
     value, low, high = (f"{100*figure[part]:.{digits}f}" for part in ("value", "low", "high"))
     return f"{value} % ({low}-{high} %)"
 
 # %% ../../nbs/lib/cli/02_run.ipynb #a97510ec
-def describe_run(
-    run, # A finished `Run`
-)->str:  # A few lines
+def describe_run(run)->str: # A few lines
     "What a person wants to know when a run has ended"
     if not run.bundle: return "\n".join(f"{result.name:14} {result.folder}" for result in run.stages)
     macro = run.metrics["macro_f1"]
@@ -57,10 +50,7 @@ def describe_run(
     return "\n".join(f"{name:14} {text}" for name, text in lines.items() if text)
 
 # %% ../../nbs/lib/cli/02_run.ipynb #3239d8cc
-def offer_promotion(
-    run,          # A finished `Run`
-    outputs:Path, # The outputs folder
-)->None:
+def offer_promotion(run, outputs:Path)->None:
     "Ask the person at the terminal whether the new model is to serve"
     from gradeclass.registry.versions import promote, user_name
     version = run.registration["version"]
@@ -141,10 +131,7 @@ def prefect_command(
     serve_prefect(port, outputs)
 
 # %% ../../nbs/lib/cli/02_run.ipynb #03d62b57
-def read_parts(
-    words:list[str], # Words such as 'seed=1:10'
-    grid:str,        # YAML file, or nothing
-)->list[dict]:       # Parameter -> values, for each part of the grid
+def read_parts(words:list[str], grid:str)->list[dict]: # Parameter -> values, for each part of the grid
     "The grid of a sweep; `-p` holds in every part of the file"
     from gradeclass.pipeline.sweep_plan import SweepError, read_grid, read_values
     given = {name: read_values(text) for name, text in read_assignments(words).items()}
@@ -154,10 +141,7 @@ def read_parts(
     return [part | given for part in (read_grid(grid) if grid else [{}])]
 
 # %% ../../nbs/lib/cli/02_run.ipynb #3ac7d2d6
-def describe_sweep(
-    swept,      # What `run_sweep` returned
-    metric:str, # What the best run is best in
-)->str:         # A few lines
+def describe_sweep(swept, metric:str)->str: # A few lines
     "What a person wants to know when a sweep has ended"
     good = swept.table[swept.table.state == "done"]
     lines = [f"runs       {len(good)} of {len(swept.table)} done in {swept.seconds:.0f} s"]
@@ -225,10 +209,8 @@ def train_large_command(
 
 # %% ../../nbs/lib/cli/02_run.ipynb #c8ac36c8
 @app.command("ui")
-def ui_show(
-    port:Annotated[int, Option(min=1, max=65535, help="Port on this computer.")]=5000, # Port
-    outputs:Outputs=None, # Where results are
-)->None:
+def ui_show(port:Annotated[int, Option(min=1, max=65535, help="Port on this computer.")]=5000,
+            outputs:Outputs=None)->None:
     "Open MLflow's pages of the runs and models, on this computer alone. Stop with Ctrl+C."
     need_extra("tracking", "ui")
     from gradeclass.pipeline.mlflow import open_ui
@@ -237,10 +219,8 @@ def ui_show(
 
 # %% ../../nbs/lib/cli/02_run.ipynb #3eca2336
 @app.command("logs")
-def logs_command(
-    run_id:Annotated[str, Argument(help="Name of a run. Without it: the newest.")]="", # Name of a run
-    as_json:AsJson=False, # Print the records as JSON
-)->None:
+def logs_command(run_id:Annotated[str, Argument(help="Name of a run. Without it: the newest.")]="",
+                 as_json:AsJson=False)->None:
     "Print what a run did and when."
     from gradeclass.logs import as_line, find_log, read_run_log
     records = read_run_log(find_log(run_id))

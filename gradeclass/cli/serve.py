@@ -56,9 +56,7 @@ app.add_typer(key_app, name="key")
 KeyFile = Annotated[Path|None, Option(help="File of keys. Without it: outputs/keys.json.")]
 
 # %% ../../nbs/lib/cli/06_serve.ipynb #b947f40c
-def keys_path(
-    file:Path|None, # As given
-)->Path:            # The file of keys that is meant
+def keys_path(file:Path|None)->Path: # The file of keys that is meant
     "The named file of keys, or the service's own"
     from gradeclass.service.settings import load_service_settings
     return file or load_service_settings().keys_path()
@@ -77,9 +75,7 @@ def key_make(
 
 # %% ../../nbs/lib/cli/06_serve.ipynb #a9dbff38
 @key_app.command("list")
-def key_list(
-    file:KeyFile=None, # File of keys
-)->None:
+def key_list(file:KeyFile=None)->None:
     "List keys: id, name, scopes, day."
     from gradeclass.service.api_keys import read_keys
     for key in read_keys(keys_path(file)).values():

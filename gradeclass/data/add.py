@@ -30,9 +30,7 @@ from ..words import count
 TABLE_CHECKS = ("single grade", "rare grade", "constant column", "missing values", "altered copy")
 
 # %% ../../nbs/lib/data/14_add.ipynb #ce5a8382
-def check_new(
-    dataset:Dataset, # A table of students with grades
-)->Validation:       # Accepted and refused rows
+def check_new(dataset:Dataset)->Validation: # Accepted and refused rows
     "Validate students that are to join a store"
     checked = validate(dataset, "train")
     findings = [finding for finding in checked.findings if finding.check not in TABLE_CHECKS]
@@ -41,20 +39,13 @@ def check_new(
     return Validation(findings, checked.accepted, checked.refused)
 
 # %% ../../nbs/lib/data/14_add.ipynb #27109c3c
-def refused_rows(
-    dataset:Dataset,     # The table as loaded
-    checked:Validation,  # What validation found
-    reason:pd.Series,    # Why more rows are refused, index `row`
-)->pd.DataFrame:         # All refused rows as they were, with `row` and `reason`, in order
+def refused_rows(dataset:Dataset, checked:Validation, reason:pd.Series)->pd.DataFrame:
     "Put together what validation and the store refuse"
     both = [part for part in (checked.refused, refuse(dataset, reason)) if len(part)]
     return pd.concat(both).sort_values("row", ignore_index=True) if both else checked.refused
 
 # %% ../../nbs/lib/data/14_add.ipynb #95c79854
-def refused_path(
-    source:str|Path, # Where new students come from
-    folder:Path,     # Folder of the store
-)->Path:             # File for the rows that are refused
+def refused_path(source:str|Path, folder:Path)->Path: # File for the rows that are refused
     "Beside the file; in the store's folder for a database, and for `data/raw/`, where people keep data"
     if is_store(source) or "://" in str(source): return folder/"added.rejected.csv"
     path = resolve_path(source)
@@ -62,18 +53,13 @@ def refused_path(
     return (folder/path.name if in_raw else path).with_suffix(".rejected.csv")
 
 # %% ../../nbs/lib/data/14_add.ipynb #c03cdd09
-def fits(
-    path:Path,     # A table
-    schema:Schema, # How its cells are read
-)->bool:           # Whether it has what a model of the schema needs
+def fits(path:Path, schema:Schema)->bool: # Whether it has what a model of the schema needs
     "Whether a table can be the first version of a store"
     try: return len(check_new(load(path, schema)).accepted) > 0
     except GradeclassError: return False
 
 # %% ../../nbs/lib/data/14_add.ipynb #66d35429
-def first_table(
-    schema:Schema, # The store's schema
-)->tuple[Path|None, list[str]]: # The table that the store starts with, if there is one; a note where it cannot be told
+def first_table(schema:Schema)->tuple[Path|None, list[str]]:
     "The table in `data/raw/` that the schema knows, or the only one that fits"
     found = [path for path in raw_tables(schema, find_home()) if fits(path, schema)]
     if len(found) < 2: return next(iter(found), None), []
@@ -94,13 +80,8 @@ class Added:
     findings: list[Finding] = field(default_factory=list)
 
 # %% ../../nbs/lib/data/14_add.ipynb #fc4ff09e
-def take_rows(
-    store:Store,         # A store that is locked
-    held:pd.DataFrame,   # Its students, through `canonical`
-    dataset:Dataset,     # The table to add
-    checked:Validation,  # What validation found
-    rejected:Path,       # File for the rows that are refused
-)->tuple[Added, pd.DataFrame]: # What became of the rows; the canonical students that the store holds then
+def take_rows(store:Store, held:pd.DataFrame, dataset:Dataset, checked:Validation,
+              rejected:Path)->tuple[Added, pd.DataFrame]:
     "Add what is new in one table; what is refused is written before anything else"
     schema = dataset.schema
     new = canonical(checked.accepted, schema)
@@ -114,11 +95,7 @@ def take_rows(
     return added, pd.concat([held, new[fresh]], ignore_index=True)
 
 # %% ../../nbs/lib/data/14_add.ipynb #50c8015f
-def start_store(
-    store:Store,        # A store without a version, locked
-    schema:Schema,      # How it reads cells
-    source:str|Path,    # What is to be added
-)->list[str]:           # What a person should know
+def start_store(store:Store, schema:Schema, source:str|Path)->list[str]: # What a person should know
     "Write the schema, and the table in `data/raw/` as version 1 where there is one"
     with whole_file(store.folder/"schema.yaml") as part: part.write_text(schema_yaml(schema), encoding="utf-8")
     table, notes = first_table(schema)
@@ -132,10 +109,7 @@ def start_store(
     return [*notes, f"the store starts with data/raw/{table.name} as version 1: {students}{refused}"]
 
 # %% ../../nbs/lib/data/14_add.ipynb #53c0a410
-def schema_of_store(
-    schema:str|Path|Schema|None, # What a person gave
-    root:Path,                   # Folder that holds stores
-)->str|Path|Schema|None:         # The same; for the name of a store with a schema of its own, that schema
+def schema_of_store(schema:str|Path|Schema|None, root:Path)->str|Path|Schema|None:
     "A store may be named in place of its schema"
     if not isinstance(schema, str) or not schema or schema in schema_names(): return schema or None
     own = root/schema/"schema.yaml"

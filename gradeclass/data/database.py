@@ -31,11 +31,7 @@ def open_database(
         raise DataError(f"this kind of database needs a driver that is not installed: {error.name}") from None
 
 # %% ../../nbs/lib/data/03_database.ipynb #7dda8bf8
-def choose_table(
-    names:list[str],  # Tables and views of a database
-    wanted:str,       # Name that the address ends in, or an empty text
-    source:str,       # Address, for the message
-)->str:               # The table to read
+def choose_table(names:list[str], wanted:str, source:str)->str: # The table to read
     "The table that is wanted, or the only one"
     listed = ", ".join(sorted(names))
     if wanted and wanted in names: return wanted

@@ -33,18 +33,13 @@ class LimitedBuffer(io.BytesIO):
         return super().write(chunk)
 
 # %% ../../nbs/lib/data/15_fetch.ipynb #e83261b2
-def manual_way(
-    schema:Schema,    # Its source says where the table is published
-    folder:str|Path,  # Where the table is looked for
-)->str:               # Half a sentence
+def manual_way(schema:Schema, folder:str|Path)->str: # Half a sentence
     "What a person can do where a download does not work"
     source = schema.source
     return f"get '{source.title}' by hand from https://doi.org/{source.doi} and put {source.files[-1]} into {folder}"
 
 # %% ../../nbs/lib/data/15_fetch.ipynb #c981fded
-def failure_reason(
-    error:Exception, # What the download raised
-)->str:              # A few words
+def failure_reason(error:Exception)->str: # A few words
     "Why a download failed, in words"
     response = getattr(error, "response", None)
     if response is not None: return f"the server answered {response.status_code}"
@@ -52,9 +47,7 @@ def failure_reason(
     return "no connection" if "Connection" in type(error).__name__ else "the download broke off"
 
 # %% ../../nbs/lib/data/15_fetch.ipynb #dd23822a
-def download(
-    url:str, # Address of a file
-)->bytes:    # Its content
+def download(url:str)->bytes: # Its content
     "Download a file into memory, with a progress bar"
     from pooch import HTTPDownloader
     buffer = LimitedBuffer()
@@ -62,10 +55,7 @@ def download(
     return buffer.getvalue()
 
 # %% ../../nbs/lib/data/15_fetch.ipynb #115a5508
-def table_in_zip(
-    content:bytes,    # A zip file
-    names:list[str],  # Names under which the table is known
-)->bytes:             # The table, as it is in the zip file
+def table_in_zip(content:bytes, names:list[str])->bytes: # The table, as it is in the zip file
     "The table in a zip file: the one with a known name, else the only CSV; nothing is unpacked to disk"
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -80,19 +70,14 @@ def table_in_zip(
         raise FetchError("the download is not a whole zip file") from None
 
 # %% ../../nbs/lib/data/15_fetch.ipynb #b9f244f2
-def csv_rows(
-    content:bytes,   # A CSV file
-)->list[list[str]]:  # Rows of cells, the header first
+def csv_rows(content:bytes)->list[list[str]]: # Rows of cells, the header first
     "The cells of a published CSV file"
     text = content.decode("utf-8-sig", errors="replace")
     try: return [row for row in csv.reader(io.StringIO(text, newline="")) if row]
     except csv.Error: raise FetchError("the table is not a CSV file") from None
 
 # %% ../../nbs/lib/data/15_fetch.ipynb #4ac21d9e
-def values_digest(
-    rows:list[list[str]], # Rows of cells without the header
-    schema:Schema,        # Says which column holds the ids
-)->str:                   # SHA-256
+def values_digest(rows:list[list[str]], schema:Schema)->str: # SHA-256
     "Digest of what a table says, whatever its header and its ids are called"
     id_place = [column.role for column in schema.columns].index("id") if schema.id else len(schema.columns)
     lines = []
@@ -102,10 +87,7 @@ def values_digest(
     return digest_text("\n".join(lines))
 
 # %% ../../nbs/lib/data/15_fetch.ipynb #139be3f8
-def published_table(
-    content:bytes,  # A CSV file that claims to be the published table
-    schema:Schema,  # Its source holds the digests
-)->bytes:           # The same bytes, or the same values under our column names
+def published_table(content:bytes, schema:Schema)->bytes: # The same bytes, or the same values under our column names
     "Accept a table by its digest, or by that of its values; refuse any other"
     if digest_text(content) == schema.source.sha256: return content
     rows = csv_rows(content)
@@ -118,11 +100,7 @@ def published_table(
     return text.getvalue().encode()
 
 # %% ../../nbs/lib/data/15_fetch.ipynb #fab90f30
-def keep_table(
-    path:Path,      # Where the table belongs, or already is
-    content:bytes,  # What arrived, or what is there
-    schema:Schema,  # Its source holds the digests
-)->Path:            # The same path
+def keep_table(path:Path, content:bytes, schema:Schema)->Path: # The same path
     "Check a table and write it whole, unless it is there already, byte by byte"
     table = published_table(content, schema)
     if path.exists() and path.read_bytes() == table: return path
@@ -145,10 +123,7 @@ def fetch(
     return fetch_new(folder, schema)
 
 # %% ../../nbs/lib/data/15_fetch.ipynb #81c55d3e
-def fetch_new(
-    folder:Path,    # Where to put the table
-    schema:Schema,  # Its source holds URL, names and digests
-)->Path:            # The table
+def fetch_new(folder:Path, schema:Schema)->Path: # The table
     "Download a table, check it and keep it; after a failure nothing is left behind"
     url, names = schema.source.url, schema.source.files
     try: archive = download(url)
@@ -158,10 +133,7 @@ def fetch_new(
     except FetchError as error: raise FetchError(f"{url}: {error}; {manual_way(schema, folder)}") from None
 
 # %% ../../nbs/lib/data/15_fetch.ipynb #2309a25a
-def check_table(
-    path:Path,      # A table that is there already
-    schema:Schema,  # Its source holds the digests
-)->Path:            # The same path
+def check_table(path:Path, schema:Schema)->Path: # The same path
     "Keep a table that is there if it is the published one; a numbered header gets our column names"
     try: return keep_table(path, path.read_bytes(), schema)
     except FetchError as error: raise FetchError(f"{path}: {error}; move the file away and fetch again") from None

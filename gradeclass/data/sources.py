@@ -53,10 +53,7 @@ def load(
     return make_dataset(frame, schema, notes, name)
 
 # %% ../../nbs/lib/data/13_sources.ipynb #0f7622b8
-def load_version(
-    source:str,                       # Such as 'store:students@3'
-    schema:str|Path|Schema|None=None, # Name, file or schema; the store's own unless given
-)->Dataset:                           # The students of that version, with the batch of each
+def load_version(source:str, schema:str|Path|Schema|None=None)->Dataset:
     "Load a version of a store"
     store, version = find_source(source)
     own = store_schema(store)
@@ -79,10 +76,7 @@ def raw_tables(
     return [path for path in tables if path.name in schema.source.files] or tables
 
 # %% ../../nbs/lib/data/13_sources.ipynb #830a819f
-def find_raw(
-    schema:Schema, # What the table should hold
-    home:Path,     # The home folder
-)->Path|None:      # None where the folder holds no file, except hidden ones and notes such as README.md
+def find_raw(schema:Schema, home:Path)->Path|None:
     "The one table in `data/raw/`"
     tables = raw_tables(schema, home)
     if len(tables) == 1: return tables[0]

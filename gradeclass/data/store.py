@@ -94,9 +94,7 @@ def store_root(
     return Path(root).expanduser().resolve() if root else find_home()/"data"/"store"
 
 # %% ../../nbs/lib/data/08_store.ipynb #2eaf1acf
-def read_store(
-    folder:Path, # Folder of a store
-)->Store:        # Its versions; none where it is empty
+def read_store(folder:Path)->Store: # Its versions; none where it is empty
     "Read what a store holds"
     path = folder/MANIFEST
     try:
@@ -107,9 +105,7 @@ def read_store(
         raise StoreError(f"{path} is damaged: restore it from a backup") from None
 
 # %% ../../nbs/lib/data/08_store.ipynb #08451d35
-def store_names(
-    root:str|Path|None=None, # Folder that holds stores
-)->list[str]:                # Their names
+def store_names(root:str|Path|None=None)->list[str]: # Their names
     "The stores that hold students"
     return sorted(path.parent.name for path in store_root(root).glob(f"*/{MANIFEST}"))
 
@@ -180,9 +176,7 @@ def store_schema(
     except (OSError, UnicodeDecodeError): raise StoreError(f"{path} cannot be read: restore it from a backup") from None
 
 # %% ../../nbs/lib/data/08_store.ipynb #de7c6256
-def meaning(
-    column:Column, # A column of a schema
-)->list:           # What its cells mean
+def meaning(column:Column)->list: # What its cells mean
     "What must not change while a store grows"
     role = column.role if column.role in ("id", "target", "score") else ""
     return [column.kind, role, list(column.codes.items()), column.min, column.max, column.whole]
@@ -312,11 +306,7 @@ def put_batch(
     store.current = number
 
 # %% ../../nbs/lib/data/08_store.ipynb #42d9552e
-def read_batch(
-    store:Store,     # The store
-    version:Version, # Which batch
-    schema:Schema,   # How its cells are read
-)->pd.DataFrame:     # Canonical students of the batch, the columns that it has
+def read_batch(store:Store, version:Version, schema:Schema)->pd.DataFrame:
     "Read one batch and make sure that it is what was added"
     path = store.folder/version.file
     try: same = digest_file(path) == version.sha256

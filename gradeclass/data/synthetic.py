@@ -75,11 +75,7 @@ def mislabel(
     return np.where(rng.random(len(grades)) < share, other, grades)
 
 # %% ../../nbs/lib/data/12_synthetic.ipynb #c73bcb35
-def draw_columns(
-    schema:Schema,            # Has a synthesis
-    n:int,                    # Rows
-    rng:np.random.Generator,  # Source of chance
-)->dict[str, np.ndarray]:     # Column name -> numbers or positions of codes
+def draw_columns(schema:Schema, n:int, rng:np.random.Generator)->dict[str, np.ndarray]:
     "Draw every column that has a kind and is neither the grade nor the score"
     drawn = {}
     for column in schema.columns:
@@ -110,11 +106,7 @@ def synthesise(
     return as_clean_frame(drawn, schema, n)
 
 # %% ../../nbs/lib/data/12_synthetic.ipynb #a07d464b
-def as_clean_frame(
-    drawn:dict[str, np.ndarray], # Column name -> numbers or positions of codes
-    schema:Schema,               # Says what the positions mean
-    n:int,                       # Rows
-)->pd.DataFrame:                 # Clean frame
+def as_clean_frame(drawn:dict[str, np.ndarray], schema:Schema, n:int)->pd.DataFrame: # Clean frame
     "Turn positions into labels and add what was not drawn: ids, and empty cells for columns without a kind"
     frame = pd.DataFrame(index=pd.RangeIndex(2, n + 2, name="row"))
     for column in schema.columns:
@@ -126,10 +118,7 @@ def as_clean_frame(
     return frame
 
 # %% ../../nbs/lib/data/12_synthetic.ipynb #a49066e3
-def to_codes(
-    frame:pd.DataFrame, # Clean frame
-    schema:Schema,      # Says which code a label has
-)->pd.DataFrame:        # Codes instead of labels, whole numbers without a decimal point
+def to_codes(frame:pd.DataFrame, schema:Schema)->pd.DataFrame:
     "Write labels as the codes that the files use"
     coded = frame.copy()
     for column in schema.columns:
@@ -155,13 +144,7 @@ def synthesise_file(
 # %% ../../nbs/lib/data/12_synthetic.ipynb #0b4a7b67
 PART_ROWS = 500_000  # Rows in each file of a folder
 
-def synthesise_part(
-    schema:Schema,   # It has a synthesis
-    number:int,      # Which file, from 0 on
-    rows:int,        # Rows in this file
-    seed:int,        # Seed of the whole table
-    size:int,        # Rows in each file but the last
-)->pd.DataFrame:     # Codes; ids go on from file to file
+def synthesise_part(schema:Schema, number:int, rows:int, seed:int, size:int)->pd.DataFrame:
     "One file of a large table"
     part_seed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
     made = to_codes(synthesise(schema, rows, part_seed), schema)
@@ -199,9 +182,7 @@ def sample_path(
     return sample_folder()/f"{name}_sample.csv"
 
 # %% ../../nbs/lib/data/12_synthetic.ipynb #ff64de98
-def write_samples(
-    folder:str|Path|None=None, # Folder to write to, the one of the samples unless given
-)->list[Path]:                 # The files
+def write_samples(folder:str|Path|None=None)->list[Path]: # The files
     "Make the built-in samples again; `make samples` calls this"
     folder = Path(folder or sample_folder())
     return [synthesise_file(name, n, folder/f"{name}_sample.csv") for name, n in SAMPLES.items()]

@@ -33,37 +33,26 @@ class Finding:
     expected: str = ""          # What a cell may hold
 
 # %% ../../nbs/lib/data/07_validation.ipynb #2c16899d
-def is_number(
-    cells:pd.Series, # Cells of a numeric column
-)->pd.Series:        # True where a cell is a number or blank
+def is_number(cells:pd.Series)->pd.Series: # True where a cell is a number or blank
     "Which cells are numbers"
     return only_numbers(cells).notna() | cells.isna()
 
-def is_finite(
-    cells:pd.Series, # Cells of a numeric column
-)->pd.Series:        # False where a cell is infinite
+def is_finite(cells:pd.Series)->pd.Series: # False where a cell is infinite
     "Which cells are not infinite"
     return ~np.isinf(only_numbers(cells))
 
-def is_whole(
-    cells:pd.Series, # Cells of a numeric column
-)->pd.Series:        # False where a number has a fraction
+def is_whole(cells:pd.Series)->pd.Series: # False where a number has a fraction
     "Which cells are whole numbers"
     numbers = only_numbers(cells)
     return numbers.eq(numbers.round()) | numbers.isna()
 
-def is_in_range(
-    cells:pd.Series, # Cells of a numeric column
-    column:Column,   # Gives the range
-)->pd.Series:        # False where a finite number lies outside
+def is_in_range(cells:pd.Series, column:Column)->pd.Series: # False where a finite number lies outside
     "Which cells lie in the column's range"
     numbers = only_numbers(cells)
     return numbers.between(*column.bounds) | ~np.isfinite(numbers)
 
 # %% ../../nbs/lib/data/07_validation.ipynb #749aec6c
-def cell_checks(
-    column:Column, # What the schema says, the target with its codes
-)->dict[str, Callable]: # Name of the check -> cells of the column to True or False
+def cell_checks(column:Column)->dict[str, Callable]: # Name of the check -> cells of the column to True or False
     "What the cells of one column are checked for"
     if column.codes: return {"unknown code": lambda cells: cells.isin(column.labels) | cells.isna()}
     if column.kind != "numeric": return {}
@@ -80,10 +69,7 @@ def checked_roles(
     return ("feature", "audit", "score", "target") if purpose == "train" else ("feature", "audit")
 
 # %% ../../nbs/lib/data/07_validation.ipynb #5841dd73
-def pandera_schema(
-    schema:Schema,   # What the table should hold
-    purpose:Purpose, # What the table is for
-):                   # pandera.DataFrameSchema
+def pandera_schema(schema:Schema, purpose:Purpose):
     "Write a schema in pandera's terms"
     import pandera.pandas as pa
     def describe(column):
@@ -105,11 +91,7 @@ def find_failures(
     return pd.DataFrame(columns=["column", "check", "failure_case", "index"])
 
 # %% ../../nbs/lib/data/07_validation.ipynb #e5e9df20
-def cell_finding(
-    cells:pd.Series,   # The cells that failed, index `row`
-    check:str,         # Check that they failed
-    column:Column,     # What the schema says about their column
-)->Finding:            # An error with all rows and values
+def cell_finding(cells:pd.Series, check:str, column:Column)->Finding: # An error with all rows and values
     "Describe the cells of one column that fail one check"
     values = list(dict.fromkeys(show(value) for value in cells.head(1000)))
     shown = ", ".join(values[:3]) + (", ..." if len(values) > 3 else "")
@@ -118,11 +100,7 @@ def cell_finding(
     return Finding("error", check, column.name, cells.index.tolist(), cells.tolist(), message, column.expected)
 
 # %% ../../nbs/lib/data/07_validation.ipynb #c079a365
-def find_bad_cells(
-    frame:pd.DataFrame,    # Table through `conform`
-    schema:Schema,         # What it should hold
-    failures:pd.DataFrame, # What `find_failures` has found
-)->list[Finding]:          # One error per column and check
+def find_bad_cells(frame:pd.DataFrame, schema:Schema, failures:pd.DataFrame)->list[Finding]:
     "Findings about cells"
     in_cells = failures[failures["index"].notna()].replace({"check": {"not_nullable": "no grade"}})
     columns, findings = coded_columns(schema), []
@@ -132,21 +110,13 @@ def find_bad_cells(
     return findings
 
 # %% ../../nbs/lib/data/07_validation.ipynb #b74bdd99
-def name_missing(
-    name:str,         # Column that is missing
-    extra:list[str],  # Columns that the schema does not know
-)->str:               # The name, and a found one that is close to it
+def name_missing(name:str, extra:list[str])->str: # The name, and a found one that is close to it
     "Name a missing column and the one that may be meant"
     by_plain_name = {plain_name(other): other for other in extra}
     close = get_close_matches(plain_name(name), by_plain_name, n=1, cutoff=0.75)
     return name + (f" (found {by_plain_name[close[0]]}: rename it if that is meant)" if close else "")
 
-def find_missing_columns(
-    missing:list[str], # Columns that matter and are not there
-    extra:list[str],   # Columns that the schema does not know
-    schema:Schema,     # What the table should hold
-    purpose:Purpose,   # What it is for
-)->list[Finding]:      # Errors and warnings
+def find_missing_columns(missing:list[str], extra:list[str], schema:Schema, purpose:Purpose)->list[Finding]:
     "Findings about missing columns"
     if purpose == "train":
         grave = {name: "error" if name in schema.names("feature", "target") else "warning" for name in missing}
@@ -175,10 +145,7 @@ def column_findings(
     return find_missing_columns(missing, extra, schema, purpose) + unknown
 
 # %% ../../nbs/lib/data/07_validation.ipynb #cc4a5f28
-def find_repeated_ids(
-    frame:pd.DataFrame, # Clean table
-    schema:Schema,      # What it holds
-)->list[Finding]:       # At most one warning about ids and one about grades
+def find_repeated_ids(frame:pd.DataFrame, schema:Schema)->list[Finding]:
     "Findings about ids that appear more than once"
     if schema.id not in frame: return []
     again = frame[frame[schema.id].notna() & frame[schema.id].duplicated(keep=False)]
@@ -189,10 +156,7 @@ def find_repeated_ids(
     message = f"{count(ids.nunique(), 'id')} on more than one row (first {example})"
     return [Finding("warning", "repeated id", schema.id, rows, ids.tolist(), message), *find_conflicts(again, schema)]
 
-def find_conflicts(
-    again:pd.DataFrame, # Clean rows whose id appears more than once
-    schema:Schema,      # What they hold
-)->list[Finding]:       # At most one warning
+def find_conflicts(again:pd.DataFrame, schema:Schema)->list[Finding]: # At most one warning
     "Findings about students with two grades"
     if schema.target not in again: return []
     several = again.groupby(schema.id)[schema.target].transform(lambda grades: grades.nunique())
@@ -203,10 +167,7 @@ def find_conflicts(
     message = f"{count(ids.nunique(), 'student')} with different grades (first {example})"
     return [Finding("warning", "conflicting grades", schema.target, rows.index.tolist(), grades.tolist(), message)]
 
-def find_repeated_content(
-    frame:pd.DataFrame, # Clean table
-    schema:Schema,      # What it holds
-)->list[Finding]:       # At most one warning
+def find_repeated_content(frame:pd.DataFrame, schema:Schema)->list[Finding]: # At most one warning
     "Findings about rows that are equal in everything but the id"
     content = [name for name in frame if name != schema.id]
     once = frame.drop_duplicates() if schema.id in frame else frame
@@ -217,10 +178,7 @@ def find_repeated_content(
     return [Finding("warning", "repeated content", "", rows, message=message)]
 
 # %% ../../nbs/lib/data/07_validation.ipynb #06cfdadb
-def contradictions(
-    frame:pd.DataFrame, # Clean table
-    schema:Schema,      # What it holds
-)->pd.DataFrame:        # Columns score, grade and band, one row per contradiction, index `row`
+def contradictions(frame:pd.DataFrame, schema:Schema)->pd.DataFrame:
     "Rows whose grade is not the band of their score"
     if not schema.grades.cuts or schema.score not in frame or schema.target not in frame:
         return pd.DataFrame(columns=["score", "grade", "band"])
@@ -230,10 +188,7 @@ def contradictions(
     return table[score.notna() & grade.notna() & (grade.cat.codes != band)]
 
 # %% ../../nbs/lib/data/07_validation.ipynb #412e2df0
-def find_contradictions(
-    frame:pd.DataFrame, # Clean table
-    schema:Schema,      # What it holds
-)->list[Finding]:       # At most one warning
+def find_contradictions(frame:pd.DataFrame, schema:Schema)->list[Finding]: # At most one warning
     "Findings about scores that contradict their grades"
     table = contradictions(frame, schema)
     if table.empty: return []
@@ -244,10 +199,7 @@ def find_contradictions(
     return [Finding("warning", "score contradicts grade", schema.target, table.index.tolist(), values, message)]
 
 # %% ../../nbs/lib/data/07_validation.ipynb #f6615fbc
-def find_grades(
-    frame:pd.DataFrame, # Clean rows that are accepted
-    schema:Schema,      # What they hold
-)->list[Finding]:       # An error for a single grade, a warning for rare ones
+def find_grades(frame:pd.DataFrame, schema:Schema)->list[Finding]:
     "Findings about the number of rows per grade"
     if schema.target not in frame or frame.empty: return []
     counts = frame[schema.target].value_counts(sort=False)
@@ -258,10 +210,7 @@ def find_grades(
     message = f"grades with fewer than two rows cannot be both learned and tested: {rare}"
     return [Finding("warning", "rare grade", schema.target, message=message)] if rare else []
 
-def find_sparse_columns(
-    frame:pd.DataFrame, # Clean table
-    schema:Schema,      # What it holds
-)->list[Finding]:       # Warnings
+def find_sparse_columns(frame:pd.DataFrame, schema:Schema)->list[Finding]: # Warnings
     "Findings about columns that hold little: more than a fifth of blanks, or one value"
     findings = []
     for name in [name for name in schema.names("feature", "audit", "score") if name in frame]:
@@ -275,10 +224,7 @@ def find_sparse_columns(
             findings.append(Finding("warning", "constant column", name, message=message))
     return findings
 
-def find_blanks(
-    frame:pd.DataFrame, # Clean table
-    schema:Schema,      # What it holds
-)->list[Finding]:       # At most one warning
+def find_blanks(frame:pd.DataFrame, schema:Schema)->list[Finding]: # At most one warning
     "One finding that counts the blank cells of the features"
     blanks = frame[[name for name in schema.names("feature") if name in frame]].isna().sum()
     counted = ", ".join(f"{name} ({count(number, 'row')})" for name, number in blanks.items() if number)
@@ -341,9 +287,7 @@ class Validation:
                         f"the first is row {first['row']}: {first['reason']}")
 
 # %% ../../nbs/lib/data/07_validation.ipynb #051f76d4
-def reasons(
-    findings:list[Finding], # What was found
-)->pd.Series:               # All reasons of each refused row, joined; index `row`
+def reasons(findings:list[Finding])->pd.Series: # All reasons of each refused row, joined; index `row`
     "Why each row is refused"
     parts = []
     for found in findings:

@@ -5,52 +5,46 @@
 # %% auto #0
 __all__ = ['PROFILE', 'check_drift']
 
-# %% ../../nbs/lib/drift/05_check.ipynb #3c1e6c50
+# %% ../../nbs/lib/drift/05_check.ipynb #3d8d7aec
 import json
+import warnings
 from pathlib import Path
 
 import pandas as pd
 
-from ..config import SEED, hide_password
+from ..config import hide_password
+from ..data.dataset import clean
 from ..data.sources import load
-from .compare import Drift, Limits, check_action, find_drift
-from .log import is_log, read_log
+from .compare import Drift, find_drift
+from .log import is_log, read_prediction_log
 from .profile import DriftError, Profile, take_profile
+from ..models.bundle import bundle_digest, load_model, read_manifest
+from ..models.features import UnknownValueWarning
+from ..models.grade_model import GradeModel
 
 # %% ../../nbs/lib/drift/05_check.ipynb #f53022af
 PROFILE = "reference.json"
 
 # %% ../../nbs/lib/drift/05_check.ipynb #eb689ee8
-def load_profile(
-    bundle:str|Path, # A bundle
-)->Profile:          # What the model has learnt from
+def load_profile(bundle:str|Path)->Profile: # What the model has learnt from
     "The reference profile in a bundle, after checking the bundle's digests"
-    from gradeclass.models.bundle import read_manifest
     if PROFILE not in read_manifest(bundle)["files"]:
         raise DriftError(f"{bundle} holds no reference profile ({PROFILE}): train the model again, or name a table "
                          f"with --reference")
-    try: state = json.loads(Path(bundle, PROFILE).read_text(encoding="utf-8"))
-    except ValueError: raise DriftError(f"{Path(bundle, PROFILE)} is not valid JSON: train the model again") from None
-    return Profile.from_dict(state, f"the students that {Path(bundle).parent.name}/{Path(bundle).name} has learnt from")
+    path = Path(bundle, PROFILE)
+    try: state = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError: raise DriftError(f"{path} is not valid JSON: train the model again") from None
+    return Profile.from_dict(state, f"the students that {path.parent.parent.name}/{path.parent.name} has learnt from")
 
 # %% ../../nbs/lib/drift/05_check.ipynb #72f272cc
-def profile_with(
-    model,                # A fitted `GradeModel`
-    frame:pd.DataFrame,   # Students, as read
-    reference:Profile,    # What the model has learnt from
-    name:str="",          # What people call the table
-    seed:int=SEED,        # Seed of the resampling
-)->Profile:               # Exact counts, with what the model says
+def profile_with(model:GradeModel, frame:pd.DataFrame, reference:Profile, name:str="")->Profile:
     "Count a table and let the model grade it"
-    import warnings
-
-    from gradeclass.data.dataset import clean
-    from gradeclass.models.features import UnknownValueWarning
+    if not len(frame): return take_profile(frame, model.schema, scores=reference.grade_scores, name=name)
     with warnings.catch_warnings():
+        # Unknown answers are counted as invalid here, so a warning about each column would say it twice.
         warnings.simplefilter("ignore", UnknownValueWarning)
-        said = model.predict_proba(clean(frame, model.schema)) if len(frame) else None
-    return take_profile(frame, model.schema, said, None if said is None else model.decide(said),
-                        reference.grade_scores, name, seed)
+        said = model.predict_proba(clean(frame, model.schema))
+    return take_profile(frame, model.schema, said, model.decide(said), reference.grade_scores, name)
 
 # %% ../../nbs/lib/drift/05_check.ipynb #ca169105
 def check_drift(
@@ -59,26 +53,24 @@ def check_drift(
     model:str|Path|None=None,       # Bundle whose profile is the reference, where no table is
     schema:str|Path|None=None,      # Name or file of the schema of a reference table; the one that fits unless given
     on_drift:str="warn",            # What to do about drift: warn, fail or retrain
-    limits:Limits|None=None,        # From where on a difference counts
     since:str|None=None,            # Of a prediction log, only what is from this time on
 )->Drift:                           # What was found
     "Compare a table, or a prediction log, with a table or with what a model has learnt from"
-    check_action(on_drift)
     if (reference is None) == (model is None):
         raise DriftError("name one reference: a table with --reference, or a bundle with --model")
-    if reference is not None:
+    if model is None:
         if is_log(current):
             raise DriftError("a prediction log is compared with the model that made it: name its bundle with --model")
         then = load(reference, schema)
         now = load(current, then.schema)
         profiles = [take_profile(table.frame, then.schema, name=Path(table.source).name) for table in (then, now)]
-        return find_drift(*profiles, then.schema, on_drift, limits)
-    from gradeclass.models.bundle import bundle_digest, load_model
-    known, fitted = load_profile(model), load_model(model)
+        return find_drift(*profiles, then.schema, on_drift)
+    known, fitted, digest = load_profile(model), load_model(model), bundle_digest(model)
+    name = Path(hide_password(current)).name
     if is_log(current):
-        frame, said, announced = read_log(str(current), fitted.schema, since, bundle_digest(model))
-        now = take_profile(frame, fitted.schema, said, announced, known.grade_scores, Path(hide_password(current)).name)
-    else: now = profile_with(fitted, load(current, fitted.schema).frame, known, Path(hide_password(current)).name)
-    found = find_drift(known, now, fitted.schema, on_drift, limits)
-    found.verdict["model"] = bundle_digest(model)
+        frame, said, announced = read_prediction_log(str(current), fitted.schema, since, digest)
+        now = take_profile(frame, fitted.schema, said, announced, known.grade_scores, name)
+    else: now = profile_with(fitted, load(current, fitted.schema).frame, known, name)
+    found = find_drift(known, now, fitted.schema, on_drift)
+    found.verdict["model"] = digest
     return found

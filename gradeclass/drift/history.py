@@ -5,9 +5,13 @@
 # %% auto #0
 __all__ = ['drift_folder', 'keep_drift', 'save_history', 'serve_history']
 
-# %% ../../nbs/lib/drift/06_history.ipynb #9f8e4a71
+# %% ../../nbs/lib/drift/06_history.ipynb #ad3f4ecd
 import json
 import os
+import shutil
+import subprocess
+import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -30,30 +34,18 @@ def drift_folder(
     "The folder of all verdicts"
     return Path(outputs or find_outputs())/"drift"
 
-# %% ../../nbs/lib/drift/06_history.ipynb #9505d279
-def open_workspace(
-    folder:Path, # The folder of all verdicts
-):               # Evidently's workspace
-    "Evidently's workspace beside the verdicts; it is made"
-    os.environ["DO_NOT_TRACK"] = "1"
-    from evidently.ui.workspace import Workspace
-    return Workspace.create(str(folder/"workspace"))
-
 # %% ../../nbs/lib/drift/06_history.ipynb #84350849
-def add_snapshot(
-    run,         # What `run_evidently` gave
-    folder:Path, # The folder of all verdicts
-    project:str, # Name of the project, such as the schema's
-    name:str,    # Name of the snapshot
-)->None:
-    "Add a snapshot to the workspace, one process at a time"
+def add_snapshot(run, folder:Path, project:str, name:str)->None:
+    "Add a snapshot to Evidently's workspace, one process at a time"
     from filelock import FileLock
+    os.environ["DO_NOT_TRACK"] = "1"  # Before Evidently is imported, as in `run_evidently`
+    from evidently.ui.workspace import Workspace
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder/".workspace.lock"):
-        workspace = open_workspace(folder)
-        known = next((p for p in workspace.list_projects() if p.name == project),
-                     None) or workspace.create_project(project)
-        workspace.add_run(known.id, run, name=name)
+        workspace = Workspace.create(str(folder/"workspace"))
+        known = [each for each in workspace.list_projects() if each.name == project]
+        home = known[0] if known else workspace.create_project(project)
+        workspace.add_run(home.id, run, name=name)
 
 # %% ../../nbs/lib/drift/06_history.ipynb #05438ed4
 def keep_drift(
@@ -69,52 +61,40 @@ def keep_drift(
     with whole_folder(target) as part: run = save_drift(drift, part)
     add_snapshot(run, home, f"gradeclass drift: {drift.schema.name}", f"{target.name} {drift.verdict['verdict']}")
     if copy is not None:
-        import shutil
         with whole_folder(copy) as part: shutil.copytree(target, part, dirs_exist_ok=True)
     return target
 
-# %% ../../nbs/lib/drift/06_history.ipynb #72dc0a9f
-def history_row(
-    path:Path, # A drift.json
-)->dict|None:  # time, schema, verdict, action, rows, flagged and more; None where it is damaged
-    "One verdict as a row of the history"
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        columns = pd.DataFrame(found["columns"]).fillna(np.nan).infer_objects()
-        return {"time": pd.Timestamp(found["time"]), "schema": found["schema"], "current": found["current"]["name"],
-                "verdict": found["verdict"],
-                "action": found["action"], "rows": found["rows"]["current"], "flagged": int(columns.flagged.sum()),
-                "strongest": float(strength(columns).max()), "sentence": found["sentence"], "folder": path.parent.name}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError): return None
-
 # %% ../../nbs/lib/drift/06_history.ipynb #9cb2294a
-def read_history(
-    outputs:Path|None=None, # The outputs folder; `outputs/` unless given
-)->pd.DataFrame:            # Index time, oldest first; what `history_row` gives
-    "All verdicts that were kept"
-    rows = [*filter(None, map(history_row, sorted(drift_folder(outputs).glob("[!.]*/drift.json"))))]
+def read_history(outputs:Path|None=None)->pd.DataFrame:
+    "All verdicts that were kept; damaged ones are passed over"
+    home, rows = drift_folder(outputs), []
+    for path in sorted(home.glob("[!.]*/drift.json")):
+        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+            found = json.loads(path.read_text(encoding="utf-8"))
+            columns = pd.DataFrame(found["columns"]).fillna(np.nan).infer_objects()
+            rows.append({"time": pd.Timestamp(found["time"]), "schema": found["schema"],
+                         "current": found["current"]["name"], "verdict": found["verdict"], "action": found["action"],
+                         "rows": found["rows"]["current"], "flagged": int(columns.flagged.sum()),
+                         "strongest": float(strength(columns).max()), "sentence": found["sentence"],
+                         "folder": path.parent.name})
     if not rows:
-        raise DriftError(f"no verdict is kept in {drift_folder(outputs)} yet: compare two tables with `gradeclass "
-                         f"drift` first")
+        raise DriftError(f"no verdict is kept in {home} yet: compare two tables with `gradeclass drift` first")
     return pd.DataFrame(rows).set_index("time").sort_index(kind="stable")
 
 # %% ../../nbs/lib/drift/06_history.ipynb #c75a0472
-def plot_history(
-    history:pd.DataFrame, # What `read_history` gave
-    most:float=10.0,      # Higher points are drawn here
-):                        # matplotlib Figure
+LOOK = {"none": (COLOURS[0], "no drift"), "drift": (COLOURS[1], "drift"), "too_few": (COLOURS[3], "too few to tell")}
+HIGHEST = 10.0  # Higher points are drawn here
+
+def plot_history(history:pd.DataFrame):
     "The strongest change of each verdict over time"
-    look = {"none": (COLOURS[0], "no drift"), "drift": (COLOURS[1], "drift"),
-            "too_few": (COLOURS[3], "too few to tell")}
-    count, places = int((history.verdict == "drift").sum()), np.arange(len(history))
+    count = int((history.verdict == "drift").sum())
+    places, heights = np.arange(len(history)), history.strongest.clip(upper=HIGHEST).to_numpy()
     with plot_style():
         figure, ax = new_figure(7, 4)
-        ax.plot(places, history.strongest.clip(upper=most), color=COLOURS[3], linewidth=1, zorder=1)
-        for verdict, (colour, label) in look.items():
+        ax.plot(places, heights, color=COLOURS[3], linewidth=1, zorder=1)
+        for verdict, (colour, label) in LOOK.items():
             chosen = (history.verdict == verdict).to_numpy()
-            if chosen.any():
-                ax.scatter(places[chosen], history.strongest.clip(upper=most)[chosen], color=colour, label=label,
-                           zorder=2)
+            if chosen.any(): ax.scatter(places[chosen], heights[chosen], color=colour, label=label, zorder=2)
         ax.axhline(1, color="black", linewidth=1, linestyle="--")
         shown = places[::max(1, -(-len(places)//10))]
         ax.set_xticks(shown, [f"{history.index[i]:%d %b %Y\n%H:%M}" for i in shown], fontsize=8)
@@ -130,17 +110,14 @@ def save_history(
     "Write history.png, .svg and .csv beside the verdicts"
     history, home = read_history(outputs), drift_folder(outputs)
     save_figure(plot_history(history), home, "history")
-    write_table(history.reset_index().assign(time=lambda table: table.time.map(lambda time: time.isoformat())),
-                home/"history.csv")
+    table = history.reset_index()
+    table["time"] = [time.isoformat() for time in history.index]
+    write_table(table, home/"history.csv")
     return history
 
 # %% ../../nbs/lib/drift/06_history.ipynb #ccbe5884
-def ui_command(
-    outputs:Path|None=None, # The outputs folder; `outputs/` unless given
-    port:int=8000,          # Port on this computer
-)->list[str]:               # The command and its words
+def ui_command(outputs:Path|None=None, port:int=8000)->list[str]: # The command and its words
     "The command that opens Evidently's interface on the snapshots, for this computer alone"
-    import sys
     workspace = drift_folder(outputs)/"workspace"
     if not workspace.is_dir():
         raise DriftError(f"no snapshot is kept in {workspace} yet: compare two tables with `gradeclass drift` first")
@@ -149,12 +126,10 @@ def ui_command(
 
 # %% ../../nbs/lib/drift/06_history.ipynb #cfd0f22c
 def serve_history(
-    outputs:Path|None=None, # The outputs folder; `outputs/` unless given
-    port:int=8000,          # Port on this computer; 0: any that is free
-)->int:                     # Exit code of Evidently's server
+    port:int=8000, # Port on this computer; 0: any that is free
+)->int:            # Exit code of Evidently's server
     "Open Evidently's interface until it is interrupted"
-    import subprocess
-    command = ui_command(outputs, free_port(port))
+    command = ui_command(port=free_port(port))
     print(f"Evidently's interface: http://127.0.0.1:{command[-1]}  (end with Ctrl-C)", flush=True)
     try: return subprocess.run(command, env={**os.environ, "DO_NOT_TRACK": "1"}, check=False).returncode
     except KeyboardInterrupt: return 0

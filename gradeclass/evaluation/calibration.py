@@ -7,7 +7,7 @@ __all__ = ['calibrate_out_of_fold', 'Calibration', 'calibrate', 'load_calibratio
 
 # %% ../../nbs/lib/evaluation/06_calibration.ipynb #5e83c697
 import math
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ import pandas as pd
 from ..config import SEED
 from .metrics import check_predictions, numbered_scale
 from .resampling import paired_difference
-from .sets import FOLDS, PredictionSets, coverage_curve, describe_set, fit_sets
+from .sets import FOLDS, PredictionSets, describe_set, fit_sets, held_out_coverage
 from gradeclass.models.calibrator import (
     FILE, KINDS, CalibrationError, Calibrator, read_calibration, rescale, stored_calibrator,
 )
@@ -27,20 +27,18 @@ from ..schema import GradeScale
 def true_log_loss(
     p:np.ndarray,                # Probabilities, shape (n, K)
     y:np.ndarray,                # True grade, shape (n,)
-    weight:np.ndarray|None=None, # Weight of each row, shape (n,)
 )->float:                        # In nats
     "Mean surprise at the true grade"
-    return float(np.average(-np.log(np.clip(p[np.arange(len(y)), y], 1e-12, None)), weights=weight))
+    return float(np.mean(-np.log(np.clip(p[np.arange(len(y)), y], 1e-12, None))))
 
 # %% ../../nbs/lib/evaluation/06_calibration.ipynb #ca65e2f6
 def fit_temperature(
     p:np.ndarray,                # Out-of-fold probabilities, shape (n, K)
     y:np.ndarray,                # True grade, shape (n,)
-    weight:np.ndarray|None=None, # Weight of each row, shape (n,)
 )->float:                        # Temperature of the least log loss, from 0.1 to 10
     "The temperature under which the true grades surprise least"
     from scipy.optimize import minimize_scalar
-    loss = lambda log_t: true_log_loss(rescale(p, math.exp(log_t)), y, weight)
+    loss = lambda log_t: true_log_loss(rescale(p, math.exp(log_t)), y)
     return float(math.exp(minimize_scalar(loss, bounds=(-math.log(10), math.log(10)), method="bounded").x))
 
 # %% ../../nbs/lib/evaluation/06_calibration.ipynb #47538a3e
@@ -49,14 +47,12 @@ OFFSET_PENALTY = 0.01  # Keeps the offset of a grade with few students near 0
 def fit_offsets(
     p:np.ndarray,                # Out-of-fold probabilities, shape (n, K)
     y:np.ndarray,                # True grade, shape (n,)
-    weight:np.ndarray|None=None, # Weight of each row, shape (n,)
 )->tuple[float, np.ndarray]:     # Temperature, and the offset of each grade, shape (K,), mean 0
     "Temperature and offsets of the least penalised log loss"
     from scipy.optimize import minimize
     def loss(theta):
-        return true_log_loss(rescale(p, math.exp(theta[0]), theta[1:]), y,
-                             weight) + OFFSET_PENALTY*(theta[1:]**2).mean()
-    start = np.r_[math.log(fit_temperature(p, y, weight)), np.zeros(p.shape[1])]
+        return true_log_loss(rescale(p, math.exp(theta[0]), theta[1:]), y) + OFFSET_PENALTY*(theta[1:]**2).mean()
+    start = np.r_[math.log(fit_temperature(p, y)), np.zeros(p.shape[1])]
     bounds = [(-math.log(10), math.log(10))] + [(-5, 5)]*p.shape[1]
     theta = minimize(loss, start, method="L-BFGS-B", bounds=bounds).x
     return float(math.exp(theta[0])), theta[1:] - theta[1:].mean()
@@ -66,12 +62,11 @@ def fit_calibrator(
     kind:str,                    # A name in `KINDS`
     p:np.ndarray,                # Out-of-fold probabilities, shape (n, K)
     y:np.ndarray,                # True grade, shape (n,)
-    weight:np.ndarray|None=None, # Weight of each row, shape (n,)
 )->Calibrator:                   # Fitted
     "Fit one kind of calibration"
     if kind == "none": return Calibrator()
-    if kind == "temperature": return Calibrator(kind, fit_temperature(p, y, weight))
-    temperature, offsets = fit_offsets(p, y, weight)
+    if kind == "temperature": return Calibrator(kind, fit_temperature(p, y))
+    temperature, offsets = fit_offsets(p, y)
     return Calibrator("offsets", temperature, tuple(offsets.tolist()))
 
 # %% ../../nbs/lib/evaluation/06_calibration.ipynb #b2b8183a
@@ -131,7 +126,7 @@ class Calibration:
 
     def to_dict(self)->dict: # Plain numbers and texts
         "State that JSON can hold"
-        return {"calibrator": self.calibrator.to_dict(), "sets": self.sets and self.sets.to_dict(),
+        return {"calibrator": self.calibrator.to_dict(), "sets": self.sets and asdict(self.sets),
                 "measured": self.measured}
 
     @classmethod
@@ -141,29 +136,16 @@ class Calibration:
     )->"Calibration":
         "The calibration that `to_dict` described"
         calibrator = stored_calibrator(state)
-        try: sets = state["sets"] and PredictionSets.from_dict(state["sets"])
+        try: sets = state["sets"] and PredictionSets(**state["sets"])
         except (KeyError, TypeError, ValueError) as error:
             raise CalibrationError(f"{FILE} is not what this version writes ({error}): train the model again") from None
         return cls(calibrator, sets, state.get("measured", {}))
-
-# %% ../../nbs/lib/evaluation/06_calibration.ipynb #b0031a31
-def measured_on(
-    p:np.ndarray,          # Out-of-fold probabilities, shape (n, K)
-    y:np.ndarray,          # True grade, shape (n,)
-    sets:PredictionSets,   # What was chosen
-    seed:int=SEED,         # Seed of the folds
-)->dict:                   # students, coverage, low, high, mean_size, ready for JSON
-    "Coverage of the chosen sets on rows that did not set the threshold"
-    row = coverage_curve(p, y, sets.method, (sets.coverage,), seed).iloc[0]
-    return {"students": int(row.students),
-            **{name: float(row[name]) for name in ("coverage", "low", "high", "mean_size")}}
 
 # %% ../../nbs/lib/evaluation/06_calibration.ipynb #4d96622a
 def calibrate(
     p:np.ndarray,         # Out-of-fold probabilities, shape (n, K)
     y:np.ndarray,         # True grade, shape (n,)
     coverage:float=0.9,   # Share of students whose grade should be in their set
-    method:str="lac",     # A name in `METHODS`
     seed:int=SEED,        # Seed of folds and resampling
 )->Calibration:           # Calibration where it helps, sets where the students suffice
     "Choose calibration and sets from out-of-fold probabilities"
@@ -171,8 +153,8 @@ def calibrate(
     calibrator = choose_calibration(case.p, case.y, seed)
     better = calibrator.apply(case.p)
     if len(y) < 4/min(coverage, 1 - coverage): return Calibration(calibrator)
-    sets = fit_sets(better, case.y, coverage, method)
-    return Calibration(calibrator, sets, measured_on(better, case.y, sets, seed))
+    sets = fit_sets(better, case.y, coverage)
+    return Calibration(calibrator, sets, held_out_coverage(better, case.y, coverage, seed))
 
 # %% ../../nbs/lib/evaluation/06_calibration.ipynb #fc6b1d99
 def load_calibration(

@@ -11,247 +11,118 @@ import re
 import pandas as pd
 
 from ..config import PACKAGE, GradeclassError
-from .metrics import METRICS
-from .resampling import reliability
+from .fairness import show_groups
+from .metrics import METRICS, MIN_SIZE
+from .ranking import show_places, threshold_sentence
+from .resampling import reliability, share_words
 from ..words import in_hundred
-from .fairness import MIN_SIZE, Fairness, show_groups
-from .ranking import Threshold, show_places, threshold_sentence
-from ..schema import Schema
 
 # %% ../../nbs/lib/evaluation/14_card.ipynb #2e492769
-def escape_markdown(
-    value:object, # A cell, a label, a sentence
-)->str:           # One line of Markdown that shows the same characters
+def escape_markdown(value:object)->str: # One line of Markdown that shows the same characters
     "Markdown's signs as plain characters"
     text = " ".join(str(value).split())
     return re.sub(r"([\\`*_{}\[\]<>|~&!])", r"\\\1", text)
 
 # %% ../../nbs/lib/evaluation/14_card.ipynb #19aabab3
 FILL = "to be filled in by the deployer"
+NEEDED = ("schema", "manifest", "versions", "about", "metrics", "grades", "probability")
+
+class CardError(GradeclassError):
+    "A card that lacks what it is made from"
 
 # %% ../../nbs/lib/evaluation/14_card.ipynb #53f29c7f
-def interval_text(
-    figure:dict, # value, low, high; None where there is none
-)->tuple[str, str]: # Value and interval
+def interval_text(figure:dict)->tuple[str, str]: # Value and interval
     "A figure and its interval with three digits"
     show = lambda name: "–" if figure.get(name) is None else f"{figure[name]:.3f}"
     return show("value"), "–" if figure.get("low") is None else f"{show('low')} to {show('high')}"
 
 # %% ../../nbs/lib/evaluation/14_card.ipynb #66e17c49
-def headline_rows(
-    metrics:dict, # What metrics.json holds
-)->list[list]:    # Measure, value, interval, which way is better
+def headline_rows(metrics:dict)->list[list]: # Measure, value, interval, which way is better
     "The metrics of the test part"
     known = [(name, metric) for name, metric in METRICS.items() if name in metrics]
     return [[metric.label, *interval_text(metrics[name]), "higher" if metric.higher else "lower"]
             for name, metric in known]
 
 # %% ../../nbs/lib/evaluation/14_card.ipynb #eb891913
-def grade_rows(
-    metrics:dict,          # What metrics.json holds
-    min_size:int=MIN_SIZE, # Figures about fewer students are not shown
-)->list[list]:             # Grade, students, precision, recall, F1
+FEW = f"fewer than {MIN_SIZE}"
+
+def grade_rows(metrics:dict)->list[list]: # Grade, students, precision, recall, F1
     "Grade by grade; few students are not shown"
     rows = []
     for grade, row in metrics.get("per_grade", {}).items():
-        few = row["support"] < min_size
-        rows.append([grade, f"fewer than {min_size}" if few else row["support"], *(
-            "–" if few or row[name] is None else f"{row[name]:.2f}" for name in ("precision", "recall", "f1"))])
+        few = row["support"] < MIN_SIZE
+        figures = [row[name] for name in ("precision", "recall", "f1")]
+        shown = ["–" if few or figure is None else f"{figure:.2f}" for figure in figures]
+        rows.append([grade, FEW if few else row["support"], *shown])
     return rows
 
 # %% ../../nbs/lib/evaluation/14_card.ipynb #9e8e4bbd
-def reliability_rows(
-    table:pd.DataFrame,    # What `evaluate.reliability` returned
-    min_size:int=MIN_SIZE, # Figures about fewer students are not shown
-)->list[list]:             # Said, students, came true
+def reliability_rows(table:pd.DataFrame)->list[list]: # Said, students, came true
     "What was said against what came true; bins with few students are not shown"
     rows = []
-    for _, row in table.iterrows():
-        few, said = row.students < min_size, f"{100*row['from']:.0f} to {100*row['to']:.0f} %"
-        rows.append([said, f"fewer than {min_size}", "–"] if few else
-                    [said, int(row.students), f"{100*row.came_true:.0f} % ({100*row.low:.0f}–{100*row.high:.0f})"])
+    for row in table.rename(columns={"from": "start"}).itertuples():
+        said = f"{100*row.start:.0f} to {100*row.to:.0f} %"
+        came_true = share_words(row.came_true, row.low, row.high)
+        rows.append([said, FEW, "–"] if row.students < MIN_SIZE else [said, row.students, came_true])
     return rows
 
 # %% ../../nbs/lib/evaluation/14_card.ipynb #a38c9084
-def table_of(
-    frame:pd.DataFrame, # Texts, with names in the index
-)->dict:                # head and rows
+def table_of(frame:pd.DataFrame)->dict: # head and rows
     "A frame as head and rows, index first"
     flat = frame.reset_index()
     return {"head": [str(name or "") for name in flat.columns], "rows": flat.astype(str).to_numpy().tolist()}
 
 # %% ../../nbs/lib/evaluation/14_card.ipynb #77d4baa5
-def part_table(
-    about:dict, # What data.json holds
-)->dict:        # head and rows
+def part_table(about:dict)->dict: # head and rows
     "Students by grade in each part"
     counts = pd.DataFrame(about["grades"])
     return table_of(pd.concat([counts, counts.sum().to_frame("all").T]).rename_axis("Grade"))
 
-# %% ../../nbs/lib/evaluation/14_card.ipynb #3de265b1
-def data_facts(
-    about:dict,    # What data.json holds
-    schema:Schema, # What a student is
-)->list[tuple]:    # Name, value
-    "Where the data come from"
-    source = schema.source
-    credit = ", ".join(filter(None, [source.title, source.authors, source.doi and f"doi:{source.doi}"]))
-    rows = [("Table", about["source"]),
-            ("Rows", f"{about['rows']:,} read, {about['refused']:,} refused, {about['accepted']:,} used"),
-            ("Content digest (SHA-256)", about["digest"]),
-            ("Schema", f"{schema.name}: {schema.description or schema.title}"),
-            ("Data set that the schema describes", credit or FILL),
-            ("Licence of that data set", source.license or FILL),
-            ("How and why the records were collected, and on which legal ground", FILL)]
-    return rows
-
-# %% ../../nbs/lib/evaluation/14_card.ipynb #5501f2a8
-def training_facts(
-    manifest:dict, # The bundle's manifest
-    about:dict,    # What data.json holds
-)->list[tuple]:    # Name, value
-    "How the model was trained"
-    rows = sum(sum(counts.values()) for part, counts in about["grades"].items() if part != "test")
-    params = ", ".join(f"{name} = {value}" for name, value in manifest["params"].items())
-    return [("Family", manifest["family"]), ("Parameters", params or "the family's defaults"),
-            ("Balance of rare grades", manifest["balance"]),
-            ("Seed", manifest["seed"]), ("Rows", f"{rows:,} (training and validation part)"),
-            ("Computing", "one ordinary computer, no accelerator")]
-
 # %% ../../nbs/lib/evaluation/14_card.ipynb #0660640e
-def short_facts(
-    metrics:dict,              # What metrics.json holds
-    fairness:Fairness|None,    # What a look at the groups gave
-    threshold:Threshold|None,  # From which risk on a student is listed
-)->list[tuple]:                # Name, value
-    "The few figures that a reader wants first"
-    share = lambda name: "cannot be said with this table" if metrics[name]["value"] is None else in_hundred(
-        pd.Series(metrics[name], dtype=float), "students" if name == "accuracy" else "", "95 % interval ")
-    rows = [("The predicted grade is right for", share("accuracy")), ("Right or one grade off", share("within_one")),
-            (f"Of the first {metrics['at_risk']['places']} on the list for help, at risk in fact",
-             share("at_risk_precision")),
-            ("Students it was tested on", f"{metrics['students']:,}")]
-    if fairness is not None: rows.append(("Groups", fairness.sentence))
-    return rows if threshold is None else [*rows, ("List for help", threshold_sentence(threshold))]
-
-# %% ../../nbs/lib/evaluation/14_card.ipynb #1ce38347
-def known_risks(
-    schema:Schema,            # What a student is
-    manifest:dict,            # The bundle's manifest
-    metrics:dict,             # What metrics.json holds
-    fairness:Fairness|None,   # What a look at the groups gave
-)->list[str]:                 # One sentence each
-    "Limits that follow from these very figures"
-    few = [grade for grade, row in metrics.get("per_grade", {}).items() if row["support"] < MIN_SIZE]
-    guesses = [column.title for column in schema.columns if column.confirm]
-    risks = ["It has seen the students of one table. How it does elsewhere, or after a change of grading, is not "
-             "known."]
-    if metrics["students"] < 100:
-        risks.append(f"It was tested on {metrics['students']} students: every figure is uncertain, see the intervals.")
-    if few:
-        risks.append(f"Fewer than {MIN_SIZE} students of the test part have the grade {', '.join(few)}: how well these "
-                     f"are predicted is not known.")
-    if manifest["audit"]:
-        risks.append("It sees protected attributes: whether that is lawful has to be settled before use.")
-    if fairness is None or fairness.gaps.empty: risks.append("Whether it serves all groups alike has not been shown.")
-    elif fairness.gaps.beyond_chance.any(): risks.append("It does not treat all groups alike: see the table of groups.")
-    if guesses:
-        risks.append(f"The schema was drafted by a program, and a person has yet to confirm: {', '.join(guesses)}.")
-    return [*risks, "Inputs such as absences change during the year: a prediction is as old as its records.",
-            "Other columns can stand in for a protected attribute that is no input."]
-
-# %% ../../nbs/lib/evaluation/14_card.ipynb #41dfb212
-class CardError(GradeclassError):
-    "A card that lacks what it is made from"
-
-# %% ../../nbs/lib/evaluation/14_card.ipynb #4954379c
-NEEDED = ("schema", "manifest", "versions", "about", "metrics", "grades", "probability")
-
-# %% ../../nbs/lib/evaluation/14_card.ipynb #0fc7128d
-def model_facts(
-    schema:Schema,  # What a student is
-    manifest:dict,  # The bundle's manifest
-    about:dict,     # What data.json holds
-    versions:dict,  # What versions.json holds
-)->dict:            # Parts of the card
-    "What the model is and what it was made from"
-    scale, audited = schema.grades, [column.title for column in schema.columns if column.role == "audit"]
-    inputs = [[column.title, column.kind, column.expected] for column in schema.columns
-              if column.name in manifest["inputs"]]
-    unseen = [column.title for column in schema.columns if column.role in ("id", "score", "target")]
-    findings = [finding["message"] for finding in about.get("findings", [])]
-    parties = [(name, FILL)
-               for name in ("Provider (who puts it into service under their name)", "Deployer (the school)",
-                                         "Other systems that it works with", "Contact for students and parents")]
-    hardware = ("Hardware", "an ordinary computer; no accelerator, no network needed to predict")
-    return {"title": about.get("title") or schema.title or schema.name, "fill": FILL,
-            "synthetic": "sample" in about["source"], "manifest": manifest,
-            "target": schema.by_name[schema.target].title.lower(), "grades": scale.labels, "at_risk": scale.at_risk,
-            "audited": audited, "inputs": inputs,
-            "unseen": unseen, "versions": list(versions.items()), "parties": [*parties, hardware],
-            "data": data_facts(about, schema),
-            "notes": [*about.get("notes", []), *findings], "part_table": part_table(about),
-            "training": training_facts(manifest, about),
-            "files": sorted(manifest["files"].items())}
-
-# %% ../../nbs/lib/evaluation/14_card.ipynb #cc018030
-def measured_facts(
-    metrics:dict,              # What metrics.json holds
-    fairness:Fairness|None,    # What a look at the groups gave
-    threshold:Threshold|None,  # From which risk on a student is listed
-    places:pd.DataFrame|None,  # What `places_table` returned
-)->dict:                       # Parts of the card
-    "What was measured"
-    error, spread = interval_text(metrics["ece"])
-    groups = None if fairness is None or fairness.table.empty else table_of(show_groups(fairness.table))
-    return {"students": metrics["students"], "min_size": MIN_SIZE,
-            "in_short": short_facts(metrics, fairness, threshold), "headline": headline_rows(metrics),
-            "per_grade": grade_rows(metrics), "threshold": threshold_sentence(threshold) if threshold else "",
-            "places": None if places is None else table_of(show_places(places).rename_axis(index="Places")),
-            "groups": groups,
-            "fairness": None if fairness is None
-            else {"sentence": fairness.sentence, "students": fairness.students, "min_size": MIN_SIZE},
-            "calibration_words": f"The calibration error is {error} (interval {spread}): by so much the probability of "
-                                 f"the predicted grade is off, on average."}
+def measured_share(figure:dict, of:str="")->str: # Such as '72 in 100 students (95 % interval 67 to 77)'
+    "A share of the test part in words"
+    if figure["value"] is None: return "cannot be said with this table"
+    return in_hundred(pd.Series(figure, dtype=float), of, "95 % interval ")
 
 # %% ../../nbs/lib/evaluation/14_card.ipynb #d8d418ed
-def model_card(
-    values:dict, # `NEEDED`; and, where known, fairness, threshold, places (a `places_table`), rule and digest
-)->dict:         # What the templates fill in
+def model_card(values:dict)->dict: # What the templates fill in
     "Everything that the card says, as text and rows"
     missing = [name for name in NEEDED if name not in values]
     if missing: raise CardError(f"a card needs {missing[0]}: give {', '.join(NEEDED)}")
-    schema, manifest, metrics, about = (values[name] for name in ("schema", "manifest", "metrics", "about"))
+    schema, manifest, about, metrics = (values[name] for name in ("schema", "manifest", "about", "metrics"))
     fairness, threshold, places = (values.get(name) for name in ("fairness", "threshold", "places"))
-    return {**model_facts(schema, manifest, about, values["versions"]),
-            **measured_facts(metrics, fairness, threshold, places),
+    inputs = [[column.title, column.kind, column.expected] for column in schema.columns
+              if column.name in manifest["inputs"]]
+    few = [grade for grade, row in metrics.get("per_grade", {}).items() if row["support"] < MIN_SIZE]
+    learnt = sum(sum(counts.values()) for part, counts in about["grades"].items() if part != "test")
+    return {**values, "title": about.get("title") or schema.title or schema.name, "fill": FILL, "min_size": MIN_SIZE,
+            "share": measured_share, "interval": interval_text, "inputs": inputs, "few": few, "learnt": learnt,
+            "notes": [*about.get("notes", []), *(finding["message"] for finding in about.get("findings", []))],
+            "part_table": part_table(about), "headline": headline_rows(metrics), "per_grade": grade_rows(metrics),
             "reliability": reliability_rows(reliability(values["grades"], values["probability"])),
-            "risks": known_risks(schema, manifest, metrics, fairness),
-            "rule": values.get("rule") or "The most probable grade is announced.",
-            "digests": [("Trained model (SHA-256 of its manifest)", values.get("digest") or FILL)]}
+            "threshold": threshold_sentence(threshold) if threshold else "", "fairness": fairness,
+            "places": None if places is None else table_of(show_places(places).rename_axis(index="Places")),
+            "groups": table_of(show_groups(fairness.table)) if fairness and len(fairness.table) else None}
 
 # %% ../../nbs/lib/evaluation/14_card.ipynb #25a5f868
-def render_markdown_card(
-    card:dict, # What `model_card` returned
-)->str:        # Markdown
+def render_markdown_card(card:dict)->str: # Markdown
     "The card as Markdown"
     from jinja2 import Environment, FileSystemLoader
     from markupsafe import Markup
+    # Jinja's own escaping is for HTML: `finalize` escapes for Markdown and marks the text as done
     plain = lambda value: value if isinstance(value, Markup) else Markup(escape_markdown(value))
     env = Environment(loader=FileSystemLoader(PACKAGE/"templates"), autoescape=True, finalize=plain, trim_blocks=True)
-    return re.sub(r"\n{3,}", "\n\n", env.get_template("card.md.j2").render(**card)).strip() + "\n"
+    text = env.get_template("card.md.j2").render(**card)
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 # %% ../../nbs/lib/evaluation/14_card.ipynb #a229b46f
-def render_html_card(
-    card:dict,     # What `model_card` returned
-    markdown:str,  # What `render_markdown_card` made of it
-)->str:            # One HTML page, without scripts and without anything from a network
+def render_html_card(card:dict, markdown:str)->str: # One HTML page, without scripts and without anything from a network
     "The card as a page"
     import mistune
     from jinja2 import Environment, FileSystemLoader
     body = mistune.create_markdown(escape=True, plugins=["table"])(markdown)
-    return Environment(loader=FileSystemLoader(PACKAGE/"templates"),
-                       autoescape=True).get_template("card.html.j2").render(title=card["title"], body=body)
+    env = Environment(loader=FileSystemLoader(PACKAGE/"templates"), autoescape=True)
+    return env.get_template("card.html.j2").render(title=card["title"], body=body)
 
 # %% ../../nbs/lib/evaluation/14_card.ipynb #e601e67b
 def card_files(

@@ -23,8 +23,8 @@ def plot_style(): # Yields nothing; the style holds inside the block
     from matplotlib import rc_context
     style = sns.axes_style("whitegrid") | sns.plotting_context("paper", font_scale=1.15)
     look = {"axes.titleweight": "bold", "axes.titlesize": 11, "axes.titlelocation": "left", "axes.titley": 1.0,
-            "axes.spines.top": False,
-            "axes.spines.right": False, "svg.hashsalt": "gradeclass", "svg.fonttype": "none", "savefig.bbox": "tight"}
+            "axes.spines.top": False, "axes.spines.right": False, "savefig.bbox": "tight",
+            "svg.hashsalt": "gradeclass", "svg.fonttype": "none"}  # The salt keeps the ids, and so the bytes, the same
     with rc_context(style | look): yield
 
 # %% ../../nbs/lib/evaluation/03_figures.ipynb #46c236b4
@@ -63,46 +63,22 @@ def forest(
     ax.set_yticks(rows, [f"{name}  {value:.2f}" for name, value in table["value"].items()])
     ax.set_ylim(-0.6, len(table) - 0.4)
 
-# %% ../../nbs/lib/evaluation/03_figures.ipynb #b78ce25b
-def overflows(
-    figure:object, # matplotlib Figure, laid out
-)->bool:           # Whether some of it is beyond the edge
-    "Whether a title, a text or a label of an axis is too long for the figure"
-    from matplotlib.text import Text
-    def beyond(text, low, high):
-        box = text.get_window_extent()
-        return getattr(box, low) < 0 or getattr(box, high) > getattr(figure.bbox, high)
-    for ax in figure.axes:
-        texts = [part for part in ax.get_children() if isinstance(part, Text) and part.get_text()]
-        if any(beyond(text, "x0", "x1") for text in (*texts, ax.xaxis.label)) or any(beyond(text, "y0", "y1")
-                                                                                     for text in (*texts,
-                                                                                                  ax.yaxis.label)):
-            return True
-    return False
-
-# %% ../../nbs/lib/evaluation/03_figures.ipynb #15f7c9ec
-def settle(
-    figure:object, # matplotlib Figure
-)->object:         # matplotlib Bbox in inches: the figure, or what is drawn where that is more, and a narrow edge
-    "Lay a figure out for good, and find the part of the plane that it takes"
-    laid_out = figure.get_layout_engine()
-    if laid_out: laid_out.execute(figure)
-    figure.set_layout_engine(None)
-    return figure.get_tightbbox().padded(0.1) if not laid_out or overflows(figure) else figure.bbox_inches.padded(0.06)
-
 # %% ../../nbs/lib/evaluation/03_figures.ipynb #1b869155
 def save_figure(
     figure:object,     # matplotlib Figure
     folder:str|Path,   # Folder; it is made
     name:str,          # File name without extension
 )->list[Path]:         # The PNG and the SVG
-    "Write a figure as PNG and SVG, whole, the same bytes each time"
-    paths = [Path(folder)/f"{name}.{kind}" for kind in ("png", "svg")]
+    "Write a figure as PNG and SVG, whole, the same bytes each time; what reaches beyond its edges is in the picture too"
+    unstamped = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
+    paths = [Path(folder)/f"{name}.{kind}" for kind in unstamped]
     with plot_style():
-        crop = settle(figure)
-        for path, about in zip(paths, ({"Software": None}, {"Date": None, "Creator": None}), strict=True):
+        if figure.get_layout_engine(): figure.get_layout_engine().execute(figure)
+        figure.set_layout_engine(None)  # Saving would lay it out once more for each file
+        crop = figure.get_tightbbox().padded(0.1)
+        for path, (kind, about) in zip(paths, unstamped.items(), strict=True):
             with whole_file(path) as part:
-                figure.savefig(part, format=path.suffix[1:], bbox_inches=crop, metadata={"Title": name, **about})
+                figure.savefig(part, format=kind, bbox_inches=crop, metadata={"Title": name, **about})
     return paths
 
 # %% ../../nbs/lib/evaluation/03_figures.ipynb #148ff3eb

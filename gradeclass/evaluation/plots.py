@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from .figures import COLOURS, forest, legend_below, new_figure, plot_style
-from .metrics import METRICS, ece, places
+from .metrics import BINS, METRICS, ece, places
 from .resampling import confusion, reliability, top_k_curve
 from ..schema import GradeScale
 
@@ -28,10 +28,9 @@ def plot_confusion(
     with plot_style():
         figure, ax = new_figure(6, 4.4 if len(counts) < 7 else 5)
         sns.heatmap(100*share, annot=cells, fmt="", cmap="Blues", vmin=0, vmax=100, linewidths=0.5, ax=ax,
-                    annot_kws={"size": 8},
-                    cbar_kws={"label": "Share of the true grade (%)"})
-        ax.set(title=f"True and predicted grade of {counts.to_numpy().sum():,} students", xlabel="Predicted grade",
-               ylabel="True grade")
+                    annot_kws={"size": 8}, cbar_kws={"label": "Share of the true grade (%)"})
+        ax.set_title(f"True and predicted grade of {counts.to_numpy().sum():,} students")
+        ax.set(xlabel="Predicted grade", ylabel="True grade")
         ax.tick_params(axis="y", rotation=0)
     return figure
 
@@ -40,15 +39,11 @@ def plot_per_grade(
     grades:pd.DataFrame, # What `per_grade` returned
 )->object:               # matplotlib Figure
     "Precision, recall and F1 of each grade as bars"
-    import seaborn as sns
-    long = grades.rename(columns={"precision": "Precision", "recall": "Recall", "f1": "F1"})[[
-        "Precision", "Recall", "F1"]]
-    long = long.set_axis([f"{grade}\n(n = {support})"
-                          for grade, support in grades.support.items()]).rename_axis("Grade")
+    names = [f"{grade}\n(n = {support})" for grade, support in grades.support.items()]
     with plot_style():
         figure, ax = new_figure()
-        long = long.reset_index().melt("Grade", var_name="measure")
-        sns.barplot(long, x="Grade", y="value", hue="measure", palette=COLOURS[:3], saturation=1, ax=ax)
+        measures = grades[["precision", "recall", "f1"]].set_axis(["Precision", "Recall", "F1"], axis=1)
+        measures.set_axis(names).plot.bar(ax=ax, color=COLOURS[:3], width=0.8, rot=0)
         ax.set(title="Each grade by itself", xlabel="Grade (students who have it)", ylabel="Value (0 to 1)",
                ylim=(0, 1))
         legend_below(figure, ax, columns=3)
@@ -58,20 +53,19 @@ def plot_per_grade(
 def plot_reliability(
     y:np.ndarray,         # True grade, shape (n,), 0 is the best
     p:np.ndarray,         # Probability of each grade, shape (n, K)
-    bins:int=10,          # Bins of equal width over 0 to 1
 )->object:                # matplotlib Figure
     "What was said against what came true, over a histogram of students"
-    table = reliability(y, p, bins)
+    table = reliability(y, p)
     with plot_style():
         figure, (ax, below) = new_figure(6, 4.6, nrows=2, sharex=True, height_ratios=[3, 1])
         ax.plot([0, 1], [0, 1], color=COLOURS[3], linestyle="--", label="Perfectly calibrated")
         spread = np.clip([table.came_true - table.low, table.high - table.came_true], 0, None)
         ax.errorbar(table.said, table.came_true, yerr=spread, color=COLOURS[0], marker="o", capsize=3,
                     label="Bins, with 95 % intervals")
-        ax.set_title(f"Does 70 % come true 7 times in 10? (ECE {ece(y, p, bins):.3f})")
+        ax.set_title(f"Does 70 % come true 7 times in 10? (ECE {ece(y, p):.3f})")
         ax.set(ylabel="Share that came true", ylim=(0, 1.02), xlim=(0, 1.02))
         ax.legend(loc="upper left")
-        below.bar(table["from"], table.students, width=1/bins, align="edge", color=COLOURS[0], edgecolor="white")
+        below.bar(table["from"], table.students, width=1/BINS, align="edge", color=COLOURS[0], edgecolor="white")
         below.set(xlabel="Probability of the most probable grade", ylabel="Students")
     return figure
 
@@ -89,7 +83,7 @@ def plot_top_k(
         ax.plot(curve.index, curve.precision, color=COLOURS[0], label="Precision: of the placed, at risk")
         ax.plot(curve.index, curve.recall, color=COLOURS[1], label="Recall: of the at risk, placed")
         ax.plot(curve.index, curve.best_recall, color=COLOURS[1], linestyle=":", label="Recall of a perfect list")
-        ax.axhline(curve.precision.iloc[-1], color=COLOURS[3], linestyle="--", label="Precision of drawing lots")
+        ax.axhline(curve.precision.iloc[-1], color=COLOURS[3], linestyle="--", label="Precision at random")
         if k is not None:
             ax.axvline(places(k, len(curve)), color="black", linewidth=1, label=f"{places(k, len(curve))} places")
         ax.set_title(f"Help for those at risk ({', '.join(scale.at_risk)})")
@@ -122,14 +116,11 @@ def plot_grade_shares(
     scale:GradeScale,     # The K grades
 )->object:                # matplotlib Figure
     "Share of each grade, true and predicted"
-    import seaborn as sns
     counts = confusion(y, predicted, scale)
-    shares = pd.DataFrame({"True": counts.sum(axis=1),
-                           "Predicted": counts.sum(axis=0)}).rename_axis("Grade")*100/counts.to_numpy().sum()
+    both = pd.DataFrame({"True": counts.sum(axis=1), "Predicted": counts.sum(axis=0)})
     with plot_style():
         figure, ax = new_figure()
-        long = shares.reset_index().melt("Grade", var_name="kind")
-        sns.barplot(long, x="Grade", y="value", hue="kind", palette=COLOURS[:2], saturation=1, ax=ax)
+        (100*both/counts.to_numpy().sum()).plot.bar(ax=ax, color=COLOURS[:2], width=0.8, rot=0)
         for bars in ax.containers: ax.bar_label(bars, fmt="%.0f", size=8)
         ax.set(title="Are some grades predicted too often?", xlabel="Grade", ylabel="Share of students (%)")
         legend_below(figure, ax, columns=2)

@@ -230,12 +230,7 @@ server.main(sys.argv[2])"""
 # %% ../../nbs/lib/kernels/02_client.ipynb #84e52f51
 class ForkServer:
     "A fork server, as the process that started it sees it"
-    def __init__(
-        self,
-        python:list, # Interpreter and its options
-        modules,     # Modules to import ahead
-        env:dict,    # Environment of its kernels
-    ):
+    def __init__(self, python:list, modules, env:dict):
         remove_left()
         self.owner = os.getpid()
         self.folder = make_folder("s")
@@ -255,11 +250,7 @@ class ForkServer:
                 command, env={"MPLBACKEND": INLINE} | env | CALM, cwd=self.folder, pass_fds=[listener.fileno()],
                 stdin=subprocess.DEVNULL, stdout=self.errors, stderr=self.errors, start_new_session=True)
 
-    def ask(
-        self,
-        request:dict, # As in `ask`
-        files:list,   # As in `ask`
-    )->ForkedProcess: # Running
+    def ask(self, request:dict, files:list)->ForkedProcess: # Running
         "Ask this server for a process"
         try: process = ask(self.address, request, files)
         except OSError:

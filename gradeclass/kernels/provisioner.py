@@ -92,10 +92,7 @@ class WarmProvisioner(LocalProvisioner):
 # %% ../../nbs/lib/kernels/03_provisioner.ipynb #4b8b02bb
 class WarmClient(AsyncKernelClient):
     "A client that begins as soon as its kernel is idle"
-    async def wait_for_ready(
-        self,
-        timeout:float|None=None, # Seconds; None: for ever
-    )->None:
+    async def wait_for_ready(self, timeout:float|None=None)->None:
         "Ask until the kernel has answered and its messages arrive"
         until = float("inf") if timeout is None else time.monotonic() + timeout
         while not await self.answered():

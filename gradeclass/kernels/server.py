@@ -61,9 +61,7 @@ def count_threads()->int: # At least 1
     return len(os.listdir("/proc/self/task"))
 
 # %% ../../nbs/lib/kernels/01_server.ipynb #e0fd526a
-def import_ahead(
-    name:str, # A module
-)->bool:      # Whether it may stay; where it cannot be imported, a kernel that needs it will say why
+def import_ahead(name:str)->bool:
     "Import a module, and watch whether that is fit for a fork"
     from unittest.mock import patch
     from IPython.core.interactiveshell import InteractiveShell
@@ -76,9 +74,7 @@ def import_ahead(
     return False
 
 # %% ../../nbs/lib/kernels/01_server.ipynb #3a78f71e
-def source_stamp(
-    known:str="{}", # An earlier stamp, whose files keep the state that they had then
-)->str:             # JSON: file -> time and size
+def source_stamp(known:str="{}")->str: # JSON: file -> time and size
     "The files that the imported modules came from"
     found = json.loads(known)
     for module in list(sys.modules.values()):
@@ -90,9 +86,7 @@ def source_stamp(
     return json.dumps(found)
 
 # %% ../../nbs/lib/kernels/01_server.ipynb #8593b765
-def is_unchanged(
-    stamp:str, # What `source_stamp` gave
-)->bool:       # False where a file has another time or size, or is gone
+def is_unchanged(stamp:str)->bool: # False where a file has another time or size, or is gone
     "Whether the files are as they were"
     for file, (time_then, size_then) in json.loads(stamp).items():
         try: state = os.stat(file)
@@ -123,10 +117,7 @@ class Link:
     pidfd: int | None = None # Readable when the process has ended
     broken: bool = False     # Whether nobody is at the other end any more
 
-    def tell(
-        self,
-        **message, # What to say
-    )->None:
+    def tell(self, **message)->None:
         "Send one message; nobody may be there to read it"
         with suppress(OSError): self.sock.sendall(json.dumps(message).encode())
 
@@ -135,10 +126,7 @@ class Link:
         self.sock.close()
         if self.pidfd is not None: os.close(self.pidfd)
 
-    def signal(
-        self,
-        number:int, # Signal
-    )->None:
+    def signal(self, number:int)->None:
         "Signal the process and those that it started"
         with suppress(ProcessLookupError):
             try: os.killpg(self.pid, number)
@@ -163,10 +151,7 @@ LARGEST = 1 << 18 # Bytes of a message; Linux lets nobody send a longer one
 
 class Server:
     "Forks processes until its owner ends"
-    def __init__(
-        self,
-        plan:dict, # listener, owner, folder, key, soon, before
-    ):
+    def __init__(self, plan:dict):
         self.plan = plan
         self.pid = os.getpid()
         self.links = set()
@@ -197,10 +182,7 @@ class Server:
         self.plan |= imported_settings(self.plan["before"])
         self.stamp = source_stamp(self.stamp)
 
-    def accept(
-        self,
-        _, # Nothing
-    )->None:
+    def accept(self, _)->None:
         "Let in whoever is the same user"
         try: sock, _ = self.listener.accept()
         except OSError: return
@@ -210,10 +192,7 @@ class Server:
         self.links.add(link)
         self.selector.register(sock, selectors.EVENT_READ, (self.read, link))
 
-    def read(
-        self,
-        link:Link, # A connection with something to read
-    )->dict|None:  # The request, in a new process
+    def read(self, link:Link)->dict|None: # The request, in a new process
         "Read a message: the first is a request, the others are signals"
         if link.broken: return None
         try: data, files, *_ = socket.recv_fds(link.sock, LARGEST, 3)
@@ -224,12 +203,7 @@ class Server:
         if link.pid is None: return self.start(link, message, files)
         return link.signal(message["signal"])
 
-    def start(
-        self,
-        link:Link,    # A connection
-        request:dict, # What it asks for
-        files:list,   # Standard input, output and error
-    )->dict|None:     # The request, in the new process
+    def start(self, link:Link, request:dict, files:list)->dict|None: # The request, in the new process
         "Fork a process, or say why not"
         if request["key"] != self.plan["key"]:
             link.tell(refused="the fork server was started with another environment")
@@ -240,11 +214,7 @@ class Server:
         for fd in files: os.close(fd)
         return None
 
-    def fork(
-        self,
-        link:Link,    # A connection
-        request:dict, # What it asks for
-    )->bool:          # Whether this is the new process
+    def fork(self, link:Link, request:dict)->bool: # Whether this is the new process
         "Fork a process, and watch for its end"
         # A SIGTERM between fork and `become_process` would run the server's handler in the new process
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
@@ -269,10 +239,7 @@ class Server:
         self.plan["soon"] = []
         shutil.rmtree(self.plan["folder"], ignore_errors=True)
 
-    def cut(
-        self,
-        link:Link, # A connection whose other end is gone
-    )->None:
+    def cut(self, link:Link)->None:
         "End the process that nobody is connected to any more"
         link.broken = True
         self.selector.unregister(link.sock)
@@ -280,10 +247,7 @@ class Server:
         self.links.discard(link)
         link.close()
 
-    def reap(
-        self,
-        link:Link, # A process that has ended
-    )->None:
+    def reap(self, link:Link)->None:
         "Take the exit code and hand it on"
         code = os.waitstatus_to_exitcode(os.waitpid(link.pid, 0)[1])
         self.selector.unregister(link.pidfd)
@@ -320,9 +284,7 @@ def die_with_parent()->None:
     if os.getppid() != parent: os._exit(1)
 
 # %% ../../nbs/lib/kernels/01_server.ipynb #9581b7f8
-def blas_threads(
-    env:dict, # Environment
-)->int:       # Threads that OpenBLAS would have
+def blas_threads(env:dict)->int: # Threads that OpenBLAS would have
     "What OpenBLAS makes of the environment"
     cores = len(os.sched_getaffinity(0))
     for name in ("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS"):
@@ -331,9 +293,7 @@ def blas_threads(
     return cores
 
 # %% ../../nbs/lib/kernels/01_server.ipynb #2f5c2035
-def renew_state(
-    env:dict, # Environment of the kernel
-)->None:
+def renew_state(env:dict)->None:
     "Renew what processes must not share (Python does so for `random`), and give OpenBLAS its threads back"
     multiprocessing.current_process().authkey = os.urandom(32)
     tempfile.tempdir = None
@@ -346,10 +306,7 @@ def renew_state(
         library.set_num_threads(blas_threads(env))
 
 # %% ../../nbs/lib/kernels/01_server.ipynb #381caa7c
-def renew_libraries(
-    cwd:str,          # The kernel's folder
-    settings_file:str, # The settings of matplotlib that were read in the server
-)->None:
+def renew_libraries(cwd:str, settings_file:str)->None:
     "Make up for what pandas, matplotlib and gradeclass would have found in the kernel's own folder and environment"
     # pandas takes a process without a notebook for a terminal, and shows as many columns as that is wide
     pandas = sys.modules.get("pandas")
@@ -368,10 +325,7 @@ def renew_libraries(
         if name.split(".")[0] == "gradeclass": del sys.modules[name]
 
 # %% ../../nbs/lib/kernels/01_server.ipynb #b8aa58b4
-def become_process(
-    request:dict, # files, umask, cwd, env, argv
-    plan:dict,    # folder, set, matplotlib
-)->None:
+def become_process(request:dict, plan:dict)->None:
     "Take on what a process of its own would have"
     os.setsid()
     die_with_parent()
@@ -397,10 +351,7 @@ def become_process(
 # %% ../../nbs/lib/kernels/01_server.ipynb #94658a35
 class ImportedFiles:
     "The files of the modules that were imported ahead, read when somebody goes through them"
-    def __init__(
-        self,
-        stamp:str, # What `source_stamp` gave
-    ):
+    def __init__(self, stamp:str):
         self.stamp = stamp
 
     def __iter__(self):
@@ -415,10 +366,7 @@ class NoModules:
         return getattr(sys, name)
 
 # %% ../../nbs/lib/kernels/01_server.ipynb #4dd8d1c6
-def run_kernel(
-    argv:list, # Arguments, such as ['-f', 'kernel.json']
-    stamp:str, # What `source_stamp` gave the server
-)->None:
+def run_kernel(argv:list, stamp:str)->None:
     "Be a kernel until it is shut down"
     from unittest.mock import patch
     from ipykernel import ipkernel
@@ -432,10 +380,7 @@ def run_kernel(
     app.start()
 
 # %% ../../nbs/lib/kernels/01_server.ipynb #5b8d9c8c
-def run_call(
-    call:str,  # Module and function, such as 'gradeclass.pipeline.worker:work'
-    argv:list, # Arguments of the process
-)->None:
+def run_call(call:str, argv:list)->None:
     "Be a process that runs one function"
     sys.argv = ["-c", *argv]
     sys.path.insert(0, "")
@@ -453,18 +398,14 @@ def end_process()->None:
     os._exit(0)
 
 # %% ../../nbs/lib/kernels/01_server.ipynb #21462a0c
-def imported_settings(
-    before:dict, # The environment as it was
-)->dict:         # set: variables that imports have set; matplotlib: the settings file that it has read
+def imported_settings(before:dict)->dict:
     "What imports have found or changed"
     changed = {name: value for name, value in os.environ.items() if before.get(name) != value}
     matplotlib = sys.modules.get("matplotlib")
     return {"set": changed, "matplotlib": matplotlib.matplotlib_fname() if matplotlib else ""}
 
 # %% ../../nbs/lib/kernels/01_server.ipynb #0b639da2
-def load(
-    plan:dict, # modules and more; gets `before`, `set` and `matplotlib`
-)->None:
+def load(plan:dict)->None:
     "Import everything; begin again without what is not fit for a fork"
     gc.disable()
     plan["before"] = dict(os.environ)
@@ -478,9 +419,7 @@ def load(
     gc.freeze()
 
 # %% ../../nbs/lib/kernels/01_server.ipynb #70b33a75
-def main(
-    text:str, # The plan as JSON: modules, soon, listener, folder, owner, key
-)->None:
+def main(text:str)->None:
     "The life of a fork server, and of each process that it forks"
     plan = json.loads(text)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -32,10 +32,7 @@ class BundleError(GradeclassError):
     "A bundle that is not whole, not ours, or not what its digests say"
 
 # %% ../../nbs/lib/models/11_bundle.ipynb #993137b6
-def seal_bundle(
-    folder:Path, # Folder with every file of a bundle but its manifest
-    about:dict,  # What the manifest says besides digests
-)->str:          # Digest of the bundle
+def seal_bundle(folder:Path, about:dict)->str: # Digest of the bundle
     "Write the manifest: what the bundle is, and the digest of each file"
     files = {path.relative_to(folder).as_posix(): digest_file(path) for path in sorted(Path(folder).rglob("*"))
              if path.is_file() and path.name != MANIFEST}
@@ -43,10 +40,7 @@ def seal_bundle(
     return digest_file(Path(folder, MANIFEST))
 
 # %% ../../nbs/lib/models/11_bundle.ipynb #86ccf0bb
-def write_extra(
-    path:Path, # File to write
-    value,     # Text, or what JSON can hold
-)->None:
+def write_extra(path:Path, value)->None:
     "Write a text as it is and anything else as JSON"
     if isinstance(value, str): Path(path).write_text(value, encoding="utf-8")
     else: write_json(path, value)
@@ -81,10 +75,7 @@ MANIFEST_KEYS = {"format": int, "family": str, "balance": str, "audit": bool, "s
                  "files": dict}
 
 # %% ../../nbs/lib/models/11_bundle.ipynb #28c5fefb
-def check_manifest(
-    manifest:object, # What the manifest's JSON holds
-    folder:Path,     # The bundle, for the message
-)->None:
+def check_manifest(manifest:object, folder:Path)->None:
     "Refuse a manifest of another format, or one that lacks what loading needs"
     found = manifest if isinstance(manifest, dict) else {}
     if found.get("format") != BUNDLE_FORMAT:
@@ -133,7 +124,8 @@ def load_model(
     schema = parse_schema((folder/"schema.yaml").read_text(encoding="utf-8"), "schema.yaml")
     model = GradeModel(schema, *(manifest[key] for key in ("family", "balance", "audit", "seed", "params", "rule")))
     family = FAMILIES[model.family].read(folder)
-    model.pipeline_ = FittedSteps(SchemaEncoder(schema, model.audit, family.one_hot).fit(None), family)
+    encoder = SchemaEncoder(schema, model.audit, family.one_hot).fit(None)
+    model.pipeline_ = FittedSteps(encode=encoder, family=family)
     model.classes_ = np.array(schema.grades.labels)
     model.gains_ = np.array(manifest["gains"]) if manifest.get("gains") else None
     model.calibrator_ = stored_calibrator(read_calibration(folder))
@@ -142,18 +134,8 @@ def load_model(
     return model
 
 # %% ../../nbs/lib/models/11_bundle.ipynb #7aef7e9d
-class FittedSteps:
-    "Encoder and family of a loaded model: all that predicting needs"
-    def __init__(
-        self,
-        encoder:SchemaEncoder, # Fitted encoder
-        family,                # Fitted family
-    ):
-        self.steps = {"encode": encoder, "family": family}
-
-    def __getitem__(self, name:str):
-        return self.steps[name]
-
+class FittedSteps(dict):
+    "Encoder and family of a loaded model, as `encode` and `family`: all that predicting needs"
     def predict_proba(
         self,
         frame:pd.DataFrame, # Students, n of them

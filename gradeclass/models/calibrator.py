@@ -76,14 +76,6 @@ class Calibrator:
         "State that JSON can hold"
         return {"kind": self.kind, "temperature": self.temperature, "offsets": list(self.offsets)}
 
-    @classmethod
-    def from_dict(
-        cls,
-        state:dict, # What `to_dict` gave
-    )->"Calibrator":
-        "The calibrator that `to_dict` described"
-        return cls(state["kind"], float(state["temperature"]), tuple(map(float, state["offsets"])))
-
 # %% ../../nbs/lib/models/12_calibrator.ipynb #5d330dce
 FILE = "calibration.json"
 
@@ -103,6 +95,8 @@ def stored_calibrator(
 )->Calibrator:  # 'none' where the bundle has no calibration
     "The correction that a bundle keeps"
     if not state: return Calibrator()
-    try: return Calibrator.from_dict(state["calibrator"])
+    try:
+        kept = state["calibrator"]
+        return Calibrator(kept["kind"], float(kept["temperature"]), tuple(map(float, kept["offsets"])))
     except (KeyError, TypeError, ValueError) as error:
         raise CalibrationError(f"{FILE} is not what this version writes ({error}): train the model again") from None

@@ -36,11 +36,7 @@ class UnknownValueWarning(UserWarning):
     "Cells that the schema does not know were read as missing"
 
 # %% ../../nbs/lib/models/01_features.ipynb #3e8cbd0a
-def warn_unknown(
-    cells:pd.Series,    # Cells of one column
-    encoded:np.ndarray, # The same cells encoded
-    column:Column,      # What the schema says of it
-)->None:
+def warn_unknown(cells:pd.Series, encoded:np.ndarray, column:Column)->None:
     "Name the values that the schema does not know"
     unknown = cells[cells.notna().to_numpy() & np.isnan(encoded)].unique()
     if len(unknown):

@@ -15,7 +15,7 @@ from ..config import SEED
 from .calibrator import Calibrator
 from .decide import RULES, decide, macro_f1_gains
 from .family import ModelError
-from .features import SchemaEncoder, check_leaks, encode_column, grade_index
+from .features import SchemaEncoder, Spreader, check_leaks, encode_column, grade_index
 from .stack import SINGLE_FAMILIES, StackedGrades, build_family
 from ..schema import Schema
 
@@ -103,13 +103,11 @@ class GradeModel(ClassifierMixin, BaseEstimator):
         from imblearn.pipeline import Pipeline
         columns = self.schema.inputs(self.audit)
         categorical = np.array([column.kind == "category" for column in columns])
-        groups = np.repeat(np.arange(len(columns)),
-                           [len(column.codes) if column.kind == "category" else 1 for column in columns])
-        scale = self.schema.grades
-        family = make_family(self.family, len(scale.codes), categorical, self.seed, self.params or {}, groups,
+        scale, source = self.schema.grades, Spreader(columns).source
+        family = make_family(self.family, len(scale.codes), categorical, self.seed, self.params or {}, source,
                              scale.cuts)
         encoder = SchemaEncoder(self.schema, self.audit, family.one_hot)
-        coded = np.array([column.kind != "numeric" for column in columns])[groups if family.one_hot else slice(None)]
+        coded = np.array([column.kind != "numeric" for column in columns])[source if family.one_hot else slice(None)]
         steps = [("encode", encoder), ("balance", Balancer(self.balance, coded, self.seed)), ("family", family)]
         return Pipeline(steps if self.balance in ("over", "smote") else [steps[0], steps[2]])
 

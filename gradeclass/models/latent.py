@@ -14,6 +14,7 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit, logit, ndtr
 
+from .family import column_statistics
 
 # %% ../../nbs/lib/models/04_latent.ipynb #07aa6668
 TINY = 1e-12          # Keeps logarithms and divisions finite
@@ -25,12 +26,9 @@ def column_scale(
     groups:np.ndarray, # Number of the source column of each column, shape (p,)
 )->tuple:              # Mean and scale of each column, shapes (p,)
     "Mean and scale of each column, from the cells that are there"
-    seen, values = np.isfinite(X)*weight[:, None], np.nan_to_num(X)
-    count = np.maximum(seen.sum(axis=0), TINY)
-    mean = (seen*values).sum(axis=0)/count
-    sd = np.sqrt((seen*(values - mean)**2).sum(axis=0)/count)
+    mean, scale = column_statistics(X, weight)
     spread = np.bincount(groups)[groups] > 1
-    return mean, np.where(spread, DUMMY_SCALE, np.where(sd > 1e-6, sd, 1.0))
+    return mean, np.where(spread, DUMMY_SCALE, scale)
 
 # %% ../../nbs/lib/models/04_latent.ipynb #3550aa1f
 LINKS = {"normal": ndtr, "logistic": expit}  # Distribution function of each shape of the blur
@@ -59,10 +57,7 @@ def update_penalties(
     spread = np.bincount(groups, beta**2 + np.diag(covariance))
     return np.clip((np.bincount(groups) + 2*PRIOR_SHAPE)/(spread + 2*PRIOR_RATE), 1e-3, 1e5)[groups]
 
-def settled(
-    old:np.ndarray, # Penalties before a step
-    new:np.ndarray, # Penalties after it
-)->bool:            # True where none changed by more than 5 %
+def settled(old:np.ndarray, new:np.ndarray)->bool: # True where none changed by more than 5 %
     "Whether the penalties have come to rest"
     return np.abs(np.log(new/old)).max() < 0.05
 
@@ -296,10 +291,7 @@ def prior_cost(
     cost = 0.5*penalty @ beta**2 + 0.005*(free[1:]**2).sum() - 0.2*np.log(eps) - 5*np.log1p(-eps)
     return cost, np.r_[penalty*beta, 0.0, 0.01*free[1:], 5*eps - 0.2*(1 - eps)]
 
-def unpack(
-    theta:np.ndarray, # Weights, first cut, logarithms of the gaps, logit of the share of wrong grades
-    n_columns:int,    # Number of weights
-)->tuple:             # The three parts; the share of wrong grades kept off 0 and 1
+def unpack(theta:np.ndarray, n_columns:int)->tuple: # The three parts; the share of wrong grades kept off 0 and 1
     "What the optimiser moves, taken apart"
     return theta[:n_columns], theta[n_columns:-1], float(np.clip(expit(theta[-1]), 1e-9, 1 - 1e-9))
 
@@ -333,10 +325,7 @@ def weight_covariance(
     return np.linalg.inv((X*bend[:, None]).T @ X - np.outer(shift, shift)/bend.sum() + np.diag(penalty))
 
 # %% ../../nbs/lib/models/04_latent.ipynb #078a6e38
-def first_guess(
-    rows:Rows,    # Training rows
-    n_grades:int, # Grades of the scale
-)->np.ndarray:    # What `unpack` takes apart
+def first_guess(rows:Rows, n_grades:int)->np.ndarray: # What `unpack` takes apart
     "Weights 0, cuts that give each grade its share, and 5 % of wrong grades"
     counts = np.bincount(rows.y, rows.weight, n_grades) + 0.5
     cuts = logit(np.cumsum(counts/counts.sum())[:-1])
@@ -354,11 +343,7 @@ def explained_by(
     return (there*sums**2).sum(axis=0)/np.maximum(there.sum(axis=0), TINY)
 
 # %% ../../nbs/lib/models/04_latent.ipynb #67b8e416
-def fit_to_grades(
-    line:Line,    # With columns scaled
-    rows:Rows,    # Training rows
-    n_grades:int, # Grades of the scale
-)->Line:          # Fitted
+def fit_to_grades(line:Line, rows:Rows, n_grades:int)->Line: # Fitted
     "Weights, cuts and share of wrong grades that make the recorded grades most probable; gaps count as blur"
     X, scale = line.scaled(rows.X), np.ones(len(rows.X))
     theta, penalty = first_guess(rows, n_grades), np.full(X.shape[1], 10.0)
@@ -383,11 +368,7 @@ class Task(NamedTuple):
     noise: np.ndarray|None      # Recorded grade by band where a score is used, shape (K, K)
 
 # %% ../../nbs/lib/models/04_latent.ipynb #17b89d46
-def fit_to_score(
-    line:Line, # With columns scaled
-    rows:Rows, # Training rows, each with a score
-    task:Task, # With cuts and noise
-)->Line:       # Fitted
+def fit_to_score(line:Line, rows:Rows, task:Task)->Line: # Fitted
     "Weights that explain the score, and the blur that they leave"
     latent = line.sign*rows.score
     shift = np.average(latent, weights=rows.weight)

@@ -35,10 +35,7 @@ def load_keras(): # The module `keras`
 
 # %% ../../nbs/lib/models/07_neural.ipynb #31c0aca4
 @contextmanager
-def seeded(
-    keras,    # The module `keras`
-    seed:int, # Seed of weights, dropout and the order of the rows
-):            # Yields nothing; Python and NumPy continue afterwards as if nothing had been
+def seeded(keras, seed:int):
     "Seed Keras inside the block"
     python, numpy = random.getstate(), np.random.get_state()
     keras.utils.set_random_seed(seed)
@@ -48,17 +45,13 @@ def seeded(
         np.random.set_state(numpy)
 
 # %% ../../nbs/lib/models/07_neural.ipynb #c7fc15b3
-def without_traces(
-    found:dict, # An object in JSON that Keras wrote
-)->dict:        # The same object, changed in place
+def without_traces(found:dict)->dict: # The same object, changed in place
     "Drop what differs from one run to the next: the date, and ids that are memory addresses"
     for key in ("date_saved", "shared_object_id"): found.pop(key, None)
     return found
 
 # %% ../../nbs/lib/models/07_neural.ipynb #e17366b6
-def steady_archive(
-    path:Path, # A `.keras` file, changed in place
-)->None:
+def steady_archive(path:Path)->None:
     "Make a file that Keras saved the same for the same net"
     with zipfile.ZipFile(path) as archive: parts = {name: archive.read(name) for name in sorted(archive.namelist())}
     with zipfile.ZipFile(path, "w") as archive:

@@ -42,12 +42,7 @@ def grow(
     return xgb.train(params, xgb.DMatrix(X, target, weight=weight, nthread=1), rounds, obj=objective)
 
 # %% ../../nbs/lib/models/05_ordinal.ipynb #b506706d
-def boost_line(
-    line:Line,   # Fitted linear score
-    rows:Rows,   # The rows it was fitted on
-    params:dict, # Over `BOOST_DEFAULTS`
-    seed:int,    # Seed of row and column sampling
-):               # xgboost Booster whose margin adds to the latent score
+def boost_line(line:Line, rows:Rows, params:dict, seed:int):
     "Trees on what the linear score leaves over"
     settings = BOOST_DEFAULTS | params
     rounds = settings.pop("rounds")
@@ -86,12 +81,7 @@ def blank_some(
     return np.where(gone[:, groups], np.nan, X)
 
 # %% ../../nbs/lib/models/05_ordinal.ipynb #9bb24d18
-def grow_forest(
-    rows:Rows,    # Training rows
-    task:Task,    # Scale and source columns
-    params:dict,  # Over `FOREST_DEFAULTS`
-    seed:int,     # Seed of row and column sampling
-):                # xgboost Booster, one output for each grade but the last
+def grow_forest(rows:Rows, task:Task, params:dict, seed:int):
     "A random forest of 'worse than grade k', for all k at once"
     settings = FOREST_DEFAULTS | params
     trees = settings.pop("trees")
@@ -169,20 +159,12 @@ class FoldFit(NamedTuple):
     latent: dict            # 'linear', 'boost' -> latent value of each row
     forest: np.ndarray|None # Probabilities of the forest
 
-    def said(
-        self,
-        name:str,   # Name of a member
-        blur:dict,  # 'linear', 'boost' -> what `blur_of` gives
-    )->np.ndarray:  # Probabilities of the fold's rows
+    def said(self, name:str, blur:dict)->np.ndarray: # Probabilities of the fold's rows
         "What a member says of the rows that it has not seen"
         if name == "forest": return self.forest
         return replace(self.line, sd=blur[name]).probability(self.latent[name], self.widening)
 
-def blur_of(
-    fits:list, # `FoldFit` of each fold
-    name:str,  # 'linear' or 'boost'
-    rows:Rows, # All rows
-)->float:      # Standard deviation
+def blur_of(fits:list, name:str, rows:Rows)->float: # Standard deviation
     "Root mean square of a score's residuals, out of fold"
     squares = count = 0.0
     for fit in fits:

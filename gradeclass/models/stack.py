@@ -103,10 +103,7 @@ class StackedGrades(GradeFamily):
         self.restore(found["grades"], len(self.groups_))
 
 # %% ../../nbs/lib/models/08_stack.ipynb #63fdf9e1
-def stack_shares(
-    members:dict,      # Family -> its parameters
-    weights:dict|None, # Family -> weight, 0 or more
-)->dict[str, float]:   # Family -> share; shares sum to 1
+def stack_shares(members:dict, weights:dict|None)->dict[str, float]: # Family -> share; shares sum to 1
     "Check the weights and scale them; a family without weight is left out"
     weights = dict.fromkeys(members, 1.0) if weights is None else weights
     if set(weights) != set(members):

@@ -22,9 +22,7 @@ from ..pipeline.report import render_markdown
 from ..scoring.answer import Bundle
 
 # %% ../../nbs/lib/pages/13_about_view.ipynb #61ef9e4c
-def folded(
-    card:str, # A card as Markdown
-)->str:       # HTML: the beginning and its first part open, the others behind their headings
+def folded(card:str)->str: # HTML: the beginning and its first part open, the others behind their headings
     "A long card in parts"
     first, *parts = re.split(r"<h2>(.*?)</h2>", render_markdown(card), flags=re.S)
     lower = lambda text: re.sub(r"(</?h)([13])>", lambda found: f"{found[1]}{int(found[2]) + 1}>", text)
@@ -33,10 +31,7 @@ def folded(
     return lower(first) + "".join(shown)
 
 # %% ../../nbs/lib/pages/13_about_view.ipynb #41edd54f
-def about(
-    served:Bundle, # The bundle
-    outputs:Path,  # The outputs folder, for the newest verdict on drift
-)->str:            # HTML
+def about(served:Bundle, outputs:Path)->str: # HTML
     "What the model is, what it was made from, how good it is, and its card"
     manifest = json.loads((served.folder/"bundle.json").read_text(encoding="utf-8"))
     figures = measures(served.folder)

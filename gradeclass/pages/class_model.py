@@ -67,11 +67,7 @@ def rounded(
                             for i, span in enumerate(spans)])
 
 # %% ../../nbs/lib/pages/06_class_model.ipynb #41a511eb
-def reasons_of(
-    served:Bundle,      # The bundle
-    frame:pd.DataFrame, # Students, n of them
-    most:int=3,         # Reasons for each
-)->list[str]:           # Such as 'Absences 25 days (−1.00); Tutoring No (−0.07)'
+def reasons_of(served:Bundle, frame:pd.DataFrame, most:int=3)->list[str]:
     "The strongest reasons of many students"
     columns, others = served.inputs, pd.DataFrame([served.typical]) if served.typical else None
     found, encoded = contributions(served.model, frame, others), rounded(encode_frame(frame, columns), columns)
@@ -82,14 +78,12 @@ def reasons_of(
     return ["; ".join(told(row)) for row in range(len(frame))]
 
 # %% ../../nbs/lib/pages/06_class_model.ipynb #d3aae758
-def can_explain_all(
-    served:Bundle, # The bundle
-)->bool:           # Whether the reasons of a whole class take no time
+def can_explain_all(served:Bundle)->bool: # Whether the reasons of a whole class take no time
     "Whether the model is a sum"
     from gradeclass.evaluation.explain import exact_terms
-    return exact_terms(served.model,
-                       served.model.pipeline_["encode"].transform(pd.DataFrame([{column.name: None
-                                                                                 for column in served.inputs}]))) is not None
+    nobody = pd.DataFrame([{column.name: None for column in served.inputs}])
+    encoded = served.model.pipeline_["encode"].transform(nobody)
+    return exact_terms(served.model, encoded) is not None
 
 # %% ../../nbs/lib/pages/06_class_model.ipynb #b9e9435a
 class ClassModel(HasTraits):
@@ -225,10 +219,7 @@ class ClassModel(HasTraits):
         return table.sort_values("Row", kind="stable").head(most)
 
 # %% ../../nbs/lib/pages/06_class_model.ipynb #f1328e4e
-def rank_class(
-    served:Bundle,          # The bundle
-    students:pd.DataFrame,  # Clean rows, index `row`, n of them
-)->pd.DataFrame:            # Same index, highest risk first: rank, risk, grade, likely, flagged
+def rank_class(served:Bundle, students:pd.DataFrame)->pd.DataFrame:
     "Judge everybody and put those first who might need help most"
     if students.empty:
         return pd.DataFrame({"rank": [], "risk": [], "grade": [], "likely": [], "flagged": []}, index=students.index)

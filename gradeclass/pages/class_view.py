@@ -18,12 +18,10 @@ from .html import download, note, percent, table
 from ..evaluation.ranking import LIST_NOTE, listed_words
 from ..data.validation import validate
 from ..words import count
-from .widgets import box, guarded, html
+from .widgets import as_field, box, button, guarded, html, upload_button
 
 # %% ../../nbs/lib/pages/07_class_view.ipynb #47ac9325
-def summary(
-    model:ClassModel, # A class
-)->str:               # HTML
+def summary(model:ClassModel)->str: # HTML
     "How many rows were read, ranked and refused, and what was noted on the way"
     ranked, refused = len(model.ranked), len(model.refused)
     good = (f"{model.name}: {count(ranked + refused, 'row')} read, {count(ranked, 'student')} ranked, "
@@ -35,9 +33,7 @@ def summary(
     return note(good, "info" if refused else "good") + notes
 
 # %% ../../nbs/lib/pages/07_class_view.ipynb #04c9d395
-def problem_table(
-    model:ClassModel, # A class
-)->str:               # HTML; nothing where nothing is wrong
+def problem_table(model:ClassModel)->str: # HTML; nothing where nothing is wrong
     "What is wrong, row by row, with the refused rows to save"
     found = model.problems()
     if found.empty: return ""
@@ -47,9 +43,7 @@ def problem_table(
             f'<b>Problems by row{more}</b></summary>{table(found, "Problems by row")}<p>{link}</p></details>')
 
 # %% ../../nbs/lib/pages/07_class_view.ipynb #8c5c0b3d
-def list_table(
-    model:ClassModel, # A class
-)->str:               # HTML
+def list_table(model:ClassModel)->str: # HTML
     "The page of the list that is shown"
     shown = model.shown()
     if shown.empty: return note("Nobody on the list fits the search.")
@@ -58,9 +52,7 @@ def list_table(
                  ("Order", "Chance that help is needed (%)", "Row in the file"))
 
 # %% ../../nbs/lib/pages/07_class_view.ipynb #6b00c1e3
-def worth_sentence(
-    model:ClassModel, # A class
-)->str:               # HTML
+def worth_sentence(model:ClassModel)->str: # HTML
     "What a list of this length is worth"
     precision, recall = model.worth()
     if not model.places or precision != precision: return ""
@@ -82,18 +74,14 @@ class ClassView(widgets.VBox):
     ):
         self.model, self.quiet = ClassModel(served), False
         self.message = html("", "gc-message")
-        self.upload = widgets.FileUpload(accept=",".join(KINDS), multiple=False, description="Choose a file",
-                                         tooltip="A CSV or Excel file of up to 10 MB")
-        self.sample = widgets.Button(description="Try the sample",
-                                     tooltip="Invented students that come with the program")
+        self.upload = upload_button(KINDS, self.message, self._take, "Choose a file")
+        self.sample = button("Try the sample", self._sample, "Invented students that come with the program")
         self.summary = html("", "gc-live")
         self.problems = html()
         self.worth = html("", "gc-live")
         self.list = html()
         self.links = html()
         self.make_controls()
-        self.upload.observe(self._take, "value")
-        self.sample.on_click(lambda _: self._sample())
         words = html(f"<p>A CSV or Excel file with one row for each student, up to 10 MB. It needs columns such as "
                      f"{escape(', '.join(column.name for column in served.inputs[:6]))}. It is read in memory and not "
                      f"kept.</p>")
@@ -106,32 +94,26 @@ class ClassView(widgets.VBox):
 
     def make_controls(self)->None:
         "Places, search, grade, pages"
-        self.places = widgets.IntSlider(1, 1, 2, description="How many can be helped?", tooltip="Places for help")
-        self.search = widgets.Text(description="Search", placeholder="student number or row",
-                                   tooltip="Part of a student number or row")
+        self.places = as_field(widgets.IntSlider(1, 1, 2, description="How many can be helped?",
+                                                 tooltip="Places for help"))
+        self.search = as_field(widgets.Text(description="Search", placeholder="student number or row",
+                                            tooltip="Part of a student number or row"))
         grades = [("all", ""), *((grade, grade) for grade in self.model.served.schema.grades.labels)]
-        self.grade = widgets.Dropdown(options=grades, description="Expected grade")
-        self.back = widgets.Button(description="Back")
-        self.on = widgets.Button(description="Next")
+        self.grade = as_field(widgets.Dropdown(options=grades, description="Expected grade"))
+        self.back = button("Back", lambda: self._set("page", max(0, self.model.page - 1)))
+        self.on = button("Next", lambda: self._set("page", min(self.model.pages() - 1, self.model.page + 1)))
         self.where = html()
-        for made in (self.places, self.search, self.grade): made.add_class("gc-field")
         for made, name in ((self.places, "places"), (self.search, "search"), (self.grade, "grade")):
             made.observe(lambda change, name=name: self._set(name, change["new"]), "value")
-        self.back.on_click(lambda _: self._set("page", max(0, self.model.page - 1)))
-        self.on.on_click(lambda _: self._set("page", min(self.model.pages() - 1, self.model.page + 1)))
+
 
     def _set(self, name, value)->None:
         with guarded(self.message):
             if not self.quiet: setattr(self.model, name, value)
 
-    def _take(self, _)->None:
-        if not self.upload.value: return
-        file = self.upload.value[0]
-        self.message.value = note(f"Reading {file['name'][:80]} …")
-        with guarded(self.message):
-            self.model.read(file["name"], bytes(file["content"]))
-            self.begin()
-        self.upload.value = ()
+    def _take(self, name, content)->None:
+        self.model.read(name, content)
+        self.begin()
 
     def _sample(self)->None:
         with guarded(self.message):
@@ -167,9 +149,7 @@ class ClassView(widgets.VBox):
             self.links.value = f"<p>{download(model.table(), 'students-to-talk-with.csv', 'Save this list as CSV')}</p>"
 
 # %% ../../nbs/lib/pages/07_class_view.ipynb #69c5be2a
-def warm_up(
-    served:Bundle, # The bundle
-)->None:
+def warm_up(served:Bundle)->None:
     "Check one invented row, so that the first file does not wait for libraries"
     from gradeclass.data.dataset import make_dataset
     validate(make_dataset(pd.DataFrame([{column.name: served.typical.get(column.name) for column in served.inputs}]),

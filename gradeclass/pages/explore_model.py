@@ -24,9 +24,7 @@ from ..schema import Column, Schema, schema_names
 from ..scoring.answer import Bundle
 
 # %% ../../nbs/lib/pages/08_explore_model.ipynb #1c91cb6c
-def tables(
-    schema:Schema, # The schema that pages are about
-)->dict[str, Path]: # What a visitor reads -> file
+def tables(schema:Schema)->dict[str, Path]: # What a visitor reads -> file
     "The sample, and what lies in `data/raw/` and fits the schema"
     from gradeclass.data.synthetic import sample_path
     found = {"The sample of invented students": sample_path(schema.name)} if schema.name in schema_names() else {}
@@ -44,9 +42,7 @@ class Shown(NamedTuple):
     words: str  # HTML
 
 # %% ../../nbs/lib/pages/08_explore_model.ipynb #7c00753e
-def small_png(
-    figure,     # matplotlib Figure; one that is not too wide is made narrow
-)->bytes:       # PNG with a palette of 128 colours
+def small_png(figure)->bytes: # PNG with a palette of 128 colours
     "A figure for phones and screens"
     from PIL import Image
     full = io.BytesIO()
@@ -58,10 +54,7 @@ def small_png(
     return small.getvalue()
 
 # %% ../../nbs/lib/pages/08_explore_model.ipynb #be6921a9
-def as_shown(
-    figure,      # matplotlib Figure
-    words:str="",# Markdown
-)->Shown:        # For the page
+def as_shown(figure, words:str="")->Shown: # For the page
     "A figure as a small PNG, its title for those who cannot see it"
     from gradeclass.pipeline.report import render_markdown
     titles = [ax.get_title(loc=side) for ax in figure.axes for side in ("left", "center") if ax.get_title(loc=side)]
@@ -72,11 +65,7 @@ def as_shown(
     return shown
 
 # %% ../../nbs/lib/pages/08_explore_model.ipynb #02ede7bd
-def strongest_columns(
-    frame:pd.DataFrame, # Clean table
-    schema:Schema,      # What it holds
-    most:int=3,         # Columns
-)->list[str]:           # Names
+def strongest_columns(frame:pd.DataFrame, schema:Schema, most:int=3)->list[str]: # Names
     "The columns that go with the grade most clearly"
     from gradeclass.evaluation.associations import association_table
     return list(association_table(frame, schema).index[:most])
@@ -110,11 +99,7 @@ def plot_columns(
     return {name: column for name, column in drawn.items() if name in frame and frame[name].notna().any()}
 
 # %% ../../nbs/lib/pages/08_explore_model.ipynb #b2c4e8a8
-def check_plot(
-    kind:str,                 # A name in `PLOTS`
-    columns:dict,             # What `plot_columns` returned
-    x:str, y:str, hue:str,    # Names; an empty one for none
-)->None:
+def check_plot(kind:str, columns:dict, x:str, y:str, hue:str)->None:
     "Refuse a figure that makes no sense, and say what would"
     if kind not in PLOTS: raise AppError(f"no figure {kind}: choose one of {', '.join(PLOTS)}")
     for name in filter(None, (x, y, hue)):
@@ -150,12 +135,7 @@ def build_plot(
                     + (f", drawn at random from {len(frame):,}." if len(rows) < len(frame) else "."))
 
 # %% ../../nbs/lib/pages/08_explore_model.ipynb #9f45f28a
-def draw_plot(
-    rows:pd.DataFrame, # Students
-    columns:dict,      # What `plot_columns` returned
-    kind:str,          # A name in `PLOTS`
-    x:str, y:str, hue:str, # Names; an empty one for none
-):                     # matplotlib Figure
+def draw_plot(rows:pd.DataFrame, columns:dict, kind:str, x:str, y:str, hue:str):
     "Draw with seaborn, axes named with their units"
     import seaborn as sns
     from gradeclass.evaluation.figures import new_figure, plot_style
@@ -181,12 +161,7 @@ def draw_plot(
     return figure
 
 # %% ../../nbs/lib/pages/08_explore_model.ipynb #ff5bd62c
-def draw_pairs(
-    rows:pd.DataFrame, # Students
-    columns:dict,      # What `plot_columns` returned
-    hue:str,           # Column that the colours stand for; empty for none
-    most:int=4,        # Columns at the most
-):                     # matplotlib Figure
+def draw_pairs(rows:pd.DataFrame, columns:dict, hue:str, most:int=4):
     "Numbers against each other"
     import matplotlib.pyplot as plt
     import seaborn as sns

@@ -15,13 +15,11 @@ from ..config import GradeclassError
 from .class_model import KINDS
 from .explore_model import PLOTS, ExploreModel, Shown, build_plot, default_figures, plot_columns
 from .page import step_by_step
-from .widgets import box, guarded, html
+from .widgets import as_field, box, button, guarded, html, upload_button
 from ..scoring.answer import Bundle
 
 # %% ../../nbs/lib/pages/11_explore_view.ipynb #fec226c1
-def figure_html(
-    shown:Shown, # A figure
-)->str:          # HTML
+def figure_html(shown:Shown)->str: # HTML
     "A figure with its words"
     import base64
     source = base64.b64encode(shown.png).decode()
@@ -37,20 +35,17 @@ class ExploreView(widgets.VBox):
         served:Bundle, # The bundle
     ):
         self.model, self.message = ExploreModel(served), html("", "gc-message")
-        self.source = widgets.Dropdown(options=list(self.model.tables) or ["none"], description="Table")
-        self.source.add_class("gc-field")
-        self.upload = widgets.FileUpload(accept=",".join(KINDS), multiple=False, description="Or choose a file",
-                                         tooltip="A CSV or Excel file of up to 10 MB")
+        self.source = as_field(widgets.Dropdown(options=list(self.model.tables) or ["none"], description="Table"))
+        self.upload = upload_button(KINDS, self.message, self._take, "Or choose a file")
         self.figures = box([], "gc-card", "gc-figures")
         self.built = html("", "gc-live")
         self.task = None
-        self.kind = widgets.Dropdown(options=[(f"{name.capitalize()}: {words}", name)
-                                              for name, words in PLOTS.items()], description="Figure")
-        self.x = widgets.Dropdown(description="Horizontal axis")
-        self.y = widgets.Dropdown(description="Vertical axis")
-        self.hue = widgets.Dropdown(description="Colour by")
-        for made in (self.kind, self.x, self.y, self.hue): made.add_class("gc-field")
-        self.draw = widgets.Button(description="Draw", button_style="primary")
+        kinds = [(f"{name.capitalize()}: {words}", name) for name, words in PLOTS.items()]
+        self.kind = as_field(widgets.Dropdown(options=kinds, description="Figure"))
+        self.x = as_field(widgets.Dropdown(description="Horizontal axis"))
+        self.y = as_field(widgets.Dropdown(description="Vertical axis"))
+        self.hue = as_field(widgets.Dropdown(description="Colour by"))
+        self.draw = button("Draw", self._draw, main=True)
         builder = box([html("<h2>Build a figure</h2>"),
                        box([self.kind, self.x, self.y, self.hue, self.draw], "gc-bar"), self.built], "gc-card",
                       "gc-stack")
@@ -58,8 +53,6 @@ class ExploreView(widgets.VBox):
                           builder])
         self.add_class("gc-stack")
         self.source.observe(lambda change: self._choose(change["new"]), "value")
-        self.upload.observe(self._take, "value")
-        self.draw.on_click(lambda _: self._draw())
         if self.model.tables: self._choose(self.source.value)
 
     def _choose(self, name)->None:
@@ -67,13 +60,9 @@ class ExploreView(widgets.VBox):
             self.model.choose(name)
             self.show()
 
-    def _take(self, _)->None:
-        if not self.upload.value: return
-        file = self.upload.value[0]
-        with guarded(self.message):
-            self.model.read(file["name"], bytes(file["content"]))
-            self.show()
-        self.upload.value = ()
+    def _take(self, name, content)->None:
+        self.model.read(name, content)
+        self.show()
 
     def show(self)->None:
         "Default figures and columns of the table"

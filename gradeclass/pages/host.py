@@ -82,7 +82,8 @@ def log_trace(
     path = find_outputs()/"app"/"errors.log"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file:
-        file.write(f"\n{datetime.now().astimezone().isoformat('T', 'seconds')}\n{''.join(traceback.format_exception(error))}")
+        trace = "".join(traceback.format_exception(error))
+        file.write(f"\n{datetime.now().astimezone().isoformat('T', 'seconds')}\n{trace}")
     return path
 
 # %% ../../nbs/lib/pages/01_host.ipynb #dd7ec2af

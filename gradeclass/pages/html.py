@@ -24,9 +24,7 @@ def percent(
     return "under 1 %" if 0 < share < 0.01 else "over 99 %" if 0.99 < share < 1 else f"{100*share:.0f} %"
 
 # %% ../../nbs/lib/pages/03_html.ipynb #0fc78d90
-def named_sentence(
-    answer:StudentAnswer, # What the model says
-)->str:            # One sentence, or nothing
+def named_sentence(answer:StudentAnswer)->str: # One sentence, or nothing
     "Which grades are likely, where the bundle can say so"
     if not answer.coverage or not answer.named: return ""
     often = f"{round(10*answer.coverage)} in 10"
@@ -48,9 +46,7 @@ def facts(
     return f'<dl class="gc-facts">{cells}</dl>'
 
 # %% ../../nbs/lib/pages/03_html.ipynb #884d39df
-def answer_facts(
-    answer:StudentAnswer, # What the model says
-)->list:           # For `facts`
+def answer_facts(answer:StudentAnswer)->list: # For `facts`
     "Which grades are likely, the risk, and the score with its range"
     sure = f"right for {round(10*answer.coverage)} of 10" if answer.coverage else ""
     named = ("open", "too many are possible") if answer.named == "not sure" else (answer.named, sure)
@@ -78,9 +74,7 @@ def headline(
             f'{f"<p class=gc-unknown>{escape(missing)}</p>" if missing else ""}</div>')
 
 # %% ../../nbs/lib/pages/03_html.ipynb #80c19d47
-def probability_bars(
-    answer:StudentAnswer, # What the model says
-)->str:            # HTML: one bar for each grade, best to worst
+def probability_bars(answer:StudentAnswer)->str: # HTML: one bar for each grade, best to worst
     "How likely each grade is"
     rows = []
     for grade, share in zip(answer.grades, answer.probability, strict=True):
@@ -95,9 +89,7 @@ def probability_bars(
             f'<p class="gc-small">Striped: a grade that calls for help ({escape(", ".join(answer.at_risk))}).</p>')
 
 # %% ../../nbs/lib/pages/03_html.ipynb #eef94ce7
-def reason_bars(
-    reasons:list[Reason], # Strongest first
-)->str:                   # HTML: bars to both sides
+def reason_bars(reasons:list[Reason])->str: # HTML: bars to both sides
     "What speaks for and against"
     if not reasons:
         return "<h3>Main reasons</h3><p>Nothing stands out: the records are those of an average student.</p>"

@@ -50,10 +50,7 @@ def read_events()->list[dict]: # Oldest first; a line that is being written is l
     return found
 
 # %% ../../nbs/lib/pages/09_manage_model.ipynb #077a7d78
-def share_done(
-    event:dict,   # What a stage has said
-    before:float, # Share of the stage that was done before
-)->float:         # From 0 to 1
+def share_done(event:dict, before:float)->float: # From 0 to 1
     "How much of a stage is done"
     if event["event"] == "cell": return event["done"]/event["cells"]
     return 1.0 if event["event"] in ("done", "cached") else before

@@ -15,8 +15,9 @@ import ipywidgets as widgets
 from ..data.sources import existing_file
 from .host import free_memory
 from .html import note, table
+from .page import in_background
 from .manage_model import STATES, ManageModel, may_manage, documents_of, read_options, side_by_side
-from .widgets import box, guarded, html
+from .widgets import as_field, box, button, guarded, html
 from ..pipeline.report import render_markdown
 from ..pipeline.stages import choices
 from ..scoring.answer import Bundle
@@ -24,9 +25,7 @@ from ..scoring.answer import Bundle
 # %% ../../nbs/lib/pages/12_manage_view.ipynb #919f2e58
 SIGNS = {"waiting": "○", "started": "◐", "cell": "◐", "done": "●", "cached": "●", "failed": "✕"}
 
-def steps(
-    state:dict, # What `manage.run_state` returned
-)->str:         # HTML
+def steps(state:dict)->str: # HTML
     "The stages of a run, as they tick"
     rows = "".join(f'<li><span aria-hidden="true">{SIGNS[kind]}</span><span>{name}</span><span>'
                    f'<progress max="1" value="{share:.2f}" aria-label="{name}">'
@@ -36,10 +35,7 @@ def steps(
         state["message"], "bad" if state["bad"] else "good")
 
 # %% ../../nbs/lib/pages/12_manage_view.ipynb #61812ec0
-def span(
-    value:float, low:float, high:float, # A figure and its interval; None where there is none
-    colour:str="var(--bar)",            # Of the dot
-)->str:                                 # SVG
+def span(value:float, low:float, high:float, colour:str="var(--bar)")->str: # SVG
     "A figure from 0 to 1 as a dot on its interval"
     if value is None or low is None or not 0 <= value <= 1: return ""
     low, high = max(0, low), min(1, high)
@@ -49,18 +45,13 @@ def span(
             f'<circle cx="{2 + 200*value:.1f}" cy="7" r="6" fill="{colour}"/></svg>')
 
 # %% ../../nbs/lib/pages/12_manage_view.ipynb #92bfec14
-def figure_text(
-    value:float, low:float, high:float, # A figure and its interval; None or NaN where there is none
-)->str:                                 # Such as '0.788 (0.741 to 0.830)'
+def figure_text(value:float, low:float, high:float)->str: # Such as '0.788 (0.741 to 0.830)'
     "A figure with its interval"
     if value is None or value != value: return "–"
     return f"{value:.3f}" if low is None or low != low else f"{value:.3f} ({low:.3f} to {high:.3f})"
 
 # %% ../../nbs/lib/pages/12_manage_view.ipynb #bacc5475
-def comparison_figure(
-    champion:dict,   # number and metrics
-    challenger:dict, # The same; empty for none
-)->str:              # HTML
+def comparison_figure(champion:dict, challenger:dict)->str: # HTML
     "Champion and challenger, figure by figure"
     found = side_by_side(champion.get("metrics", {}), challenger.get("metrics", {}))
     if found.empty: return note("No figures to compare yet.")
@@ -82,9 +73,7 @@ def comparison_figure(
             f'<tbody role="rowgroup">{"".join(rows)}</tbody></table></div>')
 
 # %% ../../nbs/lib/pages/12_manage_view.ipynb #9762ff57
-def status(
-    model:ManageModel, # What the page knows
-)->str:                # HTML
+def status(model:ManageModel)->str: # HTML
     "Data, drift, and which model serves"
     run, papers = model.newest, documents_of(model.newest)
     links = "".join(f'<li><a href="{escape(address)}" target="_blank" rel="noopener">{words}</a></li>'
@@ -104,14 +93,13 @@ class ManageView(widgets.VBox):
         served:Bundle|None=None, # The bundle; the page works without one
     ):
         self.message = html("", "gc-message")
-        self.token = widgets.Password(description="Token for this page", tooltip="Printed when the server started")
-        self.token.add_class("gc-field")
-        self.enter = widgets.Button(description="Open", button_style="primary")
+        self.token = as_field(widgets.Password(description="Token for this page",
+                                               tooltip="Printed when the server started"))
+        self.enter = button("Open", self._enter, main=True)
         self.inside = box([], "gc-stack")
         words = html("<p>This page decides which model serves. It needs the second token that the server printed.</p>")
         super().__init__([box([words, self.token, self.enter, self.message], "gc-card", "gc-stack"), self.inside])
         self.add_class("gc-stack")
-        self.enter.on_click(lambda _: self._enter())
         self.token.continuous_update = False
         self.token.observe(lambda change: change["new"] and self._enter(), "value")
 
@@ -134,35 +122,28 @@ class ManageView(widgets.VBox):
         self.inside.children = [self.status, self.make_run(), self.make_decision(), self.past]
         self.show()
         free_memory()
-        try: self.task = asyncio.get_running_loop().create_task(self.watch())
-        except RuntimeError: self.task = None
+        self.task = in_background(self.watch())
 
     def make_run(self)->widgets.VBox: # A card
         "Choose parameters, start, watch"
-        self.data = widgets.Text(description="Table", placeholder="empty: data/raw or the sample",
-                                 tooltip="A file on the server, store:NAME, or sample")
-        self.family = widgets.Dropdown(options=choices("family"), value="ordinal", description="Model type")
+        self.data = as_field(widgets.Text(description="Table", placeholder="empty: data/raw or the sample",
+                                          tooltip="A file on the server, store:NAME, or sample"))
+        self.family = as_field(widgets.Dropdown(options=choices("family"), value="ordinal", description="Model type"))
         ends = [("a person decides", "ask"), ("the gate decides", "auto"), ("register it only", "never")]
-        self.then = widgets.Dropdown(options=ends, description="When it is done")
-        self.more = widgets.Text(description="Further parameters", placeholder="seed=7, resamples=200",
-                                 tooltip="name=value, with commas between")
-        for made in (self.data, self.family, self.then, self.more): made.add_class("gc-field")
-        self.go = widgets.Button(description="Run the pipeline", button_style="primary")
-        self.go.on_click(lambda _: self._run())
+        self.then = as_field(widgets.Dropdown(options=ends, description="When it is done"))
+        self.more = as_field(widgets.Text(description="Further parameters", placeholder="seed=7, resamples=200",
+                                          tooltip="name=value, with commas between"))
+        self.go = button("Run the pipeline", self._run, main=True)
         return box([html("<h2>Run</h2>"), box([self.data, self.family, self.then, self.more], "gc-bar"), self.go,
                     self.steps], "gc-card", "gc-stack")
 
     def make_decision(self)->widgets.VBox: # A card
         "Compare, then promote or go back"
-        self.version = widgets.Dropdown(description="Version")
-        self.who = widgets.Text(description="Your name")
-        self.why = widgets.Text(description="Reason", placeholder="one sentence")
-        for made in (self.version, self.who, self.why): made.add_class("gc-field")
-        self.promote = widgets.Button(description="Let this version serve", button_style="primary")
-        self.revert = widgets.Button(description="Restore previous model")
-        self.promote.on_click(lambda _: self._decide(lambda: self.model.promote(
-            self.version.value, self.why.value, self.who.value)))
-        self.revert.on_click(lambda _: self._decide(lambda: self.model.revert(self.why.value, self.who.value)))
+        self.version = as_field(widgets.Dropdown(description="Version"))
+        self.who = as_field(widgets.Text(description="Your name"))
+        self.why = as_field(widgets.Text(description="Reason", placeholder="one sentence"))
+        self.promote = button("Let this version serve", self._promote, main=True)
+        self.revert = button("Restore previous model", self._revert)
         asked = box([self.version, self.who, self.why], "gc-bar")
         buttons = box([self.promote, self.revert], "gc-bar")
         return box([html("<h2>Decide</h2>"), self.compared, asked, buttons, self.note], "gc-card", "gc-stack")
@@ -175,9 +156,15 @@ class ManageView(widgets.VBox):
                               **read_options(self.more.value)})
             self.show()
 
-    def _decide(self, act)->None:
+    def _promote(self)->None:
+        self._decide(self.model.promote, self.version.value)
+
+    def _revert(self)->None:
+        self._decide(self.model.revert)
+
+    def _decide(self, act, *what)->None:
         with guarded(self.note):
-            act()
+            act(*what, self.why.value, self.who.value)
             self.why.value, self.note.value = "", note(f"Version {self.model.champion['number']} serves now.", "good")
             self.show()
 
@@ -188,8 +175,8 @@ class ManageView(widgets.VBox):
         self.status.value = status(model)
         self.compared.value = comparison_figure(model.champion, model.challenger)
         past = model.history()
-        self.past.value = table(past,
-                                "How it came about, newest first") if len(past) else "<p>Nothing has been decided yet.</p>"
+        nothing = "<p>Nothing has been decided yet.</p>"
+        self.past.value = table(past, "How it came about, newest first") if len(past) else nothing
         if list(self.version.options) != model.versions[::-1]:
             self.version.options, self.version.value = model.versions[::-1], model.versions[-1]
         self.promote.disabled, self.revert.disabled = not model.versions, not model.champion

@@ -13,16 +13,13 @@ import ipywidgets as widgets
 from ..evaluation.what_if import CAUTION
 from .html import comparison, details, headline, note
 from .predict_model import StudentModel
-from .widgets import box, guarded, html, make_form
+from .widgets import box, button, guarded, html, make_form
 from ..scoring.answer import Bundle
 
 # %% ../../nbs/lib/pages/05_predict_view.ipynb #975604f1
 class WhatIf(widgets.VBox):
     "A few things different, before and after side by side; made when it is first opened"
-    def __init__(
-        self,
-        model:StudentModel, # The student
-    ):
+    def __init__(self, model:StudentModel):
         self.model, self.filled = model, False
         self.opener = widgets.ToggleButton(value=False, description="What if something were different?",
                                            tooltip="Compare with a few things changed")
@@ -45,7 +42,7 @@ class WhatIf(widgets.VBox):
 
     def _fill(self)->None:
         fields = [field._replace(group="What could be different?") for field in self.model.fields.values()
-                  if field.changeable]
+                  if field.column.changeable]
         if not fields: self.panel.children = [html(note("The schema marks nothing as changeable."))]
         else:
             groups, self.inputs = make_form(fields, self.model.student, self._change,
@@ -81,9 +78,7 @@ class PredictView(widgets.VBox):
         self.message = html("", "gc-message")
         self.headline, self.details = html("", "gc-answer", "gc-live"), html("", "gc-why")
         groups, self.inputs = make_form(list(self.model.fields.values()), self.model.student, self._put)
-        reset = widgets.Button(description="Start again", tooltip="Back to a typical student")
-        reset.on_click(lambda _: self._reset())
-        form = box([*groups, reset], "gc-form")
+        form = box([*groups, button("Start again", self._reset, "Back to a typical student")], "gc-form")
         super().__init__([self.headline, form, box([self.message, self.details, WhatIf(self.model)], "gc-side")])
         self.add_class("gc-predict")
         self.model.observe(self._show, "answer")

@@ -103,19 +103,14 @@ class PageKernel(WarmKernelManager, ServerKernelManager):
         return super().format_kernel_cmd([*(extra_arguments or []), "--HistoryManager.enabled=False"])
 
 # %% ../../nbs/lib/pages/14_server.ipynb #2ea6414c
-def kernel_config(
-    forked:bool, # Whether processes are copies
-)->dict:         # Part of Voilà's settings
+def kernel_config(forked:bool)->dict: # Part of Voilà's settings
     "How the processes of visitors come about, and how one talks to them"
     if not forked: return {"KernelManager": {"transport": "ipc"} if os.name == "posix" else {}}
     return {"MappingKernelManager": {"kernel_manager_class": "gradeclass.pages.server.PageKernel"},
             "WarmProvisioner": {"modules": list(AHEAD)}}
 
 # %% ../../nbs/lib/pages/14_server.ipynb #91853871
-def page_config(
-    options:Options, # How the pages are served
-    folder:Path,     # The pages' notebooks
-)->Config:           # What Voilà is told
+def page_config(options:Options, folder:Path)->Config: # What Voilà is told
     "Voilà's settings"
     cull = max(1, min(60, options.idle//4))
     tornado = {"headers": HEADERS, "websocket_max_message_size": UPLOAD + 1_000_000, "autoreload": False}
@@ -138,10 +133,7 @@ def page_config(
     return found
 
 # %% ../../nbs/lib/pages/14_server.ipynb #0c7938bc
-def kernel_environment(
-    options:Options, # How the pages are served
-    folder:Path,     # The pages' notebooks
-)->dict[str, str]:   # Variables that the server and the processes of its visitors see
+def kernel_environment(options:Options, folder:Path)->dict[str, str]:
     "What a visitor's process knows; of the token for Manage it knows a digest"
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     found = {"GRADECLASS_THIN": "1", "MALLOC_ARENA_MAX": "2", "MPLBACKEND": "agg",
@@ -157,10 +149,7 @@ WORDS = {404: "There is no such page.", 403: "This needs the address with its to
          503: "All seats are in use. Please try again in a few minutes."}
 
 # %% ../../nbs/lib/pages/14_server.ipynb #30eefad3
-def plain_page(
-    words:str,    # What to say
-    base:str="/", # Where the pages begin
-)->str:           # HTML
+def plain_page(words:str, base:str="/")->str: # HTML
     "A page with one sentence and a way back"
     return ('<!doctype html><html lang="en"><head><meta charset="utf-8">'
             '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -173,11 +162,7 @@ def plain_page(
 # %% ../../nbs/lib/pages/14_server.ipynb #ec361106
 class PlainErrors:
     "Errors as one sentence; the trace goes to the log alone"
-    def write_error(
-        self,
-        status_code:int, # HTTP status
-        **more,          # What was raised
-    )->None:
+    def write_error(self, status_code:int, **more)->None:
         "Answer with a plain page"
         self.set_header("Content-Type", "text/html; charset=utf-8")
         self.finish(plain_page(WORDS.get(status_code, WORDS[500]), self.settings["base_url"]))
@@ -186,10 +171,7 @@ class PlainErrors:
 class PageHandler(PlainErrors, TornadoVoilaHandler):
     "Shows one page, if there is a place left"
     @authenticated
-    async def get(
-        self,
-        name:str, # Name of the page
-    )->None:
+    async def get(self, name:str)->None:
         "Run the page's notebook, or hand out one that has run already"
         server = self.settings["page_server"]
         if server.visitors() >= server.options.most: raise HTTPError(503)
@@ -219,19 +201,13 @@ class LeaveHandler(JupyterHandler):
         "A beacon sends no form"
 
     @authenticated
-    def get(
-        self,
-        kernel_id:str, # Name of the visitor's process
-    )->None:
+    def get(self, kernel_id:str)->None:
         "Say whether the process is there"
         self.set_header("Cache-Control", "no-store")
         self.finish({"there": kernel_id in self.kernel_manager})
 
     @authenticated
-    async def post(
-        self,
-        kernel_id:str, # Name of the visitor's process
-    )->None:
+    async def post(self, kernel_id:str)->None:
         "End the process, if it is there"
         if kernel_id in self.kernel_manager: await self.kernel_manager.shutdown_kernel(kernel_id, now=True)
         self.set_status(204)
@@ -239,10 +215,7 @@ class LeaveHandler(JupyterHandler):
 # %% ../../nbs/lib/pages/14_server.ipynb #f5711e6e
 class JoinedHandler(RequestHandler):
     "Voilà's code in one file; its address changes with its content"
-    def get(
-        self,
-        digest:str, # First digits of the digest
-    )->None:
+    def get(self, digest:str)->None:
         "The code, compressed as all browsers take it"
         code, name = joined_script()
         if digest != name: raise HTTPError(404)
@@ -260,11 +233,7 @@ SANDBOX = ("sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline
 class DocumentHandler(PlainErrors, JupyterHandler):
     "Shows a report, a card or Evidently's page to whoever came through Manage"
     @authenticated
-    def get(
-        self,
-        kind:str, # A name in `manage.DOCUMENTS`
-        name:str, # A run's name, or a stage's folder
-    )->None:
+    def get(self, kind:str, name:str)->None:
         "The paper, if the key fits"
         from gradeclass.pages.manage_model import find_document, document_key
         path = find_document(find_outputs(), kind, name)
@@ -353,19 +322,14 @@ class PageServer(Voila):
                 await self.kernel_manager.shutdown_kernel(kernel_id, now=True)
 
 # %% ../../nbs/lib/pages/14_server.ipynb #c7a3a489
-def kernel_memory(
-    manager,       # Voilà's kernel manager
-    kernel_id:str, # A process of a visitor
-)->float:          # Resident memory in MB; 0 where it is gone
+def kernel_memory(manager, kernel_id:str)->float: # Resident memory in MB; 0 where it is gone
     "How much memory a process holds"
     import psutil
     try: return psutil.Process(manager.get_kernel(kernel_id).provisioner.pid).memory_info().rss/1e6
     except (psutil.Error, AttributeError, KeyError, TypeError): return 0.0
 
 # %% ../../nbs/lib/pages/14_server.ipynb #6e21992e
-def check_options(
-    options:Options, # How the pages are served
-)->Options:          # With a token for each door
+def check_options(options:Options)->Options: # With a token for each door
     "Refuse what cannot be served, and make the tokens that are missing"
     if not 0 <= options.port <= 65535:
         raise GradeclassError(f"port {options.port} does not exist: choose one from 1 to 65535")

@@ -15,19 +15,14 @@ from ..disk import digest_file, digest_text, source_digest
 from .stages import Stage, read_cells
 
 # %% ../../nbs/lib/pipeline/02_cache.ipynb #b8eae446
-def notebook_digest(
-    notebook:Path, # A notebook file
-)->str:            # SHA-256 of its cells, without outputs
+def notebook_digest(notebook:Path)->str: # SHA-256 of its cells, without outputs
     "What a notebook does, whatever it last showed"
     cells = [[cell["type"], cell["source"], cell["tags"]] for cell in read_cells(notebook)]
     return digest_text(json.dumps(cells))
 
 
-
 # %% ../../nbs/lib/pipeline/02_cache.ipynb #79ea742a
-def content_digest(
-    source:str, # A file, a database URL or a store
-)->str:         # SHA-256 of what it holds
+def content_digest(source:str)->str: # SHA-256 of what it holds
     "Digest of a data source by content"
     if source.startswith("store:"):
         from gradeclass.data.store import store_digest
@@ -76,10 +71,7 @@ def read_json(
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 # %% ../../nbs/lib/pipeline/02_cache.ipynb #c1340bb7
-def changed_names(
-    before:dict, # Name -> value of the last time
-    now:dict,    # Name -> value of this time
-)->list[str]:    # In order
+def changed_names(before:dict, now:dict)->list[str]: # In order
     "Names whose value is another one, or that only one of the two has"
     return sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
 
@@ -107,17 +99,14 @@ def last_parts(
     return max(complete, key=lambda record: record["started"])["parts"] if complete else None
 
 # %% ../../nbs/lib/pipeline/02_cache.ipynb #ecd6ae9f
-def rival_digest(
-    outputs:Path, # The outputs folder
-    bundle:Path,  # A bundle
-)->str:           # Digest of a champion; empty where there is none to meet
+def rival_digest(outputs:Path, bundle:Path)->str: # Digest of a champion; empty where there is none to meet
     "The champion that a bundle has to meet; where it is champion itself, the one before it"
-    from gradeclass.registry.promotions import MANIFEST
+    from gradeclass.models.bundle import MANIFEST
     from gradeclass.registry.versions import read_state
     state = read_state(outputs)
-    reigns = [state.versions[number].digest for number in state.reigns]
-    if reigns and reigns[-1] == digest_file(bundle/MANIFEST): reigns.pop()
-    return reigns[-1] if reigns else ""
+    champions = [state.versions[number].digest for number in state.champions]
+    if champions and champions[-1] == digest_file(bundle/MANIFEST): champions.pop()
+    return champions[-1] if champions else ""
 
 # %% ../../nbs/lib/pipeline/02_cache.ipynb #c79a81de
 def is_registered(
@@ -125,9 +114,9 @@ def is_registered(
     bundle:Path,  # A bundle
 )->bool:          # Whether the registry has it
     "Whether a bundle has a version"
-    from gradeclass.registry.promotions import MANIFEST
-    from gradeclass.registry.versions import read_state
-    return read_state(outputs).find(digest_file(bundle/MANIFEST)) is not None
+    from gradeclass.models.bundle import MANIFEST
+    from gradeclass.registry.versions import list_versions
+    return digest_file(bundle/MANIFEST) in [version.digest for version in list_versions(outputs)]
 
 # %% ../../nbs/lib/pipeline/02_cache.ipynb #bc33f224
 def stage_inputs(

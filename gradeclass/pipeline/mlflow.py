@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from contextlib import ExitStack, suppress
 from datetime import datetime
@@ -29,20 +30,16 @@ from gradeclass.pipeline.mlflow_store import (
 )
 from .worker import start_process
 from ..processes import end_children, free_port
-from ..registry.promotions import read_log
+from ..registry.promotions import history
 
 # %% ../../nbs/lib/pipeline/08_mlflow.ipynb #12725594
-def only_numbers(
-    values:dict,   # Name -> anything
-)->dict[str, float]: # Name that MLflow takes -> number
+def only_numbers(values:dict)->dict[str, float]: # Name that MLflow takes -> number
     "The numbers among some values"
     def is_number(value): return isinstance(value, int | float) and not isinstance(value, bool)
     return {plain_key(name): float(value) for name, value in values.items() if is_number(value)}
 
 # %% ../../nbs/lib/pipeline/08_mlflow.ipynb #fa3197e1
-def run_metrics(
-    metrics:dict,    # Of run.json: name -> value, low, high; per_grade; at_risk; students
-)->dict[str, float]: # Such as macro_f1, macro_f1_low, macro_f1_high, grade_A_recall
+def run_metrics(metrics:dict)->dict[str, float]: # Such as macro_f1, macro_f1_low, macro_f1_high, grade_A_recall
     "Every figure of a run under a flat name"
     flat = {}
     for name, figures in metrics.items():
@@ -53,9 +50,7 @@ def run_metrics(
     return only_numbers(flat)
 
 # %% ../../nbs/lib/pipeline/08_mlflow.ipynb #49cf6aa9
-def run_params(
-    run:Finished,   # The run
-)->dict[str, str]:  # Name -> value
+def run_params(run:Finished)->dict[str, str]: # Name -> value
     "The parameters of all stages, given or by default"
     taken = {}
     for stage in run.stages: taken |= run.read(stage, "stage.json").get("parameters", {})
@@ -65,19 +60,14 @@ def run_params(
     return {name: text[:6000] for name, text in texts.items()}  # MLflow allows 6,000 characters
 
 # %% ../../nbs/lib/pipeline/08_mlflow.ipynb #65d72546
-def bundle_of(
-    run:Finished,    # The run
-)->Path|None:        # Its bundle; None if it is gone
+def bundle_of(run:Finished)->Path|None: # Its bundle; None if it is gone
     "The model that a run made"
     place = Path(run.record.get("bundle") or "nowhere")
     if "evaluate" in run.stages: place = run.stages["evaluate"]/"bundle"
     return place if (place/"bundle.json").is_file() else None
 
 # %% ../../nbs/lib/pipeline/08_mlflow.ipynb #fd7e5ac6
-def run_tags(
-    run:Finished,   # The run
-    digest:str,     # Digest of its bundle
-)->dict[str, str]:  # Name -> value
+def run_tags(run:Finished, digest:str)->dict[str, str]: # Name -> value
     "What a run is found by again, and what the drift stage found"
     about, drift = run.read("prepare", "data.json"), run.read("drift", "drift.json")
     tags = {"run_id": run.run_id, "key": run.key, "digest": digest, "state": "half", "data.files": about.get("source"),
@@ -87,20 +77,17 @@ def run_tags(
     return {name: str(value)[:4000] for name, value in tags.items() if value}
 
 # %% ../../nbs/lib/pipeline/08_mlflow.ipynb #5e95798e
-def run_span(
-    run:Finished,     # The run
-)->tuple[int, int]:   # Begin and end, milliseconds since 1970
+def run_span(run:Finished)->tuple[int, int]: # Begin and end, milliseconds since 1970
     "When the run's stages ran"
     records = [run.read(stage, "stage.json") for stage in run.stages]
-    begun = [datetime.fromisoformat(record["started"]).timestamp() for record in records if record]
-    ended = [start + record["seconds"] for start, record in zip(begun, filter(None, records), strict=True)]
+    records = [record for record in records if "started" in record]
+    begun = [datetime.fromisoformat(record["started"]).timestamp() for record in records]
+    ended = [start + record.get("seconds", 0) for start, record in zip(begun, records, strict=True)]
     written = (run.folder/"run.json").stat().st_mtime
     return int(1000*min(begun, default=written)), int(1000*max(ended, default=written))
 
 # %% ../../nbs/lib/pipeline/08_mlflow.ipynb #459a777d
-def find_trials(
-    run:Finished, # The run
-)->list:          # Optuna's trials; empty if there was no search
+def find_trials(run:Finished)->list: # Optuna's trials; empty if there was no search
     "The trials of a run's search"
     name = run.read("train", "study.json").get("study")
     if not name: return []
@@ -113,11 +100,7 @@ def find_trials(
     return []
 
 # %% ../../nbs/lib/pipeline/08_mlflow.ipynb #e28184d5
-def log_trials(
-    store:TrackingStore, # The tracking store
-    parent:str,          # MLflow's id of the run
-    trials:list,         # Optuna's trials
-)->None:
+def log_trials(store:TrackingStore, parent:str, trials:list)->None:
     "Show each trial as a run below its run"
     from mlflow.entities import Metric, Param
     for trial in trials:
@@ -132,11 +115,7 @@ def log_trials(
         store.client.set_terminated(child, "FINISHED" if trial.state.name == "COMPLETE" else "KILLED", ended)
 
 # %% ../../nbs/lib/pipeline/08_mlflow.ipynb #aa4e35de
-def log_files(
-    store:TrackingStore, # The tracking store
-    run_id:str,          # MLflow's id of the run
-    run:Finished,        # The run
-)->None:
+def log_files(store:TrackingStore, run_id:str, run:Finished)->None:
     "Keep the report, the schema, figures and executed notebooks with the run"
     files = [run.folder/"run.json", run.folder/"report.html"]
     for stage, name in (("prepare", "schema.yaml"), ("evaluate", "metrics.json"), ("drift", "drift.json")):
@@ -149,10 +128,7 @@ def log_files(
         if figures.is_dir(): store.client.log_artifacts(run_id, str(figures), f"figures/{stage}")
 
 # %% ../../nbs/lib/pipeline/08_mlflow.ipynb #408fceab
-def log_run(
-    store:TrackingStore, # The tracking store
-    run:Finished,        # The run
-)->str:                  # MLflow's id of it
+def log_run(store:TrackingStore, run:Finished)->str: # MLflow's id of it
     "Write everything about a run to MLflow"
     from mlflow.entities import Metric, Param
     from gradeclass.models.bundle import bundle_digest
@@ -161,11 +137,14 @@ def log_run(
     begun, ended = run_span(run)
     run_id = store.client.create_run(store.experiment, begun, run_tags(run, digest), run.run_id).info.run_id
     # The model comes before the metrics, which MLflow would otherwise read back one by one.
-    model = log_bundle(store, bundle, digest, run_id) if bundle else None
+    model = None
+    try: model = bundle and log_bundle(store, bundle, digest, run_id)
+    except GradeclassError as error:
+        store.client.set_tag(run_id, "mlflow.note.content", f"Shown without its model: {error}")
     drift = run.read("drift", "drift.json")
     metrics = run_metrics(run.record.get("metrics", {}))
     metrics |= only_numbers({f"drift_{name}": value for name, value in drift.items()})
-    metrics |= {f"seconds_{stage['name']}": float(stage["seconds"]) for stage in run.record["stages"]}
+    metrics |= only_numbers({f"seconds_{stage['name']}": stage.get("seconds") for stage in run.record["stages"]})
     logged = [Metric(name, value, ended, 0, model_id=model, run_id=run_id) for name, value in metrics.items()]
     store.client.log_batch(run_id, logged, [Param(name, value) for name, value in run_params(run).items()])
     if data := dataset_input(run): store.client.log_inputs(run_id, [data])
@@ -176,10 +155,7 @@ def log_run(
     return run_id
 
 # %% ../../nbs/lib/pipeline/08_mlflow.ipynb #1f68a597
-def show_run(
-    store:TrackingStore, # The tracking store
-    run:Finished,        # The run
-)->str:                  # MLflow's id of it
+def show_run(store:TrackingStore, run:Finished)->str: # MLflow's id of it
     "Write a run to MLflow once: a whole one is kept, a half one is replaced"
     found = find_runs(store, run_id=run.run_id)
     whole = [each.info.run_id for each in found if each.data.tags.get("gradeclass.state") == "whole"]
@@ -195,9 +171,7 @@ class Synced(NamedTuple):
     warnings: list[str]  # One sentence each
 
 # %% ../../nbs/lib/pipeline/08_mlflow.ipynb #a6035384
-def show_runs(
-    store:TrackingStore, # The tracking store
-)->tuple[list[str], list[str]]: # Runs that were shown, and warnings
+def show_runs(store:TrackingStore)->tuple[list[str], list[str]]: # Runs that were shown, and warnings
     "Show each run that is not there yet"
     whole = {run.data.tags.get("gradeclass.key"): run for run in find_runs(store, state="whole")}
     shown = {run.data.tags["gradeclass.run_id"] for run in whole.values()}
@@ -229,9 +203,7 @@ def sync(
     except GradeclassError as error: return Synced([], [], [str(error)])
 
 # %% ../../nbs/lib/pipeline/08_mlflow.ipynb #cbb02b6e
-def get_ready(
-    outputs:str|Path, # The outputs folder
-)->None:
+def get_ready(outputs:str|Path)->None:
     "Do the slow part ahead: imports, and a new database if there is none"
     import mlflow.pyfunc  # noqa: F401
     import gradeclass.models.grade_model  # noqa: F401
@@ -247,9 +219,7 @@ def lower_priority()->None:
         Path("/proc/self/autogroup").write_text("10")
 
 # %% ../../nbs/lib/pipeline/08_mlflow.ipynb #6c6614f8
-def wait_for_line(
-    asked:threading.Event, # Set when the line has come
-)->None:
+def wait_for_line(asked:threading.Event)->None:
     "Wait for a line on standard input; end the process at once if the input closes"
     if not sys.stdin.readline(): os._exit(0)
     asked.set()
@@ -265,41 +235,49 @@ def sync_main()->None:
     print(json.dumps(sync(sys.argv[1])._asdict()))
 
 # %% ../../nbs/lib/pipeline/08_mlflow.ipynb #2a23685d
-def start_sync(
-    outputs:str|Path,       # The outputs folder
-    errors=subprocess.PIPE, # Where its standard error goes
-    server:str="",          # Socket of a fork server that is up
-):                          # A process that waits for `finish_sync`
+def start_sync(outputs:str|Path, errors=subprocess.PIPE, server:str=""):
     "Start the other process"
     environment = DEFAULTS | dict(os.environ)
     return start_process("gradeclass.pipeline.mlflow:sync_main", [str(outputs)], environment, errors, server)
 
 # %% ../../nbs/lib/pipeline/08_mlflow.ipynb #d6dfd36a
-def finish_sync(
-    process,            # What `start_sync` returned
-    timeout:float=60.0, # Seconds
-)->list[str]:           # Warnings, one sentence each
-    "Bring MLflow up to date within a time"
-    try: said, errors = process.communicate("begin\n", timeout=timeout)
-    except subprocess.TimeoutExpired:
-        end_children(process.pid, 0)
-        process.kill()
-        process.communicate()
-        return [f"MLflow took longer than {timeout:g} seconds; {LATER}"]
-    try: return json.loads(said.strip().splitlines()[-1])["warnings"]
-    except (ValueError, IndexError, KeyError):
-        last = ((errors or "").strip().splitlines() or ["it was killed, or is out of memory"])[-1]
-        return [f"MLflow cannot be used ({last}); {LATER}"]
+def cpu_use(pid:int)->tuple[float, bool]: # Seconds on a core so far, and whether it wants one now
+    "How much a process has computed"
+    import psutil
+    with suppress(psutil.Error):
+        process = psutil.Process(pid)
+        times = process.cpu_times()
+        return times.user + times.system, process.status() == psutil.STATUS_RUNNING
+    return 0.0, False
+
+# %% ../../nbs/lib/pipeline/08_mlflow.ipynb #603962e9
+def finish_sync(process, timeout:float=60.0)->list[str]: # Warnings, one sentence each
+    "Bring MLflow up to date within a time; on a busy machine, at most ten times as long by the clock"
+    step, text, spent, end = min(0.5, timeout), "begin\n", 0.0, time.monotonic() + 10*timeout
+    while True:
+        before, _ = cpu_use(process.pid)
+        try: said, errors = process.communicate(text, timeout=step)
+        except subprocess.TimeoutExpired:
+            now, computes = cpu_use(process.pid)
+            spent += now - before if computes else step
+            text = ""
+            if spent < timeout and time.monotonic() < end: continue
+            end_children(process.pid, 0)
+            process.kill()
+            process.communicate()
+            return [f"MLflow took longer than {timeout:g} seconds; {LATER}"]
+        try: return json.loads(said.strip().splitlines()[-1])["warnings"]
+        except (ValueError, IndexError, KeyError):
+            last = ((errors or "").strip().splitlines() or ["it was killed, or is out of memory"])[-1]
+            return [f"MLflow cannot be used ({last}); {LATER}"]
 
 # %% ../../nbs/lib/pipeline/08_mlflow.ipynb #c4db94f2
 STAMP = "mlflow.stamp"
 
-def tracking_stamp(
-    outputs:Path, # The outputs folder
-)->str:           # SHA-256
+def tracking_stamp(outputs:Path)->str: # SHA-256
     "Digest of everything that MLflow is to show, and of where"
     keys = {read_json(path).get("key", path.parent.name) for path in (outputs/"runs").glob("*/run.json")}
-    return digest_text(json.dumps([tracking_uri(outputs), sorted(keys), read_log(outputs)]))
+    return digest_text(json.dumps([tracking_uri(outputs), sorted(keys), history(outputs)]))
 
 # %% ../../nbs/lib/pipeline/08_mlflow.ipynb #b96f9563
 def track(
@@ -350,10 +328,7 @@ class Mirror:
             self.process.wait()
 
 # %% ../../nbs/lib/pipeline/08_mlflow.ipynb #452cd556
-def ui_command(
-    outputs:str|Path, # The outputs folder
-    port:int,         # Port on this computer
-)->list[str]:         # A command
+def ui_command(outputs:str|Path, port:int)->list[str]: # A command
     "How MLflow's pages are served on the loopback address"
     outputs = Path(outputs).resolve()
     artifacts = (outputs/"mlflow-artifacts").as_uri()

@@ -7,9 +7,8 @@ __all__ = ['dataset_input', 'log_bundle', 'show_versions']
 
 # %% ../../nbs/lib/pipeline/07_mlflow_models.ipynb #2252cba7
 import json
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from unittest.mock import patch
 
 from .cache import read_json
 from gradeclass.pipeline.mlflow_store import (
@@ -18,10 +17,7 @@ from gradeclass.pipeline.mlflow_store import (
 from ..registry.versions import Version, challenger_of, champion_of, list_versions
 
 # %% ../../nbs/lib/pipeline/07_mlflow_models.ipynb #f5323b65
-def column_types(
-    columns:list, # Columns of a schema
-    required:bool=True, # Whether each must be there
-):                # mlflow.types.Schema
+def column_types(columns:list, required:bool=True):
     "Columns of a schema in MLflow's words: numbers, and texts for codes"
     from mlflow.types import ColSpec, Schema
     kinds = {"numeric": "double"}
@@ -33,21 +29,21 @@ def dataset_input(
 ):                # mlflow.entities.DatasetInput; None if the prepare stage's folder is gone
     "The table that a run learnt from"
     from mlflow.entities import Dataset, DatasetInput, InputTag
-    from gradeclass.schema import parse_schema
+    from gradeclass.schema import SchemaError, parse_schema
     about = run.read("prepare", "data.json")
     if not about or not (run.stages["prepare"]/"schema.yaml").is_file(): return None
-    schema = parse_schema((run.stages["prepare"]/"schema.yaml").read_text(encoding="utf-8"), "schema.yaml")
-    columns = json.dumps({"mlflow_colspec": column_types(schema.columns).to_dict()})
-    profile = json.dumps({name: about[name] for name in ("rows", "accepted", "refused")})
-    source = json.dumps({"uri": about["source"]})
+    columns = None
+    with suppress(SchemaError):  # A run of an older version may hold what is no schema today
+        schema = parse_schema((run.stages["prepare"]/"schema.yaml").read_text(encoding="utf-8"), "schema.yaml")
+        columns = json.dumps({"mlflow_colspec": column_types(schema.columns).to_dict()})
+    profile = json.dumps({name: about[name] for name in ("rows", "accepted", "refused") if name in about})
+    source, digest = about.get("source") or "unknown", about.get("digest") or "unknown"
     # MLflow allows a name of 250 characters and a digest of 36.
-    dataset = Dataset(about["source"][:250], about["digest"][:36], "local", source, columns, profile)
+    dataset = Dataset(source[:250], digest[:36], "local", json.dumps({"uri": source}), columns, profile)
     return DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])
 
 # %% ../../nbs/lib/pipeline/07_mlflow_models.ipynb #35f67852
-def model_signature(
-    model, # A fitted `GradeModel`
-):         # mlflow.models.ModelSignature
+def model_signature(model):
     "What the model takes and gives; a missing input is allowed, an id is handed back"
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, Schema
@@ -59,17 +55,6 @@ def model_signature(
     given += [ColSpec("double", name) for name in [*(f"p_{grade}" for grade in schema.grades.labels), "at_risk"]]
     return ModelSignature(Schema(taken), Schema(given))
 
-# %% ../../nbs/lib/pipeline/07_mlflow_models.ipynb #fb32fce1
-@contextmanager
-def unchecked_versions():
-    "Log a model without comparing its packages with the installed ones"
-    import mlflow.pyfunc
-    import mlflow.utils.environment
-    # Private to MLflow 3: the check reads the files of every installed package. If it goes, this does nothing.
-    name = "warn_dependency_requirement_mismatches"
-    modules = mlflow.pyfunc, mlflow.utils.environment
-    with patch.object(modules[0], name, create=True), patch.object(modules[1], name, create=True): yield
-
 # %% ../../nbs/lib/pipeline/07_mlflow_models.ipynb #035514ea
 def log_bundle(
     store:TrackingStore, # The tracking store
@@ -78,34 +63,28 @@ def log_bundle(
     run_id:str,          # MLflow's id of the run that it belongs to
 )->str:                  # MLflow's id of the model
     "Log a bundle as an MLflow model, with signature and example"
-    import mlflow
+    import mlflow.pyfunc
     import pandas as pd
     from gradeclass.models.bundle import load_model
+    signature = model_signature(load_model(bundle))
     typical = read_json(Path(bundle, "typical.json"))
     example = pd.DataFrame([typical]) if typical else None
     versions = read_json(Path(bundle, "versions.json"))
     needs = [f"{name}=={version}" for name, version in versions.items() if name != "python"]
     made = store.client.create_logged_model(store.experiment, "model", run_id, {"gradeclass.digest": digest})
-    with unchecked_versions():
-        mlflow.models.Model.log(
-            None, mlflow.pyfunc, name="model", run_id=run_id, model_id=made.model_id, pip_requirements=needs,
-            loader_module="gradeclass.registry", data_path=str(bundle),
-            signature=model_signature(load_model(bundle)), input_example=example)
+    mlflow.models.Model.log(
+        None, mlflow.pyfunc, name="model", run_id=run_id, model_id=made.model_id, pip_requirements=needs,
+        loader_module="gradeclass.registry", data_path=str(bundle), signature=signature, input_example=example)
     return made.model_id
 
 # %% ../../nbs/lib/pipeline/07_mlflow_models.ipynb #ecb2fcd6
-def model_name(
-    version:Version, # A registered version
-)->str:              # Such as gradeclass-students
+def model_name(version:Version)->str: # Such as gradeclass-students
     "The MLflow model that a version belongs to"
     from gradeclass.models.bundle import read_manifest
     return plain_key(f"{EXPERIMENT}-{read_manifest(version.folder)['schema']}").replace("/", "_")
 
 # %% ../../nbs/lib/pipeline/07_mlflow_models.ipynb #2b6e6c69
-def show_bundle(
-    store:TrackingStore, # The tracking store
-    version:Version,     # A registered version that no run shows
-)->str:                  # MLflow's id of the run
+def show_bundle(store:TrackingStore, version:Version)->str: # MLflow's id of the run
     "Give a version a run of its own"
     tags = {"run_id": f"version {version.number} {version.digest[:16]}", "digest": version.digest, "state": "half"}
     for half in find_runs(store, run_id=tags["run_id"]): remove_run(store, half.info.run_id)
@@ -117,27 +96,20 @@ def show_bundle(
     return run_id
 
 # %% ../../nbs/lib/pipeline/07_mlflow_models.ipynb #7ecd7d4f
-def show_version(
-    store:TrackingStore, # The tracking store
-    version:Version,     # A registered version
-    name:str,            # The MLflow model that it belongs to
-)->int:                  # MLflow's number
+def show_version(store:TrackingStore, version:Version, name:str)->int: # MLflow's number
     "Make an MLflow version of a registered version, from the run that has its content"
-    runs = find_runs(store, digest=version.digest, state="whole")
-    run_id = runs[0].info.run_id if runs else show_bundle(store, version)
-    model = store.client.search_logged_models([store.experiment], f"source_run_id = '{run_id}'")[0]
+    runs = [run.info.run_id for run in find_runs(store, digest=version.digest, state="whole")]
+    models_of = lambda run_id: store.client.search_logged_models([store.experiment], f"source_run_id = '{run_id}'")
+    models = [model for run_id in runs for model in models_of(run_id)] or models_of(show_bundle(store, version))
+    model = models[0]
     tags = {"digest": version.digest, "gradeclass.version": str(version.number), "gradeclass.run_id": version.run_id}
     about = f"Version {version.number}, digest {version.digest[:16]}"
-    made = store.client.create_model_version(
-        name, model.model_uri, run_id, tags, description=about, await_creation_for=0, model_id=model.model_id)
+    made = store.client.create_model_version(name, model.model_uri, model.source_run_id, tags, description=about,
+                                             await_creation_for=0, model_id=model.model_id)
     return int(made.version)
 
 # %% ../../nbs/lib/pipeline/07_mlflow_models.ipynb #6c6d4abd
-def show_model(
-    store:TrackingStore, # The tracking store
-    name:str,            # An MLflow model
-    versions:list,       # Registered versions that belong to it
-)->tuple[dict, list]:    # Digest -> MLflow's number; numbers of ours that were added
+def show_model(store:TrackingStore, name:str, versions:list)->tuple[dict, list]:
     "Make sure that each registered version is there"
     from mlflow.exceptions import MlflowException
     about = "Models of gradeclass; aliases follow the local registry."
@@ -150,11 +122,7 @@ def show_model(
     return numbers, [version.number for version in added]
 
 # %% ../../nbs/lib/pipeline/07_mlflow_models.ipynb #71d105c8
-def set_aliases(
-    store:TrackingStore, # The tracking store
-    name:str,            # An MLflow model
-    numbers:dict,        # Digest -> MLflow's number
-)->None:
+def set_aliases(store:TrackingStore, name:str, numbers:dict)->None:
     "Set, move or remove the aliases of one model"
     now = {alias: int(number) for alias, number in store.client.get_registered_model(name).aliases.items()}
     wanted = {"champion": champion_of(store.outputs), "challenger": challenger_of(store.outputs)}

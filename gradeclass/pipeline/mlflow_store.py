@@ -54,10 +54,7 @@ REASONS = {  # What the text of an error holds -> what is wrong
 }
 
 # %% ../../nbs/lib/pipeline/06_mlflow_store.ipynb #fe328258
-def explain(
-    error:Exception, # What MLflow or its database raised
-    uri:str,         # Where it tried to write
-)->str:              # One sentence
+def explain(error:Exception, uri:str)->str: # One sentence
     "Why nothing could be shown, and what happens next"
     place = hide_password(uri)
     if isinstance(error, ImportError): return f"MLflow cannot be used ({error}): install it again; {LATER}"
@@ -78,9 +75,7 @@ def quiet(): # Yields nothing
         yield
 
 # %% ../../nbs/lib/pipeline/06_mlflow_store.ipynb #af25e11f
-def check_sqlite(
-    uri:str, # Where MLflow keeps what it shows
-)->None:
+def check_sqlite(uri:str)->None:
     "Find a locked or damaged SQLite file in two seconds, where MLflow would try for long"
     import sqlite3
     path = Path(uri.removeprefix("sqlite:///"))
@@ -99,11 +94,7 @@ class TrackingStore(NamedTuple):
     outputs: Path
 
 # %% ../../nbs/lib/pipeline/06_mlflow_store.ipynb #67367223
-def find_experiment(
-    client,       # An MlflowClient
-    uri:str,      # Where it writes
-    outputs:Path, # The outputs folder
-)->str:           # Id of the experiment
+def find_experiment(client, uri:str, outputs:Path)->str: # Id of the experiment
     "The experiment that runs belong to; it is created if it is missing"
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
     found = client.get_experiment_by_name(name)
@@ -187,10 +178,7 @@ def all_pages(
     return found
 
 # %% ../../nbs/lib/pipeline/06_mlflow_store.ipynb #a66bb058
-def search_runs(
-    store:TrackingStore, # The tracking store
-    wanted:str,          # Condition in MLflow's language
-)->list:                 # MLflow's runs
+def search_runs(store:TrackingStore, wanted:str)->list: # MLflow's runs
     "Every run that fits a condition"
     options = {"max_results": 1000}
     return all_pages(lambda token: store.client.search_runs([store.experiment], wanted, page_token=token, **options))

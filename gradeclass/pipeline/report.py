@@ -28,26 +28,18 @@ def render_markdown(
     return mistune.create_markdown(renderer=renderer, plugins=["table"])(text)
 
 # %% ../../nbs/lib/pipeline/05_report.ipynb #a9be7ec9
-def lower_headings(
-    text:str,   # Markdown
-    by:int=1,   # Levels
-)->str:         # The same text with each heading so many levels down
+def lower_headings(text:str, by:int=1)->str: # The same text with each heading so many levels down
     "Make a notebook's headings fit below the page's own"
     return re.sub(r"^(#+) ", lambda found: "#"*min(6, len(found[1]) + by) + " ", text, flags=re.M)
 
 # %% ../../nbs/lib/pipeline/05_report.ipynb #9d9f9581
-def plain_table(
-    table:str, # HTML of a table as pandas writes it
-)->str:        # The same without its own style and border
+def plain_table(table:str)->str: # The same without its own style and border
     "Leave the look of a table to the page"
     table = re.sub(r"<style.*?</style>|<p>\d+ rows × \d+ columns</p>", "", table, flags=re.S)
     return table.replace('border="1" class="dataframe"', "")
 
 # %% ../../nbs/lib/pipeline/05_report.ipynb #ac7dfa91
-def render_output(
-    output:dict, # An output of a code cell
-    label:str,   # Text that stands for a picture where it cannot be seen
-)->str:          # HTML
+def render_output(output:dict, label:str)->str: # HTML
     "One output of a cell as HTML; warnings and logs are left out"
     kinds = "image/png", "text/html", "text/markdown", "text/plain"
     data = {kind: "".join(text) for kind, text in output.get("data", {}).items() if kind in kinds}
@@ -60,9 +52,7 @@ def render_output(
     return f"<pre>{html.escape(printed)}</pre>" if printed else ""
 
 # %% ../../nbs/lib/pipeline/05_report.ipynb #cb9d82f0
-def render_notebook(
-    path:Path, # An executed stage notebook
-)->str:        # HTML of its words and outputs
+def render_notebook(path:Path)->str: # HTML of its words and outputs
     "A notebook as a part of the page; cells tagged `no-report` are left out"
     parts, heading = [], ""
     for cell in json.loads(Path(path).read_text(encoding="utf-8"))["cells"]:
@@ -85,10 +75,7 @@ CARDS = {
 }
 
 # %% ../../nbs/lib/pipeline/05_report.ipynb #5715d558
-def make_card(
-    figure:dict, # value, low, high, from 0 to 1
-    words:str,   # What it is the share of
-)->dict:         # Texts of a card
+def make_card(figure:dict, words:str)->dict: # Texts of a card
     "A share with its interval, in percent"
     if figure["value"] is None: return {"value": "–", "words": words, "range": "cannot be computed from this table"}
     percent = {key: round(100*value) for key, value in figure.items() if value is not None}
@@ -97,10 +84,7 @@ def make_card(
     return {"value": f"{percent['value']} %", "words": words, "range": known}
 
 # %% ../../nbs/lib/pipeline/05_report.ipynb #615e3f51
-def describe_stages(
-    folders:dict, # Stage -> folder
-    kept,         # Stages that were up to date and not run again
-)->list[dict]:    # name, when, seconds, key, needs, kept
+def describe_stages(folders:dict, kept)->list[dict]: # name, when, seconds, key, needs, kept
     "One row a stage for the foot of the page"
     rows = []
     for name, folder in folders.items():
@@ -111,9 +95,7 @@ def describe_stages(
     return rows
 
 # %% ../../nbs/lib/pipeline/05_report.ipynb #817cb9e0
-def direct_needs(
-    needs:dict, # Stage -> names of the stages that it needs, in the order of the table
-)->list[tuple]: # (from, to) of each arrow
+def direct_needs(needs:dict)->list[tuple]: # (from, to) of each arrow
     "The needs that do not follow from others"
     before, arrows = {}, []
     for name, needed in needs.items():
@@ -125,9 +107,7 @@ def direct_needs(
 # %% ../../nbs/lib/pipeline/05_report.ipynb #e8cec796
 WIDE, HIGH, GAP, ROW = 128, 56, 34, 78  # Of a box, between boxes, and from row to row, in pixels
 
-def draw_stages(
-    stages:list[dict], # What `describe_stages` returned
-)->dict:               # width, height, boxes and arrows, in pixels
+def draw_stages(stages:list[dict])->dict: # width, height, boxes and arrows, in pixels
     "Where the boxes and arrows of the picture are"
     boxes = {}
     for stage in stages:
@@ -146,19 +126,14 @@ def draw_stages(
     return {**size, "wide": WIDE, "high": HIGH, "boxes": list(boxes.values()), "arrows": arrows}
 
 # %% ../../nbs/lib/pipeline/05_report.ipynb #a8f4e427
-def render_card(
-    bundle:Path, # A bundle
-)->str:          # HTML without the card's own title; empty if the bundle has no card
+def render_card(bundle:Path)->str: # HTML without the card's own title; empty if the bundle has no card
     "The card of a model as a part of the page"
     if not (bundle/"card.md").is_file(): return ""
     words = (bundle/"card.md").read_text(encoding="utf-8").partition("\n")[2]
     return f'<div class="table">{render_markdown(lower_headings(words, 2))}</div>'
 
 # %% ../../nbs/lib/pipeline/05_report.ipynb #0463ea02
-def page_values(
-    folders:dict, # Stage -> folder
-    kept,         # Stages that were not run again
-)->dict:          # What the template fills in
+def page_values(folders:dict, kept)->dict: # What the template fills in
     "Everything that the page says"
     prepared, evaluated = folders["prepare"], folders["evaluate"]
     metrics = read_json(evaluated/"metrics.json")

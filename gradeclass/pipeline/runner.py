@@ -77,10 +77,7 @@ class Run:
                 "stages": stages, "warnings": self.warnings}
 
 # %% ../../nbs/lib/pipeline/09_runner.ipynb #f9840768
-def gather_run(
-    run_id:str,   # Name of the run
-    results:list, # One `StageResult` a stage
-)->Run:           # The run, with what its stages have written
+def gather_run(run_id:str, results:list)->Run: # The run, with what its stages have written
     "Put a run together from the results of its stages"
     run = Run(run_id, results)
     made = {result.name: result.folder for result in results}
@@ -245,9 +242,7 @@ class Pipeline:
         self.workers.close()
 
 # %% ../../nbs/lib/pipeline/09_runner.ipynb #74719e58
-def check_names(
-    names, # Names of stages as a person gave them
-)->None:
+def check_names(names)->None:
     "Refuse a stage that is not in the table"
     for name in names:
         if name not in STAGES: raise StageError(f"no stage {name}: use {', '.join(STAGES)}")
@@ -289,10 +284,7 @@ class Planned:
     why: str = ""
 
 # %% ../../nbs/lib/pipeline/09_runner.ipynb #2825e238
-def plan_stage(
-    pipeline:Pipeline, # A pipeline; its `done` grows by what the cache has
-    stage:Stage,       # A stage
-)->Planned:            # Whether it would run, and why
+def plan_stage(pipeline:Pipeline, stage:Stage)->Planned: # Whether it would run, and why
     "Look whether a stage would run"
     waiting = [need for need in stage.needs if need not in pipeline.done]
     if waiting: return Planned(stage.name, True, f"builds on {listed(waiting)}")
@@ -325,11 +317,7 @@ def claim_run(
     raise StageError(f"{outputs/'runs'} has a thousand runs of this second: wait a moment")
 
 # %% ../../nbs/lib/pipeline/09_runner.ipynb #6c6a4b69
-def record_run(
-    outputs:Path,    # The outputs folder
-    parameters:dict, # What was asked for
-    run:Run,         # A run with every stage; gets its report
-)->None:
+def record_run(outputs:Path, parameters:dict, run:Run)->None:
     "Write `report.html`, then `run.json`"
     from gradeclass.pipeline.report import write_report
     folder = outputs/"runs"/run.run_id
@@ -401,10 +389,7 @@ def open_stage(
     return folders
 
 # %% ../../nbs/lib/pipeline/09_runner.ipynb #5021ebf1
-def run_needed(
-    names:list[str], # Stages to have ready
-    outputs:Path,    # The outputs folder
-)->dict:             # Stage -> its folder
+def run_needed(names:list[str], outputs:Path)->dict: # Stage -> its folder
     "Run stages with their defaults, for a notebook that is opened on its own"
     from gradeclass.config import find_home
     done = Pipeline({"data": choose_data("", "", find_home())}, outputs, needed_by(names)).run()

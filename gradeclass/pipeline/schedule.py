@@ -30,17 +30,12 @@ TRANSIENT = re.compile(r"stage \w+( failed|: its process ended|: cannot write)|(
                        r"|Task run encountered unexpected exc")
 
 # %% ../../nbs/lib/pipeline/10_schedule.ipynb #611158f8
-def is_transient(
-    message:str, # Why a stage failed
-)->bool:         # Whether the same stage may succeed a little later
+def is_transient(message:str)->bool: # Whether the same stage may succeed a little later
     "Whether a failure is not a person's mistake"
     return TRANSIENT.match(message) is not None
 
 # %% ../../nbs/lib/pipeline/10_schedule.ipynb #f19c23d5
-def execute_stage(
-    pipeline:Pipeline, # A pipeline that has done what the stage needs
-    stage:Stage,       # The stage
-):                     # A Prefect state
+def execute_stage(pipeline:Pipeline, stage:Stage):
     "Take a stage from the cache or run it, and say which as a state"
     from prefect.states import Completed, Failed
     try: result = pipeline.execute(stage)
@@ -49,12 +44,7 @@ def execute_stage(
     return Completed(message=f"{result.folder.name} in {result.seconds:.1f} s")
 
 # %% ../../nbs/lib/pipeline/10_schedule.ipynb #bba44a3e
-def stage_task(
-    pipeline:Pipeline,         # A pipeline
-    stage:Stage,               # One of its stages
-    retries:int,               # Retries after a failure that is not a person's mistake
-    retry_delay_seconds:float, # Seconds before each of them
-):                             # A Prefect task without arguments
+def stage_task(pipeline:Pipeline, stage:Stage, retries:int, retry_delay_seconds:float):
     "A stage as a task of Prefect"
     from prefect import task
     from prefect.cache_policies import NO_CACHE
@@ -65,11 +55,7 @@ def stage_task(
         retry_condition_fn=may_retry, cache_policy=NO_CACHE)
 
 # %% ../../nbs/lib/pipeline/10_schedule.ipynb #eb379fdd
-def run_tasks(
-    pipeline:Pipeline,         # A pipeline
-    retries:int,               # As in `stage_task`
-    retry_delay_seconds:float, # As in `stage_task`
-)->dict:                       # Name of the stage -> its last state
+def run_tasks(pipeline:Pipeline, retries:int, retry_delay_seconds:float)->dict: # Name of the stage -> its last state
     "Run every stage as a task, each after its needs; call it in a flow"
     futures = {}
     for stage in pipeline.stages:
@@ -79,10 +65,7 @@ def run_tasks(
     return {name: future.state for name, future in futures.items()}
 
 # %% ../../nbs/lib/pipeline/10_schedule.ipynb #13fbd555
-def stage_table(
-    pipeline:Pipeline, # A pipeline that has run
-    states:dict,       # Name of the stage -> its last state
-)->str:                # Markdown
+def stage_table(pipeline:Pipeline, states:dict)->str: # Markdown
     "How each stage ended, and how long it took when it was run"
     lines = ["| stage | state | seconds | key |", "| --- | --- | ---: | --- |"]
     for name, state in states.items():
@@ -91,9 +74,7 @@ def stage_table(
     return "\n".join(lines)
 
 # %% ../../nbs/lib/pipeline/10_schedule.ipynb #a11b8257
-def describe_figures(
-    metrics:dict, # As in `Run`
-)->str:           # Markdown; empty for a run without an evaluation
+def describe_figures(metrics:dict)->str: # Markdown; empty for a run without an evaluation
     "The figures that a person looks at first, with their 95 % intervals"
     titles = {"accuracy": "right grade", "within_one": "right or one grade off", "macro_f1": "macro-F1"}
     lines = [f"| on {metrics.get('students', 'the')} test students | | 95 % interval |", "| --- | ---: | ---: |"]
@@ -104,11 +85,7 @@ def describe_figures(
     return "\n".join(lines) if len(lines) > 2 else ""
 
 # %% ../../nbs/lib/pipeline/10_schedule.ipynb #c0c5fbb7
-def describe_flow(
-    pipeline:Pipeline, # A pipeline that has run
-    states:dict,       # Name of the stage -> its last state
-    run:Run|None,      # What came of it; None if a stage failed
-)->str:                # Markdown
+def describe_flow(pipeline:Pipeline, states:dict, run:Run|None)->str: # Markdown
     "What a person wants to know of a flow run"
     parts = [f"**{state.message}**" for state in states.values() if state.is_failed()]
     if run:
@@ -118,9 +95,7 @@ def describe_flow(
     return "\n\n".join(filter(None, [*parts, stage_table(pipeline, states)]))
 
 # %% ../../nbs/lib/pipeline/10_schedule.ipynb #d501341e
-def log_to_prefect(
-    event:dict, # An event of the runner
-)->None:
+def log_to_prefect(event:dict)->None:
     "Show what happens in the log of the task or flow that it happens in"
     from prefect import get_run_logger
     kind, done = event["event"], f"is done in {event.get('seconds', 0):.1f} s"
@@ -129,11 +104,7 @@ def log_to_prefect(
     if kind in ("failed", "warning"): get_run_logger().warning(event["message"])
 
 # %% ../../nbs/lib/pipeline/10_schedule.ipynb #f75b4f28
-def walk_stages(
-    pipeline:Pipeline,         # What `plan_run` returned
-    retries:int,               # As in `run_stages`
-    retry_delay_seconds:float, # As in `run_stages`
-)->Run:                        # What was made
+def walk_stages(pipeline:Pipeline, retries:int, retry_delay_seconds:float)->Run: # What was made
     "Run the stages as tasks, record the run and publish what came of it; the first failure is raised"
     from prefect.artifacts import create_markdown_artifact
     from gradeclass.logs import log_event, open_log
@@ -153,14 +124,8 @@ def walk_stages(
     return run
 
 # %% ../../nbs/lib/pipeline/10_schedule.ipynb #dd9a12b8
-def run_stages(
-    data:str="",                   # As in `plan_run`
-    table_schema:str="",           # Name or file of the schema; Prefect's models reserve the word `schema`
-    parameters:dict|None=None,     # Name -> value, as in `-p name=value`
-    outputs:str="",                # Where results go; `outputs/` unless given
-    retries:int=2,                 # Retries of a stage after a failure that is not a person's mistake
-    retry_delay_seconds:float=30,  # Seconds before each of them
-):                                 # A Prefect state; its result is the `Run`
+def run_stages(data:str="", table_schema:str="", parameters:dict|None=None, outputs:str="", retries:int=2,
+               retry_delay_seconds:float=30):
     "Prepare, look for drift, train, evaluate and register; only what is stale is run."
     from prefect.states import Completed, Failed
     try: run = walk_stages(plan_run(data, table_schema, parameters, outputs or None), retries, retry_delay_seconds)
@@ -168,9 +133,7 @@ def run_stages(
     return Completed(message=run.registration.get("sentence") or f"run {run.run_id} is complete", data=run)
 
 # %% ../../nbs/lib/pipeline/10_schedule.ipynb #0ac0fd2f
-def make_flow(
-    jobs:int, # Stages that may run at the same time
-):            # A Prefect flow
+def make_flow(jobs:int):
     "The pipeline as a flow of Prefect"
     from prefect import flow
     from prefect.task_runners import ThreadPoolTaskRunner
@@ -199,10 +162,7 @@ QUIET = {"DO_NOT_TRACK": "1", "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
 NOTED = Path("prefect", "server.json")  # Below the outputs folder: the address of `gradeclass prefect`
 
 # %% ../../nbs/lib/pipeline/10_schedule.ipynb #29221bf8
-def server_settings(
-    port:int,     # Port on the loopback address
-    outputs:Path, # The outputs folder
-)->dict:          # Environment variables
+def server_settings(port:int, outputs:Path)->dict: # Environment variables
     "How our server differs from Prefect's defaults"
     home, origins = outputs/"prefect", f"http://127.0.0.1:{port},http://localhost:{port}"
     return QUIET | {"PREFECT_HOME": str(home), "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": origins,
@@ -223,18 +183,14 @@ def serve_prefect(
     os.execve(sys.executable, command, os.environ | server_settings(port, outputs))
 
 # %% ../../nbs/lib/pipeline/10_schedule.ipynb #f33f1d8e
-def answers(
-    address:str, # Address of a server's API
-)->bool:         # Whether anything answers there
+def answers(address:str)->bool: # Whether anything answers there
     "Ask a Prefect server whether it is there"
     import httpx
     try: return httpx.get(f"{address.rstrip('/')}/health", timeout=5).status_code < 500
     except (httpx.HTTPError, httpx.InvalidURL): return False
 
 # %% ../../nbs/lib/pipeline/10_schedule.ipynb #dbed612c
-def configure_prefect(
-    outputs:Path, # The outputs folder
-)->str:           # Address of the server's API; empty for one that Prefect starts itself
+def configure_prefect(outputs:Path)->str: # Address of the server's API; empty for one that Prefect starts itself
     "Tell Prefect through the environment where its folder and server are; call it before Prefect is imported"
     need_extra("prefect", "a schedule")
     for name, value in QUIET.items(): os.environ.setdefault(name, value)
@@ -273,20 +229,14 @@ def check_when(
     raise FlowError("say when, in one way: --cron '0 6 * * 1' for Mondays at six, --every 6h, or --once for now")
 
 # %% ../../nbs/lib/pipeline/10_schedule.ipynb #e7beeefe
-def read_interval(
-    every:str, # A whole number and a unit: 30s, 15m, 6h or 1d
-)->int:        # Seconds
+def read_interval(every:str)->int: # Seconds
     "Read how often something is done"
     found = re.fullmatch(r"([1-9]\d{0,5}) *([smhd])", every.strip())
     if not found: raise FlowError(f"--every is {every!r}; it needs a number and s, m, h or d, such as 30m or 6h")
     return int(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
 
 # %% ../../nbs/lib/pipeline/10_schedule.ipynb #846f39fa
-def make_schedule(
-    cron:str,     # Five fields: minute, hour, day of the month, month, day of the week; empty for an interval
-    every:str,    # Such as '6h'
-    timezone:str, # Such as 'Europe/Berlin'; this machine's unless given
-):                # A schedule of Prefect
+def make_schedule(cron:str, every:str, timezone:str):
     "When the flow runs"
     seconds = read_interval(every) if every else 0
     from prefect.client.schemas.schedules import CronSchedule
@@ -303,17 +253,13 @@ def make_schedule(
     return Cron(cron, timezone=zone)
 
 # %% ../../nbs/lib/pipeline/10_schedule.ipynb #77910c7f
-async def stop_runner(
-    runner, # A runner of Prefect
-)->None:
+async def stop_runner(runner)->None:
     "End the flow run that is under way, then the runner"
     while not runner.started: await asyncio.sleep(0.05)
     await runner.astop()
 
 # %% ../../nbs/lib/pipeline/10_schedule.ipynb #5c047aa6
-def stop_gently(
-    runner, # A runner of Prefect
-):          # A handler of signals; the first one counts
+def stop_gently(runner):
     "Let a signal stop a runner"
     tasks = []
     def begin(loop): tasks.append(loop.create_task(stop_runner(runner)))

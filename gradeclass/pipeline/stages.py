@@ -121,9 +121,7 @@ def convert_parameter(
     return value
 
 # %% ../../nbs/lib/pipeline/01_stages.ipynb #90b4f0e0
-def wanted(
-    default, # A default value
-)->str:      # Its type in words
+def wanted(default)->str: # Its type in words
     "What kind of value a parameter takes"
     kinds = {bool: "true or false,", int: "a whole number", float: "a number",
              str: "a text", list: "a list", dict: "a mapping"}
@@ -163,10 +161,7 @@ def choices(
     return CHOICES.get(name, [])
 
 # %% ../../nbs/lib/pipeline/01_stages.ipynb #db166ecf
-def check_limits(
-    name:str, # Parameter
-    value,    # In the right type
-)->None:
+def check_limits(name:str, value)->None:
     "Refuse a value that no stage can use, before any kernel starts"
     if name in LIMITS:
         low, high = LIMITS[name]

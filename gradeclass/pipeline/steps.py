@@ -5,9 +5,8 @@
 # %% auto #0
 __all__ = ['save_prepared', 'load_prepared', 'plot_parts', 'fit_and_look', 'learnt_rows', 'fit_final', 'possible_folds',
            'predict_out_of_fold', 'calibrate_model', 'out_of_fold_files', 'save_out_of_fold', 'load_out_of_fold',
-           'describe_labels', 'shuffled_losses', 'input_importance', 'plot_importance', 'evaluate_model',
-           'list_students', 'Judged', 'judge_all', 'look_closer', 'extra_files', 'describe_sets', 'explain_first',
-           'save_evaluation']
+           'describe_labels', 'input_importance', 'plot_importance', 'evaluate_model', 'list_students', 'Judged',
+           'judge_all', 'look_closer', 'extra_files', 'describe_sets', 'explain_first', 'save_evaluation']
 
 # %% ../../nbs/lib/pipeline/04_steps.ipynb #30433478
 import json
@@ -26,7 +25,7 @@ from ..data.files import write_table
 from ..data.split import Split
 from ..models.decide import RULES
 from ..drift.check import PROFILE
-from ..drift.profile import make_profile
+from ..drift.profile import take_profile
 from ..evaluation.figures import COLOURS, new_figure, plot_style
 from ..evaluation.resampling import headline, metrics_dict, per_grade, top_k
 from ..evaluation.explain import explain_student, in_words, plot_contributions, typical_student
@@ -51,19 +50,13 @@ class Prepared(NamedTuple):
     parts: dict[str, pd.DataFrame] # The parts that were asked for: train, validation, test
 
 # %% ../../nbs/lib/pipeline/04_steps.ipynb #819ff135
-def store_state(
-    dataset:Dataset, # The table as loaded
-)->dict:             # version, and batch -> rows; empty for a table that comes from no store
+def store_state(dataset:Dataset)->dict: # version, and batch -> rows; empty for a table that comes from no store
     "Which version of a store of students was read"
     if dataset.batch is None: return {}
     return {"version": dataset.version,
             "batches": {str(number): int(rows) for number, rows in dataset.batch.value_counts(sort=False).items()}}
 
-def describe_data(
-    dataset:Dataset,    # The table as loaded
-    checked:Validation, # What validation found
-    parts:Split,        # Training, validation and test part
-)->dict:                # What a report says of the data, ready for JSON
+def describe_data(dataset:Dataset, checked:Validation, parts:Split)->dict:
     "Where the data come from, how many rows there are, and what was found"
     schema = dataset.schema
     count = lambda part: part[schema.target].value_counts().reindex(schema.grades.labels).astype(int).to_dict()
@@ -195,7 +188,8 @@ def out_of_fold_files(
     typical = typical_student(frame, model.schema, model.audit).iloc[0]
     files = {"typical.json": {name: value.item() if hasattr(value, "item") else value
                               for name, value in typical.items()}}
-    files[PROFILE] = make_profile(frame, model.schema, said, None if said is None else model.decide(said), seed)
+    announced = None if said is None else model.decide(said)
+    files[PROFILE] = take_profile(frame, model.schema, said, announced, seed=seed).as_dict()
     if calibration is not None: files["calibration.json"] = calibration.to_dict()
     return files
 
@@ -225,20 +219,6 @@ def describe_labels(
     return describe_audit(audit, estimate_noise(frame, schema, said)), plot_audit(audit)
 
 # %% ../../nbs/lib/pipeline/04_steps.ipynb #1b5f056f
-def shuffled_losses(
-    model:GradeModel,    # Fitted
-    encoded:np.ndarray,  # Encoded inputs before one-hot, shape (n, p)
-    grades:np.ndarray,   # Grade index, shape (n,)
-    column:int,          # Which input to shuffle
-    order:np.ndarray,    # Orders of the rows, shape (repeats, n)
-)->np.ndarray:           # Log loss with the input in each order, shape (repeats,)
-    "Log loss with one input shuffled, all repeats in one prediction"
-    rows = np.tile(encoded, (len(order), 1))
-    rows[:, column] = encoded[order.ravel(), column]
-    said = model.predict_encoded(rows)
-    true = said[np.arange(len(said)), np.tile(grades, len(order))]
-    return -np.log(true.clip(1e-15)).reshape(len(order), -1).mean(axis=1)
-
 def input_importance(
     model:GradeModel,    # Fitted
     frame:pd.DataFrame,  # Rows that it was not fitted on, with grades
@@ -246,13 +226,17 @@ def input_importance(
     seed:int=SEED,       # Seed of the shuffles
 )->pd.DataFrame:         # Index input, largest first: rise of the log loss, and its spread
     "How much worse the model gets when one input is shuffled (permutation importance: Breiman 2001, Random Forests)"
+    from sklearn.inspection import permutation_importance
     columns, grades = model.schema.inputs(model.audit), grade_index(frame, model.schema)
-    encoded, rng = encode_frame(frame, columns), np.random.default_rng(seed)
-    order = rng.permuted(np.tile(np.arange(len(frame)), (repeats, 1)), axis=1)
-    base = shuffled_losses(model, encoded, grades, 0, np.arange(len(frame))[None])[0]
-    losses = np.array([shuffled_losses(model, encoded, grades, i, order) for i in range(len(columns))]) - base
-    table = pd.DataFrame({"rise": losses.mean(axis=1), "spread": losses.std(axis=1)},
-                         index=pd.Index([c.name for c in columns], name="input"))
+
+    def score(model, encoded, grades):
+        said = model.predict_encoded(encoded)
+        return np.log(said[np.arange(len(grades)), grades].clip(1e-15)).mean()
+
+    found = permutation_importance(model, encode_frame(frame, columns), grades, scoring=score, n_repeats=repeats,
+                                   random_state=seed)
+    table = pd.DataFrame({"rise": found.importances_mean, "spread": found.importances_std},
+                         index=pd.Index([column.name for column in columns], name="input"))
     return table.sort_values("rise", ascending=False)
 
 # %% ../../nbs/lib/pipeline/04_steps.ipynb #83c8feaa
@@ -363,9 +347,7 @@ def look_closer(
                   places_table(judged.grades, judged.probability, schema.grades, n_boot=n_boot, seed=seed))
 
 # %% ../../nbs/lib/pipeline/04_steps.ipynb #dd03b367
-def all_metrics(
-    evaluation:Evaluation, # What was measured
-)->dict:                   # What metrics.json holds
+def all_metrics(evaluation:Evaluation)->dict: # What metrics.json holds
     "Every figure of the test part, ready for JSON"
     return metrics_dict(evaluation.table, evaluation.by_grade) | {"at_risk": evaluation.at_risk,
                                                                   "students": len(evaluation.grades)}
@@ -410,9 +392,7 @@ def describe_sets(
             f"with {every.mean_size:.1f} grades per set."), shown
 
 # %% ../../nbs/lib/pipeline/04_steps.ipynb #c816a5ba
-def load_typical(
-    bundle:str|Path, # A bundle
-)->pd.DataFrame|None:# One row: the student that others are compared with
+def load_typical(bundle:str|Path)->pd.DataFrame|None: # One row: the student that others are compared with
     "The typical student of the training rows"
     path = Path(bundle, "typical.json")
     return pd.DataFrame([json.loads(path.read_text(encoding="utf-8"))]) if path.is_file() else None

@@ -6,12 +6,12 @@
 __all__ = ['run_sweep']
 
 # %% ../../nbs/lib/pipeline/13_sweep.ipynb #f1bdd152
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import psutil
@@ -27,95 +27,42 @@ from .sweep_plan import Sweep, SweepError, StageTask, plan_sweep
 from .worker import Workers
 
 # %% ../../nbs/lib/pipeline/13_sweep.ipynb #cd3cbffc
-class Crew:
-    "Worker processes that are used again and again"
-    def __init__(self):
-        self.workers = None
-        self.lock = threading.RLock()
-
-    @contextmanager
-    def worker(self):
-        "A worker with nothing to do; one that failed is ended"
-        with self.lock:
-            if self.workers is None: self.workers = Workers()
-            workers = self.workers
-        with workers.worker() as worker:
-            try: yield worker
-            except BaseException:
-                with suppress(ValueError): workers.made.remove(worker)
-                worker.close()
-                raise
-
-    def close(self)->None:
-        "End all workers"
-        with self.lock:
-            workers = self.workers
-            self.workers = None
-        if workers: workers.close()
-
-CREW = Crew()  # The workers of this process
+@cache
+def crew()->Workers:
+    "The workers of this process, used again and again"
+    return Workers()
 
 # %% ../../nbs/lib/pipeline/13_sweep.ipynb #fa9b1038
-def attempt(
-    task:StageTask, # What to execute
-    *before:tuple,  # ('done', result) or ('failed', sentence) of each task that it needs, in order
-)->tuple:           # ('done', result) or ('failed', sentence)
+def attempt(task:StageTask, *before:tuple)->tuple: # ('done', result) or ('failed', sentence)
     "Take a stage from the cache, or run it in a worker of this process; a failure is a result too"
     for outcome in before:
         if outcome[0] == "failed": return outcome
     stage = STAGES[task.stage]
     pipeline = Pipeline(task.parameters, Path(task.outputs), [stage], 1)
     pipeline.done = {need: result for need, (_, result) in zip(stage.needs, before, strict=True)}
-    pipeline.workers = CREW
+    pipeline.workers = crew()
     try: return "done", pipeline.execute(stage)
     except GradeclassError as error: return "failed", str(error)
     except OSError as error: return "failed", f"stage {task.stage}: {error}"
 
 # %% ../../nbs/lib/pipeline/13_sweep.ipynb #349fd46c
-FIRST_GUESS = 600_000_000  # Bytes that a worker and its kernel take, before one was seen
-
-# %% ../../nbs/lib/pipeline/13_sweep.ipynb #5fd6fdd3
-def crew_memory()->int: # Bytes
-    "Memory that the workers of this process and their kernels hold for themselves"
-    total = 0
-    for process in psutil.Process().children(recursive=True):
-        with suppress(psutil.Error): total += process.memory_full_info().uss
-    return total
+EACH = 600_000_000 # Bytes that a worker and its kernel take
 
 # %% ../../nbs/lib/pipeline/13_sweep.ipynb #c0101a83
-class Limit:
-    "Says whether one more stage may start"
-    def __init__(
-        self,
-        jobs:int,    # Stages at a time at the most
-        memory:int,  # Bytes that they may take together
-    ):
-        self.jobs, self.memory = jobs, memory
-        self.largest = FIRST_GUESS
-
-    def allows(
-        self,
-        running:int, # Stages that run
-    )->bool:         # Whether one more may start; always if none runs
-        "Whether there is a core and memory for one more stage"
-        if not running: return True
-        if running >= self.jobs: return False
-        used = crew_memory()
-        self.largest = max(self.largest, used//running)
-        return max(used, running*self.largest) + self.largest <= self.memory
+def may_start(running:int, jobs:int, memory:float)->bool: # Whether one more may start; always if none runs
+    "Whether there is a core and memory for one more stage"
+    if not running: return True
+    return running < jobs and min(memory - running*EACH, psutil.virtual_memory().available) >= EACH
 
 # %% ../../nbs/lib/pipeline/13_sweep.ipynb #b6c5513f
-def run_here(
-    tasks:dict[str, StageTask], # Key -> task, each after its needs
-    limit:Limit,                # Says when one may start
-)->Iterator[tuple]:             # (key, ('done', result) or ('failed', sentence)), as they end
+def run_here(tasks:dict[str, StageTask], jobs:int, memory:float)->Iterator[tuple]:
     "Run all tasks on this machine, first runs first"
     waiting, done, running = dict(tasks), {}, {}
-    with ThreadPoolExecutor(limit.jobs) as pool:
+    with ThreadPoolExecutor(jobs) as pool:
         try:
             while waiting or running:
                 ready = [task for task in waiting.values() if all(need in done for need in task.needs)]
-                while ready and limit.allows(len(running)):
+                while ready and may_start(len(running), jobs, memory):
                     task = ready.pop(0)
                     del waiting[task.key]
                     running[pool.submit(attempt, task, *(done[need] for need in task.needs))] = task.key
@@ -123,13 +70,12 @@ def run_here(
                     key = running.pop(future)
                     done[key] = future.result()
                     yield key, done[key]
-        finally: CREW.close()
+        finally:
+            crew().close()
+            crew.cache_clear()
 
 # %% ../../nbs/lib/pipeline/13_sweep.ipynb #72022c38
-def run_on_cluster(
-    tasks:dict[str, StageTask], # Key -> task, each after its needs
-    client,                     # A `distributed.Client`
-)->Iterator[tuple]:             # As `run_here` gives them
+def run_on_cluster(tasks:dict[str, StageTask], client)->Iterator[tuple]: # As `run_here` gives them
     "Run all tasks on a Dask cluster, first runs first"
     from distributed import as_completed
     futures = {}
@@ -157,24 +103,17 @@ class Swept:
 
 # %% ../../nbs/lib/pipeline/13_sweep.ipynb #90e55ed8
 @contextmanager
-def choose_walk(
-    sweep:Sweep,      # A sweep
-    jobs:int,         # Stages at a time; 0: as many as cores
-    memory:float,     # Bytes that they may take; 0: four fifths of what is free
-    scheduler:str,    # Address of a Dask scheduler; nothing: this machine
-):                    # Yields the results, as `run_here` gives them
+def choose_walk(sweep:Sweep, jobs:int, memory:float, scheduler:str):
     "Run on this machine or on a cluster"
     if not scheduler:
-        yield run_here(sweep.once(), Limit(jobs or usable_cores(), memory or 0.8*psutil.virtual_memory().available))
+        yield run_here(sweep.once(), jobs or usable_cores(), memory or 0.8*psutil.virtual_memory().available)
         return
     with connect(scheduler) as client:
         check_folder(client, sweep.outputs)
         yield run_on_cluster(sweep.once(), client)
 
 # %% ../../nbs/lib/pipeline/13_sweep.ipynb #7b2b39f8
-def run_state(
-    results:list, # ('done', result) or ('failed', sentence) of each stage
-)->str:           # 'done', 'kept' or 'failed'
+def run_state(results:list)->str: # 'done', 'kept' or 'failed'
     "What became of a run, in one word"
     if any(state == "failed" for state, _ in results): return "failed"
     return "kept" if all(result.cached for _, result in results) else "done"

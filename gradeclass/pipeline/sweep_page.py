@@ -29,11 +29,7 @@ def as_cell(
     return value if isinstance(value, str | int | float | bool) else json.dumps(value)
 
 # %% ../../nbs/lib/pipeline/12_sweep_page.ipynb #f806a7d4
-def gather_row(
-    sweep:Sweep, # A sweep
-    place:int,   # Which run
-    done:dict,   # Key of a task -> ('done', result) or ('failed', sentence)
-)->dict:         # A row of the table
+def gather_row(sweep:Sweep, place:int, done:dict)->dict: # A row of the table
     "What became of one run"
     results = [done.get(task.key, ("failed", "not run")) for task in sweep.tasks[place]]
     failed = next((result for state, result in results if state == "failed"), "")
@@ -65,9 +61,7 @@ def make_table(
     return table.sort_values([metric, "run"], ascending=best_first, na_position="last", ignore_index=True)
 
 # %% ../../nbs/lib/pipeline/12_sweep_page.ipynb #dffda9ed
-def swept_names(
-    sweep:Sweep, # A sweep
-)->list[str]:    # Parameters with more than one value, those with most values last
+def swept_names(sweep:Sweep)->list[str]: # Parameters with more than one value, those with most values last
     "What differs between the runs"
     values = {}
     for name in dict.fromkeys(name for run in sweep.runs for name in run):
@@ -75,20 +69,14 @@ def swept_names(
     return sorted((name for name in values if len(values[name]) > 1), key=lambda name: len(values[name]))
 
 # %% ../../nbs/lib/pipeline/12_sweep_page.ipynb #aca5d7cc
-def in_order(
-    values:pd.Series, # Values of one parameter
-)->list[str]:         # Each once, numbers in order of size
+def in_order(values:pd.Series)->list[str]: # Each once, numbers in order of size
     "The different values of a parameter as texts"
     texts = values.dropna().astype(str).unique().tolist()
     try: return sorted(texts, key=float)
     except ValueError: return texts
 
 # %% ../../nbs/lib/pipeline/12_sweep_page.ipynb #d554f8c0
-def draw_heat(
-    table:pd.DataFrame, # What `make_table` gave
-    names:list[str],    # What differs between the runs
-    metric:str,         # Which figure
-)->str:                 # HTML, escaped; empty if fewer than two parameters differ
+def draw_heat(table:pd.DataFrame, names:list[str], metric:str)->str:
     "The mean of a metric for each pair of values of the two parameters with most values"
     if len(names) < 2: return ""
     down, across = names[-2:]
@@ -104,9 +92,7 @@ def draw_heat(
     return style.to_html()
 
 # %% ../../nbs/lib/pipeline/12_sweep_page.ipynb #6d54f8bb
-def draw_axis(
-    values:pd.Series, # Values of one axis, one a run
-)->tuple:             # Position of each from 0 to 1, NaN if missing, and ticks: (position, text)
+def draw_axis(values:pd.Series)->tuple: # Position of each from 0 to 1, NaN if missing, and ticks: (position, text)
     "Put values on an axis: numbers by size, words side by side"
     texts = in_order(values)
     try:
@@ -123,11 +109,7 @@ def draw_axis(
 # %% ../../nbs/lib/pipeline/12_sweep_page.ipynb #59484a2d
 WIDE, HIGH, EDGE, TOP = 150, 220, 70, 30  # Between two axes, height of an axis, room beside and above, in pixels
 
-def draw_parallel(
-    table:pd.DataFrame, # What `make_table` gave
-    names:list[str],    # What differs between the runs
-    metric:str,         # Which figure colours the lines
-)->dict:                # Axes and lines for the template
+def draw_parallel(table:pd.DataFrame, names:list[str], metric:str)->dict: # Axes and lines for the template
     "A line for each run, from parameter to parameter to figure"
     shown = table[table.state == "done"]
     axes, points = [], {run: [] for run in shown["run"]}
@@ -146,12 +128,7 @@ def draw_parallel(
             "bottom": TOP + HIGH}
 
 # %% ../../nbs/lib/pipeline/12_sweep_page.ipynb #61634061
-def draw_range(
-    row:dict,  # A row of the table
-    name:str,  # A metric
-    low:float, # Least of all lower ends
-    high:float,# Largest of all upper ends
-)->dict|None:  # Texts, and places in percent, for the template; None for a failed run
+def draw_range(row:dict, name:str, low:float, high:float)->dict|None:
     "A figure and its interval as a bar"
     if row[name] is None: return None
     value, start, end = row[name], row[f"{name}_low"], row[f"{name}_high"]
@@ -160,11 +137,7 @@ def draw_range(
             "width": round(right - left, 1)}
 
 # %% ../../nbs/lib/pipeline/12_sweep_page.ipynb #149c0c88
-def page_runs(
-    sweep:Sweep,        # A sweep
-    table:pd.DataFrame, # What `make_table` gave
-    names:list[str],    # What differs between the runs
-)->list[dict]:          # One for each run, for the template
+def page_runs(sweep:Sweep, table:pd.DataFrame, names:list[str])->list[dict]: # One for each run, for the template
     "The rows of the page: figures with intervals, and links to the executed notebooks"
     ends = {name: (table[f"{name}_low"].min(), table[f"{name}_high"].max()) for name in SHOWN}
     rows = []

@@ -23,9 +23,7 @@ class SweepError(GradeclassError):
     "A grid that cannot be run"
 
 # %% ../../nbs/lib/pipeline/11_sweep_plan.ipynb #ad3ce108
-def split_values(
-    text:str,    # Values with commas between
-)->list[str]:    # The values; commas inside brackets and quotes do not separate
+def split_values(text:str)->list[str]: # The values; commas inside brackets and quotes do not separate
     "Split a list of values"
     values, depth, quote = [""], 0, ""
     for sign in text:
@@ -54,9 +52,7 @@ def read_values(
     return values
 
 # %% ../../nbs/lib/pipeline/11_sweep_plan.ipynb #36809e98
-def parse_yaml(
-    text:str, # YAML
-):            # What it holds; `1:10` stays text
+def parse_yaml(text:str):
     "Read YAML without dates and numbers to the base of sixty"
     import yaml
     class RangeLoader(yaml.SafeLoader):
@@ -71,9 +67,7 @@ def parse_yaml(
     return yaml.load(text, RangeLoader)
 
 # %% ../../nbs/lib/pipeline/11_sweep_plan.ipynb #ebc26b4c
-def as_values(
-    value,  # What a grid's file says of a parameter
-)->list:    # Values to try
+def as_values(value)->list: # Values to try
     "One value, a list of values, or a range in words"
     if isinstance(value, str): return read_values(value)
     return value if isinstance(value, list) else [value]
@@ -123,10 +117,7 @@ class StageTask(NamedTuple):
         return f"{self.stage} {json.dumps(self.parameters, sort_keys=True)}"
 
 # %% ../../nbs/lib/pipeline/11_sweep_plan.ipynb #6873df1a
-def make_tasks(
-    chosen:dict,      # Parameter -> value of one run, in the right types
-    outputs:str,      # The outputs folder
-)->list[StageTask]:   # One for each stage, in order
+def make_tasks(chosen:dict, outputs:str)->list[StageTask]: # One for each stage, in order
     "The tasks of one run"
     tasks = {}
     for stage in (STAGES[name] for name in SWEPT):

@@ -48,9 +48,7 @@ class Job:
 # %% ../../nbs/lib/pipeline/03_worker.ipynb #081eb4da
 SAVE_EVERY = 5 # Seconds
 
-def register_engine(
-    on_cell:Callable, # Called with (cells done, cells in all) after each cell
-)->str:               # Name of the engine
+def register_engine(on_cell:Callable)->str: # Name of the engine
     "Make a papermill engine that reports each finished cell, and saves every few seconds instead of twice a cell"
     from papermill.engines import NBClientEngine, papermill_engines
 
@@ -87,10 +85,7 @@ def error_names()->set[str]: # Names of all our errors
     return {kind.__name__ for kind in found}
 
 # %% ../../nbs/lib/pipeline/03_worker.ipynb #412d7f42
-def explain_failure(
-    error:Exception, # What papermill raised
-    job:Job,         # The job that failed
-)->str:              # One sentence, with the path of the executed notebook
+def explain_failure(error:Exception, job:Job)->str: # One sentence, with the path of the executed notebook
     "Say what failed, in which cell, and where the executed notebook is"
     where = f"(executed notebook: {job.failed})"
     if not hasattr(error, "ename"): return f"stage {job.stage} failed: {type(error).__name__}: {error} {where}"
@@ -119,10 +114,7 @@ def wanted_kernel(
 
 # %% ../../nbs/lib/pipeline/03_worker.ipynb #55388c38
 @contextmanager
-def kernel_options(
-    job:Job,   # What it is for
-    pool=None, # The worker's `KernelPool`, if it has one
-):             # Yields options for papermill's engine
+def kernel_options(job:Job, pool=None):
     "A kernel of the pool, which forks them, else one that is started from nothing"
     if pool:
         with pool.kernel(*wanted_kernel(Path(job.notebook), job.home)) as manager: yield {"km": manager}
@@ -130,12 +122,7 @@ def kernel_options(
         with private_kernel() as options: yield options
 
 # %% ../../nbs/lib/pipeline/03_worker.ipynb #2a6078e7
-def run_notebook(
-    job:Job,          # What to execute
-    part:Path,        # Folder of its results while it runs
-    on_cell:Callable, # Called with (cells done, cells in all)
-    pool=None,        # The worker's `KernelPool`, if it has one
-)->None:
+def run_notebook(job:Job, part:Path, on_cell:Callable, pool=None)->None:
     "Execute the notebook of a stage; one that does not keep its promise fails"
     import papermill
     given = {**job.parameters, "out_folder": str(part)}
@@ -191,11 +178,7 @@ def worker_pool(): # A `KernelPool`, or None
     return KernelPool(address=address)
 
 # %% ../../nbs/lib/pipeline/03_worker.ipynb #49086715
-def do_job(
-    job:Job,       # What to execute
-    pool,          # What `worker_pool` gave
-    tell:Callable, # Called with the fields of each event on the way
-)->dict:           # The last event
+def do_job(job:Job, pool, tell:Callable)->dict: # The last event
     "Execute a stage, and say what became of it"
     def on_cell(done, cells):
         if pool and job.ahead and 2*done >= cells: pool.begin(*job.ahead)
@@ -208,11 +191,7 @@ def do_job(
     return {"event": "failed", "message": message}
 
 # %% ../../nbs/lib/pipeline/03_worker.ipynb #c4dab972
-def listen(
-    loop,  # The worker's event loop
-    asked, # Its `asyncio.Queue`
-    idle,  # A `threading.Event`: set while it has no job
-)->None:
+def listen(loop, asked, idle)->None:
     "Hand on what a worker is asked for; when nobody can ask any more, end in order, or at once in the middle of a job"
     for line in sys.stdin:
         message = json.loads(line)

@@ -53,9 +53,7 @@ class Answers(NamedTuple):
     unsure: np.ndarray       # Whether a person should look first, shape (n,)
 
 # %% ../../nbs/lib/scoring/01_answer.ipynb #ad6d83eb
-def score_limits(
-    schema:Schema, # What a student is
-)->tuple:          # Lowest and highest possible score; infinite where the schema names none
+def score_limits(schema:Schema)->tuple: # Lowest and highest possible score; infinite where the schema names none
     "What a score can be"
     column = schema.by_name.get(schema.score)
     low = -math.inf if column is None or column.min is None else column.min
@@ -91,6 +89,9 @@ class Predictor:
         encoded:np.ndarray, # Encoded inputs of the model, shape (n, inputs)
     )->Answers:             # What is said
         "Answer for n students"
+        if not len(encoded): # Not every family takes a table without rows
+            nobody = self(np.full((1, encoded.shape[1]), np.nan))
+            return Answers(*(None if cells is None else cells[:0] for cells in nobody))
         if self.scored:
             raw, score = self.family.with_score(self.spread(encoded), LEVEL)
             score = score.clip(*self.limits)

@@ -83,9 +83,7 @@ def parse_numbers(
     return pc.if_else(pc.or_(plain, pc.or_(missing, pc.is_null(text))), numbers, DOUBT)
 
 # %% ../../nbs/lib/scoring/05_columns.ipynb #0a0ab0f9
-def is_text(
-    cells:pa.Array, # One column
-)->bool:            # Whether it holds texts
+def is_text(cells:pa.Array)->bool: # Whether it holds texts
     "Whether a column holds texts"
     return pa.types.is_string(cells.type) or pa.types.is_large_string(cells.type)
 
@@ -113,9 +111,7 @@ def read_numbers(
     return np.where(wrong, DOUBT, values)
 
 # %% ../../nbs/lib/scoring/05_columns.ipynb #7855f97f
-def clean_ids(
-    cells:pa.Array, # Texts
-)->pa.Array:        # Texts without blanks around them and without the '.0' that spreadsheets add; null where missing
+def clean_ids(cells:pa.Array)->pa.Array:
     "Students' numbers from text"
     cells = pc.utf8_trim_whitespace(cells)
     if pc.any(pc.match_substring(cells, ".0")).as_py(): cells = pc.replace_substring_regex(cells, r"^(\d+)\.0+$", r"\1")
@@ -155,11 +151,7 @@ def read_columns(
     return values, doubt | missing[:, graded].any(axis=1)
 
 # %% ../../nbs/lib/scoring/05_columns.ipynb #6e7593f8
-def judge_rows(
-    table:pa.Table,     # Rows
-    places:np.ndarray,  # Positions of the rows in doubt
-    reading:Reading,    # How to read them
-)->Validation|None:     # What a small table would get, its rows numbered by their positions; None where all are blank
+def judge_rows(table:pa.Table, places:np.ndarray, reading:Reading)->Validation|None:
     "Look at rows in doubt one by one"
     frame = table.take(pa.array(places)).to_pandas(integer_object_nulls=True)
     frame = number_rows(frame, first=0)

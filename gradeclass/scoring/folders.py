@@ -35,9 +35,7 @@ class Piece(NamedTuple):
     groups: tuple|None = None # Row groups; None: all
 
 # %% ../../nbs/lib/scoring/07_folders.ipynb #66189227
-def list_files(
-    folder:str, # Folder, or its address
-)->list[str]:   # Parquet files in it, with their folders, in order of name
+def list_files(folder:str)->list[str]: # Parquet files in it, with their folders, in order of name
     "The Parquet files of a folder; names that begin with . or _ are no data"
     if is_address(folder):
         store, path = open_store(folder)
@@ -48,9 +46,7 @@ def list_files(
                   and not any(part[0] in "._" for part in inside(file) if part))
 
 # %% ../../nbs/lib/scoring/07_folders.ipynb #deef3fd5
-def cut_groups(
-    source:str, # A Parquet file, or its address
-)->list[tuple]: # Row groups of each piece
+def cut_groups(source:str)->list[tuple]: # Row groups of each piece
     "Cut a large file into pieces of whole row groups"
     with open_source(source) as file:
         about = pq.ParquetFile(file).metadata
@@ -97,9 +93,7 @@ class Order(NamedTuple):
         return f"{self.out}/_done/{self.piece.name}.json"
 
 # %% ../../nbs/lib/scoring/07_folders.ipynb #1603f41e
-def stamp(
-    source:str, # A file, or its address
-)->str:         # Changes with the file
+def stamp(source:str)->str: # Changes with the file
     "What tells a changed file: size and time, or what the object store says"
     if is_address(source):
         store, path = open_store(source)
@@ -111,26 +105,20 @@ def stamp(
     return f"{about.st_size} {about.st_mtime_ns}"
 
 # %% ../../nbs/lib/scoring/07_folders.ipynb #33346809
-def read_text(
-    source:str, # A file, or its address
-)->str|None:    # What is in it; None where there is none
+def read_text(source:str)->str|None: # What is in it; None where there is none
     "The text of a small file"
     try:
         with open_source(source) as file: return file.read().decode()
     except (DataError, OSError): return None
 
 # %% ../../nbs/lib/scoring/07_folders.ipynb #1801b75b
-def made_of(
-    order:Order, # What is to be graded
-)->dict:         # Model, source and what tells a change of it
+def made_of(order:Order)->dict: # Model, source and what tells a change of it
     "What a piece's predictions depend on"
     return {"model": order.digest, "source": order.piece.source, "groups": list(order.piece.groups or ()),
             "stamp": stamp(order.piece.source)}
 
 # %% ../../nbs/lib/scoring/07_folders.ipynb #ef626588
-def find_done(
-    order:Order, # What is to be graded
-)->Summary|None: # What became of it, where that is known and still true
+def find_done(order:Order)->Summary|None: # What became of it, where that is known and still true
     "Whether a piece was graded already, with this model, from this file"
     record = json.loads(read_text(order.record) or "{}")
     exists = (open_store(order.target)[0].exists(order.target) if is_address(order.target)
@@ -140,10 +128,7 @@ def find_done(
 
 # %% ../../nbs/lib/scoring/07_folders.ipynb #21cbd84e
 @lru_cache(maxsize=2)
-def load_once(
-    bundle:str, # A bundle
-    digest:str, # What it has to be
-)->GradeModel:  # The model
+def load_once(bundle:str, digest:str)->GradeModel: # The model
     "Load a bundle once in each process"
     if not Path(bundle, "bundle.json").is_file():
         raise DataError(f"{bundle} is not seen here: put the bundle on a file system that all machines share")
@@ -152,10 +137,7 @@ def load_once(
     return load_model(bundle)
 
 # %% ../../nbs/lib/scoring/07_folders.ipynb #45d8db1a
-def grade_piece(
-    order:Order, # What is to be graded
-    on_rows:Callable=lambda read, rows: None, # As in `stream_table`
-)->Summary:      # What became of it
+def grade_piece(order:Order, on_rows:Callable=lambda read, rows: None)->Summary: # What became of it
     "Grade one piece, unless that was done; one that holds no usable row leaves its reasons alone"
     if done := find_done(order): return done
     about = made_of(order)
@@ -168,28 +150,19 @@ def grade_piece(
     return summary
 
 # %% ../../nbs/lib/scoring/07_folders.ipynb #2fdea9da
-def each_here(
-    orders:list,      # What is to be graded
-    on_rows:Callable, # As in `stream_table`
-)->Iterator[tuple]:   # (position, 'done' or 'failed', summary or sentence)
+def each_here(orders:list, on_rows:Callable)->Iterator[tuple]: # (position, 'done' or 'failed', summary or sentence)
     "Grade pieces one after another on this machine, each on all cores"
     from gradeclass.cluster import call_or_explain
     for place, order in enumerate(orders): yield place, *call_or_explain(partial(grade_piece, on_rows=on_rows), order)
 
 # %% ../../nbs/lib/scoring/07_folders.ipynb #7e4bdf00
-def remove_halves(
-    order:Order, # What was graded
-)->None:
+def remove_halves(order:Order)->None:
     "Remove what a killed process left half-written; object stores keep nothing of a file that was never closed"
     for path in () if is_address(order.out) else map(Path, (order.target, order.rejected, order.record)):
         for half in path.parent.glob(f".{glob.escape(path.name)}.*.part"): half.unlink(missing_ok=True)
 
 # %% ../../nbs/lib/scoring/07_folders.ipynb #e73af385
-def gather(
-    orders:list,         # What was to be graded
-    results:Iterator,    # Of (position, 'done' or 'failed', summary or sentence)
-    on_piece:Callable=lambda done, pieces: None, # Called after each piece
-)->Summary:              # Of all together; an error where a piece failed
+def gather(orders:list, results:Iterator, on_piece:Callable=lambda done, pieces: None)->Summary:
     "Add up what became of the pieces; one that failed stops no other"
     total, failed = Summary(), {}
     for number, (place, state, result) in enumerate(results, 1):

@@ -23,9 +23,7 @@ from .table import check_target, rejected_path, score_file
 # %% ../../nbs/lib/scoring/08_score.ipynb #9c935d21
 SMALL_BYTES, SMALL_ROWS = 30_000_000, 300_000  # A CSV file, and a Parquet file, up to here is read as a whole
 
-def is_small(
-    source:str|Path, # A table
-)->bool:             # Whether `score_file` takes it
+def is_small(source:str|Path)->bool: # Whether `score_file` takes it
     "Whether a table is read as a whole: workbooks, databases, and files that are not large"
     if is_address(source): return False
     path = resolve_path(source) if "://" not in str(source) else None
@@ -36,10 +34,7 @@ def is_small(
     return ending(path) not in (".csv", ".tsv", ".txt") or path.stat().st_size <= SMALL_BYTES
 
 # %% ../../nbs/lib/scoring/08_score.ipynb #97337a71
-def check_large_target(
-    source:str|Path, # What is read
-    out:str|Path,    # What is to be written
-)->None:
+def check_large_target(source:str|Path, out:str|Path)->None:
     "Refuse a file that cannot be written in batches"
     if ending(out) not in (".csv", ".parquet"):
         raise DataError(f"{out} cannot be written in batches: name a .csv or .parquet file")
@@ -68,9 +63,7 @@ def score(
     return stream_table(load_model(bundle), source, out, rejected_target(out), on_rows=on_rows)
 
 # %% ../../nbs/lib/scoring/08_score.ipynb #77e00aa3
-def is_folder(
-    source:str|Path, # A file, a folder or an address
-)->bool:             # Whether it holds files
+def is_folder(source:str|Path)->bool: # Whether it holds files
     "Whether a source is a folder"
     if is_address(source):
         store, path = open_store(str(source))

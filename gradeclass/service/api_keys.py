@@ -50,10 +50,7 @@ def read_keys(
         raise KeysError(f"{path} is not a file of keys: restore it, or delete it and make new keys") from None
 
 # %% ../../nbs/lib/service/04_api_keys.ipynb #8853927d
-def write_keys(
-    path:Path, # A file of keys
-    keys:dict[str, Key], # All of them
-)->None:
+def write_keys(path:Path, keys:dict[str, Key])->None:
     "Write a file of keys that its owner alone can read"
     text = json.dumps({"keys": [key._asdict() for key in keys.values()]}, indent=1)
     with whole_file(path) as part:

@@ -14,15 +14,11 @@ from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import Response
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
 
-from ..config import GradeclassError
 from .engine import Service
-from .http import Refusal, as_refusal
 from gradeclass.service.routes import (
-    add_describing, add_files_and_lists, add_following_up, add_operating, add_predicting, describe,
+    REFUSALS, add_describing, add_following_up, add_operating, add_predicting, describe,
 )
 from ..scoring.answer import ADVICE
 from gradeclass.service.settings import (
@@ -30,9 +26,7 @@ from gradeclass.service.settings import (
 )
 
 # %% ../../nbs/lib/service/15_app.ipynb #b8984f38
-def make_app(
-    settings:ServiceSettings|None=None, # What can be set; the environment's unless given
-):                                      # ASGI application
+def make_app(settings:ServiceSettings|None=None):
     "The service as an application"
     from gradeclass import __version__
     settings = settings or load_service_settings()
@@ -45,30 +39,21 @@ def make_app(
         finally: await asyncio.to_thread(service.stop)
 
     app = FastAPI(title="gradeclass", version=__version__, lifespan=life, docs_url=None, redoc_url=None,
-                  openapi_url=None,
+                  openapi_url=None, responses=REFUSALS,
                   description="Predicts grade classes of students, so that help comes in time. " + ADVICE)
-    for add in (add_predicting, add_files_and_lists, add_describing, add_following_up, add_operating):
-        add(app, service)
+    for add in (add_predicting, add_describing, add_following_up, add_operating): add(app, service)
     app.openapi = lambda: describe(app, service)
-    for kind in (HTTPException, RequestValidationError, Refusal, GradeclassError, ClientDisconnect, Exception):
-        app.add_exception_handler(kind, refuse_politely)
+    for kind in (HTTPException, RequestValidationError, Exception): app.add_exception_handler(kind, hand_on)
     service.app = app
     return allow_origins(service, settings)
 
 # %% ../../nbs/lib/service/15_app.ipynb #18637198
-async def refuse_politely(
-    request:Request,  # As it came
-    error:Exception,  # What went wrong
-)->Response:
-    "An error as an answer"
-    refusal = as_refusal(error)
-    return Response(refusal.body(request.scope["gradeclass"].id), refusal.status, refusal.headers, "application/json")
+async def hand_on(request:Request, error:Exception)->None:
+    "Leave an error to `Service`, which refuses all requests in one way"
+    raise error
 
 # %% ../../nbs/lib/service/15_app.ipynb #5d48c1ac
-def allow_origins(
-    service:Service,          # The service
-    settings:ServiceSettings, # What can be set
-):                            # ASGI application
+def allow_origins(service:Service, settings:ServiceSettings):
     "Let pages of the named origins ask; no other page may"
     if not settings.cors: return service
     from starlette.middleware.cors import CORSMiddleware
@@ -120,5 +105,5 @@ def serve(
         return uvicorn.run(make_app(settings), **common)
     with tempfile.TemporaryDirectory(prefix="gradeclass-serve-") as scratch:
         given = {serve_variable(name): str(value) for name, value in settings.model_dump().items()}
-        os.environ.update(given, GRADECLASS_SERVE_SCRATCH=scratch)
+        os.environ.update(given, PROMETHEUS_MULTIPROC_DIR=scratch)
         uvicorn.run("gradeclass.service.app:app_from_environment", factory=True, workers=settings.workers, **common)

@@ -6,7 +6,6 @@
 __all__ = ['FILE_KINDS', 'Client']
 
 # %% ../../nbs/lib/service/16_client.ipynb #8fe14d4d
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -18,14 +17,7 @@ from .openapi import Prediction
 # %% ../../nbs/lib/service/16_client.ipynb #7ef412aa
 class ClientError(GradeclassError):
     "A request that was not answered"
-    def __init__(
-        self,
-        message:str,            # A sentence for people
-        status:int=0,           # HTTP status; 0 where there was no answer
-        error:str="",           # A word for programs
-        problems:tuple=(),      # What is wrong with each field
-        request_id:str="",      # To name when reporting
-    ):
+    def __init__(self, message:str, status:int=0, error:str="", problems:tuple=(), request_id:str=""):
         super().__init__(message)
         self.status = status
         self.error = error
@@ -97,10 +89,10 @@ class Client:
         out = Path(out)
         if source.suffix not in FILE_KINDS or out.suffix not in FILE_KINDS:
             raise ClientError("name files that end in .csv or .parquet")
-        asked = self.http.stream("POST", f"{self.prefix}/predict/file", content=read_pieces(source),
-                                 headers={"content-type": FILE_KINDS[source.suffix]}, params={"format": out.suffix[1:]})
+        asking = {"headers": {"content-type": FILE_KINDS[source.suffix]}, "params": {"format": out.suffix[1:]}}
         try:
-            with whole_file(out) as part, open(part, "wb") as file, asked as reply:
+            with (open(source, "rb") as sent, whole_file(out) as part, open(part, "wb") as file,
+                  self.http.stream("POST", f"{self.prefix}/predict/file", content=sent, **asking) as reply):
                 if not reply.is_success:
                     reply.read()
                     raise refusal_of(reply)
@@ -142,9 +134,7 @@ class Client:
         return self.request("POST", "/overrides", json=about)["id"]
 
 # %% ../../nbs/lib/service/16_client.ipynb #817978f1
-def as_json(
-    student:dict, # Name -> value, such as a row of a table
-)->dict:          # The same for JSON: plain numbers, None where a value is missing
+def as_json(student:dict)->dict: # The same for JSON: plain numbers, None where a value is missing
     "Make a row ready to be sent"
     sent = {}
     for name, value in student.items():
@@ -153,9 +143,7 @@ def as_json(
     return sent
 
 # %% ../../nbs/lib/service/16_client.ipynb #0f9dc0d0
-def refusal_of(
-    reply:httpx.Response, # As it came
-)->ClientError:           # What it says
+def refusal_of(reply:httpx.Response)->ClientError: # What it says
     "Read a refusal, also one that something between us and the service has sent"
     try: said = reply.json()
     except ValueError: said = {}
@@ -163,11 +151,3 @@ def refusal_of(
     message = said.get("message") or f"the answer was {reply.status_code} {reply.reason_phrase}"
     return ClientError(message, reply.status_code, said.get("error", ""), said.get("problems", ()),
                        said.get("request_id", ""))
-
-# %% ../../nbs/lib/service/16_client.ipynb #0fc6e52b
-def read_pieces(
-    path:Path, # A file
-)->Iterator[bytes]: # Its content
-    "Read a file piece by piece"
-    with open(path, "rb") as file:
-        while piece := file.read(1_048_576): yield piece

@@ -7,19 +7,17 @@ __all__ = ['NOBODY_WAITS', 'Direct']
 
 # %% ../../nbs/lib/service/10_direct.ipynb #7a15d70d
 import asyncio
-
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+from http import HTTPStatus
 
 from .http import JSON, SAFE, as_refusal
 
 # %% ../../nbs/lib/service/10_direct.ipynb #9c81d382
-def header_lines(
-    pairs, # Names and values
-)->bytes:  # As HTTP writes them
+def header_lines(pairs)->bytes: # As HTTP writes them
     "Headers as bytes"
     return b"".join(b"%b: %b\r\n" % pair for pair in pairs)
 
 HEAD = header_lines([(b"content-type", JSON), *SAFE])
+STATUS_LINE = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 
 # %% ../../nbs/lib/service/10_direct.ipynb #faf17bb6
 NOBODY_WAITS = asyncio.Event() # uvicorn sets an event when more of the body has come; one does for all
@@ -28,19 +26,20 @@ class Direct:
     "A request about one student, answered by the connection itself"
     # uvicorn 0.54 sets or reads these of a `RequestResponseCycle`, in whose place this stands: body, more_body,
     # message_event, disconnected, keep_alive, response_started, response_complete
-    __slots__ = ("service", "connection", "scope", "name", "path", "body", "more_body", "message_event",
+    __slots__ = ("service", "connection", "scope", "name", "route", "body", "more_body", "message_event",
                  "disconnected", "keep_alive", "response_started", "response_complete")
     def __init__(
         self,
         service,    # `Service`
         connection, # `GuardedProtocol`
         name:str,   # Name of the model
+        route:str,  # Template of the path
     ):
         self.service = service
         self.connection = connection
         self.scope = connection.scope
         self.name = name
-        self.path = connection.url.decode()
+        self.route = route
         self.body = bytearray()
         self.more_body = True
         self.message_event = NOBODY_WAITS
@@ -74,7 +73,7 @@ class Direct:
     )->None:
         "Refuse"
         refusal = as_refusal(error)
-        self.write(refusal.status, refusal.body(self.scope["gradeclass"].id), refusal.header_pairs())
+        self.write(refusal.status_code, refusal.body(self.scope["gradeclass"].id), refusal.header_pairs())
 
     def write(
         self,
@@ -86,7 +85,7 @@ class Direct:
         connection = self.connection
         caller = self.scope["gradeclass"]
         self.response_started = self.response_complete = True
-        self.service.note(caller, "POST", self.path, status)
+        self.service.note(caller, "POST", self.route, status)
         # What uvicorn's cycle does to its protocol: nothing where the client has gone, one write, one callback
         if self.disconnected or connection.transport.is_closing(): return
         usual = header_lines(connection.server_state.default_headers)

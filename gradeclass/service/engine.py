@@ -29,9 +29,9 @@ from ..evaluation.explain import in_words
 from ..models.bundle import MANIFEST, bundle_digest
 from .api_keys import Buckets, find_key, read_keys
 from .direct import Direct
-from .http import JSON, Refusal, Reply, as_refusal, limited, read_body, replay, too_long
+from .http import JSON, Refusal, Reply, limited, read_body, too_long
 from .lane import Lane
-from .metrics import AccessLog, Counts, add
+from .metrics import AccessLog, Counts
 from .prediction_log import PredictionLog, default_log_url
 from .reader import InputError, Problem, Student, read_object
 from .served import Served, serve_bundle
@@ -48,9 +48,7 @@ class Caller:
 # %% ../../nbs/lib/service/11_engine.ipynb #7aa03782
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
-def sent_key(
-    headers:dict, # Name -> value, as bytes
-)->str:           # Empty where there is none
+def sent_key(headers:dict)->str: # Empty where there is none
     "The key that a request names, as X-API-Key or as Bearer"
     bearer = headers.get(b"authorization", b"")
     key = headers.get(b"x-api-key") or (bearer[7:].strip() if bearer[:7].lower() == b"bearer " else b"")
@@ -76,8 +74,8 @@ class Service:
         self.settings = settings
         self.places = model_places(settings.models)
         self.default = next(iter(self.places))
-        self.urls = {b"/predict": self.default}
-        self.urls |= {f"/models/{name}/predict".encode(): name for name in self.places}
+        self.urls = {b"/predict": (self.default, "/predict")} # Where one student is asked about -> model, route
+        self.urls |= {f"/models/{name}/predict".encode(): (name, "/models/{name}/predict") for name in self.places}
         self.lanes = {}   # Name -> lane of the model that answers
         self.refused = {} # Name -> why its bundle was refused
         self.kept = {}    # (name, folder) -> model that is loaded
@@ -91,11 +89,9 @@ class Service:
         self.locked = False
         self.buckets = Buckets(settings.rate/settings.workers)
         self.counts = Counts()
-        self.scratch = os.environ.get("GRADECLASS_SERVE_SCRATCH", "") # Folder of all processes, where there are several
         self.access = AccessLog(sys.stderr if settings.access_log else None)
         self.log = None
         self.files = 0
-        self.shared = 0.0  # When counts were shared last
         self.prefix = secrets.token_hex(4).encode()
         self.number = 0
         self.stopped = threading.Event()
@@ -116,10 +112,16 @@ class Service:
     def do_chores(self)->None:
         "What the log's thread does besides"
         self.access.drain()
-        now = time.monotonic()
-        if self.scratch and now - self.shared >= 1:
-            self.counts.share(self.scratch)
-            self.shared = now
+        self.set_gauges()
+
+    def set_gauges(self)->None:
+        "Tell the counts what is true at this moment"
+        gauges = self.counts.gauges
+        gauges["log_waiting"].set(len(self.log.waiting))
+        gauges["log_written"].set(self.log.written)
+        gauges["log_failing"].set(bool(self.log.failing))
+        gauges["suspended"].set(self.suspension is not None)
+        gauges["models"].set(len(self.lanes))
 
     def stop(self)->None:
         "Write what waits, and end"
@@ -144,20 +146,14 @@ class Service:
 
     def take(
         self,
-        served:Served, # Loaded and warm
+        served:Served,     # Loaded and warm
+        happened:str="",   # What to count it as, where it follows another
     )->None:
         "Let a model answer from now on"
         self.refused.pop(served.name, None)
         self.lanes[served.name] = Lane(served, self.log, self.counts, self.settings.batch_rows)
         self.access.event("model", model=served.name, digest=served.digest)
-
-    def switch(
-        self,
-        served:Served, # Loaded and warm
-    )->None:
-        "Let a new model answer from now on, and count it"
-        self.take(served)
-        add(self.counts.events, "model switched")
+        if happened: self.counts.events.labels(happened).inc()
 
     def watch(self)->None:
         "Look for news until the end"
@@ -174,24 +170,15 @@ class Service:
         folder = os.path.realpath(place)
         refused, again = self.failed.get(name, ("", 0.0))
         if folder == self.seen.get(name) or (folder == refused and time.monotonic() < again): return
-        try: self.loop.call_soon_threadsafe(self.switch, self.load(name, place))
-        except Exception as error:
+        try: self.loop.call_soon_threadsafe(self.take, self.load(name, place), "model switched")
+        except Exception as error: # What served goes on
             self.seen.pop(name, None)
             self.failed[name] = folder, time.monotonic() + 10
-            self.note_refused(name, folder, error)
-
-    def note_refused(
-        self,
-        name:str,        # Name under which it would be served
-        folder:str,      # The bundle
-        error:Exception, # What is wrong with it
-    )->None:
-        "Say that a bundle was refused; what served goes on"
-        if not Path(folder, MANIFEST).exists() and name not in self.lanes: return
-        known = isinstance(error, GradeclassError)
-        self.refused[name] = str(error) if known else f"it cannot be loaded ({type(error).__name__})"
-        add(self.counts.events, "bundle refused")
-        self.access.event("bundle refused", model=name, reason=self.refused[name])
+            if not Path(folder, MANIFEST).exists() and name not in self.lanes: return
+            known = isinstance(error, GradeclassError)
+            self.refused[name] = str(error) if known else f"it cannot be loaded ({type(error).__name__})"
+            self.counts.events.labels("bundle refused").inc()
+            self.access.event("bundle refused", model=name, reason=self.refused[name])
 
     def look_at_files(self)->None:
         "Read the order to stop and the keys, where they have changed"
@@ -307,12 +294,25 @@ class Service:
         body:bytes, # A student as JSON
         waiter,     # Takes the answer or an error: a future, or what behaves like one
     )->tuple[Served, Student]: # Who answers, and about whom
-        "Read one student and ask; every way to `POST /predict` comes by here"
+        "Read one student and ask"
         lane = self.lane(name)
         student = lane.served.reader.read(read_object(body))
-        if self.log.is_behind(): self.loop.call_later(BREATH, lane.join, student, waiter)
-        else: lane.join(student, waiter)
+        if self.log.is_behind(): self.loop.call_later(BREATH, lane.ask, student, waiter)
+        else: lane.ask(student, waiter)
         return lane.served, student
+
+    async def answer_one(
+        self,
+        name:str,    # Name of a model
+        query:bytes, # Query string
+        body:bytes,  # A student as JSON
+    )->bytes:        # JSON
+        "Answer about one student, with reasons where they are asked for"
+        reasons = wants_reasons(query)
+        answer = self.loop.create_future()
+        served, student = self.predict(name, body, answer)
+        reply = await answer
+        return await with_reasons(served, student, reply) if reasons else reply
 
     def note(
         self,
@@ -331,8 +331,8 @@ class Service:
         connection, # `GuardedProtocol`, the header of a request read
     )->Direct|None: # Takes the body and answers; None: the request goes the ordinary way
         "Take a request about one student straight from the connection"
-        name = self.urls.get(connection.url)
-        if name is None or connection.parser.get_method() != b"POST": return None
+        asked = self.urls.get(connection.url)
+        if asked is None or connection.parser.get_method() != b"POST": return None
         length = b""
         for header, value in connection.headers:
             if header == b"content-length": length = value
@@ -340,7 +340,7 @@ class Service:
             elif header == b"origin" and self.settings.cors: return None
         # Above uvicorn's limit reading would pause, and go on only for a cycle of its own
         most = min(self.settings.max_body, HIGH_WATER_LIMIT)
-        return Direct(self, connection, name) if length.isdigit() and int(length) <= most else None
+        return Direct(self, connection, *asked) if length.isdigit() and int(length) <= most else None
 
     def rules(
         self,
@@ -362,26 +362,27 @@ class Service:
         receive:Callable, # ASGI
         send:Callable,    # ASGI
     )->None:
-        "Check a request, hand it to FastAPI, and add to the answer what every answer has"
+        "Check a request, answer it or have FastAPI answer, and add to the answer what every answer has"
         if scope["type"] != "http": return await self.app(scope, receive, send)
         method = scope["method"]
+        name, route = self.urls.get(scope["raw_path"], (None, None)) if method == "POST" else (None, None)
         needs, kinds, limit = self.rules(method, scope["path"])
         if method == "HEAD": scope = scope | {"method": "GET"}
         reply = Reply(scope, receive, send)
         try:
             self.admit(scope, needs, kinds, limit)
-            if CSV in kinds: body = limited(receive, limit)
-            else: body = replay(receive, await read_body(receive, limit))
-            await self.app(scope, body, reply)
+            receive = limited(receive, limit)
+            if name is None: await self.app(scope, receive, reply)
+            else: await reply.give(200, await self.answer_one(name, scope["query_string"], await read_body(receive)))
         except Exception as error:
             if reply.ended: return
             if reply.started:
                 reason = type(error.__cause__ or error).__name__
                 self.access.event("broke off", request_id=scope["gradeclass"].id, reason=reason)
                 raise ConnectionAbortedError(f"an answer broke off ({reason})") from None
-            await reply.refuse(as_refusal(error))
+            await reply.refuse(error)
         finally:
-            route = getattr(scope.get("route"), "path_format", "unknown")
+            route = route or getattr(scope.get("route"), "path_format", "unknown")
             self.note(scope["gradeclass"], method if len(method) < 10 else "?", route, reply.status)
 
 # %% ../../nbs/lib/service/11_engine.ipynb #b6376746
@@ -397,23 +398,15 @@ def wants_reasons(
                                   "the query may hold reasons=true or reasons=false and nothing else")])
     return word in ("true", "1", "yes")
 
-# %% ../../nbs/lib/service/11_engine.ipynb #8f2e6edd
-def find_reasons(
-    served:Served,   # The model
-    student:Student, # Who
-)->list[str]:        # Strongest first
-    "What counted most, in words"
-    row = {}
-    for column, value in zip(served.reader.columns, student.values, strict=True):
-        if value == value: row[column.name] = column.labels[int(value)] if column.codes else value
-    return in_words(served.bundle.explain(row), served.schema)
-
 # %% ../../nbs/lib/service/11_engine.ipynb #e8cc1874
 async def with_reasons(
     served:Served,   # The model
     student:Student, # Who
     reply:bytes,     # The answer
-)->bytes:            # The answer with reasons
+)->bytes:            # The answer with what counted most, strongest first
     "Add reasons to an answer"
-    reasons = await asyncio.to_thread(find_reasons, served, student)
+    row = {}
+    for column, value in zip(served.reader.columns, student.values, strict=True):
+        if value == value: row[column.name] = column.labels[int(value)] if column.codes else value
+    reasons = await asyncio.to_thread(lambda: in_words(served.bundle.explain(row), served.schema))
     return reply[:-1] + b',"reasons":' + msgspec.json.encode(reasons) + b"}"

@@ -28,11 +28,7 @@ class Patience(NamedTuple):
 class OneByOne(FlowControl):
     "Reads on when no request waits for its turn"
     # uvicorn's own private class: `HttpToolsProtocol` calls these methods, and reads `read_paused` and `write_paused`
-    def __init__(
-        self,
-        transport, # asyncio Transport
-        pipeline,  # Requests that wait for their turn
-    ):
+    def __init__(self, transport, pipeline):
         super().__init__(transport)
         self.pipeline = pipeline
 
@@ -219,9 +215,7 @@ class GuardedProtocol(HttpToolsProtocol):
         else: self.cycle.keep_alive = False
 
 # %% ../../nbs/lib/service/03_guard.ipynb #69b98928
-def look_around(
-    loop, # The event loop
-)->None:
+def look_around(loop)->None:
     "Close the connections that have been too slow, and look again in a second"
     loop.call_later(1.0, look_around, loop)
     for connection in list(GuardedProtocol.everyone):

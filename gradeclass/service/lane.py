@@ -11,7 +11,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from .http import Refusal
-from .metrics import Counts, add
+from .metrics import Counts
 from .prediction_log import Entry, LogError, PredictionLog, hash_student
 from .reader import Student
 from .served import Served
@@ -37,26 +37,18 @@ class Lane:
         self.due = False
         self.busy = False
         self.slow = served.seconds > SLOW
-        self.grades = counts.grades
-        self.keys = [(served.name, grade) for grade in served.labels]
+        self.grades = [counts.grades.labels(served.name, grade) for grade in served.labels]
 
     def ask(
         self,
         student:Student, # Who
-    )->asyncio.Future:   # Holds the answer as JSON
+        waiter=None,     # Takes the answer as JSON, or an error; a new future unless given
+    ):                   # The same
         "Ask about one student; the answer comes when the loop comes round"
-        future = self.loop.create_future()
-        self.join(student, future)
-        return future
-
-    def join(
-        self,
-        student:Student, # Who
-        waiter,          # Takes the answer or an error: a future, or what behaves like one
-    )->None:
-        "Wait for the next step"
+        waiter = waiter or self.loop.create_future()
         self.waiting.append((student, waiter))
         self.call()
+        return waiter
 
     def call(self)->None:
         "Have the next step taken soon"
@@ -128,5 +120,5 @@ class Lane:
             who = None if student.student is None else hash_student(student.student, log.salt)
             log.put(Entry(number, now, served.name, served.digest, who, served.inputs_json, student.values, core))
             replies.append(served.reply(number, grade, core))
-            add(self.grades, self.keys[grade])
+            self.grades[grade].inc()
         return replies

@@ -15,9 +15,7 @@ from ..config import PACKAGE
 from ..schema import Column, Schema
 
 # %% ../../nbs/lib/service/13_openapi.ipynb #506f2dd0
-def property_schema(
-    column:Column, # One input
-)->dict:           # JSON Schema of its value
+def property_schema(column:Column)->dict: # JSON Schema of its value
     "What may stand for one column"
     unit = f"In {column.unit}." if column.unit else ""
     words = " ".join(filter(None, [column.description, unit, f"Allowed: {column.expected}."]))
@@ -34,9 +32,7 @@ def property_schema(
     return {"title": column.title, "description": words, "anyOf": [*kinds, {"type": "null"}], "examples": examples}
 
 # %% ../../nbs/lib/service/13_openapi.ipynb #037e2d9a
-def middle_value(
-    column:Column, # One input
-)->object:         # A code or a number
+def middle_value(column:Column)->object: # A code or a number
     "A value from the middle of what is allowed"
     if column.codes: return list(column.codes)[len(column.codes)//2]
     low = 0 if column.min is None else column.min

@@ -55,9 +55,7 @@ class LogError(GradeclassError):
 
 # %% ../../nbs/lib/service/07_prediction_log.ipynb #db9415e0
 @lru_cache(maxsize=16)
-def iso_time(
-    seconds:float, # Seconds since 1970
-)->str:            # Such as '2026-03-01T08:00:00.123+00:00'
+def iso_time(seconds:float)->str: # Such as '2026-03-01T08:00:00.123+00:00'
     "A moment as ISO 8601 in UTC; the order of the texts is the order of time"
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
@@ -70,9 +68,7 @@ def default_log_url()->str: # SQLAlchemy URL
 # A PostgreSQL server that has vanished is noticed after 20 seconds, not after minutes
 LIMITS = {"connect_timeout": 10, "tcp_user_timeout": 20_000}
 
-def open_engine(
-    url:str, # SQLAlchemy URL, such as sqlite:///outputs/predictions.db or postgresql://user:password@host/database
-):           # SQLAlchemy engine
+def open_engine(url:str):
     "Open the database of a log; a SQLite file is made"
     try:
         parsed = make_url(url)
@@ -92,19 +88,13 @@ def open_engine(
     return engine
 
 # %% ../../nbs/lib/service/07_prediction_log.ipynb #9140fdd5
-def prepare_sqlite(
-    connection, # A new SQLite connection
-    _=None,     # Not used
-)->None:
+def prepare_sqlite(connection, _=None)->None:
     "Write ahead, wait for other writers, and overwrite what is deleted"
     for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=10000", "secure_delete=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 # %% ../../nbs/lib/service/07_prediction_log.ipynb #e3104dc5
-def read_salt(
-    path:Path,    # File of the salt, made where there is none, readable to its owner alone
-    given:str="", # A secret that wins over the file, for services that share one log
-)->bytes:         # 32 bytes
+def read_salt(path:Path, given:str="")->bytes: # 32 bytes
     "The secret that student numbers are hashed with"
     if given: return hashlib.sha256(given.encode()).digest()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -148,10 +138,7 @@ class Entry(NamedTuple):
 # %% ../../nbs/lib/service/07_prediction_log.ipynb #bbf9b046
 CHUNKS = (200, 20, 1) # Rows of one statement; SQLite allows 32,766 values
 
-def insert_rows(
-    connection, # SQLAlchemy connection within a transaction
-    rows:list,  # Tuples in the order of the columns of `predictions`
-)->None:
+def insert_rows(connection, rows:list)->None:
     "Insert rows by as few statements as possible"
     names = [column.name for column in PREDICTIONS.columns]
     mark = "%s" if connection.dialect.paramstyle in ("pyformat", "format") else "?"
@@ -165,10 +152,7 @@ def insert_rows(
             start += size
 
 # %% ../../nbs/lib/service/07_prediction_log.ipynb #53060fcb
-def without_written(
-    connection, # SQLAlchemy connection
-    rows:list,  # As `insert_rows` takes them
-)->list:        # Those that the table does not hold
+def without_written(connection, rows:list)->list: # Those that the table does not hold
     "Leave out the rows that were written before"
     these = PREDICTIONS.c.id.between(rows[0][0], rows[-1][0])
     asked = select(PREDICTIONS.c.id, PREDICTIONS.c.time, PREDICTIONS.c.outputs).where(these)
@@ -176,10 +160,7 @@ def without_written(
     return [row for row in rows if (row[0], row[1], row[6]) not in there]
 
 # %% ../../nbs/lib/service/07_prediction_log.ipynb #41e3984b
-def reserve_ids(
-    engine,         # SQLAlchemy engine
-    number:int=20_000, # How many
-)->tuple[int, int]: # First id, and the one after the last
+def reserve_ids(engine, number:int=20_000)->tuple[int, int]: # First id, and the one after the last
     "Set ids aside for one process, so that an answer can name its id before it is written"
     own = COUNTERS.c.name == "predictions"
     advance = update(COUNTERS).where(own)
@@ -354,9 +335,7 @@ class UnknownPredictionError(LogError):
     "A prediction that the log does not hold"
 
 # %% ../../nbs/lib/service/07_prediction_log.ipynb #e2447b14
-def write_waiting(
-    log:PredictionLog, # The log
-)->None:
+def write_waiting(log:PredictionLog)->None:
     "Have what waits written first: what is deleted or looked for must not come later"
     if not log.flush(): raise LogError("the prediction log cannot be written at the moment: try again")
 
@@ -383,10 +362,7 @@ def add_row(
         return connection.execute(insert(table).values(row)).inserted_primary_key[0]
 
 # %% ../../nbs/lib/service/07_prediction_log.ipynb #b0a9de36
-def delete_rows(
-    log:PredictionLog, # The log
-    statements:list,   # What to delete
-)->int:                # Rows deleted
+def delete_rows(log:PredictionLog, statements:list)->int: # Rows deleted
     "Delete after what waits has been written, all or nothing"
     write_waiting(log)
     with log.engine.begin() as connection:

@@ -88,10 +88,7 @@ class InputField(NamedTuple):
     high: float
 
 # %% ../../nbs/lib/service/01_reader.ipynb #df16d984
-def make_field(
-    place:int,     # In the list of values
-    column:Column, # What the schema says of it
-)->InputField:     # Ready to read
+def make_field(place:int, column:Column)->InputField: # Ready to read
     "Turn one column into a table"
     low, high = column.bounds
     largest = sys.float_info.max # No limit, but finite
@@ -221,9 +218,7 @@ class StudentReader:
 # %% ../../nbs/lib/service/01_reader.ipynb #de499e6b
 FLAT = msgspec.json.Decoder(dict[str, int | float | bool | str | None])
 
-def without_twins(
-    pairs:list, # Names and values of one object
-)->dict:        # The object
+def without_twins(pairs:list)->dict: # The object
     "Build an object and refuse a name that comes twice"
     built = dict(pairs)
     if len(built) < len(pairs):
@@ -233,9 +228,7 @@ def without_twins(
     return built
 
 # %% ../../nbs/lib/service/01_reader.ipynb #6ca0198e
-def refuse_constant(
-    name:str, # 'NaN', 'Infinity' or '-Infinity'
-)->None:
+def refuse_constant(name:str)->None:
     "JSON has no such numbers"
     raise InputError([Problem("", name, "a finite number", f"{name} is not a number that JSON allows")])
 

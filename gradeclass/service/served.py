@@ -6,7 +6,6 @@
 __all__ = ['Served', 'serve_bundle']
 
 # %% ../../nbs/lib/service/02_served.ipynb #fea0878b
-import json
 import time
 from itertools import compress
 from pathlib import Path
@@ -14,35 +13,17 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from ..schema import Column
 from ..scoring.answer import ADVICE, Answers, Bundle, open_bundle
 from .reader import Student, StudentReader
 
 # %% ../../nbs/lib/service/02_served.ipynb #d962a7a2
-def answers_rows(
-    answers:Answers, # What is said of n students
-):                   # Yields grade, probabilities, score with its interval, set, risk, unsure of each
+def answers_rows(answers:Answers):
     "Answers student by student, in plain Python numbers; None stands for a score or a set that the model does not say"
     none = [None]*len(answers.grade)
     scores = none if answers.score is None else answers.score.tolist()
     sets = none if answers.sets is None else answers.sets.tolist()
     return zip(answers.grade.tolist(), answers.probability.tolist(), scores, sets, answers.risk.tolist(),
                answers.unsure.tolist(), strict=True)
-
-# %% ../../nbs/lib/service/02_served.ipynb #5d287802
-def number_json(
-    value:float, # A number
-)->str:          # As JSON, whole numbers without a point
-    "Write a number"
-    return str(int(value)) if value == int(value) else repr(value)
-
-# %% ../../nbs/lib/service/02_served.ipynb #71f39702
-def column_fragments(
-    column:Column,  # One input
-)->list[str]|str:   # JSON of each code; of the name alone for numbers
-    "How the log writes a column, prepared once"
-    name = json.dumps(column.name)
-    return [f"{name}:{json.dumps(code)}" for code in column.codes] if column.codes else f"{name}:"
 
 # %% ../../nbs/lib/service/02_served.ipynb #60dfebdf
 class Served:
@@ -68,7 +49,7 @@ class Served:
         about = {"model": name, "version": self.version, "digest": self.digest, "advice": ADVICE}
         self.tails = [msgspec.json.encode({"grade_class": grade, "grade_class_index": place, **about})[1:]
                       for place, grade in enumerate(self.labels)]
-        self.fragments = [column_fragments(column) for column in self.reader.columns]
+        self.asked = [(column.name, list(column.codes)) for column in self.reader.columns]
 
     def answer_values(
         self,
@@ -82,11 +63,12 @@ class Served:
         values:list, # Encoded values of one student
     )->str:          # Name -> code or number, what is missing left out
         "What was asked, as the log keeps it"
-        parts = []
-        for fragment, value in zip(self.fragments, values, strict=True):
+        given = {}
+        for (name, codes), value in zip(self.asked, values, strict=True):
             if value != value: continue # NaN: missing
-            parts.append(fragment[int(value)] if fragment.__class__ is list else fragment + number_json(value))
-        return "{" + ",".join(parts) + "}"
+            whole = value == int(value) and abs(value) < 2**53
+            given[name] = codes[int(value)] if codes else int(value) if whole else value
+        return msgspec.json.encode(given).decode()
 
     def outputs(
         self,
@@ -123,9 +105,7 @@ class Served:
         return self.outputs(self.answer_values(np.array([student.values for student in students])), students)
 
 # %% ../../nbs/lib/service/02_served.ipynb #5407ff0f
-def warm_up(
-    served:Served, # A model
-)->float:          # Seconds for 30 students, the best of three
+def warm_up(served:Served)->float: # Seconds for 30 students, the best of three
     "Let a model answer, so that the first one who asks need not wait"
     nobody = Student(served.reader.blank, None, [])
     seconds = []

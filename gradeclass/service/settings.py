@@ -83,9 +83,7 @@ def service_markdown()->str: # A table of three columns
     return "\n".join(["| variable | meaning | default |", "|---|---|---|", *(f"| {' | '.join(row)} |" for row in rows)])
 
 # %% ../../nbs/lib/service/05_settings.ipynb #d17be13a
-def schema_name(
-    place:Path, # A bundle, whose digests nobody has checked yet
-)->str:         # Such as 'students'
+def schema_name(place:Path)->str: # Such as 'students'
     "The schema that a bundle names"
     # Not `models.bundle.MANIFEST`: that module takes a second to import, and `gradeclass key` needs none of it
     try: return str(json.loads((place/"bundle.json").read_text(encoding="utf-8"))["schema"])

@@ -27,9 +27,7 @@ from .search import SPACES, TuneError, measure_once, tune
 # %% ../../nbs/lib/training/03_choose.ipynb #f4e9d9f7
 COST = ("majority", "logistic", "xgboost", "ordinal", "neural")  # Cheapest first
 
-def order_families(
-    families:list[str]|None=None, # Names; every family but the stack unless given
-)->list[str]:                     # The same, cheapest first
+def order_families(families:list[str]|None=None)->list[str]: # The same, cheapest first
     "Which families are tried, and in which order"
     families = list(SINGLE_FAMILIES) if families is None else families
     unknown = [name for name in families if name not in SINGLE_FAMILIES]
@@ -43,12 +41,7 @@ class Attempt(NamedTuple):
     seconds: float         # What it took
     note: str = ""         # Why it was left out
 
-def try_family(
-    model:GradeModel,     # A family with its defaults
-    frame:pd.DataFrame,   # Training rows
-    fold:np.ndarray,      # Fold of each row
-    budget:float,         # Seconds that are left
-)->Attempt:               # What it said, or why it was left out
+def try_family(model:GradeModel, frame:pd.DataFrame, fold:np.ndarray, budget:float)->Attempt:
     "Predict every row out of fold, if that can be done in time"
     from threadpoolctl import threadpool_limits
     began, n_folds = time.perf_counter(), fold.max() + 1
@@ -68,12 +61,7 @@ def try_family(
     return Attempt(said, time.perf_counter() - began)
 
 # %% ../../nbs/lib/training/03_choose.ipynb #13e009a6
-def try_families(
-    models:list[GradeModel], # In the order in which they are tried
-    frame:pd.DataFrame,      # Training rows
-    fold:np.ndarray,         # Fold of each row
-    seconds:float,           # Budget for all of them
-)->dict[str, Attempt]:       # Family -> what it said, or why it was left out
+def try_families(models:list[GradeModel], frame:pd.DataFrame, fold:np.ndarray, seconds:float)->dict[str, Attempt]:
     "Try families until the time is up"
     end = time.perf_counter() + seconds
     found = {}
@@ -151,16 +139,8 @@ class Made(NamedTuple):
     tables: list[pd.DataFrame] # What was tried; empty where nothing was
     study: str = ""            # Name of the Optuna study that searched, if one did
 
-def choose_model(
-    frame:pd.DataFrame,            # Training rows with grades
-    schema:Schema,                 # What they are
-    seconds:float=60,              # Budget
-    seed:int=SEED,                 # Seed of folds and families
-    families:list[str]|None=None,  # Families to try; all of them unless given
-    balance:str="none",            # A name in `gradeclass.models.balance.METHODS`
-    audit:bool=False,              # Let the models see protected attributes
-    folds:int=5,                   # Inner folds
-)->Made:                           # The family to use, and what was tried
+def choose_model(frame:pd.DataFrame, schema:Schema, seconds:float=60, seed:int=SEED, families:list[str]|None=None,
+                 balance:str="none", audit:bool=False, folds:int=5)->Made:
     "Try families within a budget and choose the best, or a stack of them"
     grades, fold = grade_index(frame, schema), deal_folds(frame, schema, folds, seed)
     models = {name: GradeModel(schema, name, balance, audit, seed) for name in order_families(families)}

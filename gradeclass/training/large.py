@@ -23,7 +23,7 @@ from ..config import SEED
 from ..data.files import DataError
 from ..evaluation.calibration import calibrate, calibrate_out_of_fold
 from ..evaluation.explain import typical_student
-from ..evaluation.resampling import headline, metrics_dict
+from ..evaluation.resampling import headline, metrics_dict, plain_numbers
 from ..models.calibrator import Calibrator
 from ..models.bundle import FittedSteps, save_model
 from ..models.decide import RULES, macro_f1_gains
@@ -42,11 +42,7 @@ from gradeclass.training.survey import (
 from ..words import count
 
 # %% ../../nbs/lib/training/05_large.ipynb #61704714
-def fit_ordinal(
-    family:OrdinalGrades, # Unfitted
-    want:Want,            # What is to be learnt
-    survey:Survey,        # Of all rows
-)->OrdinalGrades:         # Fitted
+def fit_ordinal(family:OrdinalGrades, want:Want, survey:Survey)->OrdinalGrades: # Fitted
     "The line from all rows; trees, and the choice among members, from a sample as in memory"
     task, rows = make_task(want, survey), sample_rows(want, survey.sample[1])
     if task.cuts is None:
@@ -77,10 +73,7 @@ def each_page(
     if sum(map(len, y)): yield np.vstack(X), np.concatenate(y)
 
 # %% ../../nbs/lib/training/05_large.ipynb #dc2868b3
-def large_params(
-    family:str,  # 'ordinal' or 'xgboost'
-    params:dict, # The family's own parameters as given
-)->dict:         # The same, with what cannot be searched for set
+def large_params(family:str, params:dict)->dict: # The same, with what cannot be searched for set
     "The number of rounds is given, not searched for"
     if family != "xgboost": return params
     if params.get("patience") is not None:
@@ -88,13 +81,7 @@ def large_params(
     return {"rounds": LARGE_ROUNDS} | params | {"patience": None}
 
 # %% ../../nbs/lib/training/05_large.ipynb #20637e6d
-def boost_pages(
-    settings:dict,       # XGBoost's parameters
-    rounds:int,          # Boosting rounds
-    want:Want,           # What is to be learnt
-    pieces:list[Piece],  # Where the rows are
-    on_round:Callable=lambda done, rounds: None, # Called after each round
-):                       # xgboost Booster
+def boost_pages(settings:dict, rounds:int, want:Want, pieces:list[Piece], on_round:Callable=lambda done, rounds: None):
     "Boost from pages on disk"
     import xgboost as xgb
 
@@ -136,13 +123,7 @@ def load_piece(
     return np.vstack([np.c_[X, y] for X, y in each_page(want, [piece])])
 
 # %% ../../nbs/lib/training/05_large.ipynb #edbb15ba
-def boost_once(
-    settings:dict, # XGBoost's parameters
-    rounds:int,    # Boosting rounds
-    want:Want,     # What is to be learnt
-    survey:Survey, # Of all rows; says how many training rows each piece has
-    client,        # A `distributed.Client`
-):                 # xgboost Booster
+def boost_once(settings:dict, rounds:int, want:Want, survey:Survey, client):
     "One attempt"
     import dask
     import dask.array as da
@@ -159,10 +140,7 @@ def boost_once(
     return dxgb.train(client, settings, matrix, num_boost_round=rounds)["booster"]
 
 # %% ../../nbs/lib/training/05_large.ipynb #15a574c8
-def lost_worker(
-    client,      # A `distributed.Client`
-    workers:set, # Addresses that there were
-)->bool:         # Whether one of them is gone, and another is there to go on
+def lost_worker(client, workers:set)->bool: # Whether one of them is gone, and another is there to go on
     "Whether a failure comes from the loss of a worker; then it is worth another try"
     for _ in range(100):  # Ten seconds, in which the scheduler notices a loss
         if workers - set(client.scheduler_info()["workers"]):
@@ -174,13 +152,7 @@ def lost_worker(
 # %% ../../nbs/lib/training/05_large.ipynb #c0b73710
 TRIES = 4  # How often training on a cluster is begun
 
-def boost_on_cluster(
-    settings:dict, # XGBoost's parameters
-    rounds:int,    # Boosting rounds
-    want:Want,     # What is to be learnt
-    survey:Survey, # Of all rows
-    client,        # A `distributed.Client`
-):                 # xgboost Booster
+def boost_on_cluster(settings:dict, rounds:int, want:Want, survey:Survey, client):
     "Boost on the workers of a cluster; begin again where one is lost"
     settings = {name: value for name, value in settings.items() if name != "nthread"}  # Workers know their threads
     for left in reversed(range(TRIES)):
@@ -209,12 +181,7 @@ def as_frame(
 # %% ../../nbs/lib/training/05_large.ipynb #86558526
 MOST_REFUSED = 0.05  # Share of the rows that may be unfit for use
 
-def take_survey(
-    want:Want,           # What is to be learnt
-    pieces:list[Piece],  # Where the rows are
-    client,              # A `distributed.Client`, or None
-    on_piece:Callable,   # Called with pieces done and pieces in all
-)->Survey:               # Of all rows
+def take_survey(want:Want, pieces:list[Piece], client, on_piece:Callable)->Survey: # Of all rows
     "Look at every row once, here or on a cluster"
     look = partial(survey_piece, want)
     if client: results = each_on_cluster(client, look, pieces)
@@ -235,28 +202,18 @@ def take_survey(
     return replace(total, train=tuple(sorted(total.train, key=lambda part: places[part[:2]])))
 
 # %% ../../nbs/lib/training/05_large.ipynb #46847534
-def finish_model(
-    want:Want,      # What is to be learnt
-    name:str,       # Name of the family
-    family,         # Fitted
-    params:dict,    # The family's own parameters
-    rule:str,       # A name in `RULES`
-    survey:Survey,  # Of all rows
-)->GradeModel:      # The model, as if it had been fitted in memory
+def finish_model(want:Want, name:str, family, params:dict, rule:str, survey:Survey)->GradeModel:
     "Put a model together"
     model = GradeModel(want.schema, name, audit=want.audit, seed=want.seed, params=params, rule=rule)
-    model.pipeline_ = FittedSteps(SchemaEncoder(want.schema, want.audit, family.one_hot).fit(None), family)
+    encoder = SchemaEncoder(want.schema, want.audit, family.one_hot).fit(None)
+    model.pipeline_ = FittedSteps(encode=encoder, family=family)
     model.classes_ = np.array(want.schema.grades.labels)
     model.calibrator_, model.decides_on_raw_ = Calibrator(), False
     model.gains_ = macro_f1_gains(model.predict_proba(as_frame(want, survey.sample[1]))) if rule == "macro_f1" else None
     return model
 
 # %% ../../nbs/lib/training/05_large.ipynb #8c795524
-def judge_model(
-    want:Want,        # What is to be learnt
-    model:GradeModel, # Fitted
-    survey:Survey,    # Holds a sample of the held-out rows
-)->dict:              # File name -> value: validation.json, calibration.json, typical.json, training.json
+def judge_model(want:Want, model:GradeModel, survey:Survey)->dict:
     "What goes into the bundle besides the model, measured on students that it has not seen"
     frame, grades = as_frame(want, survey.held[1]), want.column(survey.held[1], want.schema.target).astype(int)
     said = model.predict_proba(frame)
@@ -268,15 +225,11 @@ def judge_model(
     about = {"rows": survey.rows, "trained_on": survey.rows - survey.held_rows, "held_out": survey.held_rows,
              "measured_on": len(grades), "refused": survey.refused,
              "held_out_by": "hash of the student's id" if want.schema.id else "hash of the row"}
-    plain = {name: value.item() if hasattr(value, "item") else value for name, value in typical.items()}
     return {"validation.json": metrics_dict(figures), "calibration.json": calibration.to_dict(),
-            "training.json": about, "typical.json": plain}
+            "training.json": about, "typical.json": plain_numbers(typical)}
 
 # %% ../../nbs/lib/training/05_large.ipynb #c7c094af
-def find_schema(
-    schema:str,   # Name or file, or nothing
-    piece:Piece,  # Some rows
-)->Schema:        # The schema to read through
+def find_schema(schema:str, piece:Piece)->Schema: # The schema to read through
     "The schema that is named, or the one that the columns fit"
     if schema: return load_schema(schema)
     with open_source(piece.source) as file: header = open_table(file, piece.source, piece.groups).header

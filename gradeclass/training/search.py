@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -31,8 +32,7 @@ class TuneError(GradeclassError):
     "A search that cannot be made as asked"
 
 # %% ../../nbs/lib/training/01_search.ipynb #d37a56db
-@dataclass(frozen=True)
-class Span:
+class Span(NamedTuple):
     "Numbers from low to high"
     low: float
     high: float
@@ -40,29 +40,16 @@ class Span:
     log: bool = False    # Steps are ratios, not differences
     whole: bool = False  # Whole numbers alone
 
-    def ask(
-        self,
-        trial:object, # An Optuna trial
-        name:str,     # Name of the parameter
-    )->float:         # A number
-        "Let a trial choose"
-        suggest = trial.suggest_int if self.whole else trial.suggest_float
-        return suggest(name, self.low, self.high, log=self.log)
-
-# %% ../../nbs/lib/training/01_search.ipynb #86bcfde0
-@dataclass(frozen=True)
-class Choice:
+class Choice(NamedTuple):
     "One of some values, each under a label"
     values: dict   # Label or number -> what the family takes
     start: object  # Label of the family's default
 
-    def ask(
-        self,
-        trial:object, # An Optuna trial
-        name:str,     # Name of the parameter
-    )->object:        # One of the values
-        "Let a trial choose"
-        return self.values[trial.suggest_categorical(name, list(self.values))]
+def ask(trial:object, name:str, choices:Span|Choice)->object: # A number, or one of the values
+    "Let a trial choose"
+    if isinstance(choices, Choice): return choices.values[trial.suggest_categorical(name, list(choices.values))]
+    suggest = trial.suggest_int if choices.whole else trial.suggest_float
+    return suggest(name, choices.low, choices.high, log=choices.log)
 
 # %% ../../nbs/lib/training/01_search.ipynb #cce815be
 SPACES = {
@@ -95,9 +82,7 @@ SPACES = {
 }
 
 # %% ../../nbs/lib/training/01_search.ipynb #7b6eb150
-def flatten(
-    params:dict, # A family's parameters, nested
-)->dict:         # Dotted name -> value
+def flatten(params:dict)->dict: # Dotted name -> value
     "Write nested parameters under dotted names"
     flat = {}
     for name, value in params.items():
@@ -105,9 +90,7 @@ def flatten(
         else: flat[name] = value
     return flat
 
-def nest(
-    flat:dict, # Dotted name -> value
-)->dict:       # A family's parameters, nested
+def nest(flat:dict)->dict: # A family's parameters, nested
     "Undo `flatten`"
     nested = {}
     for name, value in flat.items():
@@ -117,9 +100,7 @@ def nest(
     return nested
 
 # %% ../../nbs/lib/training/01_search.ipynb #09043ca9
-def find_space(
-    model:GradeModel, # What is tuned; its own parameters are held fast
-)->dict:              # Dotted name -> Span or Choice
+def find_space(model:GradeModel)->dict: # Dotted name -> Span or Choice
     "What is searched"
     if model.family not in SPACES:
         raise TuneError(f"family {model.family} has nothing to tune: use one of {', '.join(SPACES)}")
@@ -137,7 +118,6 @@ class Search:
     space: dict                  # Dotted name -> Span or Choice
     folds: int                   # Inner folds
     metric: str                  # A name in `METRICS`
-    until: float = float("inf")  # No trial begins after this time, in seconds since 1970
 
     def with_params(
         self,
@@ -171,13 +151,10 @@ def measure_once(
     return float(METRICS[metric].measure(case, np.ones((1, len(grades))))[0])
 
 # %% ../../nbs/lib/training/01_search.ipynb #9434c6fa
-def try_params(
-    trial:object,  # An Optuna trial
-    search:Search, # What is searched
-)->float:          # Mean over the folds
+def try_params(trial:object, search:Search)->float: # Mean over the folds
     "Measure one point of the space, or give it up early"
     from optuna import TrialPruned
-    params = nest({name: choices.ask(trial, name) for name, choices in search.space.items()})
+    params = nest({name: ask(trial, name, choices) for name, choices in search.space.items()})
     values = []
     for value in search.fold_values(params):
         values.append(value)
@@ -198,10 +175,7 @@ def quiet_optuna(): # Yields nothing
     finally: optuna.logging.set_verbosity(before)
 
 # %% ../../nbs/lib/training/01_search.ipynb #cf464943
-def run_trial(
-    study,         # An Optuna study
-    search:Search, # What is searched
-)->None:
+def run_trial(study, search:Search)->None:
     "Let the study propose parameters, and measure them in one thread"
     from optuna.samplers import TPESampler
     from threadpoolctl import threadpool_limits
@@ -211,17 +185,12 @@ def run_trial(
         warnings.simplefilter("ignore")
         study.optimize(lambda trial: try_params(trial, search), n_trials=1)
 
-def in_state(
-    study,        # An Optuna study
-    *states:str,  # COMPLETE, PRUNED, RUNNING, WAITING or FAIL
-)->list:          # Its trials in one of the states
+def in_state(study, *states:str)->list: # Its trials in one of the states
     "Trials of a study by what became of them"
     return [trial for trial in study.trials if trial.state.name in states]
 
 # %% ../../nbs/lib/training/01_search.ipynb #81957691
-def study_name(
-    search:Search, # What is searched
-)->str:            # Such as 'ordinal-3f9a51c07b2e'
+def study_name(search:Search)->str: # Such as 'ordinal-3f9a51c07b2e'
     "A name that the same search has again, and no other"
     model = search.model
     parts = (table_digest(search.frame), schema_yaml(model.schema), model.family, model.balance, model.audit,
@@ -229,10 +198,7 @@ def study_name(
     return f"{model.family}-{digest_text(repr(parts))[:12]}"
 
 # %% ../../nbs/lib/training/01_search.ipynb #64816270
-def open_study(
-    search:Search,         # What is searched
-    storage:str|Path|None, # SQLite file; None: the study is kept in memory
-):                         # An Optuna study
+def open_study(search:Search, storage:str|Path|None):
     "The study of this search, new or as it was left; the defaults are tried first"
     import optuna
     if storage: Path(storage).absolute().parent.mkdir(parents=True, exist_ok=True)
@@ -245,10 +211,7 @@ def open_study(
         study.enqueue_trial(defaults, user_attrs={"start": True})
     return study
 
-def count_left(
-    study,      # An Optuna study
-    trials:int, # Trials asked for
-)->int:         # Trials still to run
+def count_left(study, trials:int)->int: # Trials still to run
     "What a search has still to do; what was killed half-way does not count as done"
     return max(0, trials - len(in_state(study, "COMPLETE", "PRUNED")))
 
@@ -276,9 +239,7 @@ class Tuned:
         return self.trials.sort_values("value", ascending=not METRICS[self.metric].higher).head(10).round(4)
 
 # %% ../../nbs/lib/training/01_search.ipynb #aab91776
-def trial_table(
-    study,           # An Optuna study
-)->pd.DataFrame:     # One row per trial that ended: state, value, seconds, parameters
+def trial_table(study)->pd.DataFrame: # One row per trial that ended: state, value, seconds, parameters
     "What was tried"
     ended = in_state(study, "COMPLETE", "PRUNED")
     rows = [{"state": trial.state.name, "value": trial.value if trial.state.name == "COMPLETE" else np.nan,
@@ -286,10 +247,7 @@ def trial_table(
     return pd.DataFrame(rows, index=pd.Index([trial.number for trial in ended], name="trial"))
 
 # %% ../../nbs/lib/training/01_search.ipynb #f6d96ee5
-def read_study(
-    study,         # An Optuna study with a complete trial
-    search:Search, # What was searched
-)->Tuned:          # Its result
+def read_study(study, search:Search)->Tuned: # Its result
     "The best trial, and what was tried"
     chosen = dict(study.best_trial.params)
     for name, choices in search.space.items():
@@ -314,13 +272,13 @@ def tune(
     if metric not in METRICS: raise TuneError(f"no metric {metric}: use one of {', '.join(METRICS)}")
     if trials < 1 or folds < 2: raise TuneError("a search needs at least 1 trial and 2 folds")
     until = time.time() + seconds if seconds else float("inf")
-    search = Search(model, frame, find_space(model), folds, metric, until)
+    search = Search(model, frame, find_space(model), folds, metric)
     with quiet_optuna():
         from tqdm import tqdm
         study = open_study(search, storage)
         with tqdm(desc="tuning", total=count_left(study, trials), disable=not progress, unit="trial") as bar:
             while count_left(study, trials):
-                if time.time() > search.until and in_state(study, "COMPLETE"): break
+                if time.time() > until and in_state(study, "COMPLETE"): break
                 run_trial(study, search)
                 bar.update()
         return read_study(study, search)

@@ -27,16 +27,6 @@ from ..scoring.folders import Piece
 from ..scoring.objects import open_source
 
 # %% ../../nbs/lib/training/04_survey.ipynb #9b2597a3
-def mix(
-    bits:np.ndarray, # Unsigned 64-bit numbers
-)->np.ndarray:       # As many, scattered
-    "Scatter bits: splitmix64's finaliser (Steele, Lea and Flood 2014, Fast Splittable Pseudorandom Number Generators)"
-    with np.errstate(over="ignore"):
-        bits = (bits ^ (bits >> np.uint64(30)))*np.uint64(0xBF58476D1CE4E5B9)
-        bits = (bits ^ (bits >> np.uint64(27)))*np.uint64(0x94D049BB133111EB)
-    return bits ^ (bits >> np.uint64(31))
-
-# %% ../../nbs/lib/training/04_survey.ipynb #2cf8b27e
 def content_keys(
     values:np.ndarray, # Numbers of each row, shape (n, columns)
 )->np.ndarray:         # Unsigned 64-bit numbers, shape (n,)
@@ -44,7 +34,8 @@ def content_keys(
     key = np.full(len(values), 0x9E3779B97F4A7C15, np.uint64)
     # Adding 0 makes -0 a 0, and all kinds of NaN become one number: equal cells have equal bits
     for column in np.where(np.isnan(values), -1e300, values + 0.0).T:
-        key = mix(key ^ np.ascontiguousarray(column).view(np.uint64))
+        # Pandas scatters the bits of a number as splitmix64 does (Steele, Lea and Flood 2014)
+        key = pd.util.hash_array(key ^ np.ascontiguousarray(column).view(np.uint64))
     return key
 
 # %% ../../nbs/lib/training/04_survey.ipynb #5081d18c
@@ -59,7 +50,7 @@ def row_keys(
         named = ids.is_valid().to_numpy(zero_copy_only=False)
         texts = ids.to_numpy(zero_copy_only=False).astype(object)
         key = np.where(named, pd.util.hash_array(texts, categorize=False), key)
-    return mix(key ^ mix(np.array([seed], np.uint64)))
+    return pd.util.hash_array(key ^ pd.util.hash_array(np.array([seed], np.uint64)))
 
 # %% ../../nbs/lib/training/04_survey.ipynb #4742a580
 def is_held_out(
@@ -156,11 +147,7 @@ def smallest(
     return keys[order], values[order]
 
 # %% ../../nbs/lib/training/04_survey.ipynb #f9a871c1
-def join_samples(
-    a:tuple,  # Keys and values of one sample
-    b:tuple,  # Of another
-    most:int, # Rows to keep
-)->tuple:     # Of both together
+def join_samples(a:tuple, b:tuple, most:int)->tuple: # Of both together
     "The sample that both would have been"
     if len(a[0]) == most: b = tuple(part[b[0] <= a[0][-1]] for part in b)
     if not len(b[0]): return a
@@ -201,10 +188,7 @@ def centre_of(
     return want.encoder.arrange(np.array([middle]))[0]
 
 # %% ../../nbs/lib/training/04_survey.ipynb #4742d76f
-def survey_batch(
-    want:Want,   # What is to be learnt
-    batch:Batch, # Rows
-)->Survey:       # Of them
+def survey_batch(want:Want, batch:Batch)->Survey: # Of them
     "Sums and samples of a batch"
     scale, held = want.schema.grades, is_held_out(batch.keys, want.held_share)
     train, size = batch.values[~held], len(scale.codes)

@@ -3,15 +3,18 @@ from collections.abc import Callable
 import io
 import math
 import textwrap
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
 
 from gradeclass.data.dataset import coded_columns
 from gradeclass.data.synthetic import grade_positions
-from gradeclass.evaluation.associations import ExploreError, MIN_GROUP, SURE, associate, axis_title, find_column, rank_interval
+from gradeclass.evaluation.associations import ExploreError, SURE, associate, axis_title, find_column, rank_interval
 from gradeclass.evaluation.explore import BOX, as_groups, grade_shares
 from gradeclass.evaluation.figures import COLOURS, legend_below, new_figure, plot_style
+from gradeclass.evaluation.labels import find_cluster
+from gradeclass.evaluation.metrics import MIN_SIZE
 from gradeclass.evaluation.resampling import share_interval
 from gradeclass.schema import Column, Schema
 from gradeclass.words import listed, p_value, percent
@@ -41,19 +44,22 @@ def links_sentence(
     "Which columns go with the grade, and for which that may be chance"
     sure = table[table.p < SURE]
     first = f"Once {table.attrs['given']} is taken out, " if table.attrs.get("given") else ""
-    unsure = (f"The other {len(table) - len(sure)} may go with it by chance alone, which does not prove that they have "
-              f"no link")
     if sure.empty:
         return f"{first or 'Of all, '}none of {len(table)} columns goes with the grade more than chance explains."
-    end = lambda row: f", better with *{row.better_with}*" if row.better_with else ""
-    named = [f"{row.title} ({row.strength:.2f}{end(row)})" for row in sure.itertuples()]
-    guarded = list(sure.title[sure.role == "protected"])
+    named = []
+    for row in sure.itertuples():
+        end = f", better with *{row.better_with}*" if row.better_with else ""
+        named.append(f"{row.title} ({row.strength:.2f}{end})")
     verb = "goes" if len(sure) == 1 else "go"
-    return (f"**{first}{len(sure)} of {len(table)} columns {verb} with the grade more than chance explains:** "
-            f"{listed(named, 8)}. "
-            + (f"{unsure}. " if len(sure) < len(table) else "")
-            + (f"Protected and linked: {listed(guarded)}. " if guarded
-               else "No protected column is among those found. "))
+    sentences = [f"**{first}{len(sure)} of {len(table)} columns {verb} with the grade more than chance explains:** "
+                 f"{listed(named, 8)}."]
+    if len(sure) < len(table):
+        sentences.append(f"The other {len(table) - len(sure)} may go with it by chance alone, which does not prove "
+                         f"that they have no link.")
+    protected = list(sure.title[sure.role == "protected"])
+    sentences.append(f"Protected and linked: {listed(protected)}." if protected
+                     else "No protected column is among those found.")
+    return " ".join(sentences)
 
 
 def explains_sentence(
@@ -64,19 +70,19 @@ def explains_sentence(
     "Which share of the differences between grades one column explains by itself"
     found = associate(frame, find_column(frame, schema, schema.target), find_column(frame, schema, name))
     return (f"**{schema.by_name[name].title} alone explains {percent(found.strength**2)} of the variance of the "
-            f"grades' ranks** "
-            f"(95 % interval {percent(found.low**2)} to {percent(found.high**2)}, {found.students:,} students).")
+            f"grades' ranks** (95 % interval {percent(found.low**2)} to {percent(found.high**2)}, "
+            f"{found.students:,} students).")
 
 
 def precision_sentence(
     n:int, # Students
 )->str:    # Markdown, two sentences
     "What so many students can and cannot show"
-    low, high = share_interval(n/2, n)
-    weakest = next((r/100 for r in range(1, 100) if rank_interval(r/100, n - 2)[0] > 0), 1)
+    low, high = share_interval(n//2, n)
+    found = (strength for strength in range(1, 100) if rank_interval(strength/100, n - 2)[0] > 0)
+    weakest = next(found, 100)/100
     return (f"With {n:,} students, a share near one half is known to about ±{50*(high - low):.0f} points, and a single "
-            f"link weaker than "
-            f"{weakest:.2f} cannot be told from chance, before any correction for many columns.")
+            f"link weaker than {weakest:.2f} cannot be told from chance, before any correction for many columns.")
 
 
 def trend(
@@ -84,9 +90,10 @@ def trend(
     y:pd.Series, # Numbers, shape (n,)
 )->tuple[float, float, float]: # Slope, intercept, R²; NaN where x does not vary
     "Least-squares line"
-    if len(x) < 3 or x.nunique() < 2: return (math.nan,)*3
-    slope, intercept = np.polyfit(x, y, 1)
-    return float(slope), float(intercept), float(np.corrcoef(x, y)[0, 1]**2) if y.nunique() > 1 else math.nan
+    from scipy.stats import linregress
+    if len(x) < 3 or x.nunique() < 2: return math.nan, math.nan, math.nan
+    line = linregress(x, y)
+    return float(line.slope), float(line.intercept), float(line.rvalue**2) if y.nunique() > 1 else math.nan
 
 
 def cramers_v(
@@ -134,28 +141,28 @@ def association_matrix(
     return pd.DataFrame(matrix, index=chosen, columns=chosen)
 
 
+STRONG = 0.5  # Inputs with such an association say much the same
+
 def overlap_sentence(
     frame:pd.DataFrame, # Clean table
     schema:Schema,      # What it holds
-    above:float=0.5,    # What counts as strong
 )->str:                 # Markdown, one sentence
     "Which inputs say much the same"
-    names = [column.name for column in schema.inputs(audit=True) if column.name in frame
-             and frame[column.name].notna().any()]
+    inputs = [column.name for column in schema.inputs(audit=True) if column.name in frame]
+    names = [name for name in inputs if frame[name].notna().any()]
     if len(names) < 2: return "Fewer than two inputs have values: there is nothing to compare."
-    matrix, title = association_matrix(frame, schema, names), lambda name: schema.by_name[name].title
-    pairs = {(names[j], names[i]): matrix.iloc[i, j] for i in range(len(names)) for j in range(i)
-             if abs(matrix.iloc[i, j]) > 0}
+    matrix = association_matrix(frame, schema, names)
+    pairs = {(a, b): matrix.loc[a, b] for a, b in combinations(names, 2) if abs(matrix.loc[a, b]) > 0}
     if not pairs: return "No pair of inputs varies enough to compare."
     ordered = sorted(pairs, key=lambda pair: -abs(pairs[pair]))
-    strong = [f"{title(a)} and {title(b)} ({pairs[a, b]:.2f})" for a, b in ordered if abs(pairs[a, b]) >= above]
+    titles = {name: schema.by_name[name].title for name in names}
+    strong = [f"{titles[a]} and {titles[b]} ({pairs[a, b]:.2f})" for a, b in ordered if abs(pairs[a, b]) >= STRONG]
     if strong:
-        return (f"**Inputs with an association of {above} or more:** {'; '.join(strong[:6])}. A model may use either "
+        return (f"**Inputs with an association of {STRONG} or more:** {'; '.join(strong[:6])}. A model may use either "
                 f"of such a pair.")
     a, b = ordered[0]
-    return (f"No two inputs have an association of {above} or more; the strongest is {title(a)} with {title(b)} "
-            f"({pairs[a, b]:.2f}). "
-            "Each column says something of its own.")
+    return (f"No two inputs have an association of {STRONG} or more; the strongest is {titles[a]} with {titles[b]} "
+            f"({pairs[a, b]:.2f}). Each column says something of its own.")
 
 
 def describe_source(
@@ -167,10 +174,8 @@ def describe_source(
     size = f"{len(frame):,} rows and {frame.shape[1]} columns, read as *{schema.title or schema.name}*"
     if source != "sample": return f"This table is `{str(source).replace(chr(92), '/').split('/')[-1]}`: {size}."
     return (f"**These students are synthetic.** The built-in sample has {size}. Shares and effects were set to "
-            f"resemble the published "
-            "table, the inputs were drawn independently of each other, and no row stands for a person. What follows "
-            "describes the sample; "
-            "run this notebook on your own table to learn about students.")
+            f"resemble the published table, the inputs were drawn independently of each other, and no row stands for a "
+            f"person. What follows describes the sample; run this notebook on your own table to learn about students.")
 
 
 def cell_summary(
@@ -190,12 +195,14 @@ def missing_table(
     schema:Schema,      # What it should hold
 )->pd.DataFrame:        # Index column: title, role, missing, share, distinct, summary
     "Each column of the schema: how many cells are empty, and what the others hold"
-    cells = {column.name: frame.get(column.name, pd.Series(np.nan, index=frame.index)) for column in schema.columns}
-    rows = [{"title": schema.by_name[name].title, "role": schema.by_name[name].role,
-             "missing": int(values.isna().sum()),
-             "share": float(values.isna().mean()), "distinct": values.nunique(), "summary": cell_summary(values)}
-            for name, values in cells.items()]
-    return pd.DataFrame(rows, index=pd.Index(cells, name="column"))
+    absent = pd.Series(np.nan, index=frame.index)
+    rows = {}
+    for column in schema.columns:
+        cells = frame.get(column.name, absent)
+        rows[column.name] = {"title": column.title, "role": column.role, "missing": int(cells.isna().sum()),
+                             "share": float(cells.isna().mean()), "distinct": cells.nunique(),
+                             "summary": cell_summary(cells)}
+    return pd.DataFrame.from_dict(rows, "index").rename_axis("column")
 
 
 def missing_sentence(
@@ -206,12 +213,12 @@ def missing_sentence(
     table = missing_table(frame, schema)
     gaps = table[table.missing > 0].sort_values("missing", ascending=False)
     constant = table[table.distinct == 1]
-    same = (f" {listed(list(constant.title))}: the same for everyone, so it cannot explain a grade." if len(constant)
-            else "")
+    same = ""
+    if len(constant): same = f" {listed(list(constant.title))}: the same for everyone, so it cannot explain a grade."
     if gaps.empty: return f"No cell is empty.{same}"
-    return (f"{len(gaps)} of {len(table)} columns have empty cells; most are in {gaps.title.iloc[0]}: "
-            f"{gaps.missing.iloc[0]:,} "
-            f"({percent(gaps.share.iloc[0])}).{same}")
+    worst = gaps.iloc[0]
+    return (f"{len(gaps)} of {len(table)} columns have empty cells; most are in {worst.title}: "
+            f"{worst.missing:,} ({percent(worst.share)}).{same}")
 
 
 def compact_png(
@@ -219,7 +226,8 @@ def compact_png(
 )->bytes:          # PNG with a palette of 256 colours
     "A figure as a small PNG"
     from PIL import Image
-    full, small = io.BytesIO(), io.BytesIO()
+    full = io.BytesIO()
+    small = io.BytesIO()
     figure.savefig(full, format="png", dpi=85, bbox_inches="tight")
     Image.open(full).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
     return small.getvalue()
@@ -279,7 +287,7 @@ def looks_drawn(
     cells:pd.Series, # Numeric cells
     column:Column,   # Has min and max
 )->bool:             # True where χ² finds no difference from an even spread, in 100 cells or more
-    "Whether numbers are spread as evenly over their range as if drawn by lot"
+    "Whether numbers are spread as evenly over their range as if drawn at random"
     from scipy.stats import chisquare
     if None in (column.min, column.max) or cells.count() < 100: return False
     edges = np.arange(cells.min() - 0.5, cells.max() + 1) if column.whole else np.linspace(column.min, column.max, 11)
@@ -292,15 +300,14 @@ def even_sentence(
     frame:pd.DataFrame, # Clean table
     schema:Schema,      # What it holds
 )->str:                 # Markdown, one or two sentences
-    "Which numeric inputs look drawn rather than lived"
+    "Which numeric inputs look as if drawn at random"
     numeric = [column for column in schema.inputs() if column.kind == "numeric" and column.name in frame]
     even = [column.title for column in numeric if looks_drawn(frame[column.name], column)]
     if not even:
         return "No numeric input is spread evenly over its range: numbers pile up somewhere, as they do among people."
-    return (f"**{listed(even)}: spread over the whole range as evenly as if drawn by lot.** Numbers of people pile up "
-            f"somewhere, "
-            "so this table may be simulated in part or in whole; ask how it came about before trusting what follows "
-            "from it.")
+    return (f"**{listed(even)}: spread over the whole range as evenly as if drawn at random.** Numbers of people pile "
+            f"up somewhere, so this table may be simulated in part or in whole; ask how it came about before trusting "
+            f"what follows from it.")
 
 
 def draw_counts(
@@ -358,15 +365,15 @@ def conflict_sentence(
 )->str:                 # Markdown, one or two sentences
     "How many labels contradict the score, and by how much"
     counts = score_conflicts(frame, schema).to_numpy()
-    total, wrong = counts.sum(), counts.sum() - np.trace(counts)
+    total = counts.sum()
+    wrong = total - np.trace(counts)
     if not wrong: return f"All {total:,} recorded grades agree with the cuts of the score."
     near = np.trace(counts, 1) + np.trace(counts, -1)
     better = np.tril(counts, -1).sum()
     return (f"**{wrong:,} of {total:,} recorded grades ({percent(wrong/total)}) contradict the cuts of the score.** "
-            f"{percent(near/wrong)} "
-            f"of them are one grade off; {percent(better/wrong)} are better than the score says. A model that knew the "
-            f"score exactly, and "
-            f"no more, would be right in {percent(1 - wrong/total)} of the cases.")
+            f"{percent(near/wrong)} of them are one grade off; {percent(better/wrong)} are better than the score says. "
+            f"A model that knew the score exactly, and no more, would be right in {percent(1 - wrong/total)} of the "
+            f"cases.")
 
 
 def plot_score_bands(
@@ -409,39 +416,27 @@ def conflict_rows(
     return wrong.sort_index()
 
 
-def densest_block(
-    wrong:np.ndarray, # True where a row contradicts, in file order, shape (n,)
-)->tuple[int, int]:   # First and last position
-    "The stretch of rows with the most contradictions above three times their mean share"
-    total = np.concatenate([[0], np.cumsum(wrong - min(0.5, 3*np.mean(wrong)))])
-    last = int(np.argmax(total - np.minimum.accumulate(total)))
-    return int(np.argmin(total[:last + 1])), max(0, last - 1)
-
-
 def conflict_place_sentence(
     frame:pd.DataFrame, # Clean table, in the order of its file
     schema:Schema,      # What it holds; its grades have cuts
 )->str:                 # Markdown, one or two sentences
     "Whether contradictions are scattered over the file or lie in one part of it"
-    from scipy.stats import kstest
     wrong = conflict_rows(frame, schema)
-    places = np.flatnonzero(wrong)
-    if len(places) < MIN_GROUP: return "Too few grades contradict their score to say where in the file they lie."
-    p = kstest((places + 0.5)/len(wrong), "uniform").pvalue
-    if p >= SURE:
-        return f"They are scattered over the file as chance would scatter them (Kolmogorov-Smirnov test, {p_value(p)})."
-    first, last = densest_block(wrong.to_numpy())
-    block = wrong.iloc[first:last + 1]
-    grade, score = find_column(frame, schema, schema.target), find_score(frame, schema)
-    inside, outside = (associate(rows, grade, score)
-                       for rows in (frame.loc[block.index], frame.drop(index=block.index)))
-    rest = percent((wrong.sum() - block.sum())/max(1, len(wrong) - len(block)))
-    return (f"**They are not scattered evenly over the file** (Kolmogorov-Smirnov test, {p_value(p)}): they crowd in "
-            f"rows "
-            f"{wrong.index[first]} to {wrong.index[last]}, {percent(len(block)/len(wrong))} of the table, where "
-            f"{percent(block.mean())} of "
-            f"the grades contradict the score. Elsewhere it is {rest}. Grade and score go together with a strength of "
-            f"{inside.strength:.2f} in these rows and of {outside.strength:.2f} elsewhere. Ask what happened to these "
+    cluster = find_cluster(np.flatnonzero(wrong), len(wrong))
+    if cluster is None: return "Too few grades contradict their score to say where in the file they lie."
+    p = p_value(cluster.p_value)
+    if cluster.p_value > 0.01:
+        return f"They are scattered over the file as chance would scatter them (scan statistic, {p})."
+    block = wrong.index[cluster.start:cluster.stop]
+    outside = (cluster.total - cluster.inside)/max(1, len(wrong) - len(block))
+    grade = find_column(frame, schema, schema.target)
+    score = find_score(frame, schema)
+    here = associate(frame.loc[block], grade, score)
+    elsewhere = associate(frame.drop(index=block), grade, score)
+    return (f"**They are not scattered evenly over the file** (scan statistic, {p}): they crowd in rows {block[0]} to "
+            f"{block[-1]}, {percent(len(block)/len(wrong))} of the table, where {percent(cluster.share)} of the grades "
+            f"contradict the score. Elsewhere it is {percent(outside)}. Grade and score go together with a strength of "
+            f"{here.strength:.2f} in these rows and of {elsewhere.strength:.2f} elsewhere. Ask what happened to these "
             f"rows.")
 
 
@@ -527,14 +522,14 @@ MEASURES = ("Spearman's rank correlation (-1 to 1); with one category (*): corre
             "two categories: Cramér's V (both from 0 to 1, adjusted)")
 
 def plot_correlations(
-    frame:pd.DataFrame,            # Clean table
-    schema:Schema,                 # What it holds
-    names:list[str]|None=None,     # Columns to compare; inputs, protected columns, score and grade unless given
-)->object:                         # matplotlib Figure
+    frame:pd.DataFrame, # Clean table
+    schema:Schema,      # What it holds
+)->object:              # matplotlib Figure
     "How strongly each pair of columns goes together, as a heat map"
     import seaborn as sns
-    matrix = association_matrix(frame, schema, names)
-    columns, many = coded_columns(schema), len(matrix) > 18
+    matrix = association_matrix(frame, schema)
+    columns = coded_columns(schema)
+    many = len(matrix) > 18
     titles = [columns[name].title + (" *" if columns[name].kind == "category" else "") for name in matrix]
     named = matrix.set_axis(titles).set_axis(titles, axis=1).iloc[1:, :-1]
     shown = named.where(named.abs() >= (0.3 if many else 0))
@@ -543,10 +538,8 @@ def plot_correlations(
         figure, ax = new_figure(8 if many else 7.5, 7.6 if many else 5.6)
         above = np.triu(np.ones(named.shape, dtype=bool), 1)
         sns.heatmap(named, mask=above, annot=written, fmt="", cmap=sns.color_palette("RdBu", 21), vmin=-1, vmax=1,
-                    linewidths=0.5,
-                    annot_kws={"size": 5.5 if many else 8}, cbar_kws={"shrink": 0.6, "label": "Association"},
-                    xticklabels=True,
-                    yticklabels=True, ax=ax)
+                    linewidths=0.5, annot_kws={"size": 5.5 if many else 8}, xticklabels=True, yticklabels=True,
+                    cbar_kws={"shrink": 0.6, "label": "Association"}, ax=ax)
         ax.set(title="Which columns go together", xlabel=MEASURES)
         ax.tick_params(labelsize=7 if many else 9)
         ax.grid(False)
@@ -563,7 +556,7 @@ def group_sentence(
     table = grade_shares(frame, schema, name).dropna(subset=["at_risk"])
     title, risk = schema.by_name[name].title, listed(schema.grades.at_risk)
     if len(table) < 2:
-        return f"{title}: fewer than two groups have {MIN_GROUP} students, so there is nothing to compare."
+        return f"{title}: fewer than two groups have {MIN_SIZE} students, so there is nothing to compare."
     sizes = table.students.str.replace(",", "").astype(int)
     risky = (table.at_risk*sizes).round()
     most, least = table.at_risk.idxmax(), table.at_risk.idxmin()
@@ -573,8 +566,7 @@ def group_sentence(
                           f"{percent(table.high[group])})")
     verdict = "more than chance explains" if p < SURE else "no more than chance explains"
     return (f"**{title}:** the share at risk ({risk}) is {span(most)} and {span(least)}. The groups differ by "
-            f"{verdict} "
-            f"(χ² test, {p_value(p)}).")
+            f"{verdict} (χ² test, {p_value(p)}).")
 
 
 def protected_note(
@@ -583,7 +575,6 @@ def protected_note(
     "Which columns a model does not see by default"
     names = [schema.by_name[name].title for name in schema.names("audit")]
     if not names: return "This schema marks no column as protected."
-    return (f"{listed(names)}: no model inputs by default. A group of fewer than {MIN_GROUP} students is not shown. A "
-            f"difference between "
-            "groups says nothing of its cause, and no difference in this table is no proof that there is none "
-            "elsewhere.")
+    return (f"{listed(names)}: no model inputs by default. A group of fewer than {MIN_SIZE} students is not shown. A "
+            f"difference between groups says nothing of its cause, and no difference in this table is no proof that "
+            f"there is none elsewhere.")

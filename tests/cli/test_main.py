@@ -33,12 +33,14 @@ def test_version_is_that_of_the_package(ask):
     assert ask("--version") == (0, f"{gradeclass.__version__}\n", "")
 
 
+@pytest.mark.process
 def test_import_is_quick_and_light():
     tries = [python("import gradeclass" + LOADED) for _ in range(3)]
     assert not {"pandas", "sklearn", "seaborn", "xgboost"} & set(tries[0][0].split())
     assert min(seconds for _, seconds in tries) < 0.3
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("words", ["--help", "predict --help", "schema show students"])
 def test_help_and_schemas_need_no_pandas(words):
     code = ("import sys, atexit; sys.argv[0] = 'gradeclass'; atexit.register(lambda: print(*{name.partition('.')[0] "
@@ -47,6 +49,8 @@ def test_help_and_schemas_need_no_pandas(words):
     assert not {"pandas", "numpy", "sklearn"} & set(printed.splitlines()[-1].split())
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_one_student_is_graded_quickly_without_what_only_training_needs(trained):
     code = ("import sys; from gradeclass.models.bundle import load_model; from gradeclass.scoring.table import "
             "predict_table; import pandas as pd; model = load_model(sys.argv[1]); "
@@ -67,6 +71,7 @@ def test_internal_error_is_one_sentence_with_a_log(ask, monkeypatch):
     assert "ZeroDivisionError" in log.read_text(encoding="utf-8")
 
 
+@pytest.mark.process
 def test_interrupted_command_ends_with_130_also_in_a_background_shell():
     code = """import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # A shell starts background processes with SIGINT ignored

@@ -1,11 +1,14 @@
 "`gradeclass predict`: which model, which rows, and how quickly"
 import pandas as pd
+import pytest
 
 from cli_helpers import check_predictions
 from gradeclass.data.sources import read_table
 from gradeclass.data.synthetic import sample_path
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_predict_without_a_bundle_takes_the_newest_run(sample_run, ask, monkeypatch):
     monkeypatch.setenv("GRADECLASS_OUTPUTS", str(sample_run[0]/"outputs"))
     code, printed, _ = ask("predict", sample_path("students"), "-o", "grades.parquet")

@@ -32,6 +32,7 @@ def test_every_kind_that_can_be_read_counts_in_raw(home, kind):
     assert choose_data("", "", home) == str(path)
     assert len(load(path, "students").frame) == 60
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", READERS)
 def test_every_kind_that_can_be_read_starts_a_store(home, kind):
     put(home/"data"/"raw", kind)

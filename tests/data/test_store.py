@@ -94,6 +94,7 @@ def test_same_students_in_another_kind_of_file_add_nothing(home, suffix):
     added = add_file(put(home, f"b{suffix}", STUDENTS.head(50)))
     assert (added.rows, added.known, added.refused, added.store.current) == (0, 50, 0, 1)
 
+@pytest.mark.slow
 @settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
 @given(order=st.permutations("abc"), cut=st.integers(1, 39), overlap=st.integers(0, 10), ids=st.booleans(),
        twins=st.integers(0, 3))
@@ -232,6 +233,7 @@ def test_store_of_one_batch_is_dealt_as_the_plain_table(home, real_data):
     for name in PARTS: assert getattr(found, name).StudentID.tolist() == getattr(expected, name).StudentID.tolist()
     assert len(found.test) == 305
 
+@pytest.mark.slow
 @settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
 @given(sizes=st.lists(st.integers(1, 120), min_size=2, max_size=4), seed=st.integers(0, 99), ids=st.booleans(),
        twins=st.integers(0, 3))
@@ -490,6 +492,7 @@ def ask(*words):
     return subprocess.run([sys.executable, "-c", program, *map(str, words)], capture_output=True, text=True,
                           env=os.environ)
 
+@pytest.mark.slow
 def test_commands_add_list_and_go_back(home):
     first, second = put(home, "a.csv", STUDENTS.head(50)), put(home, "b.csv", STUDENTS.iloc[40:60])
     assert "50 new students: version 1 of store:students holds 50 students" in ask("data", "add", first).stdout

@@ -9,13 +9,11 @@ from hypothesis import strategies as st
 
 from gradeclass.data.dataset import clean
 from gradeclass.data.sources import load
-from gradeclass.evaluation.metrics import MetricError
-from gradeclass.evaluation.resampling import group_table
 from gradeclass.evaluation.fairness import (
-    MIN_SIZE, RATES, FairnessError, all_rates, audit_groups, band_numbers, check_fairness,
-    compare_audit, fairness_sentence, gap_sentence, gap_table, group_rates, judge, plot_groups, show_groups,
-    shuffled_gaps,
+    RATES, FairnessError, all_rates, audit_groups, band_numbers, check_fairness, compare_audit, fairness_sentence,
+    gap_sentence, gap_table, plot_groups, rate_marks, show_groups, shuffled_gaps,
 )
+from gradeclass.evaluation.metrics import MIN_SIZE, MetricError
 from gradeclass.models.features import grade_index
 from gradeclass.models.grade_model import GradeModel
 from gradeclass.data.synthetic import sample_path
@@ -26,11 +24,15 @@ SCALE = SCHEMA.grades
 
 
 def example(n=300, seed=0, names=("North", "South"), share=None):
-    """True and announced grades that agree in most cases, and groups drawn by lot."""
+    """True and announced grades that agree in most cases, and groups drawn at random."""
     rng = np.random.default_rng(seed)
     y = rng.integers(0, 5, n)
     predicted = np.where(rng.random(n) < 0.7, y, rng.integers(0, 5, n))
     return y, predicted, pd.Series(rng.choice(names, n, p=share), name="School")
+
+
+def group_rates(y, predicted, scale, group):
+    return all_rates(y, predicted, scale, {group.name or "group": group})
 
 
 def value(table, group, rate, column="value"):
@@ -46,13 +48,35 @@ def test_rates_agree_with_a_count_by_hand():
     assert value(table, "all", "missed", "among") == 40
 
 
-def test_rates_agree_with_the_group_table_of_evaluate():
+def group_table(y, predicted, groups):
+    """Accuracy, missed and flagged for each group, counted by pandas: an independent cross-check."""
+    needing = np.isin(y, SCALE.at_risk_index)
+    flagged = np.isin(predicted, SCALE.at_risk_index)
+    rows = pd.DataFrame({"accuracy": y == predicted, "flagged": flagged, "missed": np.where(needing, ~flagged, np.nan)})
+    return rows.astype(float).groupby(np.asarray(groups, dtype=object)).mean()
+
+
+def test_rates_agree_with_a_groupby():
     y, predicted, school = example()
-    table = group_rates(y, predicted, SCALE, school)
-    other = group_table(y, np.eye(5)[predicted], SCALE, school)
+    table, other = group_rates(y, predicted, SCALE, school), group_table(y, predicted, school)
     for group in ("North", "South"):
         for rate in ("accuracy", "missed", "flagged"):
             assert value(table, group, rate) == pytest.approx(other.loc[group, rate])
+
+
+def test_order_of_groups_is_kept_whatever_the_index():
+    y, predicted, _ = example()
+    groups = pd.Series(pd.Categorical(np.where(np.arange(300) % 2, "b", "a"), ["b", "a", "unused"]),
+                       index=range(300, 0, -1))
+    table, other = group_rates(y, predicted, SCALE, groups), group_table(y, predicted, groups)
+    assert table.group.unique().tolist() == ["b", "a"]
+    assert value(table, "b", "missed") == pytest.approx(other.missed["b"])
+
+
+def test_rate_among_few_students_at_risk_stays_empty_in_a_large_group():
+    y = np.where(np.arange(60) < 9, 4, np.arange(60) % 4)
+    table = group_rates(y, y, SCALE, pd.Series(["one"]*60))
+    assert value(table, "one", "accuracy") == 1 and np.isnan(value(table, "one", "missed"))
 
 
 def test_interval_holds_the_value_and_never_collapses():
@@ -67,10 +91,10 @@ def test_nothing_is_said_among_fewer_than_ten(sizes, seed):
     rng = np.random.default_rng(seed)
     group = pd.Series(np.repeat([f"g{i}" for i in range(len(sizes))], sizes))
     y, predicted = rng.integers(0, 5, len(group)), rng.integers(0, 5, len(group))
-    table, found = group_rates(y, predicted, SCALE, group), judge(y, predicted, SCALE)
+    table, marks = group_rates(y, predicted, SCALE, group), rate_marks(y, predicted, SCALE)
     for row in table.itertuples():
         member = (group == row.group).to_numpy()
-        among = (RATES[row.rate].among(found) & member).sum()
+        among = (marks[row.rate][0] & member).sum()
         assert np.isnan(row.students) == (member.sum() < MIN_SIZE)
         assert np.isnan([row.value, row.among, row.low, row.high]).all() == (among < MIN_SIZE)
         assert not among >= MIN_SIZE or row.among == among

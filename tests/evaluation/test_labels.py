@@ -117,7 +117,7 @@ def test_planted_crowd_is_found_where_it_is(start):
 
 
 def test_scattered_rows_are_rarely_a_crowd():
-    p_values = [find_cluster(np.random.default_rng(seed).choice(500, 40, replace=False), 500, draws=99).p_value
+    p_values = [find_cluster(np.random.default_rng(seed).choice(500, 40, replace=False), 500, orders=99).p_value
                 for seed in range(60)]
     assert np.mean(np.array(p_values) <= 0.05) <= 0.15
 

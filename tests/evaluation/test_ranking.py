@@ -85,9 +85,9 @@ def test_handful_of_places_or_of_students_in_need_gets_no_figure():
     y, p = example(40)
     y[:] = np.where(np.arange(40) < 9, 4, 1)
     shown = show_places(places_table(y, p, SCALE, (5, 20), n_boot=10))
-    assert (shown["Listed, at risk in fact"].tolist()[0] == shown["Times better than lots"].tolist()[0]
+    assert (shown["Listed and actually at risk"].tolist()[0] == shown["Times better than drawing at random"].tolist()[0]
             == "fewer than 10")
-    assert "%" in shown["Listed, at risk in fact"].tolist()[1] and set(shown["At risk, listed"]) == {"fewer than 10"}
+    assert "%" in shown["Listed and actually at risk"].tolist()[1] and set(shown["At risk, listed"]) == {"fewer than 10"}
 
 
 def test_threshold_lists_as_many_as_there_are_places():

@@ -64,6 +64,7 @@ def test_any_spelling_of_a_code_or_label_encodes_the_same(data):
     cells = [data.draw(st.sampled_from(spellings(code(i)) + spellings(label(i)))) for i in wanted]
     np.testing.assert_array_equal(encode_column(pd.Series(cells, dtype=object), column), wanted)
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.one_of(st.none(), st.floats(allow_nan=True), st.text(max_size=5), st.integers(-10**20, 10**20),
                           st.booleans()), min_size=1, max_size=6))

@@ -62,6 +62,7 @@ def check_this(family):
     "A family as it comes, but with few trees and every row where that can be said"
     return FAMILIES[family]().set_params(**(quick(family) | EVERY_ROW[family] if family in EVERY_ROW else {}))
 
+@pytest.mark.slow
 @parametrize_with_checks([check_this(family) for family in FAMILIES],
                          expected_failed_checks=lambda estimator: CANNOT.get(type(estimator).__name__, {}))
 def test_family_is_a_scikit_learn_classifier(estimator, check):

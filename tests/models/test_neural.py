@@ -48,6 +48,7 @@ def test_missing_extra_is_said_in_one_sentence(monkeypatch):
     with pytest.raises(ModelError) as caught: GradeModel(STUDENTS, "neural").fit(FRAME)
     assert str(caught.value) == NEEDS == "family neural needs TensorFlow: pip install 'gradeclass[neural]'"
 
+@pytest.mark.process
 def test_importing_the_families_does_not_import_tensorflow():
     code = ("import sys, gradeclass.models.grade_model as m; m.FAMILIES['neural'](); sys.exit(bool({'keras', "
             "'tensorflow', 'matplotlib'} & set(sys.modules)))")
@@ -138,6 +139,7 @@ def test_same_rows_and_seed_give_the_same_bundle(fitted, tmp_path):
     assert save_model(again, tmp_path/"again") == digest
     assert save_model(load_model(tmp_path/"first"), tmp_path/"loaded") == digest
 
+@pytest.mark.process
 def test_another_process_makes_the_same_file(keras, rows, tmp_path):
     np.save(tmp_path/"X.npy", rows[0])
     code = ("import sys, numpy as np; from gradeclass.models.neural import NeuralGrades; X = np.load(sys.argv[1] + "

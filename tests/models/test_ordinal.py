@@ -27,6 +27,7 @@ def cannot(estimator):
     alone = len(estimator.members) == 1
     return {"check_classifiers_train": ORDER} if alone else {"check_sample_weight_equivalence_on_dense_data": FOLDS}
 
+@pytest.mark.slow
 @parametrize_with_checks([OrdinalGrades(**QUICK), OrdinalGrades(members=("linear",))], expected_failed_checks=cannot)
 def test_ordinal_is_a_scikit_learn_classifier(estimator, check):
     check(estimator)
@@ -47,6 +48,7 @@ def test_rows_of_weight_zero_do_not_count():
 
 # Any scale, any table
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_grades", [2, 3, 5, 8])
 @pytest.mark.parametrize("scored", [True, False], ids=["score", "grades"])
 def test_any_number_of_grades(n_grades, scored):

@@ -287,6 +287,42 @@ def test_process_that_hangs_is_ended_in_time(outputs, tmp_path, monkeypatch):
     assert "MLflow took longer than 3 seconds" in warning
 
 
+def test_process_that_waits_for_a_core_is_not_given_up(outputs, tmp_path, monkeypatch):
+    "It computes for a second; another wants the same core all the time and goes first, so that takes many by the clock"
+    core = min(os.sched_getaffinity(0))
+    (tmp_path/"mlflow.py").write_text(
+        f"import os, time\nos.sched_setaffinity(0, {{{core}}})\nend = time.process_time() + 0.5\n"
+        "while time.process_time() < end: pass\nraise ImportError('it came to an end')")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path[1:]]))
+    busy = [sys.executable, "-c", f"import os\nos.sched_setaffinity(0, {{{core}}})\nwhile True: pass"]
+    begun = time.time()
+    with subprocess.Popen(busy) as other:
+        try: (warning,) = finish_sync(start_sync(outputs), 6)
+        finally: other.kill()
+    assert "it came to an end" in warning and time.time() - begun > 6
+
+
+def test_run_of_an_older_version_that_was_never_shown_is_shown(outputs):
+    "It says less of itself, and neither its schema nor its model can be read today; its version is shown all the same"
+    (folder,) = (outputs/"runs").iterdir()
+    run = read_run(folder)
+    register_bundle(outputs, run.stages["evaluate"]/"bundle", run.run_id)
+    (run.stages["prepare"]/"data.json").write_text('{"source": "old.csv"}')
+    (run.stages["prepare"]/"schema.yaml").write_text("name: old")
+    (run.stages["evaluate"]/"bundle"/"schema.yaml").write_text("name: old")
+    for stage in run.stages.values(): (stage/"stage.json").unlink(missing_ok=True)
+    for stage in run.record["stages"]: del stage["seconds"]
+    (folder/"run.json").write_text(json.dumps(run.record))
+    assert sync(outputs) == Synced([run.run_id], [1], [])
+    client, shown, _ = ask(outputs)
+    whole = {each.info.run_name: each for each in shown}
+    assert whole.keys() == {run.run_id, "version 1"}
+    assert "Shown without its model" in whole[run.run_id].data.tags["mlflow.note.content"]
+    assert whole[run.run_id].data.metrics["accuracy"] == run.record["metrics"]["accuracy"]["value"]
+    (model,) = client.search_model_versions("name = 'gradeclass-students'")
+    assert model.run_id == whole["version 1"].info.run_id and sync(outputs) == Synced([], [], [])
+
+
 def test_damaged_run_does_not_keep_the_others_away(outputs):
     (outputs/"runs"/"20200101-000000-abcdef").mkdir()
     (outputs/"runs"/"20200101-000000-abcdef"/"run.json").write_text("{")

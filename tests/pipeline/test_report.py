@@ -69,6 +69,8 @@ def text(finished_run):
 def page(text):
     return Page(text)
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_page_is_well_formed(page):
     assert not page.mistakes and not page.open
     assert page.tags.count("h1") == 1 and page.tags.count("section") >= 4
@@ -77,16 +79,22 @@ def test_page_is_well_formed(page):
     inner = [value[1:] for _, name, value in page.attributes if name == "href" and value.startswith("#")]
     assert set(inner) <= set(ids)
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_page_needs_nothing_from_outside_and_is_small(page, text):
     assert not page.outside() and not page.active()
     style = " ".join(re.findall(r"<style.*?</style>", text, re.S))
     assert "url(" not in style and "@import" not in style
     assert len(text.encode()) < 5_000_000
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_every_picture_says_what_it_is(page):
     said = [value for tag, name, value in page.attributes if tag == "img" and name == "alt" and value]
     assert len(said) == page.tags.count("img") >= 4
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_page_says_what_a_head_teacher_asks(page, finished_run):
     for said in ("A prediction is advice to a person who decides", "synthetic sample", "95 % interval",
                  "Who would come first on a list for help",
@@ -97,6 +105,8 @@ def test_page_says_what_a_head_teacher_asks(page, finished_run):
     assert f"{round(100*accuracy['value'])} %" in page.text
     assert f"{round(100*accuracy['low'])}–{round(100*accuracy['high'])} %" in page.text
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_list_for_help_shows_students_by_falling_risk(text, finished_run):
     table = next(part for part in re.findall(r"<table.*?</table>", text, re.S) if "Risk of F" in part)
     ids = re.findall(r"<td>(\d{4})</td>", table)
@@ -105,6 +115,8 @@ def test_list_for_help_shows_students_by_falling_risk(text, finished_run):
     assert len(ids) == 20 and predicted.at_risk.loc[ids].is_monotonic_decreasing
     assert predicted.at_risk.loc[ids[0]] == predicted.at_risk.max()
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_page_names_no_folder_of_this_computer(text, finished_run):
     assert str(finished_run.bundle.parents[2]) not in text and os.path.expanduser("~") + "/" not in text
 
@@ -143,6 +155,8 @@ def run_hostile(folder):
 def hostile_run(make_once):
     return make_once("hostile_run", run_hostile)
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_hostile_data_are_shown_and_not_run(hostile_run):
     text = hostile_run.report.read_text(encoding="utf-8")
     page = Page(text)
@@ -150,6 +164,8 @@ def test_hostile_data_are_shown_and_not_run(hostile_run):
     assert not page.mistakes and not page.open
     assert html.escape(SCRIPT) in text and SCRIPT in page.text
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_hostile_data_cannot_fetch_a_picture_or_set_a_link(hostile_run):
     page = Page(hostile_run.report.read_text(encoding="utf-8"))
     assert not page.outside()
@@ -191,6 +207,8 @@ def browse(path, folder):
     done = subprocess.run([browser, *switches, "--dump-dom", path.as_uri()], capture_output=True, text=True, timeout=60)
     return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line]
 
+@pytest.mark.process
+@pytest.mark.slow
 @pytest.mark.browser
 def test_page_opens_in_a_browser_without_a_complaint(finished_run, tmp_path):
     document, logged = browse(finished_run.report, tmp_path)
@@ -198,6 +216,8 @@ def test_page_opens_in_a_browser_without_a_complaint(finished_run, tmp_path):
     assert ("Grade report: High-school students</h1>" in document and document.count("<h2") >= 4
             and document.count("<img") >= 4)
 
+@pytest.mark.process
+@pytest.mark.slow
 @pytest.mark.browser
 def test_hostile_page_runs_nothing_in_a_browser(hostile_run, tmp_path):
     document, logged = browse(hostile_run.report, tmp_path)

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+from types import SimpleNamespace
 
 import pandas as pd
 import psutil
@@ -28,7 +29,7 @@ def done(tmp_path_factory):
     before = threading.active_count()
     swept = run_sweep([QUICK, {"family": ["xgboost"], "params": ["{roundz: 3}"], "resamples": ["20"]}], "sample",
                       outputs=outputs)
-    assert threading.active_count() == before and sweep.CREW.workers is None
+    assert threading.active_count() == before and sweep.crew.cache_info().currsize == 0
     return outputs, swept
 
 
@@ -79,12 +80,11 @@ def test_longer_sweep_takes_over_the_runs_of_a_shorter_one(done, monkeypatch):
     assert run_sweep([QUICK], "sample", outputs=outputs).table.state.tolist() == ["done", "done"]
 
 
-def test_limit_holds_back_when_memory_is_short(monkeypatch):
-    limit = sweep.Limit(4, 2_000_000_000)
-    monkeypatch.setattr(sweep, "crew_memory", lambda: 900_000_000)
-    assert [limit.allows(running) for running in (0, 1)] == [True, True]
-    monkeypatch.setattr(sweep, "crew_memory", lambda: 1_500_000_000)
-    assert [limit.allows(running) for running in (0, 1, 4)] == [True, False, False]
+@pytest.mark.parametrize("free, more", [(8e9, [True, True, False]), (5e8, [True, False, False])])
+def test_memory_that_is_short_holds_stages_back(monkeypatch, free, more):
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=free))
+    assert [sweep.may_start(running, 4, 2e9) for running in (0, 1, 4)] == more
+    assert not sweep.may_start(3, 4, 2e9)
 
 
 GRID = ["-p", "family=majority,logistic", "-p", "seed=1:2", "-p", "resamples=20"]

@@ -303,6 +303,8 @@ def test_bad_request_gets_one_sentence(case, place, trained, monkeypatch, capsys
     check(case, place, trained, monkeypatch, capsys)
 
 
+@pytest.mark.process
+@pytest.mark.slow
 @pytest.mark.parametrize("case", STAGES, ids=ids(STAGES))
 def test_failed_stage_gets_one_sentence_and_keeps_its_notebook(case, place, trained, monkeypatch, capsys):
     check(case, place, trained, monkeypatch, capsys)
@@ -327,6 +329,7 @@ def test_wrong_option_ends_with_code_2_and_points_to_help(words, place, monkeypa
     assert files(place) == {}
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("command", [
     [str(Path(sys.executable).with_name("gradeclass"))],
     [sys.executable, "-c", "from gradeclass.cli.main import main; main()"]])

@@ -167,6 +167,7 @@ def test_unknown_row_is_refused_with_the_known_ones(quality, students):
     assert [row.name for row in quality.choose_rows(tables, ["balance", "xgboost"])["students"]] == ["xgboost"]
 
 
+@pytest.mark.slow
 def test_command_prints_tables_and_bars_and_writes_json(quality, tmp_path, capsys):
     from gradeclass.data.synthetic import sample_path
     (tmp_path/"students_performance.csv").write_bytes(sample_path("students").read_bytes())

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from io import BytesIO
 from itertools import product
+from types import SimpleNamespace
 
 import httpx
 import numpy as np
@@ -110,9 +111,8 @@ def ask_stream(bundle, source):
 def ask_upload(bundle, source):
     from gradeclass.service.served import serve_bundle
     from gradeclass.service.uploads import answer_file
-    out = BytesIO()
-    answer_file(serve_bundle(bundle, "students"), source, out, ".csv")
-    return from_table(pd.read_csv(BytesIO(out.getvalue()), float_precision="round_trip"))
+    pieces = answer_file(serve_bundle(bundle, "students"), source, ".csv", SimpleNamespace(read=0, refused=0))
+    return from_table(pd.read_csv(BytesIO(b"".join(pieces)), float_precision="round_trip"))
 
 
 def ask_service(bundle, source):

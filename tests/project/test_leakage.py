@@ -57,6 +57,7 @@ def validate_folds(frame, family, method):
     assert asked == [len(test) for _, test in folds], "each validation row is asked for once, and no other row"
     return folds
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("method, sampler", [("smote", "SMOTENC"), ("over", "RandomOverSampler")])
 def test_resampling_sees_training_rows_alone(family, method, sampler, marked, monkeypatch):
@@ -123,6 +124,8 @@ def without_test_part(finished_run, tmp_path):
     (folder/"test.parquet").write_bytes(b"not for training")
     return folder
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_train_stage_does_not_open_the_test_part(without_test_part, finished_run, tmp_path, monkeypatch):
     import papermill
     monkeypatch.setenv("GRADECLASS_OUTPUTS", str(tmp_path/"outputs"))
@@ -134,12 +137,16 @@ def test_train_stage_does_not_open_the_test_part(without_test_part, finished_run
     again, made = load_model(tmp_path/"out"/"bundle"), load_model(finished_run.bundle)
     np.testing.assert_array_equal(again.predict_proba(frame), made.predict_proba(frame))
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_parts_share_no_student_and_leave_none_out(finished_run):
     parts = [pd.read_parquet(finished_run.folder("prepare")/f"{name}.parquet").StudentID
              for name in ("train", "validation", "test")]
     everyone = pd.read_csv(sample_path("students"), dtype=str).StudentID
     assert sorted(pd.concat(parts)) == sorted(everyone)
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_predictions_of_a_run_are_of_the_test_part_alone(finished_run):
     predicted = pd.read_csv(finished_run.folder("evaluate")/"predictions.csv", dtype={"StudentID": str}).StudentID
     assert sorted(predicted) == sorted(pd.read_parquet(finished_run.folder("prepare")/"test.parquet").StudentID)

@@ -16,7 +16,8 @@ import pytest
 
 import gradeclass
 from gradeclass.evaluation.calibration import load_calibration
-from gradeclass.registry.versions import champion_of, history, list_versions, promote, rollback
+from gradeclass.registry.promotions import history
+from gradeclass.registry.versions import champion_of, list_versions, promote, rollback
 from gradeclass.data.dataset import clean
 from gradeclass.data.sources import load
 from gradeclass.scoring.answer import open_bundle
@@ -251,9 +252,9 @@ def test_outcomes_of_old_predictions_are_added_and_old_rows_are_erased(outputs, 
 
 
 def test_an_old_log_is_read_for_drift(kept):
-    from gradeclass.drift.log import read_log as read_predictions
+    from gradeclass.drift.log import read_prediction_log
     log = f"sqlite:///{kept/'outputs'/'predictions.db'}"
-    frame, probability, announced = read_predictions(log, load_schema("students"))
+    frame, probability, announced = read_prediction_log(log, load_schema("students"))
     assert len(frame) == len(probability) == len(announced) == 7  # Of one student, the last prediction
     assert sorted(frame.GradeClass.dropna()) == ["C", "F"] and frame.GPA.dropna().tolist() == [0.7]
 

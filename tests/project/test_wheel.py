@@ -14,6 +14,7 @@ from conftest import QUICK
 
 ROOT = Path(__file__).parents[2]
 BUILT_FROM = ["gradeclass", "nbs/pipeline", "nbs/app", "data/sample", "setup.py", "pyproject.toml", "README.md", "LICENSE"]
+pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 def call(*command, **options):
     "Run a command; returns what it prints"

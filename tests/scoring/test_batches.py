@@ -75,6 +75,7 @@ def both(model, tmp_path):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [".csv", ".parquet"])
 def test_messy_csv_is_graded_and_refused_as_in_a_small_file(both, messy, tmp_path, kind):
     messy.to_csv(tmp_path/"class.csv", index=False)
@@ -162,6 +163,18 @@ def test_other_families_agree_with_the_whole_table(students, both, tmp_path):
                                       rtol=1e-9)
 
 
+@pytest.mark.parametrize("family", ["xgboost", "ordinal"])
+def test_a_batch_without_a_usable_row_is_answered(students, family):
+    from gradeclass.models.grade_model import GradeModel
+    from gradeclass.schema import load_schema
+    from gradeclass.scoring.answer import Predictor
+    from gradeclass.data.dataset import clean
+    schema = load_schema("students")
+    predictor = Predictor(GradeModel(schema, family).fit(clean(synthesise(schema, 300), schema)))
+    said = predictor(np.empty((0, len(predictor.inputs))))
+    assert said.probability.shape == (0, 5) and said.grade.shape == said.risk.shape == said.unsure.shape == (0,)
+
+
 def test_batches_ahead_are_few():
     drawn = []
     items = (drawn.append(item) or item for item in range(1_000))
@@ -179,6 +192,8 @@ print(summary.graded, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss//1024)
 """
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_table(trained, tmp_path):
     part = pa.Table.from_pandas(to_codes(synthesise("students", 50_000), load_model(trained).schema),
                                 preserve_index=False)
@@ -268,6 +283,8 @@ def test_command_line_grades_a_folder_and_says_so(trained, year, tmp_path):
     assert done.stdout == f"18,000 students graded in {tmp_path}/out\n"
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_cluster_survives_the_death_of_a_worker(trained, year, tmp_path):
     folders.stream_folder(trained, year, tmp_path/"here")
     with dask_processes(tmp_path) as cluster:

@@ -1,5 +1,8 @@
 """Slow, long, broken and hostile connections."""
+import ast
+import inspect
 import socket
+import textwrap
 import time
 
 import pytest
@@ -22,6 +25,32 @@ def talk(client, *parts, pause=0.05):
 
 
 OFFER = b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAAP__\r\n"
+
+
+def named(thing, owner="self"):
+    "The attributes of `owner` that the source of a class or function names"
+    tree = ast.walk(ast.parse(textwrap.dedent(inspect.getsource(thing))))
+    return {node.attr for node in tree if isinstance(node, ast.Attribute) and ast.unparse(node.value) == owner}
+
+
+def test_uvicorn_has_the_private_parts_that_connections_use():
+    from uvicorn.protocols.http.flow_control import FlowControl
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+    from gradeclass.service.direct import Direct
+    from gradeclass.service.guard import GuardedProtocol, OneByOne
+    calls = {"connection_made", "data_received", "on_message_begin", "on_headers_complete", "on_message_complete",
+             "on_response_complete", "connection_lost", "eof_received", "pause_writing", "resume_writing", "shutdown",
+             "_start_asgi_task", "_unset_keepalive_if_required", "send_400_response"}
+    holds = {"app", "connections", "cycle", "expect_100_continue", "flow", "headers", "limit_concurrency", "loop",
+             "parser", "pipeline", "scope", "server_state", "transport", "url"}
+    used = named(GuardedProtocol) | named(GuardedProtocol, "super()") | named(Direct, "connection")
+    own = {name for name in vars(GuardedProtocol) if not hasattr(HttpToolsProtocol, name)} | {
+        "begun", "heard", "in_header", "header_bytes", "ended", "leaving", "stuck", "untaken", "direct", "running"}
+    assert used - own <= calls | holds
+    assert calls <= set(dir(HttpToolsProtocol)) and holds <= named(HttpToolsProtocol)
+    assert set(vars(OneByOne)) - {"__doc__", "__init__", "__module__"} <= set(dir(FlowControl))
+    assert {"read_paused", "write_paused"} <= named(FlowControl)
+    assert named(HttpToolsProtocol, "self.cycle") <= set(Direct.__slots__)
 
 
 def test_a_slow_client_is_put_off_and_delays_nobody(client, monkeypatch):

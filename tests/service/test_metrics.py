@@ -1,5 +1,7 @@
 """Counts of several processes."""
 import os
+import subprocess
+import sys
 import time
 
 import httpx
@@ -8,6 +10,16 @@ import pytest
 from service_helpers import OLD_STUDENT, rows_of, running
 
 pytestmark = pytest.mark.process
+
+
+def ask_each(client, path, workers=2):
+    "The answers of all workers; a request id names the worker"
+    found = {}
+    end = time.monotonic() + 30
+    while len(found) < workers and time.monotonic() < end:
+        with httpx.Client(base_url=client.base_url, timeout=30) as fresh: reply = fresh.get(path)
+        found[reply.headers["x-request-id"].split("-")[0]] = reply.text
+    return list(found.values())
 
 
 def test_two_workers_stop_and_count_together(bundles, tmp_path):
@@ -21,32 +33,39 @@ def test_two_workers_stop_and_count_together(bundles, tmp_path):
         for _ in range(10):
             with httpx.Client(base_url=client.base_url, timeout=30) as fresh:
                 assert fresh.post("/predict", json=OLD_STUDENT).json()["error"] == "suspended"
-        time.sleep(1.5)
-        counted = client.get("/metrics").text
-        assert ('gradeclass_requests_total{route="/predict",status="200"} 40.0' in counted
-                and "gradeclass_suspended 1.0" in counted)
+        told = ask_each(client, "/metrics")
+        assert len(told) == 2
+        for text in told:
+            for line in ('gradeclass_requests_total{route="/predict",status="200"} 40.0',
+                         'gradeclass_requests_total{route="/predict",status="503"} 10.0',
+                         'gradeclass_request_seconds_count{route="/predict"} 50.0',
+                         "gradeclass_log_written 40.0", "gradeclass_log_waiting 0.0", "gradeclass_log_failing 0.0",
+                         "gradeclass_suspended 1.0", "gradeclass_models 1.0"):
+                assert line in text.splitlines(), line
         client.post("/resume", json={})
     ids = rows_of(tmp_path/"outputs").id
     assert len(ids) == ids.nunique() == 40
 
 
-def test_counts_of_other_processes_are_added(tmp_path):
-    from gradeclass.service.metrics import Counts, add, prometheus_text
-    other = Counts()
-    for seconds in (0.0001, 0.3, 60.0): other.request("/predict", 200, seconds)
-    other.share(str(tmp_path))
-    (tmp_path/f"{os.getpid()}.counts").rename(tmp_path/"1.counts")
-    mine = Counts()
-    mine.request("/predict", 200, 0.002)
-    mine.request("/health", 200, 0.002)
-    add(mine.grades, ("students", "B"), 2)
-    mine.share(str(tmp_path))
-    text = prometheus_text(mine.total(str(tmp_path)), {}).decode()
-    for line in ('gradeclass_requests_total{route="/predict",status="200"} 4.0',
-                 'gradeclass_request_seconds_bucket{le="0.001",route="/predict"} 1.0',
-                 'gradeclass_request_seconds_bucket{le="10.0",route="/predict"} 3.0',
-                 'gradeclass_request_seconds_bucket{le="+Inf",route="/predict"} 4.0',
-                 'gradeclass_request_seconds_count{route="/health"} 1.0',
-                 'gradeclass_predictions_total{grade="B",model="students"} 2.0'):
+PROGRAM = """
+from gradeclass.service.metrics import Counts
+counts = Counts()
+for seconds in (0.0001, 0.3, 60.0): counts.request("/predict", 200, seconds)
+counts.grades.labels("students", "B").inc(2)
+counts.gauges["log_waiting"].set(5)
+counts.gauges["log_written"].set(7)
+print(counts.text().decode())
+"""
+
+
+def test_what_a_process_has_counted_outlives_it_and_its_queue_does_not(tmp_path):
+    for _ in range(2):
+        text = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True,
+                              env=os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}).stdout
+    for line in ('gradeclass_requests_total{route="/predict",status="200"} 6.0',
+                 'gradeclass_request_seconds_bucket{le="0.001",route="/predict"} 2.0',
+                 'gradeclass_request_seconds_bucket{le="10.0",route="/predict"} 4.0',
+                 'gradeclass_request_seconds_bucket{le="+Inf",route="/predict"} 6.0',
+                 'gradeclass_predictions_total{grade="B",model="students"} 4.0',
+                 "gradeclass_log_written 14.0", "gradeclass_log_waiting 5.0"):
         assert line in text.splitlines(), line
-    assert mine.requests["/predict", 200] == 1

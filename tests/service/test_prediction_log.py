@@ -105,14 +105,14 @@ def test_the_log_goes_to_postgresql_too(bundles, tmp_path):
 
 
 def test_drift_reads_the_log(bundles, tmp_path):
-    from gradeclass.drift.log import read_log
+    from gradeclass.drift.log import read_prediction_log
     schema, students = read_sample("students")
     outputs = tmp_path/"outputs"
     with running_here(outputs, bundles["students"]) as client:
         names = [column.name for column in schema.inputs(audit=True)]
         sent = [as_sent(row) for row in students.head(100)[names].astype(object).to_dict("records")]
         assert client.post("/predict/batch", json=sent).status_code == 200
-    assert read_log(f"sqlite:///{outputs/'predictions.db'}", schema) is not None
+    assert read_prediction_log(f"sqlite:///{outputs/'predictions.db'}", schema) is not None
 
 
 def test_every_spelling_of_a_student_is_deleted_together(bundles, tmp_path):

@@ -1,0 +1,60 @@
+"Fixtures of the tests of the pages: a browser, a server, and bundles of three schemas"
+import shutil
+
+import pytest
+
+from gradeclass.data.infer import infer_schema
+from gradeclass.data.sources import load
+from gradeclass.data.synthetic import sample_path
+from pages_helpers import FLAGS, TOKEN, fit_bundle, serve_copy, unknown_table
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@pytest.fixture(scope="package")
+def server(finished_run, tmp_path_factory):
+    "The pages on the outputs of a quick run"
+    yield from serve_copy(finished_run, tmp_path_factory.mktemp("pages"))
+
+
+@pytest.fixture(scope="module")
+def browser():
+    "Headless Chromium; for one module, as its event loop runs until it is closed"
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if CHROMIUM is None: pytest.skip("chromium is not installed")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser, server):
+    "Open a page as a new visitor; what the browser complained about is in `page.complaints`"
+    opened = []
+    def open_page(name, width=1280, scheme="light", wait=".gc-page, .gc-stack"):
+        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme,
+                                      accept_downloads=True)
+        opened.append(context)
+        page = context.new_page()
+        page.complaints, page.requested = [], []
+        page.on("console", lambda message: page.complaints.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: page.complaints.append(str(error)))
+        page.on("request", lambda request: page.requested.append(request.url))
+        page.goto(f"{server.base}/{name}?token={TOKEN}")
+        page.wait_for_selector(wait, timeout=60_000)
+        return page
+    yield open_page
+    for context in opened: context.close()
+
+
+@pytest.fixture(scope="module", params=["students", "higher_ed", "unknown"])
+def served(request, tmp_path_factory):
+    "A bundle of a shipped schema, or of one that was inferred"
+    folder = tmp_path_factory.mktemp(request.param)
+    if request.param == "unknown":
+        return fit_bundle(infer_schema(unknown_table(), "Grade", "unknown"), unknown_table(), folder)
+    dataset = load(sample_path(request.param), request.param)
+    return fit_bundle(dataset.schema, dataset.raw, folder,
+                      family="ordinal" if request.param == "students" else "xgboost",
+                      **({} if request.param == "students" else {"params": {"rounds": 5, "patience": None}}))

@@ -1,0 +1,49 @@
+"Every page in a browser: on a phone, in the dark, and without a complaint"
+import time
+
+import pytest
+
+from pages_helpers import unlock
+
+pytestmark = [pytest.mark.browser, pytest.mark.process, pytest.mark.slow]
+PAGES = {"predict": "One student", "class": "A class", "explore": "Explore", "about": "About this model",
+         "manage": "Manage"}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_loads_on_a_phone_with_nothing_from_elsewhere_and_no_complaint(name, visit, server):
+    page = visit(name, width=390)
+    assert page.locator("h1").first.inner_text() == PAGES[name]
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert not page.complaints
+    assert all(url.startswith((server.base, "data:", "blob:")) for url in page.requested)
+    text = page.inner_text("body")
+    assert "Traceback" not in text and "In [" not in text and "show_page(" not in text
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", PAGES)
+def test_page_has_no_serious_accessibility_violation(name, scheme, visit):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
+    page = visit(name, scheme=scheme)
+    if name == "predict":
+        page.get_by_label("Not known: Absences").check()
+        page.wait_for_selector(".gc-unknown")
+        page.get_by_role("button", name="What if").click()
+        page.wait_for_selector(".gc-panel table, .gc-panel .gc-small")
+    if name == "explore": page.wait_for_function("document.querySelectorAll('.gc-figure img').length === 5")
+    if name == "class":
+        page.get_by_role("button", name="Try the sample").click()
+        page.wait_for_selector("text=places.")
+    if name == "manage": unlock(page)
+    time.sleep(0.3)
+    context = page.context.new_cdp_session(page)
+    context.send("Page.setBypassCSP", {"enabled": True})
+    for width in (1280, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        time.sleep(0.3)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        found = axe.Axe().run(page).response["violations"]
+        serious = [(v["id"], [node["html"][:160] for node in v["nodes"][:3]]) for v in found
+                   if v["impact"] in ("serious", "critical")]
+        assert not serious, (width, serious)

@@ -1,0 +1,111 @@
+"What the tests of the pages share: a server of its own, what a visitor does, and bundles"
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import psutil
+
+from gradeclass.data.dataset import clean, make_dataset
+from gradeclass.models.bundle import save_model
+from gradeclass.models.grade_model import GradeModel
+from gradeclass.processes import free_port
+from gradeclass.scoring.answer import open_bundle
+
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+         "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+TOKEN, MANAGE = "a-token-for-tests", "another-token"
+
+
+def fetch(address):
+    "Status and text of an address"
+    try:
+        with urllib.request.urlopen(address, timeout=30) as answer: return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error: return error.code, error.read().decode()
+
+
+class Server:
+    "The pages, served from a folder of outputs by a process of their own"
+    def __init__(self, outputs, **options):
+        self.outputs = outputs
+        given = {"port": free_port(), "token": TOKEN, "manage_token": MANAGE, "pool": 1, **options}
+        code = f"from gradeclass.pages.server import Options, serve_pages; serve_pages(Options(**{given!r}))"
+        env = os.environ | {"GRADECLASS_OUTPUTS": str(outputs), "GRADECLASS_HOME": str(outputs.parent)}
+        self.log = (outputs.parent/"server.log").open("w+")
+        self.process = subprocess.Popen([sys.executable, "-c", code], env=env, stdout=self.log, stderr=self.log)
+        self.base = f"http://127.0.0.1:{given['port']}"
+        try: self.wait()
+        except BaseException:
+            self.close()
+            raise
+
+    def wait(self):
+        "Until it answers"
+        for _ in range(1200):
+            try: return fetch(f"{self.base}/healthz")
+            except OSError: time.sleep(0.1)
+            assert self.process.poll() is None, Path(self.log.name).read_text()
+        raise AssertionError("the server did not start")
+
+    def kernel(self, page):
+        "The process behind a page"
+        name = json.loads(page.text_content("#jupyter-config-data"))["kernelId"]
+        address = json.loads(next(Path(tempfile.gettempdir()).glob(f"voila_*/kernel-{name}.json")).read_text())["ip"]
+        children = psutil.Process(self.process.pid).children(recursive=True)
+        return next(child for child in children
+                    if any(str(known.laddr).startswith(address) for known in child.net_connections("unix")))
+
+    def close(self):
+        "End it, and what it started; what had to be killed"
+        children = psutil.Process(self.process.pid).children(recursive=True)
+        self.process.terminate()
+        try: self.process.wait(30)
+        except subprocess.TimeoutExpired: self.process.kill()
+        left = psutil.wait_procs(children, 5)[1]
+        for child in left: child.kill()
+        return left
+
+
+def serve_copy(run, home):
+    "Serve the pages on a copy of a run's outputs, which tests may change"
+    source = run.report.parent.parent.parent
+    shutil.copytree(source, home/"outputs", symlinks=True, ignore=shutil.ignore_patterns(".*.part"))
+    server = Server(home/"outputs")
+    yield server
+    server.close()
+
+
+def unlock(page):
+    "Open the door of Manage"
+    page.get_by_label("Token for this page").fill(MANAGE)
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=How it came about", timeout=60_000)
+
+
+def choose_file(page, path, label="Choose a file"):
+    "Upload a file"
+    with page.expect_file_chooser() as chooser: page.get_by_role("button", name=label).click()
+    chooser.value.set_files(path)
+
+
+def fit_bundle(schema, frame, folder, **params):
+    "A bundle of a model of a table"
+    save_model(GradeModel(schema, **params).fit(clean(make_dataset(frame, schema).frame, schema)), folder/"bundle")
+    return open_bundle(folder/"bundle")
+
+
+def unknown_table(n=200, seed=2):
+    "Columns that no schema knows, one with a script in its name"
+    rng = np.random.default_rng(seed)
+    effort, days = rng.choice(["low", "middle", "high"], n), rng.uniform(0, 12, n).round(1)
+    merit = pd.Series(effort).map({"low": 0, "middle": 1, "high": 2}) - days/6 + rng.normal(0, 0.4, n)
+    return pd.DataFrame({"<script>alert(1)</script>": effort, "Days away": days, "Bus?": rng.choice(["yes", "no"], n),
+                         "Grade": np.array(["A", "B", "C"])[np.digitize(-merit, [-0.5, 0.7])]})
