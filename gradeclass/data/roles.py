@@ -52,7 +52,7 @@ def is_protected(name:str)->bool: # True for an attribute that a decision about 
     words, folded = all_words(name), " ".join(re.findall(r"[^\W\d_]+", plain_letters(name).casefold()))
     return bool(words & AUDIT_WORDS) or any(phrase in folded for phrase in PHRASES_AUDIT) or any(root in folded for root in ROOTS)
 
-# %% ../../nbs/lib/data/10_roles.ipynb #ff1892a7
+# %% ../../nbs/lib/data/10_roles.ipynb #66fadf1c
 PERSON = re.compile(r"[^\W\d_][^\d_;|]*(, ?| )[^\W\d_][^\d_;|]*")  # Two or more words
 
 def is_personal(name:str, texts:pd.Series)->bool:
@@ -61,7 +61,7 @@ def is_personal(name:str, texts:pd.Series)->bool:
     called = bool(words & PERSONAL) or plain_name(plain_letters(name)) in PERSONAL
     if called and not words & OF_OTHERS and texts.nunique() > max(5, len(texts)/10): return True
     if texts.str.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+").mean() > 0.9: return True
-    student = bool(words & STUDENT_WORDS) and len(words) == 1
+    student = bool(words & STUDENT_WORDS) and len(words) == 1 and texts.str.len().max() <= 100
     return student and texts.nunique() > len(texts)/2 and texts.str.fullmatch(PERSON).mean() > 0.9
 
 # %% ../../nbs/lib/data/10_roles.ipynb #0e7e97f6

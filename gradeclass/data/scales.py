@@ -35,13 +35,14 @@ def fold_grade(
     if signed: return signed[1] + signed[2]
     return f"{float(text.replace(',', '.')):g}" if re.fullmatch(r"[+-]?\d+([.,]\d+)?", text) else text
 
-# %% ../../nbs/lib/data/09_scales.ipynb #f0d3cd7c
+# %% ../../nbs/lib/data/09_scales.ipynb #504b438f
 def spellings(
     grade:object, # As a table writes it
 )->list[str]:     # The most literal one first
     "What a grade may be looked up as: with the words and brackets around it, and without"
     text = fold_grade(grade)
     found = [text]
+    if len(text) > 100: return found
     while (shorter := AROUND.sub("", text).strip()) not in (text, ""):
         text = fold_grade(shorter)
         found.append(text)
