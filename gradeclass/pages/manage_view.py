@@ -75,9 +75,9 @@ def comparison_figure(champion:dict, challenger:dict)->str: # HTML
 # %% ../../nbs/lib/pages/12_manage_view.ipynb #9762ff57
 def status(model:ManageModel)->str: # HTML
     "Data, drift, and which model serves"
-    run, papers = model.newest, documents_of(model.newest)
+    run, documents = model.newest, documents_of(model.newest)
     links = "".join(f'<li><a href="{escape(address)}" target="_blank" rel="noopener">{words}</a></li>'
-                    for words, address in papers)
+                    for words, address in documents)
     source = Path(str(run.get("parameters", {}).get("data", ""))).name
     drift = run.get("drift", {}).get("sentence") or "not looked at"
     data = (f"<p><b>Data</b>: {escape(source)}, run {escape(run['run_id'])}.</p><p><b>Drift</b>: {escape(drift)}</p>"
