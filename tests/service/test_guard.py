@@ -101,7 +101,7 @@ def test_a_flood_of_requests_that_nobody_reads_is_not_kept_in_memory(client):
 
 def test_a_reader_that_is_slow_but_steady_gets_its_whole_answer(client, monkeypatch):
     from gradeclass.service.guard import GuardedProtocol, Patience
-    monkeypatch.setattr(GuardedProtocol, "patience", Patience(silence=2.0))
+    monkeypatch.setattr(GuardedProtocol, "patience", Patience(silence=4.0))
     content = b"Absences\n" + b"3\n"*100_000
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
