@@ -11,7 +11,7 @@ import json
 import sys
 from pathlib import Path
 
-from ..disk import digest_file, digest_text, source_digest
+from ..disk import MANIFEST, digest_file, digest_text, source_digest
 from .stages import Stage, read_cells
 
 # %% ../../nbs/lib/pipeline/02_cache.ipynb #b8eae446
@@ -101,7 +101,6 @@ def last_parts(
 # %% ../../nbs/lib/pipeline/02_cache.ipynb #ecd6ae9f
 def rival_digest(outputs:Path, bundle:Path)->str: # Digest of a champion; empty where there is none to meet
     "The champion that a bundle has to meet; where it is champion itself, the one before it"
-    from gradeclass.models.bundle import MANIFEST
     from gradeclass.registry.versions import read_state
     state = read_state(outputs)
     champions = [state.versions[number].digest for number in state.champions]
@@ -114,7 +113,6 @@ def is_registered(
     bundle:Path,  # A bundle
 )->bool:          # Whether the registry has it
     "Whether a bundle has a version"
-    from gradeclass.models.bundle import MANIFEST
     from gradeclass.registry.versions import list_versions
     return digest_file(bundle/MANIFEST) in [version.digest for version in list_versions(outputs)]
 
