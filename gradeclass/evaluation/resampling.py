@@ -30,7 +30,7 @@ def share_interval(
     count:int, # Students who have it
     total:int, # Of how many
 )->tuple[float, float]: # Lower and upper end, from 0 to 1
-    "Wilson's 95 % interval of a share (1927); SciPy's gives the same and loads 30 MB into each page's process"
+    "Wilson's 95 % interval of a share (1927)"
     share, extra = count/total, Z_95**2/total
     middle = (share + extra/2)/(1 + extra)
     half = Z_95*math.sqrt(share*(1 - share)/total + extra/(4*total))/(1 + extra)
