@@ -12,7 +12,8 @@ from pathlib import Path
 
 import ipywidgets as widgets
 
-from ..data.sources import existing_file
+from ..config import is_store
+from ..data.choice import existing_file
 from .host import free_memory
 from .html import note, table
 from .page import in_background
@@ -151,7 +152,7 @@ class ManageView(widgets.VBox):
     def _run(self)->None:
         with guarded(self.steps):
             data = self.data.value.strip()
-            if data and data != "sample" and "://" not in data and not data.startswith("store:"): existing_file(data)
+            if data and data != "sample" and "://" not in data and not is_store(data): existing_file(data)
             self.model.start({"data": data, "family": self.family.value, "promote": self.then.value,
                               **read_options(self.more.value)})
             self.show()

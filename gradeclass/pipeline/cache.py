@@ -11,6 +11,7 @@ import json
 import sys
 from pathlib import Path
 
+from ..config import is_store
 from ..disk import MANIFEST, digest_file, digest_text, source_digest
 from .stages import Stage, read_cells
 
@@ -24,7 +25,7 @@ def notebook_digest(notebook:Path)->str: # SHA-256 of its cells, without outputs
 # %% ../../nbs/lib/pipeline/02_cache.ipynb #79ea742a
 def content_digest(source:str)->str: # SHA-256 of what it holds
     "Digest of a data source by content"
-    if source.startswith("store:"):
+    if is_store(source):
         from gradeclass.data.store import store_digest
         return store_digest(source)
     if "://" not in source: return digest_file(source)
