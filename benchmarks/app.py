@@ -27,7 +27,7 @@ READY = {"predict": ".gc-form .noUi-handle", "class": ".widget-upload", "explore
 def train(folder):
     "A bundle of the built-in sample, by the stages that make one"
     from gradeclass.config import find_home
-    from gradeclass.data.sources import choose_data
+    from gradeclass.data.choice import choose_data
     from gradeclass.pipeline.runner import Pipeline, make_outputs
     from gradeclass.pipeline.stages import needed_by
     make_outputs(folder)

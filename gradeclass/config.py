@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SEED', 'PACKAGE', 'GradeclassError', 'has_extra', 'need_extra', 'read_env_file', 'setting', 'export_mlflow_settings',
            'find_home', 'find_outputs', 'find_shipped', 'stage_notebooks', 'sample_folder', 'resolve_path',
-           'hide_password']
+           'hide_password', 'is_store']
 
 # %% ../nbs/lib/01_config.ipynb #07afb309
 import os
@@ -141,3 +141,10 @@ def hide_password(
     text = str(source)
     for secret in SECRETS: text = re.sub(secret, r"\1***\2", text, flags=re.IGNORECASE)
     return text
+
+# %% ../nbs/lib/01_config.ipynb #aa342380
+def is_store(
+    source:str|Path, # Where a table comes from
+)->bool:             # True for 'store:students' and 'store:students@3'
+    "Whether a source names a store of students"
+    return str(source).startswith("store:")

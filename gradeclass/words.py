@@ -6,8 +6,8 @@
 __all__ = ['show', 'count', 'in_hundred', 'percent', 'p_value', 'listed']
 
 # %% ../nbs/lib/02_words.ipynb #f8fae0c5
-import numpy as np
-import pandas as pd
+import math
+from collections.abc import Mapping
 
 # %% ../nbs/lib/02_words.ipynb #e62d1d65
 def show(
@@ -15,7 +15,7 @@ def show(
 )->str:           # The cell in a message: whole numbers without a decimal point, long texts cut
     "Write a cell as a person would"
     if isinstance(value, float) and value.is_integer(): return f"{value:.0f}"
-    if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)): return "a blank"
+    if not isinstance(value, str) and str(value) in ("None", "nan", "<NA>"): return "a blank"
     text = str(value)
     return text if len(text) <= 40 else f"{text[:37]}..."
 
@@ -29,14 +29,14 @@ def count(
 
 # %% ../nbs/lib/02_words.ipynb #bfbd16c5
 def in_hundred(
-    row:pd.Series, # value, low and high of a share
+    row:Mapping,   # value, low and high of a share, such as a row of a table
     of:str="",     # What the hundred are, such as 'students'
     word:str="",   # What stands before the interval
 )->str:            # Such as '72 in 100 students (95 % interval 67 to 77)'
     "A share and its interval in words"
     value, low, high = (f"{100*row[part]:.0f}" for part in ("value", "low", "high"))
     text = " ".join(filter(None, [value, "in 100", of]))
-    return text if np.isnan(row["low"]) else f"{text} ({word}{low} to {high})"
+    return text if math.isnan(row["low"]) else f"{text} ({word}{low} to {high})"
 
 # %% ../nbs/lib/02_words.ipynb #33c7e39b
 def percent(

@@ -9,6 +9,7 @@ __all__ = ['INNER_ROWS', 'LEAST_SHARE', 'strata_folds', 'blend_weights', 'choose
 import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -194,6 +195,12 @@ def make_rows(
 MEMBERS = ("linear", "boost", "forest")
 QUANTILES = {"normal": ndtri, "logistic": logit}  # Of each shape of the blur
 
+# %% ../../nbs/lib/models/05_ordinal.ipynb #74dcdd61
+def read_trees(path:Path): # xgboost Booster that predicts in one thread
+    "Trees from a file; a model without any does not load XGBoost, which takes 30 MB"
+    import xgboost as xgb
+    return xgb.Booster({"nthread": 1}, model_file=path)
+
 # %% ../../nbs/lib/models/05_ordinal.ipynb #8702e411
 class OrdinalGrades(GradeFamily):
     "A latent score with cuts and noise, linear or boosted, and a forest where it helps"
@@ -343,11 +350,9 @@ class OrdinalGrades(GradeFamily):
         if self.forest_ is not None: self.forest_.save_model(folder/"forest.ubj")
 
     def _read(self, folder):
-        import xgboost as xgb
         found = json.loads((folder/"ordinal.json").read_text(encoding="utf-8"))
         line = {name: np.array(value) if isinstance(value, list) else value for name, value in found["line"].items()}
         self.line_, self.shares_ = Line(**line), found["shares"]
-        trees = {name: xgb.Booster({"nthread": 1}, model_file=folder/f"{name}.ubj")
-                 for name in ("boost", "forest") if name in self.shares_}
+        trees = {name: read_trees(folder/f"{name}.ubj") for name in ("boost", "forest") if name in self.shares_}
         self.booster_, self.forest_ = trees.get("boost"), trees.get("forest")
         self.restore(found["grades"], len(self.line_.mean))

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import ipywidgets as widgets
 
-from ..data.sources import existing_file
+from ..config import is_store
+from ..data.choice import existing_file
 from .host import free_memory
 from .html import note, table
 from .page import in_background
@@ -75,9 +76,9 @@ def comparison_figure(champion:dict, challenger:dict)->str: # HTML
 # %% ../../nbs/lib/pages/12_manage_view.ipynb #9762ff57
 def status(model:ManageModel)->str: # HTML
     "Data, drift, and which model serves"
-    run, papers = model.newest, documents_of(model.newest)
+    run, documents = model.newest, documents_of(model.newest)
     links = "".join(f'<li><a href="{escape(address)}" target="_blank" rel="noopener">{words}</a></li>'
-                    for words, address in papers)
+                    for words, address in documents)
     source = Path(str(run.get("parameters", {}).get("data", ""))).name
     drift = run.get("drift", {}).get("sentence") or "not looked at"
     data = (f"<p><b>Data</b>: {escape(source)}, run {escape(run['run_id'])}.</p><p><b>Drift</b>: {escape(drift)}</p>"
@@ -151,7 +152,7 @@ class ManageView(widgets.VBox):
     def _run(self)->None:
         with guarded(self.steps):
             data = self.data.value.strip()
-            if data and data != "sample" and "://" not in data and not data.startswith("store:"): existing_file(data)
+            if data and data != "sample" and "://" not in data and not is_store(data): existing_file(data)
             self.model.start({"data": data, "family": self.family.value, "promote": self.then.value,
                               **read_options(self.more.value)})
             self.show()

@@ -11,7 +11,8 @@ import json
 import sys
 from pathlib import Path
 
-from ..disk import digest_file, digest_text, source_digest
+from ..config import is_store
+from ..disk import MANIFEST, digest_file, digest_text, source_digest
 from .stages import Stage, read_cells
 
 # %% ../../nbs/lib/pipeline/02_cache.ipynb #b8eae446
@@ -24,7 +25,7 @@ def notebook_digest(notebook:Path)->str: # SHA-256 of its cells, without outputs
 # %% ../../nbs/lib/pipeline/02_cache.ipynb #79ea742a
 def content_digest(source:str)->str: # SHA-256 of what it holds
     "Digest of a data source by content"
-    if source.startswith("store:"):
+    if is_store(source):
         from gradeclass.data.store import store_digest
         return store_digest(source)
     if "://" not in source: return digest_file(source)
@@ -101,7 +102,6 @@ def last_parts(
 # %% ../../nbs/lib/pipeline/02_cache.ipynb #ecd6ae9f
 def rival_digest(outputs:Path, bundle:Path)->str: # Digest of a champion; empty where there is none to meet
     "The champion that a bundle has to meet; where it is champion itself, the one before it"
-    from gradeclass.models.bundle import MANIFEST
     from gradeclass.registry.versions import read_state
     state = read_state(outputs)
     champions = [state.versions[number].digest for number in state.champions]
@@ -114,7 +114,6 @@ def is_registered(
     bundle:Path,  # A bundle
 )->bool:          # Whether the registry has it
     "Whether a bundle has a version"
-    from gradeclass.models.bundle import MANIFEST
     from gradeclass.registry.versions import list_versions
     return digest_file(bundle/MANIFEST) in [version.digest for version in list_versions(outputs)]
 

@@ -18,7 +18,7 @@ from datetime import datetime
 from pathlib import Path
 
 from ..config import find_outputs
-from ..data.sources import choose_data, choose_schema
+from ..data.choice import choose_data, choose_schema
 from ..disk import digest_text, whole_file
 from gradeclass.pipeline.cache import (
     RECORD, compare_parts, is_registered, key_parts, last_parts, read_json, stage_inputs, stage_key,

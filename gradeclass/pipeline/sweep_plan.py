@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..config import GradeclassError, find_home, find_outputs, resolve_path
-from ..data.sources import choose_data, choose_schema
+from ..data.choice import choose_data, choose_schema
 from ..disk import digest_text
 from .stages import STAGES, check_parameters, is_folder, known_parameters, needed_by, read_parameters
 

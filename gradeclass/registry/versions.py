@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..config import GradeclassError, find_outputs
-from ..disk import whole_file, whole_folder
+from ..disk import MANIFEST, whole_file, whole_folder
 from gradeclass.registry.promotions import (
     LOG, ChampionError, history, registry_folder, repair_log, sync_folder, write_line,
 )
@@ -128,7 +128,7 @@ def linked(outputs:Path)->str: # First 16 digits of a digest; empty where nothin
     link = outputs/LINK
     if link.is_symlink(): return Path(os.readlink(link)).name
     if not link.is_dir(): return ""
-    from gradeclass.models.bundle import MANIFEST, bundle_digest
+    from gradeclass.models.bundle import bundle_digest
     return bundle_digest(link)[:16] if (link/MANIFEST).is_file() else ""
 
 # %% ../../nbs/lib/registry/02_versions.ipynb #676e70ad
@@ -188,7 +188,7 @@ def check_copy(folder:Path, digest:str)->None:
 # %% ../../nbs/lib/registry/02_versions.ipynb #f8ad3ea7
 def keep_copy(version:Version, bundle:Path)->bool: # Whether a copy was made; False where there is a whole one
     "Copy a bundle to the place that its digest names"
-    from gradeclass.models.bundle import MANIFEST, read_manifest
+    from gradeclass.models.bundle import read_manifest
     place = version.folder
     with suppress(GradeclassError):
         check_copy(place, version.digest)
@@ -360,7 +360,6 @@ def run_records(outputs:Path)->Iterator[tuple[Path, dict]]:
 # %% ../../nbs/lib/registry/02_versions.ipynb #1c63655b
 def find_bundle()->Path: # The bundle that is served, or the newest that a run made
     "The bundle to use when none is named"
-    from gradeclass.models.bundle import MANIFEST
     outputs = find_outputs()
     if (outputs/LINK/MANIFEST).is_file(): return outputs/LINK
     for _, record in run_records(outputs):

@@ -178,7 +178,7 @@ def gather(orders:list, results:Iterator, on_piece:Callable=lambda done, pieces:
     if failed:
         raise DataError(f"{count(len(failed), 'piece')} of {len(orders)} could not be graded, the others are in "
                         f"{orders[0].out}: "
-                               f"{'; '.join(f'{name}: {why}' for name, why in sorted(failed.items())[:3])}; mend and "
+                               f"{'; '.join(f'{name}: {why}' for name, why in sorted(failed.items())[:3])}; put it right and "
                                f"run again, what is done stays")
     return total
 

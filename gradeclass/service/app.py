@@ -7,9 +7,13 @@ __all__ = ['app_from_environment', 'serve']
 
 # %% ../../nbs/lib/service/15_app.ipynb #854d09bf
 import asyncio
+import multiprocessing
 import os
+import shutil
+import signal
 import sys
 import tempfile
+import threading
 from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI, Request
@@ -81,10 +85,23 @@ def prepare_process()->None:
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
 
+# %% ../../nbs/lib/service/15_app.ipynb #670f5f15
+COUNTS = "gradeclass-serve-"  # What the name of the folder begins with in which several workers count
+
+def end_with_parent()->None:
+    "End a worker whose parent was killed, and remove the folder of counts that the parent would have removed"
+    def watch():
+        multiprocessing.parent_process().join()
+        os.kill(os.getpid(), signal.SIGTERM)
+        folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR", "")
+        if os.path.basename(folder).startswith(COUNTS): shutil.rmtree(folder, ignore_errors=True)
+    if multiprocessing.parent_process(): threading.Thread(target=watch, name="parent", daemon=True).start()
+
 # %% ../../nbs/lib/service/15_app.ipynb #f4f465ee
 def app_from_environment(): # ASGI application
     "What each process of several runs"
     prepare_process()
+    end_with_parent()
     return make_app()
 
 # %% ../../nbs/lib/service/15_app.ipynb #3f065bbd
@@ -103,7 +120,7 @@ def serve(
     if settings.workers == 1:
         prepare_process()
         return uvicorn.run(make_app(settings), **common)
-    with tempfile.TemporaryDirectory(prefix="gradeclass-serve-") as scratch:
+    with tempfile.TemporaryDirectory(prefix=COUNTS) as scratch:
         given = {serve_variable(name): str(value) for name, value in settings.model_dump().items()}
         os.environ.update(given, PROMETHEUS_MULTIPROC_DIR=scratch)
         uvicorn.run("gradeclass.service.app:app_from_environment", factory=True, workers=settings.workers, **common)

@@ -52,7 +52,7 @@ class GuardedProtocol(HttpToolsProtocol):
         "Start the clock"
         super().connection_made(transport)
         self.flow = OneByOne(transport, self.pipeline)
-        self.begun = self.heard = self.loop.time()
+        self.begun = self.received = self.loop.time()
         self.in_header = True
         self.header_bytes = 0
         self.ended = False
@@ -71,7 +71,7 @@ class GuardedProtocol(HttpToolsProtocol):
         data:bytes, # As it came
     )->None:
         "Note when, and how much of it is header"
-        self.heard = self.loop.time()
+        self.received = self.loop.time()
         self.ended = False
         self._unset_keepalive_if_required() # As uvicorn's own `data_received`, which this replaces
         try: self.parser.feed_data(data)
@@ -189,7 +189,7 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.begun is None or self.transport.is_closing(): return False
         if self.in_header: return now - self.begun > self.patience.header
         if self.flow.read_paused: return False
-        if self.scope.get("path", "").endswith(self.patience.files): return now - self.heard > self.patience.silence
+        if self.scope.get("path", "").endswith(self.patience.files): return now - self.received > self.patience.silence
         return now - self.begun > self.patience.body
 
     def takes_nothing(

@@ -66,8 +66,8 @@ class Lane:
         if self.slow:
             self.busy = True
             answering = self.loop.run_in_executor(SLOW_MODELS, self.attempt, people)
-            answering.add_done_callback(lambda done: self.finish(taken, *done.result()))
-        else: self.deliver(taken, *self.attempt(people))
+            answering.add_done_callback(lambda done: self.finish(taken, done.result()))
+        else: self.deliver(taken, self.attempt(people))
         if self.waiting: self.call()
 
     def attempt(
@@ -80,22 +80,21 @@ class Lane:
 
     def finish(
         self,
-        taken:list, # Students and who waits for them
-        made,       # Answers or None
-        error,      # What went wrong, or None
+        taken:list,    # Students and who waits for them
+        outcome:tuple, # What `attempt` returned
     )->None:
         "Hand out what a thread has answered, and go on"
         self.busy = False
-        self.deliver(taken, made, error)
+        self.deliver(taken, outcome)
         self.step()
 
     def deliver(
         self,
-        taken:list, # Students and who waits for them
-        made,       # Answers or None
-        error,      # What went wrong, or None
+        taken:list,    # Students and who waits for them
+        outcome:tuple, # What `attempt` returned
     )->None:
         "Log the answers and hand them out"
+        made, error = outcome
         if error is None:
             try: replies = self.keep([student for student, _ in taken], made)
             except LogError as full: error = Refusal(503, "overloaded", str(full), headers={"retry-after": "1"})

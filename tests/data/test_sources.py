@@ -6,7 +6,8 @@ import pytest
 from gradeclass.config import GradeclassError
 from gradeclass.data.add import add_file
 from gradeclass.data.files import READERS, WRITERS, DataError, tables_in, write_table
-from gradeclass.data.sources import choose_data, choose_schema, load
+from gradeclass.data.choice import choose_data, choose_schema
+from gradeclass.data.sources import load
 from gradeclass.data.synthetic import sample_path, synthesise, to_codes
 from gradeclass.pages.class_model import KINDS
 from gradeclass.schema import load_schema, schema_yaml

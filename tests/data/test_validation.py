@@ -5,6 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data_tables import random_students
+
 from gradeclass.data.dataset import clean, make_dataset
 from gradeclass.data.files import DataError
 from gradeclass.data.sources import load
@@ -16,14 +18,8 @@ QUICK = settings(max_examples=60, deadline=None)
 
 def good_students(n=40, seed=0):
     "Random rows without any problem; every grade is the band of its GPA"
-    rng = np.random.default_rng(seed)
-    columns = {"StudentID": 1001 + np.arange(n)}
-    for column in STUDENTS.columns:
-        if column.codes: columns[column.name] = rng.choice(list(column.codes), n)
-        elif column.whole: columns[column.name] = rng.integers(column.min, column.max, n, endpoint=True)
-        elif column.kind == "numeric": columns[column.name] = rng.uniform(column.min, column.max, n)
-    columns["GPA"] = np.resize([3.7, 3.2, 2.7, 2.2, 1.0], n)
-    return pd.DataFrame(columns | {"GradeClass": np.resize([0., 1., 2., 3., 4.], n)})
+    bands = {"GPA": np.resize([3.7, 3.2, 2.7, 2.2, 1.0], n), "GradeClass": np.resize([0., 1., 2., 3., 4.], n)}
+    return random_students(n, seed).assign(**bands)
 
 def check(frame, purpose="train", schema=STUDENTS):
     return validate(make_dataset(frame, schema), purpose)

@@ -1,5 +1,7 @@
 "The ordinal family: weights, scores, members, gaps, small and large tables, files, and the published tables"
 import json
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -258,3 +260,11 @@ def test_same_model_whatever_the_number_of_threads(monkeypatch):
     alone = said(1)
     monkeypatch.setattr("gradeclass.models.family.usable_cores", lambda: 8)
     assert (said(8) == alone).all() and (said(3) == alone).all()
+
+
+def test_a_model_without_trees_is_read_without_xgboost(tmp_path):
+    made = OrdinalGrades(5, GROUPS, CUTS, members=("linear",)).fit(X, Y, score=SCORE)
+    made.write(tmp_path)
+    code = ("import sys; from gradeclass.models.ordinal import OrdinalGrades; "
+            f"OrdinalGrades.read({str(tmp_path)!r}); sys.exit('xgboost' in sys.modules)")
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

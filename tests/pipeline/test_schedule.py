@@ -99,7 +99,7 @@ class Api:
     def artifacts(self, flow_run):
         return self.post("artifacts/filter", artifacts={"flow_run_id": {"any_": [flow_run["id"]]}})
     def settled(self, flow_run, names):
-        "Task runs, once the server has heard how each of them ended: it hears that by events, a little later"
+        "Task runs, once the server knows how each of them ended: events tell it, a little later"
         done = lambda found: set(found) == set(names) and all(run["state_type"] in ("COMPLETED", "FAILED", "PENDING")
                                                               for run in found.values())
         return wait_for(lambda: (found := self.tasks(flow_run)) and done(found) and found, 60, "end of the task runs")

@@ -263,10 +263,12 @@ def ask_browser(browser, port, source, folder, students):
     page.get_by_role("slider", name="How many can be helped").focus(timeout=60_000)
     page.keyboard.press("End")
     page.wait_for_selector(f"text={students} places.")
-    link = page.get_by_role("link", name="Save this list")
-    with page.expect_download() as saved: link.click()
-    saved.value.save_as(folder/"page.csv")
-    table = pd.read_csv(folder/"page.csv").set_index("Row in the file").sort_index()
+    for _ in range(60):  # The link follows the list a moment later
+        with page.expect_download() as saved: page.get_by_role("link", name="Save this list").click()
+        saved.value.save_as(folder/"page.csv")
+        table = pd.read_csv(folder/"page.csv").set_index("Row in the file").sort_index()
+        if len(table) == students: break
+        page.wait_for_timeout(500)
     risk = next(name for name in table if "Chance that help is needed" in name)
     grade = next(name for name in table if "rade" in name and "file" not in name)
     return table[grade].tolist(), table[risk].to_numpy(float)

@@ -1,18 +1,16 @@
 "What an older package left behind still opens: bundles, a registry, a prediction log, runs, and MLflow's store"
 import json
-import socket
 import sqlite3
 import sys
 import tarfile
-import threading
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
-import httpx
 import numpy as np
 import pandas as pd
 import pytest
+from service_helpers import rows_of, running_here
 
 import gradeclass
 from gradeclass.evaluation.calibration import load_calibration
@@ -184,41 +182,9 @@ def test_old_runs_are_listed_and_their_logs_are_read(kept):
 
 # ---- prediction log
 
-@contextmanager
-def serving(outputs):
-    "The service in a thread of this process, with the old champion and the old log, of whatever age; yields a client"
-    import uvicorn
-    from gradeclass.service.app import make_app
-    from gradeclass.service.guard import GuardedProtocol
-    from gradeclass.service.settings import ServiceSettings
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GRADECLASS_OUTPUTS", str(outputs))
-        app = make_app(ServiceSettings(access_log=False, poll=0.02, log_days=36_500))
-        listening = socket.create_server(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(app, http=GuardedProtocol, loop="uvloop", ws="none", log_level="error"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        try:
-            with httpx.Client(base_url=f"http://127.0.0.1:{listening.getsockname()[1]}", timeout=60) as client:
-                end = time.monotonic() + 60
-                while not (server.started and client.get("/ready").status_code == 200):
-                    assert thread.is_alive() and time.monotonic() < end, "not ready in a minute"
-                    time.sleep(0.02)
-                yield client
-        finally:
-            server.should_exit = True
-            thread.join(60)
-            listening.close()
-
-
-def rows_of(outputs, table="predictions"):
-    with closing(sqlite3.connect(outputs/"predictions.db")) as connection:
-        return pd.read_sql(f"SELECT * FROM {table}", connection)
-
-
 def test_the_service_goes_on_with_an_old_champion_and_an_old_log(outputs, expected):
     answers = expected["answers"]
-    with serving(outputs) as client:
+    with running_here(outputs, settings={"poll": 0.02, "log_days": 36_500}) as client:
         same = client.post("/predict", json={"Absences": 27, "StudentID": 102}).json()
         assert same["digest"] == answers[1]["digest"] == champion_of(outputs).digest
         assert same["probabilities"] == pytest.approx(answers[1]["probabilities"], abs=1e-9)
@@ -238,7 +204,7 @@ def test_the_service_goes_on_with_an_old_champion_and_an_old_log(outputs, expect
 
 def test_outcomes_of_old_predictions_are_added_and_old_rows_are_erased(outputs, expected):
     ids = [answer["prediction_id"] for answer in expected["answers"]]
-    with serving(outputs) as client:
+    with running_here(outputs, settings={"poll": 0.02, "log_days": 36_500}) as client:
         assert client.post("/outcomes", json={"prediction_id": ids[3], "grade": "C", "score": 2.4}).status_code == 201
         override = {"student": 205, "grade": "B", "reason": "New tutor", "decided_by": "head"}
         assert client.post("/overrides", json=override).status_code == 201

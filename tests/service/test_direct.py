@@ -42,9 +42,9 @@ def test_requests_on_one_connection_are_answered_in_their_order(client):
         connection.sendall(whole[:-200])
         time.sleep(0.2)
         connection.sendall(whole[-200:])
-        heard = b""
-        while heard.count(b"HTTP/1.1 ") < 6 or not heard.endswith(b"}"): heard += connection.recv(65_536)
-    bodies = [json.loads(part.split(b"\r\n\r\n", 1)[1]) for part in heard.split(b"HTTP/1.1 ")[1:]]
+        received = b""
+        while received.count(b"HTTP/1.1 ") < 6 or not received.endswith(b"}"): received += connection.recv(65_536)
+    bodies = [json.loads(part.split(b"\r\n\r\n", 1)[1]) for part in received.split(b"HTTP/1.1 ")[1:]]
     alone = [client.post("/predict", json={"Absences": days}).json()["probabilities"] for days in (1, 12, 29)]
     said = [body.get("probabilities", body.get("alive", body.get("error"))) for body in bodies]
     assert said == [alone[0], True, alone[1], alone[1], alone[2], "invalid_input"]

@@ -19,9 +19,9 @@ def talk(client, *parts, pause=0.05):
             connection.sendall(part)
             time.sleep(pause)
         connection.shutdown(socket.SHUT_WR)
-        heard = b""
-        while more := connection.recv(65_536): heard += more
-    return [int(part[:3]) for part in heard.split(b"HTTP/1.1 ")[1:]]
+        received = b""
+        while more := connection.recv(65_536): received += more
+    return [int(part[:3]) for part in received.split(b"HTTP/1.1 ")[1:]]
 
 
 OFFER = b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAAP__\r\n"
@@ -45,7 +45,7 @@ def test_uvicorn_has_the_private_parts_that_connections_use():
              "parser", "pipeline", "scope", "server_state", "transport", "url"}
     used = named(GuardedProtocol) | named(GuardedProtocol, "super()") | named(Direct, "connection")
     own = {name for name in vars(GuardedProtocol) if not hasattr(HttpToolsProtocol, name)} | {
-        "begun", "heard", "in_header", "header_bytes", "ended", "leaving", "stuck", "untaken", "direct", "running"}
+        "begun", "received", "in_header", "header_bytes", "ended", "leaving", "stuck", "untaken", "direct", "running"}
     assert used - own <= calls | holds
     assert calls <= set(dir(HttpToolsProtocol)) and holds <= named(HttpToolsProtocol)
     assert set(vars(OneByOne)) - {"__doc__", "__init__", "__module__"} <= set(dir(FlowControl))
@@ -101,20 +101,20 @@ def test_a_flood_of_requests_that_nobody_reads_is_not_kept_in_memory(client):
 
 def test_a_reader_that_is_slow_but_steady_gets_its_whole_answer(client, monkeypatch):
     from gradeclass.service.guard import GuardedProtocol, Patience
-    monkeypatch.setattr(GuardedProtocol, "patience", Patience(silence=2.0))
+    monkeypatch.setattr(GuardedProtocol, "patience", Patience(silence=4.0))
     content = b"Absences\n" + b"3\n"*100_000
     with socket.socket() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
         connection.connect((client.base_url.host, client.base_url.port))
         connection.sendall(b"POST /predict/file HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: "
                            b"text/csv\r\ncontent-length: %d\r\n\r\n" % len(content) + content)
-        heard = b""
-        while not heard.endswith(b"\r\n0\r\n\r\n"):
+        received = b""
+        while not received.endswith(b"\r\n0\r\n\r\n"):
             more = connection.recv(65_536)
             assert more, "cut off"
-            heard += more
+            received += more
             time.sleep(len(more)/3_000_000)
-    assert heard.count(b"\n") > 100_000
+    assert received.count(b"\n") > 100_000
 
 
 def test_a_longer_body_is_taken_where_the_setting_allows_it(bundles, tmp_path):

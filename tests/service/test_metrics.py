@@ -5,6 +5,7 @@ import sys
 import time
 
 import httpx
+import psutil
 import pytest
 
 from service_helpers import OLD_STUDENT, rows_of, running
@@ -45,6 +46,20 @@ def test_two_workers_stop_and_count_together(bundles, tmp_path):
         client.post("/resume", json={})
     ids = rows_of(tmp_path/"outputs").id
     assert len(ids) == ids.nunique() == 40
+
+
+def test_workers_of_a_killed_parent_end_and_leave_no_counts(bundles, tmp_path):
+    place = tmp_path/"scratch"
+    place.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(place))
+        with running(tmp_path/"outputs", "--model", bundles["students"], "--workers", 2) as (client, process):
+            assert list(place.glob("gradeclass-serve-*"))
+            workers = psutil.Process(process.pid).children(recursive=True)
+            process.kill()
+            assert not psutil.wait_procs(workers, 60)[1], "workers live on without their parent"
+            with pytest.raises(httpx.TransportError): client.get("/health")
+    assert not list(place.glob("gradeclass-serve-*"))
 
 
 PROGRAM = """
