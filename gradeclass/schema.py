@@ -18,6 +18,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .config import PACKAGE, GradeclassError, resolve_path
+from .words import show
 
 # %% ../nbs/lib/05_schema.ipynb #6d6b1e41
 def spelling(
@@ -129,8 +130,8 @@ class Column(Part):
     @property
     def range_words(self)->str:
         "The range in words, such as 'from 0 to 30 days'; empty where there is none"
-        low = f"from {self.min:g}" if self.min is not None else ""
-        high = f"to {self.max:g}" if self.max is not None else ""
+        low = f"from {show(self.min)}" if self.min is not None else ""
+        high = f"to {show(self.max)}" if self.max is not None else ""
         return " ".join(filter(None, [low, high, self.unit]))
 
     @property
@@ -150,7 +151,7 @@ class Column(Part):
         if self.kind == "flag" and len(self.codes) != 2: return "a flag has exactly two codes"
         if len(set(map(spelling, self.labels))) < len(self.codes): return "two codes share one label"
         low, high = self.bounds
-        if low > high: return f"min {low:g} is above max {high:g}"
+        if low > high: return f"min {show(low)} is above max {show(high)}"
         clash = clashing_label(self.codes)
         return f"{clash!r} is the label of one code and the name of another" if clash else ""
 
@@ -269,6 +270,12 @@ class Schema(Part):
     def id(self)->str|None:
         "Name of the id column, or None"
         return next(iter(self.names("id")), None)
+
+    @property
+    def guesses(self)->dict[str, str]:
+        "What a program has guessed and nobody has confirmed: title of the column -> guess, the grade scale first"
+        found = {"the grade scale": self.grades.confirm} | {column.title: column.confirm for column in self.columns}
+        return {title: guess for title, guess in found.items() if guess}
 
     def problem(self)->str:
         "The first contradiction between the parts, or an empty text"

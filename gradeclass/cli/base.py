@@ -102,7 +102,7 @@ class Bars:
         if stage not in self.tasks: return
         if kind == "started": self.progress.start_task(self.tasks[stage])
         if kind == "cell": self.show(stage, event["done"], event["cells"], "running")
-        if kind == "failed": self.progress.update(self.tasks[stage], state="failed")
+        if kind in ("failed", "cancelled"): self.progress.update(self.tasks[stage], state=kind)
         if kind in ("done", "cached"):
             self.show(stage, 1, 1, kind)
             self.progress.stop_task(self.tasks[stage])

@@ -29,6 +29,7 @@ def read_assignments(words:list[str])->dict[str, str]: # Name -> value as typed
 # %% ../../nbs/lib/cli/02_run.ipynb #c10c8ba2
 def in_percent(figure:dict, digits:int=0)->str: # Such as '79 % (74-83 %)'
     "A share with its interval"
+    if figure["low"] is None: return f"{100*figure['value']:.{digits}f} %"
     value, low, high = (f"{100*figure[part]:.{digits}f}" for part in ("value", "low", "high"))
     return f"{value} % ({low}-{high} %)"
 
@@ -37,17 +38,19 @@ def describe_run(run)->str: # A few lines
     "What a person wants to know when a run has ended"
     if not run.bundle: return "\n".join(f"{result.name:14} {result.folder}" for result in run.stages)
     macro = run.metrics["macro_f1"]
+    range_of = "no interval" if macro["low"] is None else f"{macro['low']:.3f}-{macro['high']:.3f}"
+    careful = [f"careful        {caution}" for caution in run.metrics.get("cautions", [])]
     lines = {
         "right grade": f"{in_percent(run.metrics['accuracy'])}   "
                        f"right or one grade off {in_percent(run.metrics['within_one'])}",
-        "macro-F1": f"{macro['value']:.3f} ({macro['low']:.3f}-{macro['high']:.3f})   "
+        "macro-F1": f"{macro['value']:.3f} ({range_of})   "
                     f"on {run.metrics['students']} test students",
         "drift": run.drift.get("sentence"),
         "serving": run.registration.get("sentence"),
         "bundle": run.bundle,
         "report": run.report,
     }
-    return "\n".join(f"{name:14} {text}" for name, text in lines.items() if text)
+    return "\n".join([*careful, *(f"{name:14} {text}" for name, text in lines.items() if text)])
 
 # %% ../../nbs/lib/cli/02_run.ipynb #3239d8cc
 def offer_promotion(run, outputs:Path)->None:

@@ -100,13 +100,17 @@ def headline(
     seed:int=SEED,                     # Seed of the resampling
     k:int|float=0.1,                   # Places for help: a number or a share of students
 )->pd.DataFrame:                       # Columns value, low, high; one row per metric; `attrs` holds students and places
-    "Every metric with its 95 % bootstrap interval"
+    "Every metric with its 95 % interval: Wilson's for a share of students, else by bootstrap where resamples differ"
     case = check_predictions(y, p, scale, predicted, k)
     measure = lambda weights: np.column_stack([metric.measure(case, weights) for metric in METRICS.values()])
     draws = bootstrap(len(case.y), measure, n_boot, seed) if n_boot else np.full((1, len(METRICS)), np.nan)
-    ends = [interval(column) for column in draws.T]
+    ends = [interval(column) if np.ptp(column) else (math.nan, math.nan) for column in draws.T]
     table = pd.DataFrame(ends, index=pd.Index(METRICS, name="metric"), columns=["low", "high"])
     table.insert(0, "value", measure(np.ones((1, len(case.y))))[0])
+    at_risk = int(case.truly_at_risk.sum())
+    shares = {"accuracy": len(case.y), "within_one": len(case.y), "at_risk_precision": case.k, "at_risk_recall": at_risk}
+    for name, total in shares.items():
+        if n_boot and total: table.loc[name, ["low", "high"]] = share_interval(total*table.value[name], total)
     table.attrs = {"students": len(case.y), "places": case.k}
     return table
 

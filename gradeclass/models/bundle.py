@@ -59,7 +59,8 @@ def save_model(
              "rule": model.rule, "decides_on": "raw" if model.decides_on_raw_ else "calibrated",
              "gains": None if model.gains_ is None else [gain.tolist() for gain in model.gains_],
              "schema": model.schema.name, "grades": model.schema.grades.labels,
-             "inputs": [c.name for c in model.schema.inputs(model.audit)]}
+             "inputs": [c.name for c in model.schema.inputs(model.audit)],
+             "suspects": getattr(model, "suspects_", [])}  # A model made of parts has none
     with whole_folder(folder) as part:
         model.pipeline_["family"].write(part)
         (part/"schema.yaml").write_text(schema_yaml(model.schema), encoding="utf-8")
@@ -130,6 +131,7 @@ def load_model(
     model.calibrator_ = stored_calibrator(read_calibration(folder))
     # Bundles made before calibrated probabilities decided do not say what they decide on.
     model.decides_on_raw_ = manifest.get("decides_on", "raw") == "raw"
+    model.suspects_ = manifest.get("suspects", [])
     return model
 
 # %% ../../nbs/lib/models/11_bundle.ipynb #7aef7e9d

@@ -231,14 +231,18 @@ def check_leaks(
     frame = frame.sample(LEAK_ROWS, random_state=SEED) if len(frame) > LEAK_ROWS else frame
     grades = grade_index(frame, schema)
     score = encode_column(frame[schema.score], schema.by_name[schema.score]) if schema.score in frame else None
-    columns, suspects = schema.inputs(audit), []
+    columns, copies, suspects = schema.inputs(audit), [], []
     for column, values in zip(columns, encode_frame(frame, columns).T, strict=True):
         reason = leak_reason(values, grades, score, column.kind == "numeric")
         if reason:
-            raise LeakError(f"{column.name} {reason}: it cannot be an input; give it the role ignored, score or id in "
-                            f"the schema")
+            copies.append(f"{column.name} {reason}")
+            continue
         alone = lone_accuracy(values, grades, least=LEAK_ACCURACY - 0.05)
         if alone >= LEAK_ACCURACY or follows_score(values, score): suspects.append(column.name)
+    if copies:
+        one = len(copies) == 1
+        raise LeakError(f"{', '.join(copies)}: {'it' if one else 'they'} cannot be {'an input' if one else 'inputs'}; give "
+                        f"{'it' if one else 'each'} the role ignored, score or id in the schema")
     if suspects:
         warnings.warn(f"{', '.join(suspects)} alone predicts the grade almost perfectly: is it known in time?",
                       LeakWarning, stacklevel=2)

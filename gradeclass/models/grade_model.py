@@ -71,7 +71,7 @@ class GradeModel(ClassifierMixin, BaseEstimator):
         grades = grade_index(frame, self.schema)
         if len(np.unique(grades)) < 2:
             raise ModelError(f"all {len(frame)} rows have the same grade: there is nothing to learn")
-        check_leaks(frame, self.schema, self.audit)
+        self.suspects_ = check_leaks(frame, self.schema, self.audit)
         self.pipeline_ = self._make_pipeline()
         try: self.pipeline_.fit(frame, grades, **self._fit_params(frame, grades, sample_weight))
         except (TypeError, ValueError, ArithmeticError) as error:

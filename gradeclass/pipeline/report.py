@@ -79,7 +79,7 @@ def make_card(figure:dict, words:str)->dict: # Texts of a card
     "A share with its interval, in percent"
     if figure["value"] is None: return {"value": "–", "words": words, "range": "cannot be computed from this table"}
     percent = {key: round(100*value) for key, value in figure.items() if value is not None}
-    known = "no interval was asked for"
+    known = "no interval"
     if "low" in percent: known = f"95 % interval {percent['low']}–{percent['high']} %"
     return {"value": f"{percent['value']} %", "words": words, "range": known}
 

@@ -7,6 +7,7 @@ __all__ = ['StageResult', 'Run', 'remove_leftovers', 'make_outputs', 'Pipeline',
            'run_planned', 'run_pipeline', 'open_stage']
 
 # %% ../../nbs/lib/pipeline/09_runner.ipynb #6443d3cd
+import inspect
 import json
 import os
 import shutil
@@ -25,7 +26,8 @@ from gradeclass.pipeline.cache import (
 )
 from .mlflow import Mirror, track
 from gradeclass.pipeline.stages import (
-    STAGES, Stage, StageError, after, check_parameters, is_folder, known_parameters, needed_by, read_parameters,
+    STAGES, Stage, StageError, after, check_notebook, check_parameters, is_folder, known_parameters, needed_by,
+    read_parameters,
 )
 from .worker import Job, Workers, wanted_kernel
 from ..processes import is_alive
@@ -133,6 +135,7 @@ class Pipeline:
         self.fixed = fixed
         self.done = {}
         self.begun = set()
+        self.failed = ""  # The stage that ended the run
         self.workers = Workers()
         self.pool = None  # Threads, while it runs
         self.lock = threading.RLock()
@@ -186,9 +189,22 @@ class Pipeline:
                 self.look_ahead(stage, job)
                 worker.run(job, self.tell)
         except StageError as error:
-            self.tell({"stage": stage.name, "event": "failed", "message": str(error)})
+            self.tell({"stage": stage.name} | self.describe_end(stage, str(error)))
             raise
         return self.finish(job, cached=False)
+
+    def describe_end(
+        self,
+        stage:Stage, # A stage that has ended without a result
+        message:str, # What its worker said
+    )->dict:         # Event and message
+        "Tell a stage that failed from one whose worker was ended since the run was over"
+        with self.lock:
+            if not self.workers.closed:
+                self.failed = self.failed or stage.name
+                return {"event": "failed", "message": message}
+            why = f"{self.failed} failed" if self.failed else "the run ended"
+            return {"event": "cancelled", "message": f"stage {stage.name} was stopped because {why}"}
 
     def finish(
         self,
@@ -379,6 +395,7 @@ def open_stage(
     **needed:str, # Needed stage -> its folder, given by the runner
 )->dict:          # Needed stages and 'out' -> folder
     "The folders that a stage notebook reads from and writes to"
+    check_notebook(name, inspect.currentframe().f_back.f_globals)
     folders = {need: Path(folder) for need, folder in needed.items() if folder}
     outputs = find_outputs()
     missing = [need for need in needed if need not in folders]

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['STAGES', 'Stage', 'StageError', 'needed_by', 'after', 'read_cells', 'read_parameters', 'is_folder',
-           'known_parameters', 'convert_parameter', 'choices', 'check_parameters']
+           'known_parameters', 'convert_parameter', 'choices', 'check_notebook', 'check_parameters']
 
 # %% ../../nbs/lib/pipeline/01_stages.ipynb #866fbc2e
 import ast
@@ -169,6 +169,20 @@ def check_limits(name:str, value)->None:
             raise StageError(f"parameter {name} is {value}; it needs a number from {low} to {high}")
     known = choices(name)
     if known and value not in known: raise StageError(f"no {name} {value}: use one of {', '.join(known)}")
+
+# %% ../../nbs/lib/pipeline/01_stages.ipynb #e93e59b8
+def check_notebook(
+    name:str,    # Name of a stage
+    values:dict, # Variables of its notebook, when it runs
+)->None:
+    "Refuse parameters that papermill's -p has handed on as texts (every text is true), and values that no stage can use"
+    defaults = read_parameters(STAGES[name].path)
+    for parameter in defaults.keys() & values.keys():
+        value, default = values[parameter], defaults[parameter]
+        if isinstance(value, str) and not isinstance(default, str):
+            raise StageError(f"parameter {parameter} is the text {value!r}, and needs {wanted(default).rstrip(',')}: with papermill, write "
+                             f"-y '{parameter}: {value}' instead of -p {parameter} '{value}'")
+        check_limits(parameter, convert_parameter(parameter, value, default))
 
 # %% ../../nbs/lib/pipeline/01_stages.ipynb #15f1eaab
 def check_parameters(

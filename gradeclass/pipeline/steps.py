@@ -18,7 +18,7 @@ import pandas as pd
 
 from ..evaluation.calibration import Calibration, calibrate, calibrate_out_of_fold, load_calibration
 from ..evaluation.sets import coverage_table
-from ..evaluation.card import card_files
+from ..evaluation.card import card_files, list_cautions
 from ..config import SEED, GradeclassError
 from ..data.dataset import Dataset, table_digest
 from ..data.files import write_table
@@ -419,7 +419,9 @@ def save_evaluation(
     extras:dict|None=None,    # What `extra_files` returned
 )->dict:                      # The metrics, as in metrics.json
     "Write metrics and predictions, and the final bundle with the metrics and the other files in it"
+    schema = parse_schema(Path(bundle, "schema.yaml").read_text(encoding="utf-8"), "schema.yaml")
     metrics = all_metrics(evaluation)
+    metrics["cautions"] = list_cautions(schema, read_manifest(bundle), metrics)
     write_json(Path(folder, "metrics.json"), metrics)
     write_table(predictions, Path(folder, "predictions.csv"))
     extend_bundle(bundle, Path(folder, "bundle"), {"metrics.json": metrics, **(extras or {})})

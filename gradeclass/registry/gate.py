@@ -17,14 +17,14 @@ import pandas as pd
 from ..config import GradeclassError
 from ..evaluation.metrics import METRICS, Predictions
 from ..models.bundle import MANIFEST, bundle_digest, load_model, read_extra
+from ..models.grade_model import GradeModel
 from .promotions import ChampionError, history
 from gradeclass.registry.rails import (
-    Rail, Rules, calibration_rail, drift_rail, group_rail, judge_by, metric_rail, row_hashes, what_differs,
+    Rail, Rules, calibration_rail, doubt_rail, drift_rail, group_rail, judge_by, metric_rail, row_hashes, what_differs,
 )
 from gradeclass.registry.versions import (
     Version, challenger_of, champion_of, load_rows, promote, read_state, record_refusal, register_bundle, run_records,
 )
-from ..schema import Schema
 
 # %% ../../nbs/lib/registry/04_gate.ipynb #4fbc27ae
 @dataclass(frozen=True)
@@ -43,11 +43,11 @@ class Gate:
         return asdict(self)
 
 # %% ../../nbs/lib/registry/04_gate.ipynb #0c4eda17
-def conclude(old:Predictions|None, new:Predictions, frame:pd.DataFrame, schema:Schema, drift:dict|None, rules:Rules,
+def conclude(old:Predictions|None, new:Predictions, frame:pd.DataFrame, model:GradeModel, drift:dict|None, rules:Rules,
              left_out:int=0)->Gate:
     "Promote where every rail holds, and say so in one sentence"
     rails = (metric_rail(old, new, rules), calibration_rail(old, new, rules),
-             group_rail(old, new, frame, schema, rules), drift_rail(drift, rules))
+             group_rail(old, new, frame, model.schema, rules), drift_rail(drift, rules), doubt_rail(model))
     failed = [rail for rail in rails if not rail.passed]
     unseen = "the model has not seen, with no champion yet" if old is None else "neither model has seen"
     reasons = " ".join(rail.sentence for rail in (failed or rails[:1]))
@@ -67,7 +67,7 @@ def judge_challenger(challenger:str|Path, champion:str|Path|None, frame:pd.DataF
     if champion is None and len(frame) < rules.least:
         return undecided(f"No model serves yet, and {len(frame)} test students are fewer than the {rules.least} it "
                          f"takes to show that this one is better than naming the most frequent grade", len(frame))
-    if champion is None: return conclude(None, judge_by(new, frame), frame, new.schema, drift, rules)
+    if champion is None: return conclude(None, judge_by(new, frame), frame, new, drift, rules)
     try: old = load_model(champion)
     except GradeclassError as error: return undecided(f"Cannot be compared: the champion cannot be loaded ({error})")
     if differs := what_differs(new, old, frame):
@@ -77,7 +77,7 @@ def judge_challenger(challenger:str|Path, champion:str|Path|None, frame:pd.DataF
     if len(kept) < rules.least:
         return undecided(f"Cannot be compared: {len(kept)} of {len(frame)} test students are new to both models (the "
                          f"champion learnt {left_out} of them), and it takes {rules.least}", len(kept), left_out)
-    return conclude(judge_by(old, kept), judge_by(new, kept), kept, new.schema, drift, rules, left_out)
+    return conclude(judge_by(old, kept), judge_by(new, kept), kept, new, drift, rules, left_out)
 
 # %% ../../nbs/lib/registry/04_gate.ipynb #5e037f4d
 class Registration(NamedTuple):
