@@ -40,7 +40,6 @@ def schema_infer(
     "Draft a schema for a table that has none yet; guesses are marked `confirm`, and what the table cannot say is asked."
     from gradeclass.data.infer import infer_schema
     from gradeclass.data.sources import read_table
-    from gradeclass.disk import whole_file
     from gradeclass.schema import schema_yaml
     check_out(out, file)
     table, notes = read_table(file)
@@ -49,16 +48,54 @@ def schema_infer(
     if schema.grades.ask and sys.stdin.isatty(): schema = infer_schema(table, target, Path(file).stem, ask_best(schema, target))
     if schema.grades.ask: say(f"question: column {target}: {schema.grades.ask} Answer with --best; until then no run takes this schema")
     if out is None: return print(schema_yaml(schema), end="")
-    with whole_file(out) as part: part.write_text(schema_yaml(schema), encoding="utf-8")
-    grades = ", ".join(schema.grades.labels)
-    guesses = sum(bool(column.confirm) for column in schema.columns) + bool(schema.grades.confirm)
-    print(f"{out}: {len(schema.columns)} columns, grades {grades} (best first), at risk {', '.join(schema.grades.at_risk)}; "
-          f"{guesses} guesses to confirm: search for 'confirm'")
+    write_schema(schema, out)
 
 # %% ../../nbs/lib/cli/04_data.ipynb #ef4df1f0
 def ask_best(schema, target:str)->str: # The best grade, or all in order
     "Ask the person at the terminal which grade is the best"
     return typer.prompt(f"Column {target}: {schema.grades.ask} The best grade", err=True)
+
+# %% ../../nbs/lib/cli/04_data.ipynb #870e8277
+def write_schema(schema, out:Path)->None:
+    "Write a draft, and say what is in it"
+    from gradeclass.disk import whole_file
+    from gradeclass.schema import schema_yaml
+    with whole_file(out) as part: part.write_text(schema_yaml(schema), encoding="utf-8")
+    print(f"{out}: {len(schema.columns)} columns, grades {', '.join(schema.grades.labels)} (best first), at risk "
+          f"{', '.join(schema.grades.at_risk)}; {len(schema.guesses)} guesses to confirm: search for 'confirm'")
+
+def ask_guess(question)->bool: # Whether the person agrees
+    "Ask the person at the terminal about one guess"
+    return typer.confirm(f"{question.column}: {question.text}. Is {question.proposed} right?", default=True, err=True)
+
+# %% ../../nbs/lib/cli/04_data.ipynb #7ad67a8c
+@app.command("check")
+def check_command(
+    file:Table, # A table
+    target:Annotated[str, Option(help="Name of the grade column. Without it: the one that is called so.")]="", # Grade column
+    best:Annotated[str, Option(help="The best grade, or all grades, best first: --best 1, or --best HD,D,C,P,N")]="", # The answer
+    out:Annotated[Path|None, Option("-o", "--out", help="Write the schema here. Without it: nothing is written.")]=None, # File
+    yes:Annotated[bool, Option("--yes", help="Accept the guesses that are certain, and no other.")]=False, # Accept
+)->None:
+    "Show how a table is read and what each column is taken for, ask what cannot be known, and write the answers as a schema."
+    from gradeclass.data.questions import check_table, confirm_guesses, describe_columns, list_questions
+    check_out(out, file)
+    checked = check_table(file, target, best)
+    print(f"{Path(file).name}: {checked.rows:,} rows, {len(checked.schema.columns)} columns")
+    for note in checked.notes: print(f"  {note}")
+    print(f"\nThe first rows as they were understood\n{checked.preview.to_string(max_colwidth=20)}")
+    print(f"\nWhat each column was taken for\n{describe_columns(checked.schema).to_string(index=False)}\n")
+    schema, asked = checked.schema, sys.stdin.isatty() and not yes
+    if asked and schema.grades.ask: schema = check_table(file, schema.target, ask_best(schema, schema.target)).schema
+    questions = list_questions(schema)
+    accepted = [question.column for question in questions if question.certain] if yes else []
+    if asked: accepted = [question.column for question in questions if not question.open and ask_guess(question)]
+    schema = confirm_guesses(schema, accepted)
+    for place, question in enumerate(list_questions(schema), 1):
+        answer = f"--best {question.proposed.split(', ')[0]}?" if question.open else f"proposed: {question.proposed}"
+        print(f"question {place}: {question.column}: {question.text} ({answer})")
+    if out: write_schema(schema, out)
+    if schema.grades.ask: say("no run takes this schema until the first question is answered: say --best")
 
 # %% ../../nbs/lib/cli/04_data.ipynb #594caaf8
 @data_app.command("fetch")
