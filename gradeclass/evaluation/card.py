@@ -99,7 +99,7 @@ def list_cautions(
         f"Nobody has confirmed the grade scale: {scale}.": scale,
         f"{listed(suspects)} alone predicts the grade almost perfectly: if it is written down with the grade or after it, "
         "give it the role ignored in the schema, for the figures are too good to be true.": suspects,
-        f"No student of the test part has {listed(untested)}: how well that is predicted was not tested.": untested,
+        f"Not tested, because no student of the test part has the grade: {', '.join(untested)}.": untested,
         f"Nobody has confirmed what a program guessed of {listed(list(guesses))}: see confirm in the schema.": guesses,
     }
     return [sentence for sentence, holds in found.items() if holds]

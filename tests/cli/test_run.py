@@ -12,14 +12,14 @@ from gradeclass.schema import parse_schema
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 
-@pytest.mark.parametrize("make, separator, target, name, grades", [
-    (words_table, ";", "Final", "Pupil id", ["excellent", "good", "pass", "fail"]),
-    (codes_table, ",", "OUTCOME", None, ["3", "2", "1"])])
-def test_unknown_table_is_described_learnt_and_graded_without_code(make, separator, target, name, grades, ask,
+@pytest.mark.parametrize("make, separator, target, name, grades, best", [
+    (words_table, ";", "Final", "Pupil id", ["excellent", "good", "pass", "fail"], ""),
+    (codes_table, ",", "OUTCOME", None, ["3", "2", "1"], "3")])
+def test_unknown_table_is_described_learnt_and_graded_without_code(make, separator, target, name, grades, best, ask,
                                                                    monkeypatch, place):
     table = make()
     table.to_csv("table.csv", sep=separator, index=False)
-    code, printed, _ = ask("schema", "infer", "table.csv", "--target", target, "-o", "table.yaml")
+    code, printed, _ = ask("schema", "infer", "table.csv", "--target", target, "-o", "table.yaml", "--best", best)
     assert code == 0 and "to confirm" in printed
     assert parse_schema((place/"table.yaml").read_text(encoding="utf-8")).grades.labels == grades
     run = run_json(ask, "--data", "table.csv", "--schema", "table.yaml", "-p", "resamples=50", "-p",

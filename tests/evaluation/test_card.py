@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from gradeclass.evaluation.card import (
-    FILL, NEEDED, CardError, card_files, escape_markdown, grade_rows, model_card, reliability_rows, render_markdown_card,
+    FILL, NEEDED, CardError, card_files, escape_markdown, grade_rows, list_cautions, model_card, reliability_rows, render_markdown_card,
 )
 from gradeclass.evaluation.resampling import headline, metrics_dict, per_grade, reliability, top_k
 from gradeclass.evaluation.fairness import check_fairness
@@ -163,7 +163,7 @@ def test_drafted_schema_and_sample_are_admitted(values):
     drafted = {**values, "schema": values["schema"].model_copy(update={"columns": columns}),
                "about": {**values["about"], "source": "students_sample.csv"}}
     text = card_files(drafted)["card.md"]
-    assert "a person has yet to confirm: Music" in text and "**These are not real students.**" in text
+    assert "Nobody has confirmed what a program guessed of Music" in text and "**These are not real students.**" in text
 
 
 def test_metrics_read_back_from_json_make_the_same_card(values, files):
@@ -175,3 +175,16 @@ def test_missing_part_is_named(name, values):
     with pytest.raises(CardError, match=f"a card needs {name}"):
         model_card({key: value for key, value in values.items() if key != name})
 
+
+
+def test_cautions_name_the_scale_first_then_leaks_then_grades_without_a_test(values):
+    schema = values["schema"]
+    scale = schema.grades.model_copy(update={"confirm": "guessed that A is the best grade"})
+    columns = [column.model_copy(update={"confirm": "guessed"}) if column.name == "Music" else column
+               for column in schema.columns]
+    drafted = schema.model_copy(update={"grades": scale, "columns": columns})
+    metrics = {"per_grade": {"A": {"support": 9}, "F": {"support": 0}}}
+    found = list_cautions(drafted, {"suspects": ["Decision"]}, metrics)
+    assert [text.split()[0] for text in found] == ["Nobody", "Decision", "Not", "Nobody"]
+    assert "guessed that A is the best grade" in found[0] and found[2].endswith("the grade: F.") and "Music" in found[3]
+    assert list_cautions(schema, {}, {"per_grade": {"A": {"support": 9}}}) == []

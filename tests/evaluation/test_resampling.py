@@ -164,3 +164,11 @@ def test_holm_multiplies_the_smallest_by_the_number_of_known_values():
     corrected = holm(pd.Series([0.02, np.nan, 0.01, 0.9], index=list("abcd")))
     assert corrected.round(3).tolist()[:1] + corrected.round(3).tolist()[2:] == [0.04, 0.03, 0.9]
     assert math.isnan(corrected["b"])
+
+
+def test_shares_of_a_few_students_have_wilsons_interval_and_what_never_varies_has_none():
+    y = np.zeros(3, dtype=int)
+    table = headline(y, np.tile([0.8, 0.1, 0.05, 0.03, 0.02], (3, 1)), SCALE, n_boot=200)
+    assert table.loc["accuracy"].tolist() == pytest.approx([1, 0.4385, 1], abs=1e-3)
+    assert table.loc["within_one"].tolist() == pytest.approx([1, 0.4385, 1], abs=1e-3)
+    assert np.isnan(table.loc["macro_f1", ["low", "high"]].astype(float)).all()

@@ -114,18 +114,21 @@ def test_log_of_a_run_tells_each_stage_and_failures_too(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_failure_ends_the_stage_beside_it(tmp_path):
     (tmp_path/"outputs").mkdir()
+    events = []
     slow = small_notebook(tmp_path/"slow.ipynb",
                           "import os, time\nopen(f'{data}.pid', 'w').write(str(os.getpid()))\ntime.sleep(600)")
     failing = small_notebook(tmp_path/"failing.ipynb",
                              "import os, time\nwhile not os.path.exists(f'{data}.pid'): time.sleep(.05)\n1/0")
     (tmp_path/"mark").touch()
     pipeline = Pipeline({"data": str(tmp_path/"mark")}, tmp_path/"outputs",
-                        [Stage("slow", slow), Stage("failing", failing)], 2, print)
+                        [Stage("slow", slow), Stage("failing", failing)], 2, events.append)
     began = time.monotonic()
     with pytest.raises(StageError, match="stage failing failed"): pipeline.run()
     assert time.monotonic() - began < 300
     pid = int((tmp_path/"mark.pid").read_text())
     assert not still_running([psutil.Process(pid)] if psutil.pid_exists(pid) else [])
+    ends = {event["stage"]: event["message"] for event in events if event["event"] in ("failed", "cancelled")}
+    assert ends["slow"] == "stage slow was stopped because failing failed" and "failing failed" in ends["failing"]
     remove_leftovers(tmp_path/"outputs")
     assert not list((tmp_path/"outputs"/"stages").iterdir())
 

@@ -7,7 +7,9 @@ import pytest
 
 from gradeclass.config import stage_notebooks
 from gradeclass.pipeline.runner import run_pipeline
-from gradeclass.pipeline.stages import STAGES, StageError, check_parameters, known_parameters
+from gradeclass.pipeline.stages import (
+    STAGES, StageError, check_notebook, check_parameters, known_parameters, read_parameters,
+)
 
 NOTEBOOKS = sorted(stage_notebooks().glob("*.ipynb"))
 
@@ -54,3 +56,13 @@ def test_parameters_cell_holds_commented_literals_alone(path):
 
 def test_every_stage_has_its_notebook_and_every_notebook_its_stage():
     assert {stage.notebook for stage in STAGES.values()} == {path.name for path in NOTEBOOKS}
+
+
+@pytest.mark.parametrize("stage, name, value, wanted", [
+    ("train", "audit", "no", "-y 'audit: no'"), ("train", "params", "{rounds: 30}", "-y 'params: {rounds: 30}'"),
+    ("register", "promote_despite_drift", "false", "true or false"), ("prepare", "seed", "seven", "a whole number"),
+    ("drift", "on_drift", "ignore", "use one of warn, fail, retrain"), ("evaluate", "places", "ten", "a number")])
+def test_text_that_papermill_hands_on_is_refused_in_each_stage(stage, name, value, wanted):
+    with pytest.raises(StageError) as caught: check_notebook(stage, {name: value, "other": "no"})
+    assert wanted in str(caught.value) and name in str(caught.value)
+    check_notebook(stage, read_parameters(STAGES[stage].path))

@@ -132,3 +132,18 @@ def test_registration_and_log_are_plain_json(bundles, parts, tmp_path):
     assert json.loads(json.dumps(found.as_dict(), allow_nan=False))["champion"] == {"before": None, "after": 1}
     for line in (registry_folder(tmp_path)/"log.jsonl").read_text().splitlines():
         json.loads(line, parse_constant=pytest.fail)
+
+
+@pytest.mark.parametrize("doubt", ["scale", "leak", ""])
+def test_model_of_a_guessed_scale_or_a_likely_leak_is_left_to_a_person(doubt, tmp_path, trained, parts):
+    model = load_model(trained)
+    if doubt == "scale":
+        scale = model.schema.grades.model_copy(update={"confirm": "guessed that F is the best grade"})
+        model.schema = model.schema.model_copy(update={"grades": scale})
+    if doubt == "leak": model.suspects_ = ["Decision"]
+    model.pipeline_["family"].folder = trained
+    save_model(model, tmp_path/"new")
+    gate = judge_challenger(tmp_path/"new", None, parts.test)
+    assert gate.promote == (not doubt)
+    word = {"scale": "guessed that F is the best grade", "leak": "Decision alone predicts", "": "Promote."}[doubt]
+    assert word in gate.sentence
