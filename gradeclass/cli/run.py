@@ -50,7 +50,8 @@ def describe_run(run)->str: # A few lines
         "bundle": run.bundle,
         "report": run.report,
     }
-    return "\n".join([*careful, *(f"{name:14} {text}" for name, text in lines.items() if text)])
+    read = [f"read           {note}" for note in run.notes]
+    return "\n".join([*careful, *read, *(f"{name:14} {text}" for name, text in lines.items() if text)])
 
 # %% ../../nbs/lib/cli/02_run.ipynb #3239d8cc
 def offer_promotion(run, outputs:Path)->None:

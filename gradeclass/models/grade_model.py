@@ -17,7 +17,7 @@ from .decide import RULES, decide, macro_f1_gains
 from .family import ModelError
 from .features import SchemaEncoder, Spreader, check_leaks, encode_column, grade_index
 from .stack import SINGLE_FAMILIES, StackedGrades, build_family
-from ..schema import Schema
+from ..schema import Schema, check_answered
 
 # %% ../../nbs/lib/models/09_grade_model.ipynb #4d3badf5
 FAMILIES = SINGLE_FAMILIES | {"stack": StackedGrades}
@@ -68,6 +68,7 @@ class GradeModel(ClassifierMixin, BaseEstimator):
         from gradeclass.models.balance import METHODS
         if self.balance not in METHODS: raise ModelError(f"no balance {self.balance}: use one of {', '.join(METHODS)}")
         if self.rule not in RULES: raise ModelError(f"no decision rule {self.rule}: use one of {', '.join(RULES)}")
+        check_answered(self.schema)
         grades = grade_index(frame, self.schema)
         if len(np.unique(grades)) < 2:
             raise ModelError(f"all {len(frame)} rows have the same grade: there is nothing to learn")

@@ -50,6 +50,7 @@ class Run:
     run_id: str
     stages: list[StageResult]
     bundle: Path | None = None   # None where the run did not reach the evaluation
+    notes: list[str] = field(default_factory=list) # What the reader of the table decided
     metrics: dict = field(default_factory=dict)
     drift: dict = field(default_factory=dict)
     registration: dict = field(default_factory=dict)
@@ -75,7 +76,7 @@ class Run:
         return {"run_id": self.run_id, "key": self.key(),
                 "bundle": str(self.bundle) if self.bundle else None,
                 "report": str(self.report) if self.report else None,
-                "metrics": self.metrics, "drift": drift, "registration": self.registration,
+                "notes": self.notes, "metrics": self.metrics, "drift": drift, "registration": self.registration,
                 "stages": stages, "warnings": self.warnings}
 
 # %% ../../nbs/lib/pipeline/09_runner.ipynb #f9840768
@@ -83,6 +84,7 @@ def gather_run(run_id:str, results:list)->Run: # The run, with what its stages h
     "Put a run together from the results of its stages"
     run = Run(run_id, results)
     made = {result.name: result.folder for result in results}
+    if "prepare" in made: run.notes = read_json(made["prepare"]/"data.json").get("notes", [])
     if "evaluate" in made:
         run.bundle = made["evaluate"]/"bundle"
         run.metrics = read_json(made["evaluate"]/"metrics.json")

@@ -39,7 +39,7 @@ from ..models.grade_model import GradeModel
 from ..scoring.answer import Predictor
 from ..scoring.table import predict_table
 from ..evaluation.ranking import Threshold, find_threshold, places_table
-from ..schema import GradeScale, Schema, parse_schema, schema_yaml
+from ..schema import GradeScale, Schema, check_answered, parse_schema, schema_yaml
 from ..data.validation import Validation
 
 # %% ../../nbs/lib/pipeline/04_steps.ipynb #7d4d0a44
@@ -76,6 +76,7 @@ def save_prepared(
     parts:Split,        # Training, validation and test part
 )->dict:                # What `describe_data` says
     "Write the three parts, the schema, the findings and the refused rows"
+    check_answered(dataset.schema)
     folder = Path(folder)
     for name, part in parts._asdict().items(): part.to_parquet(folder/f"{name}.parquet")
     (folder/"schema.yaml").write_text(schema_yaml(dataset.schema), encoding="utf-8")

@@ -32,7 +32,7 @@ from ..models.features import SchemaEncoder, check_leaks
 from ..models.grade_model import GradeModel, make_family
 from ..models.latent import fit_line
 from ..models.ordinal import INNER_ROWS, OrdinalGrades
-from ..schema import Schema, load_schema, match_schema
+from ..schema import Schema, check_answered, load_schema, match_schema
 from ..scoring.batches import open_table
 from ..scoring.folders import Piece, list_pieces
 from ..scoring.objects import ending, is_address, open_source
@@ -269,6 +269,7 @@ def train_large(
     source = str(source) if is_address(source) else str(Path(source).absolute())
     pieces = [Piece(source, Path(source).name)] if ending(source) in (".csv", ".tsv", ".txt") else list_pieces(source)
     want = Want(find_schema(schema, pieces[0]), audit, seed, held_share)
+    check_answered(want.schema)
     with connect(scheduler) if scheduler else nullcontext() as client:
         survey = take_survey(want, pieces, client, partial(on_step, "survey"))
         check_leaks(as_frame(want, survey.sample[1]), want.schema, audit)
