@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['FORMULA', 'NEUTRALISED', 'PLAIN_NUMBER', 'READERS', 'KINDS_WITHOUT_ARROW', 'WRITERS', 'find_file', 'name_columns',
-           'parse_rows', 'neutralise', 'restore', 'number_rows', 'read_csv_text', 'tables_in', 'neutralise_table',
-           'write_csv', 'write_table']
+           'parse_rows', 'neutralise', 'restore', 'number_rows', 'find_csv_layout', 'read_csv_text', 'tables_in',
+           'neutralise_table', 'write_csv', 'write_table']
 
 # %% ../../nbs/lib/data/02_files.ipynb #1d86e248
 import csv
@@ -159,6 +159,16 @@ def note_short_rows(frame:pd.DataFrame, text:str, separator:str, width:int, name
     if not short: return []
     return [f"{name}: rows with fewer fields than the header are read with blanks at the end ({len(short)}, first in line {short[0]})"]
 
+# %% ../../nbs/lib/data/02_files.ipynb #cba0911c
+def find_csv_layout(
+    text:str, # The start of a table, with plain line ends
+    name:str, # Name of the file, for messages
+)->tuple[str, int, Layout]: # Separator, lines that only declare it, and where the table stands below them
+    "How a text is written"
+    separator = find_separator(text[:SAMPLE])
+    declared = int(bool(re.match(r"sep=.\n", text, re.IGNORECASE)))
+    return separator, declared, find_layout(read_head(text.split("\n", declared)[-1], separator), name)
+
 # %% ../../nbs/lib/data/02_files.ipynb #37c30746
 def read_csv_text(
     text:str, # A table as text, with plain line ends
@@ -166,11 +176,8 @@ def read_csv_text(
 )->tuple[pd.DataFrame, list[str]]: # Cells as text, index named `row`; notes
     "Read CSV of any usual make"
     if not text.strip(): raise DataError(f"{name} is empty")
-    separator = find_separator(text[:SAMPLE])
-    declared = int(bool(re.match(r"sep=.\n", text, re.IGNORECASE)))
-    text = text.split("\n", 1)[1] if declared else text
-    rows = read_head(text, separator)
-    layout = find_layout(rows, name)
+    separator, declared, layout = find_csv_layout(text, name)
+    text = text.split("\n", declared)[-1]
     frame = parse_rows(text, separator, len(layout.names), layout.first, name)
     table, notes = take_table(frame, layout, name, declared)
     if NEUTRALISED.search(text): table = table.map(restore).rename(columns=restore)

@@ -32,10 +32,9 @@ from .reader import InputError, Problem
 from .served import Served
 from ..schema import Schema
 from ..scoring.answer import Answers
-from gradeclass.scoring.batches import (
-    Table, TableWriter, grade_batches, open_parquet, open_table, parquet_file,
-)
+from ..scoring.batches import TableWriter, grade_batches
 from ..scoring.columns import Rows, plan_reading
+from ..scoring.opening import Table, open_parquet, open_table, parquet_file
 from ..scoring.table import grade_columns, with_ids
 
 # %% ../../nbs/lib/service/12_uploads.ipynb #1bf7e59e
@@ -163,7 +162,7 @@ def open_upload(file, path:Path, schema:Schema)->Table: # Its rows, batch by bat
     check_header(file, path.name)
     table = open_table(file, path)
     def parse(block):
-        check_block(block, len(table.header), path.name)
+        check_block(block.content, len(table.header), path.name)
         return table.parse(block)
     return table._replace(parse=parse)
 
@@ -192,7 +191,7 @@ def answer_file(served:Served, path:Path, kind:str, so_far)->Iterator[bytes]: # 
     with open(path, "rb") as file:
         table = open_upload(file, path, served.schema)
         writer = TableWriter(pa.PythonFile(out, mode="w"), kind)
-        for part in grade_batches(served.bundle.predictor, table, plan_reading(table.header, served.schema), every_row):
+        for part in grade_batches(served.bundle.predictor, table, plan_reading(table.header, served.schema, sample=table.sample), every_row):
             numbers = pc.add(part.graded.column("row"), table.first + so_far.read)
             numbered = part.graded.set_column(0, "row", numbers)
             so_far.read += part.read
