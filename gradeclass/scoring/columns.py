@@ -6,6 +6,9 @@
 __all__ = ['Reading', 'plan_reading', 'read_ids', 'join_chunks', 'Rows', 'sort_rows']
 
 # %% ../../nbs/lib/scoring/05_columns.ipynb #68a5aeb6
+import re
+from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -13,8 +16,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..data.dataset import MISSING, coded_columns, conform, make_dataset, match_columns, read_code, read_id
+from gradeclass.data.dataset import (
+    MISSING, Dataset, coded_columns, column_style, conform, conform_cells, decimal_sign, match_columns, may_have_thousands,
+    note_style, number_texts, read_code, read_id, read_number,
+)
 from ..data.files import DataError, number_rows
+from ..data.numbers import SPACES, NumberStyle, read_written
 from gradeclass.data.validation import (
     Finding, Purpose, Validation, column_findings, find_failures, validate,
 )
@@ -30,12 +37,35 @@ class Reading(NamedTuple):
     names: list             # The table's own name for each
     id_name: str|None       # The table's own name for the id
     notes: list[str]        # What a person should know of the columns
+    styles: dict = {}       # Column -> how it writes its numbers, where that is known beforehand
+
+# %% ../../nbs/lib/scoring/05_columns.ipynb #3c5acc13
+def is_plain(cells:pd.Series)->bool:
+    "Whether a computer reads all numbers of a column as they stand"
+    texts = pa.array(cells, pa.string(), from_pandas=True)
+    try: pc.cast(pc.if_else(pc.equal(texts, ""), None, texts), pa.float64())
+    except pa.ArrowInvalid: return False
+    return not may_have_thousands(cells)
+
+def find_styles(frame:pd.DataFrame, schema:Schema)->tuple[dict[str, NumberStyle], list[str]]: # And a note for each odd one
+    "How the columns of a table write their numbers, by its first rows"
+    styles, notes = {name: NumberStyle() for name in frame}, []
+    odd = [name for name in frame if not is_plain(frame[name])]
+    hint = decimal_sign(frame, schema) if odd else ""
+    for name in odd:
+        column = schema.by_name[name]
+        texts = number_texts(frame[name].unique(), column)
+        style = column_style(texts, column, hint)
+        styles[name] = replace(style, words=tuple(text for text in texts if read_written(text, style) is None))
+        notes += note_style(name, frame[name], column, hint)
+    return styles, notes
 
 # %% ../../nbs/lib/scoring/05_columns.ipynb #c60b59b3
 def plan_reading(
     header:list[str],         # Names of a table's columns
     schema:Schema,            # What it should hold
     purpose:Purpose="predict",# What it is for
+    sample:Callable|None=None,# What gives the first texts of columns, to see how they write numbers
 )->Reading:                   # How to read it; a table without any of the model's columns is an error
     "Match a table's columns to the schema, before any row is read"
     empty = pd.DataFrame({name: pd.Series(dtype=object) for name in header})
@@ -48,8 +78,12 @@ def plan_reading(
     there = [(column, name)
              for column, name in zip(columns, find_columns(empty, columns), strict=True) if name is not None]
     id_name = find_columns(empty, [schema.by_name[schema.id]])[0] if schema.id else None
+    styles, more = {}, []
+    if sample:
+        first = sample([name for column, name in there if column.kind == "numeric"])
+        styles, more = find_styles(match_columns(first, schema)[0], schema)
     return Reading(schema, purpose, [column for column, _ in there], [name for _, name in there], id_name,
-                   notes + [finding.message for finding in findings])
+                   notes + more + [finding.message for finding in findings], styles)
 
 # %% ../../nbs/lib/scoring/05_columns.ipynb #4b1dfa9d
 DOUBT = np.inf  # Marks a cell that is not plainly right
@@ -67,18 +101,29 @@ def read_codes(
 
 # %% ../../nbs/lib/scoring/05_columns.ipynb #c98e63c7
 PLAIN = r"^-?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"  # A number as Arrow reads it
-COMMA = r"^[+-]?\d+,\d+$"                        # A number with a decimal comma
+
+def make_plain(text:pa.Array, style:NumberStyle)->pa.Array:
+    "Write numbers as Arrow reads them; what is none in this style becomes no number"
+    if style.unit: text = pc.replace_substring_regex(text, rf"\s*{re.escape(style.unit)}$", "")
+    if style.thousands:
+        mark, decimal = rf"[{re.escape(style.thousands)}{SPACES if style.thousands == ' ' else ''}]", re.escape(style.decimal)
+        grouped = pc.match_substring_regex(text, rf"^[+-]?\d{{1,3}}({mark}\d{{3}})+({decimal}\d*)?$")
+        text = pc.if_else(grouped, pc.replace_substring_regex(text, mark, ""), text)
+    if style.decimal == ".": return text
+    return pc.replace_substring(pc.replace_substring(text, ".", "no number"), ",", ".")
 
 def parse_numbers(
-    cells:pa.Array, # Texts, shape (n,)
-)->pa.Array:        # Numbers; null where missing, `DOUBT` where a cell is no plain number
+    cells:pa.Array,                    # Texts, shape (n,)
+    style:NumberStyle=NumberStyle(),   # How the column writes its numbers
+)->pa.Array:                           # Numbers; null where missing, `DOUBT` where a cell is no plain number
     "Read numbers from text"
-    try: return pc.cast(pc.if_else(pc.equal(cells, ""), None, cells), pa.float64())
-    except pa.ArrowInvalid: pass
+    if style.plain:
+        try: return pc.cast(pc.if_else(pc.equal(cells, ""), None, cells), pa.float64())
+        except pa.ArrowInvalid: pass
     text = pc.utf8_trim_whitespace(cells)
-    text = pc.if_else(pc.match_substring_regex(text, COMMA), pc.replace_substring(text, ",", "."), text)
     missing = pc.is_in(pc.utf8_lower(text), pa.array(sorted(MISSING)))
-    plain = pc.match_substring_regex(text, PLAIN)
+    if not style.plain: text = make_plain(text, style)
+    plain = pc.and_(pc.match_substring_regex(text, PLAIN), not style.open and not style.of)
     numbers = pc.cast(pc.if_else(plain, text, None), pa.float64())
     return pc.if_else(pc.or_(plain, pc.or_(missing, pc.is_null(text))), numbers, DOUBT)
 
@@ -90,11 +135,12 @@ def is_text(cells:pa.Array)->bool: # Whether it holds texts
 # %% ../../nbs/lib/scoring/05_columns.ipynb #e3c64369
 def as_floats(
     cells:pa.Array, # One column of any type
+    style:NumberStyle=NumberStyle(), # How it writes its numbers
 )->np.ndarray:      # Shape (n,), NaN where missing, `DOUBT` where it is no plain number
     "Numbers of a column"
     if pa.types.is_dictionary(cells.type): cells = cells.dictionary_decode()
     try:
-        cells = parse_numbers(cells) if is_text(cells) else cells.cast(pa.float64())
+        cells = parse_numbers(cells, style) if is_text(cells) else cells.cast(pa.float64())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError): return np.full(len(cells), DOUBT)
     return cells.to_numpy(zero_copy_only=False)
 
@@ -102,9 +148,10 @@ def as_floats(
 def read_numbers(
     cells:pa.Array, # One column
     column:Column,  # What the schema says of it
+    style:NumberStyle=NumberStyle(), # How it writes its numbers
 )->np.ndarray:      # Numbers, NaN where missing, `DOUBT` where not allowed, shape (n,)
     "Numbers in the column's range"
-    values = as_floats(cells)
+    values = as_floats(cells, style)
     low, high = column.bounds
     wrong = (values < low) | (values > high) | np.isinf(values)
     if column.whole: wrong |= (values != np.round(values)) & ~np.isnan(values)
@@ -144,20 +191,46 @@ def read_columns(
     values = np.empty((table.num_rows, len(reading.columns)))
     for place, (column, name) in enumerate(zip(reading.columns, reading.names, strict=True)):
         cells = join_chunks(table.column(name))
-        values[:, place] = read_codes(cells, column) if column.codes else read_numbers(cells, column)
+        style = reading.styles.get(column.name, NumberStyle())
+        values[:, place] = read_codes(cells, column) if column.codes else read_numbers(cells, column, style)
     missing = np.isnan(values)
     doubt = np.isinf(values).any(axis=1) | missing.all(axis=1)
     graded = [column.role == "target" for column in reading.columns]
     return values, doubt | missing[:, graded].any(axis=1)
 
 # %% ../../nbs/lib/scoring/05_columns.ipynb #6e7593f8
+MARKS = [NumberStyle(decimal, thousands) for decimal in ".," for thousands in "., '" if decimal != thousands]
+
+def check_style(texts:list[str], column:Column, style:NumberStyle)->None: # Nothing; an error where they are
+    "Refuse numbers that are written in another way than the first rows, which decided how the column is read"
+    other = lambda text: re.search(r"\d[.,' ]\d", text) and any(read_written(text, marks) is not None for marks in MARKS)
+    found = next(filter(other, texts), None)
+    if found is None or any(map(other, style.words)): return  # A column that mixes them from the start is refused row by row
+    raise DataError(f"{column.name}: {found!r} is written in another way than the first rows, which are read with "
+                    f"{style.said or 'decimal points'}: write the whole column in one way")
+
+def conform_doubtful(frame:pd.DataFrame, reading:Reading)->Dataset:
+    "Read rows through the schema, numbers as their whole column writes them"
+    matched = match_columns(frame, reading.schema)[0]
+    read = dict(matched.items())
+    for name, column in coded_columns(reading.schema).items():
+        if name not in matched: continue
+        if name not in reading.styles: read[name] = conform_cells(matched[name], column)
+        else:
+            style = reading.styles[name]
+            cells = [read_number(cell, column, style) for cell in matched[name]]
+            texts = [cell for cell in cells if isinstance(cell, str)]
+            check_style(texts, column, style)
+            read[name] = pd.Series(cells, frame.index, dtype=object if texts else "float64")
+    return Dataset(pd.DataFrame(read, index=frame.index), reading.schema, raw=frame)
+
 def judge_rows(table:pa.Table, places:np.ndarray, reading:Reading)->Validation|None:
     "Look at rows in doubt one by one"
     frame = table.take(pa.array(places)).to_pandas(integer_object_nulls=True)
     frame = number_rows(frame, first=0)
     if frame.empty: return None
-    return validate(make_dataset(frame.set_axis(pd.Index(places[frame.index], name="row"), axis=0), reading.schema),
-                    reading.purpose)
+    frame = frame.set_axis(pd.Index(places[frame.index], name="row"), axis=0)
+    return validate(conform_doubtful(frame, reading), reading.purpose)
 
 # %% ../../nbs/lib/scoring/05_columns.ipynb #8023bba7
 class Rows(NamedTuple):

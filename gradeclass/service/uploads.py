@@ -7,9 +7,15 @@ __all__ = ['FILES', 'MEDIA', 'SPARE', 'upload_folder', 'answer_upload', 'keep_up
 
 # %% ../../nbs/lib/service/12_uploads.ipynb #aa70230e
 import io
+import json
+import os
+import pickle
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import compress
@@ -17,6 +23,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from anyio import CancelScope
@@ -25,17 +32,19 @@ from fastapi.responses import Response, StreamingResponse
 from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 
 from ..config import find_outputs
-from ..data.files import DataError
+from ..data.dataset import make_dataset
+from ..data.files import DAMAGED, MOST_UNPACKED, READERS, DataError, unpack
+from ..data.layout import SAMPLE
+from ..data.validation import validate
 from .engine import PARQUET, Service
 from .http import Refusal
 from .reader import InputError, Problem
 from .served import Served
 from ..schema import Schema
 from ..scoring.answer import Answers
-from gradeclass.scoring.batches import (
-    Table, TableWriter, grade_batches, open_parquet, open_table, parquet_file,
-)
+from ..scoring.batches import TableWriter, grade_batches
 from ..scoring.columns import Rows, plan_reading
+from ..scoring.opening import Table, open_parquet, open_table, parquet_file
 from ..scoring.table import grade_columns, with_ids
 
 # %% ../../nbs/lib/service/12_uploads.ipynb #1bf7e59e
@@ -78,24 +87,23 @@ def every_row(schema:Schema, answers:Answers, rows:Rows, ids:pa.Array|None)->pa.
 
 # %% ../../nbs/lib/service/12_uploads.ipynb #d08199d6
 MOST_COLUMNS = 2_000
-HEADER_BYTES = 65_536
 MOST_CELLS = 16_000_000   # Of one block of a CSV file
 ROW_BYTES = 65_536        # Between two line ends of a CSV file
 GROUP_BYTES = 256*2**20   # Of one row group of a Parquet file, unpacked
 TEXT_BYTES = 128*2**20    # Texts of one column in a batch
 
-def check_header(file, name:str)->None:
-    "Refuse a header that does not end, or that has too many columns"
-    start = file.read(HEADER_BYTES).lstrip(b"\r\n")
-    file.seek(0)
-    signs = np.frombuffer(start, np.uint8)
-    outside = ~np.bitwise_xor.accumulate(signs == ord('"'))
-    ends = np.flatnonzero((signs == ord("\n")) & outside)
-    if not len(ends) and len(start) > HEADER_BYTES//2:
-        raise DataError(f"{name}: the header does not end within {HEADER_BYTES//1024} KB: the first row should be the "
-                        f"names of the columns")
-    head = start[:ends[0]] if len(ends) else start
-    if max(head.count(sign) for sign in (b",", b";", b"\t")) >= MOST_COLUMNS: raise too_wide(name)
+def check_lines(data:bytes, name:str)->None:
+    "Refuse lines that do not end, that have too many cells, or far fewer than others"
+    lines = data.splitlines()
+    if max(map(len, lines), default=0) > ROW_BYTES: raise too_long(name)
+    widest = max((max(map(line.count, (b",", b";", b"\t", b"|"))) for line in lines), default=0) + 1
+    if widest > MOST_COLUMNS: raise too_wide(name)
+    if widest*len(lines) > MOST_CELLS: raise DataError(f"{name}: many rows have fewer cells than the longest one")
+
+def too_long(name:str)->DataError:
+    "What is said of a line without an end"
+    return DataError(f"{name}: a row is longer than {ROW_BYTES//1024} KB: the first row should be the names of the columns, "
+                     "each other row one student")
 
 # %% ../../nbs/lib/service/12_uploads.ipynb #7f8e3167
 def too_wide(name:str)->DataError:
@@ -153,19 +161,111 @@ def check_block(block:bytes, columns:int, name:str)->None:
     if max(block.count(sign) for sign in (b",", b";", b"\t")) > 10*lines*columns + 100_000:
         raise DataError(f"{name}: many rows have more cells than the header has names")
     ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n"))
-    if np.diff(ends, prepend=-1, append=len(block)).max() > ROW_BYTES:
-        raise DataError(f"{name}: a row is longer than {ROW_BYTES//1024} KB")
+    if np.diff(ends, prepend=-1, append=len(block)).max() > ROW_BYTES: raise too_long(name)
 
 # %% ../../nbs/lib/service/12_uploads.ipynb #e107e555
 def open_upload(file, path:Path, schema:Schema)->Table: # Its rows, batch by batch
     "Open a file that a stranger has sent"
-    if path.suffix != ".csv": return open_upload_parquet(file, path.name, schema)
-    check_header(file, path.name)
+    if path.suffix == ".parquet": return open_upload_parquet(file, path.name, schema)
+    check_lines(file.read(SAMPLE), path.name)
+    file.seek(0)
     table = open_table(file, path)
     def parse(block):
-        check_block(block, len(table.header), path.name)
+        check_block(block.content, len(table.header), path.name)
         return table.parse(block)
     return table._replace(parse=parse)
+
+# %% ../../nbs/lib/service/12_uploads.ipynb #99221b69
+KINDS = {b"PAR1": ".parquet", b"\xd0\xcf\x11\xe0": ".xls", b"\x1f\x8b": ".gz", b"PK": ".zip"} # By how a file begins
+BOOKS = (".xlsx", ".xls", ".ods")
+
+def find_kind(path:Path)->str: # Ending of its name, such as '.csv'
+    "What kind a file is, by its content: programs send other names for it"
+    with open(path, "rb") as file: start = file.read(4)
+    kind = next((kind for mark, kind in KINDS.items() if start.startswith(mark)), ".csv")
+    if kind != ".zip" or not zipfile.is_zipfile(path): return kind
+    with zipfile.ZipFile(path) as archive: names = archive.namelist()
+    if any(name.startswith("xl/") for name in names): return ".xlsx"
+    return ".ods" if "content.xml" in names else ".zip"
+
+def make_ready(path:Path)->Path: # A file that is named by its kind, and packed no more
+    "Find out what was sent, and unpack it"
+    kind = find_kind(path)
+    path = path.rename(path.with_suffix(kind))
+    if kind not in (".zip", ".gz"): return path
+    most = shutil.disk_usage(path.parent).free - SPARE
+    folder = path.with_suffix("")
+    folder.mkdir()
+    try: inner = unpack(path, folder, min(most, MOST_UNPACKED))
+    except DAMAGED: raise DataError(f"{path.name} cannot be unpacked: is it damaged?") from None
+    kind = find_kind(inner)
+    if kind in (".zip", ".gz"): raise DataError(f"{path.name} holds another packed file: send the table itself")
+    return inner.rename(inner.with_suffix(kind))
+
+# %% ../../nbs/lib/service/12_uploads.ipynb #1d0f790d
+SMALL, SMALL_ROWS = 8_000_000, 200_000 # Bytes and lines of a text that is read as a whole
+BOOK_MEMORY, BOOK_SECONDS = 1_500*2**20, 120
+READ_BOOK = """
+import pickle, resource, sys
+from pathlib import Path
+from gradeclass.data.files import READERS, DataError
+path, memory, cells = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+try:
+    found = READERS[path.suffix](path)
+    if found[0].size > cells: found = f"{path.name} has more than {cells:,} cells: save the sheet as CSV and send that"
+except DataError as error: found = str(error)
+sys.stdout.buffer.write(pickle.dumps(found))
+"""
+
+def read_book(path:Path)->tuple[pd.DataFrame, list[str]]: # As `READERS` give it
+    "Read a workbook in a process of its own: a small one can unfold to any size"
+    command = [sys.executable, "-c", READ_BOOK, str(path), str(BOOK_MEMORY), str(MOST_CELLS//4)]
+    try: done = subprocess.run(command, capture_output=True, timeout=BOOK_SECONDS, env=os.environ | {"OPENBLAS_NUM_THREADS": "1"})
+    except subprocess.TimeoutExpired: done = None
+    if done is None or done.returncode:
+        raise DataError(f"{path.name} takes too much memory or time to open: save the sheet as CSV and send that")
+    found = pickle.loads(done.stdout)
+    if isinstance(found, str): raise DataError(found)
+    return found
+
+def read_whole(path:Path)->tuple[pd.DataFrame, list[str]]|None: # None where it is to be read in batches
+    "Read a workbook or a small text as every other door does"
+    if path.suffix in BOOKS: return read_book(path)
+    if path.suffix == ".parquet" or path.stat().st_size > SMALL: return None
+    data = path.read_bytes()
+    if data.count(b"\n") + data.count(b"\r") > SMALL_ROWS: return None
+    check_lines(data, path.name)
+    return READERS[".csv"](path)
+
+# %% ../../nbs/lib/service/12_uploads.ipynb #e0e51536
+def answer_frame(served:Served, frame:pd.DataFrame, so_far)->pa.Table: # A row for each, by its number in the file
+    "Check and answer a table that was read as a whole"
+    dataset = make_dataset(frame, served.schema, so_far.notes)
+    checked = validate(dataset, "predict")
+    wrong = next((finding for finding in checked.errors if not finding.rows), None)
+    if wrong: raise DataError(wrong.message)
+    so_far.notes = [*dataset.notes, *(finding.message for finding in checked.findings)]
+    so_far.read, so_far.refused = len(frame), len(checked.refused)
+    refused = checked.refused.assign(row=frame.index.get_indexer(checked.refused.row)) if so_far.refused else checked.refused
+    rows = Rows(None, frame.index.get_indexer(checked.accepted.index), refused, checked.findings, len(frame))
+    numbers = dataset.frame.get(served.schema.id)
+    ids = None if numbers is None else pa.array(numbers, pa.string(), from_pandas=True)
+    table = every_row(served.schema, served.bundle.predictor.frame(checked.accepted), rows, ids)
+    return table.set_column(0, "row", pa.array(frame.index.to_numpy()).take(table["row"]))
+
+def answer_batches(served:Served, path:Path, so_far)->Iterator[pa.Table]: # The same, batch by batch
+    "Check and answer a table in bounded memory"
+    with open(path, "rb") as file:
+        table = open_upload(file, path, served.schema)
+        reading = plan_reading(table.header, served.schema, sample=table.sample)
+        so_far.notes = [*table.notes, *reading.notes]
+        for part in grade_batches(served.bundle.predictor, table, reading, every_row):
+            numbers = pc.add(part.graded.column("row"), table.first + so_far.read)
+            so_far.read += part.read
+            so_far.refused += len(part.refused)
+            so_far.notes += [note for note in part.notes if note not in so_far.notes]
+            yield part.graded.set_column(0, "row", numbers)
 
 # %% ../../nbs/lib/service/12_uploads.ipynb #a994f052
 ROWS = 16_384 # Of one piece of an answer
@@ -189,20 +289,18 @@ class Pieces(io.BytesIO):
 def answer_file(served:Served, path:Path, kind:str, so_far)->Iterator[bytes]: # The answer, piece by piece
     "Answer a file in bounded memory, while it is read"
     out = Pieces()
-    with open(path, "rb") as file:
-        table = open_upload(file, path, served.schema)
-        writer = TableWriter(pa.PythonFile(out, mode="w"), kind)
-        for part in grade_batches(served.bundle.predictor, table, plan_reading(table.header, served.schema), every_row):
-            numbers = pc.add(part.graded.column("row"), table.first + so_far.read)
-            numbered = part.graded.set_column(0, "row", numbers)
-            so_far.read += part.read
-            so_far.refused += len(part.refused)
-            for start in range(0, max(len(numbered), 1), ROWS):
-                writer.write(numbered.slice(start, ROWS))
-                if piece := out.take(): yield piece
-        if not so_far.read: raise DataError("the file holds no rows")
-        writer.close()
-        yield out.take()
+    path = make_ready(path)
+    whole = read_whole(path)
+    if whole: so_far.notes = whole[1]
+    tables = iter([answer_frame(served, whole[0], so_far)]) if whole else answer_batches(served, path, so_far)
+    writer = TableWriter(pa.PythonFile(out, mode="w"), kind)
+    for table in tables:
+        for start in range(0, max(len(table), 1), ROWS):
+            writer.write(table.slice(start, ROWS))
+            if piece := out.take(): yield piece
+    if not so_far.read: raise DataError("the file holds no rows")
+    writer.close()
+    yield out.take()
 
 # %% ../../nbs/lib/service/12_uploads.ipynb #9371cdd1
 def upload_folder()->Path: # `uploads` in the outputs folder
@@ -213,6 +311,16 @@ def upload_folder()->Path: # `uploads` in the outputs folder
         with suppress(OSError):
             if time.time() - left.stat().st_mtime > 86_400: shutil.rmtree(left)
     return folder
+
+# %% ../../nbs/lib/service/12_uploads.ipynb #f0e790b0
+MOST_NOTES = 4_000 # Signs of a header
+
+def notes_header(notes:list[str])->str: # A list in JSON, in ASCII
+    "What was understood of a file, as a header may hold it"
+    kept = []
+    for note in notes:
+        if len(json.dumps([*kept, note])) <= MOST_NOTES: kept.append(note)
+    return json.dumps(kept)
 
 # %% ../../nbs/lib/service/12_uploads.ipynb #27424035
 FILES = 2 # Files answered at a time, by each process
@@ -225,7 +333,7 @@ async def answer_upload(
 )->Response:
     "Answer a file with a file"
     served = service.lane(name).served
-    kind = "csv" if request.headers["content-type"].split(";")[0].strip().lower() == "text/csv" else "parquet"
+    kind = "parquet" if request.headers["content-type"].split(";")[0].strip().lower() == MEDIA["parquet"] else "csv"
     wanted = request.query_params.get("format", kind)
     if wanted not in MEDIA or set(request.query_params) - {"format"}:
         raise InputError([Problem("format", wanted[:60], "csv or parquet",
@@ -237,7 +345,7 @@ async def answer_upload(
     path = Path(tempfile.mkdtemp(dir=upload_folder()), f"students.{kind}")
     try:
         await keep_upload(request, path)
-        so_far = SimpleNamespace(read=0, refused=0)
+        so_far = SimpleNamespace(read=0, refused=0, notes=[])
         pieces = answer_file(served, path, f".{wanted}", so_far)
         first = await run_in_threadpool(next, pieces) # What is wrong with the file must come before the status is sent
     except BaseException as error: # A client that has gone gives its place back too
@@ -245,7 +353,7 @@ async def answer_upload(
         shutil.rmtree(path.parent, ignore_errors=True)
         if not isinstance(error, DataError): raise
         raise InputError([Problem("", None, "a table of students", str(error))]) from None
-    headers = {"x-model": served.name, "x-model-digest": served.digest}
+    headers = {"x-model": served.name, "x-model-digest": served.digest, "x-notes": notes_header(so_far.notes)}
     def tidy():
         pieces.close()
         shutil.rmtree(path.parent, ignore_errors=True)

@@ -33,9 +33,9 @@ from ..models.grade_model import GradeModel, make_family
 from ..models.latent import fit_line
 from ..models.ordinal import INNER_ROWS, OrdinalGrades
 from ..schema import Schema, check_answered, load_schema, match_schema
-from ..scoring.batches import open_table
 from ..scoring.folders import Piece, list_pieces
 from ..scoring.objects import ending, is_address, open_source
+from ..scoring.opening import open_table
 from gradeclass.training.survey import (
     Survey, Want, centre_of, each_batch, is_held_out, line_from_sums, make_task, sample_rows, survey_piece,
 )

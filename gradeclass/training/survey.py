@@ -21,10 +21,11 @@ from ..disk import usable_cores
 from ..models.features import SchemaEncoder
 from ..models.latent import BLOCK, DUMMY_SCALE, TINY, Line, Rows, Task, fit_weights, noise_matrix
 from ..schema import Schema, band_of
-from ..scoring.batches import in_order, open_table
+from ..scoring.batches import in_order
 from ..scoring.columns import join_chunks, plan_reading, read_ids, sort_rows
 from ..scoring.folders import Piece
 from ..scoring.objects import open_source
+from ..scoring.opening import open_table
 
 # %% ../../nbs/lib/training/04_survey.ipynb #9b2597a3
 def content_keys(
@@ -118,7 +119,7 @@ def each_batch(
     "Read, check and encode a piece in bounded memory"
     with open_source(piece.source) as file:
         table = open_table(file, piece.source, piece.groups)
-        reading = plan_reading(table.header, want.schema, "train")
+        reading = plan_reading(table.header, want.schema, "train", table.sample)
         names = list(want.columns)
         places = [names.index(column.name) for column in reading.columns]
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from dask_processes import dask_processes, wait_for
 
-from gradeclass.scoring import batches, folders
+from gradeclass.scoring import batches, folders, opening
 from gradeclass.data.files import DataError
 from gradeclass.data.sources import read_table
 from gradeclass.models.bundle import load_model, save_model
@@ -27,8 +27,8 @@ def model(trained):
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch):
     "Many batches of few rows"
-    monkeypatch.setattr(batches, "BATCH", 64)
-    monkeypatch.setattr(batches, "BLOCK", 2_000)
+    monkeypatch.setattr(opening, "BATCH", 64)
+    monkeypatch.setattr(opening, "BLOCK", 2_000)
 
 
 @pytest.fixture
