@@ -80,6 +80,17 @@ class Added:
     notes: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
+# %% ../../nbs/lib/data/15_add.ipynb #55a810a6
+def note_zeros(held:pd.DataFrame, fresh:pd.DataFrame, schema:Schema)->list[str]: # A note, or nothing
+    "Numbers of new students that are known but for leading zeros, which spreadsheets take off"
+    if not schema.id or schema.id not in held: return []
+    known = {number.lstrip("0"): number for number in held[schema.id].dropna().astype(str)}
+    new = fresh[schema.id].dropna().astype(str)
+    twins = [number for number in new if known.get(number.lstrip("0"), number) != number]
+    if not twins: return []
+    return [f"{count(len(twins), 'new number')} known but for leading zeros, such as {twins[0]} and {known[twins[0].lstrip('0')]}: if these "
+            "are the same students, go back with `gradeclass data revert` and write their numbers as the store has them"]
+
 # %% ../../nbs/lib/data/15_add.ipynb #fc4ff09e
 def take_rows(store:Store, held:pd.DataFrame, dataset:Dataset, checked:Validation,
               rejected:Path)->tuple[Added, pd.DataFrame]:
@@ -91,8 +102,9 @@ def take_rows(store:Store, held:pd.DataFrame, dataset:Dataset, checked:Validatio
     if len(refused): write_table(refused, rejected)
     else: rejected.unlink(missing_ok=True)
     if fresh.any(): put_batch(store, new[fresh][list(checked.accepted)], Path(dataset.source).name)
-    added = Added(store, int(fresh.sum()), int(known.sum()), len(refused), rejected if len(refused) else None,
-                  dataset.notes, checked.findings)
+    notes = [*dataset.notes, *note_zeros(held, new[fresh], schema)]
+    added = Added(store, int(fresh.sum()), int(known.sum()), len(refused), rejected if len(refused) else None, notes,
+                  checked.findings)
     return added, pd.concat([held, new[fresh]], ignore_index=True)
 
 # %% ../../nbs/lib/data/15_add.ipynb #50c8015f

@@ -47,3 +47,14 @@ def test_validate_prints_json_alone_and_ends_with_0_for_warnings(ask):
     assert (code, said) == (0, "")
     assert {"extra column"} <= {found["check"] for found in json.loads(printed)}
     assert {found["severity"] for found in json.loads(printed)} == {"warning"}
+
+
+def test_check_shows_the_table_and_writes_answers_as_a_schema(ask, place):
+    rows = [f"S{1000 + place};{40 + place},5;{'123456'[place % 6]}" for place in range(60)]
+    (place/"marks.csv").write_text("\n".join(["Pupil no;Quiz;Note", *rows]), encoding="utf-8")
+    code, printed, said = ask("check", "marks.csv", "--yes", "-o", "marks.yaml")
+    assert code == 0 and "question 1: Note: is 1 the best grade" in printed and "say --best" in said
+    code, _, said = ask("run", "--data", "marks.csv", "--schema", "marks.yaml")
+    assert code == 1 and "is 1 the best grade" in said and not (place/"outputs").exists()
+    code, printed, said = ask("check", "marks.csv", "--best", "1", "--yes", "-o", "marks.yaml")
+    assert code == 0 and "40.5" in printed and "grades 1, 2, 3, 4, 5, 6 (best first)" in printed and "say --best" not in said
