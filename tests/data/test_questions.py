@@ -2,7 +2,7 @@
 import pytest
 
 from gradeclass.data.infer import infer_schema
-from gradeclass.data.questions import check_table, confirm_guesses, describe_columns, find_grade_columns, list_questions
+from gradeclass.data.questions import inspect_table, confirm_guesses, describe_columns, find_grade_columns, list_questions
 from gradeclass.data.sources import read_table
 from gradeclass.schema import SchemaError, parse_schema, schema_yaml
 
@@ -19,7 +19,7 @@ def marks(tmp_path):
 
 
 def test_table_is_shown_as_understood(marks):
-    checked = check_table(marks("ABCDF"))
+    checked = inspect_table(marks("ABCDF"))
     assert checked.rows == 60 and checked.preview["Quiz"].tolist()[:2] == [40.5, 41.5]
     assert any("row 3 is the header" in note for note in checked.notes)
     assert any("Average" in note for note in checked.notes)
@@ -28,7 +28,7 @@ def test_table_is_shown_as_understood(marks):
 
 
 def test_certain_guesses_alone_are_accepted(marks):
-    schema = check_table(marks("ABCDF")).schema
+    schema = inspect_table(marks("ABCDF")).schema
     asked = list_questions(schema)
     assert asked[0].column == "Grade" and asked[0].certain and not asked[0].open
     left = confirm_guesses(schema, [question.column for question in asked if question.certain])
@@ -37,11 +37,11 @@ def test_certain_guesses_alone_are_accepted(marks):
 
 
 def test_direction_that_cannot_be_known_stays_open(marks):
-    schema = check_table(marks("12345")).schema
+    schema = inspect_table(marks("12345")).schema
     first = list_questions(schema)[0]
     assert first.open and not first.certain
     assert confirm_guesses(schema, ["Grade"]).grades.ask == schema.grades.ask
-    answered = check_table(marks("12345"), best="1").schema
+    answered = inspect_table(marks("12345"), best="1").schema
     assert answered.grades.labels == ["1", "2", "3", "4", "5"] and not answered.grades.ask
 
 
@@ -49,5 +49,5 @@ def test_grade_column_is_found_or_asked_for(marks):
     table, _ = read_table(marks("ABCDF", "Resit grade"))
     assert find_grade_columns(table) == ["Resit grade"]
     path = marks("ABCDF", "Band")
-    with pytest.raises(SchemaError, match="name the column that holds the grades with --target"): check_table(path)
-    assert check_table(path, "Band").schema.grades.labels == infer_schema(read_table(path)[0], "Band").grades.labels
+    with pytest.raises(SchemaError, match="name the column that holds the grades with --target"): inspect_table(path)
+    assert inspect_table(path, "Band").schema.grades.labels == infer_schema(read_table(path)[0], "Band").grades.labels
