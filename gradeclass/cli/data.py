@@ -62,7 +62,7 @@ def write_schema(schema, out:Path)->None:
     from gradeclass.schema import schema_yaml
     with whole_file(out) as part: part.write_text(schema_yaml(schema), encoding="utf-8")
     print(f"{out}: {len(schema.columns)} columns, grades {', '.join(schema.grades.labels)} (best first), at risk "
-          f"{', '.join(schema.grades.at_risk)}; {len(schema.guesses)} guesses to confirm: search for 'confirm'")
+          f"{', '.join(schema.grades.at_risk)}; {len(schema.guesses)} guess{'es' if len(schema.guesses) != 1 else ''} to confirm: search for 'confirm'")
 
 def ask_guess(question)->bool: # Whether the person agrees
     "Ask the person at the terminal about one guess"
