@@ -209,7 +209,7 @@ def find_extras(
     "Totals, notes below the table, and headers that come again"
     typical = Counter(len(filled(row)) for row in rows).most_common(1)[0][0] if rows else 0
     shapes = Counter(shape_of(next(iter(row), "")) for row in rows)
-    usual = {shape for shape, number in shapes.items() if number > max(1, len(rows)/20)}
+    usual = {shape for shape, number in shapes.items() if number > max(1, len(rows)/8)}
     extras = {}
     for place, row in enumerate(rows):
         cells = filled(row)
