@@ -25,7 +25,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from ..config import hide_password
-from ..data.files import FORMULA, NEUTRALISED, find_csv_layout, name_columns, parse_rows, read_csv_text, restore
+from ..data.files import COUNTER, FORMULA, find_csv_layout, name_columns, parse_rows, read_csv_text, restore
 from ..data.layout import SAMPLE, TOTALS, DataError, decode_text, find_encoding, find_extras, note_extras
 from ..data.numbers import LONGEST_NUMBER
 from .objects import ending
@@ -171,19 +171,22 @@ class Form(NamedTuple):
     lines: int        # Above the first row of data
 
 # %% ../../nbs/lib/scoring/04_opening.ipynb #004fca28
+RISKY = (b"=", b"+", b"-", b"@", b"\t", b"\r", b"\n") # What `NEUTRALISED` looks for behind an apostrophe
+
 def parse_block(form:Form, block:Block)->tuple: # Arrow table of texts, and notes
     "Parse a block of rows"
     content, names, quoted = block.content, form.names, b'"' in block.content
     try:
         if b"\0" in content: raise pa.ArrowInvalid("binary")
+        if not content.isascii(): content.decode() # At once, not cell by cell as Arrow would
         parse = pacsv.ParseOptions(delimiter=form.separator, quote_char='"' if quoted else False, newlines_in_values=quoted,
                                    ignore_empty_lines=False)
         convert = pacsv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False,
-                                       quoted_strings_can_be_null=False)
+                                       quoted_strings_can_be_null=False, check_utf8=False)
         read = pacsv.ReadOptions(use_threads=False, block_size=len(content) + 1, column_names=names)
         table, notes = pacsv.read_csv(pa.BufferReader(content), read, parse, convert), []
-    except pa.ArrowInvalid: table, notes = parse_block_slowly(form, block)
-    if re.search(NEUTRALISED.pattern.encode(), content): table = restore_cells(table)
+    except (pa.ArrowInvalid, UnicodeDecodeError): table, notes = parse_block_slowly(form, block)
+    if any(b"'" + sign in content for sign in RISKY): table = restore_cells(table)
     table, left = blank_extras(table, form, block)
     return table.select(form.kept), (*notes, *left)
 
@@ -205,6 +208,8 @@ def restore_cells(table:pa.Table)->pa.Table: # The texts as they were before `ma
     return pa.table(dict(zip(table.column_names, plain, strict=True)))
 
 # %% ../../nbs/lib/scoring/04_opening.ipynb #c77f9184
+TAIL = 1_000 # Rows at the end of a file that are always searched
+
 def may_hold_extras(cells:pa.ChunkedArray, form:Form)->bool: # By the first column
     "Whether rows of a block may be no students; numbers in the first column are quickly told"
     try: return not cells.cast(pa.int64()) and False
@@ -214,33 +219,41 @@ def may_hold_extras(cells:pa.ChunkedArray, form:Form)->bool: # By the first colu
 
 def blank_extras(table:pa.Table, form:Form, block:Block)->tuple: # Rows keep their numbers; and a note
     "Blank totals, notes below the table and headers that come again"
-    if not len(table) or not (block.last or may_hold_extras(table.column(0), form)): return table, []
-    rows = table.select(form.kept).to_pandas().to_numpy(dtype=object).tolist()
+    searched = 0 if len(table) and may_hold_extras(table.column(0), form) else max(0, len(table) - TAIL)
+    if not len(table) or searched and not block.last: return table, []
+    rows = table.select(form.kept).slice(searched).to_pandas().to_numpy(dtype=object).tolist()
     found = find_extras(rows, form.kept).items()
     extras = {place: what for place, what in found if block.last or what != "a note"}
     if not extras: return table, []
-    first = form.lines + block.above + 1
+    first = form.lines + block.above + 1 + searched
     numbers = {place: first + place for place in extras}
-    kept = np.isin(np.arange(len(rows)), list(extras), invert=True)
+    kept = np.isin(np.arange(len(table)) - searched, list(extras), invert=True)
     blanked = {name: pc.if_else(kept, cells.combine_chunks(), "") for name, cells in zip(form.names, table.columns, strict=True)}
     return pa.table(blanked), note_extras(extras, rows, numbers)
 
 # %% ../../nbs/lib/scoring/04_opening.ipynb #42a88cfe
+HEAD_BYTES = 100_000 # That show which columns hold nothing
+
 def open_csv(file, name:str)->Table: # The table
     "Open a text for reading in blocks"
     start = file.read(SAMPLE)
     text, notes = decode_text(start, name)
-    if len(start) == SAMPLE: text = text.encode()[:cut_point(text.encode())].decode()
-    sample, more = read_csv_text(text, name)
+    content = text.encode()
+    if len(start) == SAMPLE: content = content[:cut_point(content)]
+    head = content[:cut_point(content[:HEAD_BYTES])] if len(content) > HEAD_BYTES else content
+    columns, more = read_csv_text(head.decode(), name)
     separator, declared, layout = find_csv_layout(text, name)
     reader = csv.reader(io.StringIO(text.split("\n", declared)[-1], newline=""), delimiter=separator)
     for _ in range(layout.first): next(reader, None)
-    names = name_columns(layout.names, name)
-    names = [restore(cell) for cell in names]
-    form = Form(name, names, list(sample.columns), layout.names, separator, declared + layout.first)
-    blocks = cut_blocks(read_chunks(file, start, BLOCK), declared + reader.line_num, name)
-    return Table(form.kept, blocks, partial(parse_block, form), 1 + form.lines, None, lambda wanted: sample[wanted],
-                 notes + more)
+    names = [restore(cell) for cell in name_columns(layout.names, name)]
+    form = Form(name, names, list(columns.columns), layout.names, separator, declared + layout.first)
+    skip = declared + reader.line_num
+    def sample(wanted):
+        tables = [parse_block(form, block)[0].select(wanted) for block in cut_blocks(iter([content]), skip, name)]
+        return pa.concat_tables(tables).to_pandas() if tables else pd.DataFrame(columns=wanted, dtype=object)
+    blocks = cut_blocks(read_chunks(file, start, BLOCK), skip, name)
+    return Table(form.kept, blocks, partial(parse_block, form), 1 + form.lines, None, sample,
+                 [*notes, *layout.notes, *(note for note in more if note == COUNTER)])
 
 # %% ../../nbs/lib/scoring/04_opening.ipynb #e7baaf43
 def open_table(
