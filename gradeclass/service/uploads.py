@@ -203,7 +203,7 @@ def make_ready(path:Path)->Path: # A file that is named by its kind, and packed 
     return inner.rename(inner.with_suffix(kind))
 
 # %% ../../nbs/lib/service/12_uploads.ipynb #1d0f790d
-SMALL, SMALL_ROWS = 8_000_000, 200_000 # Bytes and lines of a text that is read as a whole
+SMALL, SMALL_ROWS = 10_000_000, 200_000 # As the pages take them: bytes and lines of a text that is read as a whole
 BOOK_MEMORY, BOOK_SECONDS = 1_500*2**20, 120
 READ_BOOK = """
 import pickle, resource, sys

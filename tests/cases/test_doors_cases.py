@@ -1,6 +1,7 @@
 "A table gets the same answer however it is written and whichever way it comes in: Python, command, service, page"
 import gzip
 import io
+import json
 import zipfile
 from xml.sax.saxutils import escape
 
@@ -198,3 +199,69 @@ def test_every_door_gives_the_same_answer(doors_bundle, service, truth, tmp_path
     found = ask_everywhere(doors_bundle, service, path, tmp_path)
     wrong = {door: said if isinstance(said, str) else f"{len(said)} students" for door, said in found.items() if said != truth}
     assert not wrong
+
+
+ABSENT = as_text(with_numbers(str, CLASS.assign(Stunden=["ABS" if place % 7 == 3 else hours for place, hours in enumerate(CLASS.Stunden)])))
+DAMAGED = {
+    "row too long": as_text([*ROWS[:40], [*ROWS[40], "9"], *ROWS[41:]]).encode(),
+    "binary": PLAIN.encode() + b"\0\1\2\n",
+    "two columns of one name": PLAIN.replace("Punkte", "Stunden").encode(),
+    "other columns": b"Name,Wert\nAda,3\nBen,4\n",
+    "no table in the archive": packed({"read me.pdf": b"%PDF"}),
+    "two tables in the archive": packed({"a.csv": PLAIN, "b.csv": PLAIN}),
+    "damaged archive": gzip.compress(PLAIN.encode())[:-30],
+    "two sheets alike": book({"7A": typed(ROWS), "7B": typed(ROWS)}),
+}
+
+
+@pytest.mark.parametrize("content", [pytest.param(content, id=kind) for kind, content in DAMAGED.items()])
+def test_every_door_refuses_with_the_same_sentence(doors_bundle, service, tmp_path, content):
+    path = tmp_path/name_of(content)
+    path.write_bytes(content)
+    found = ask_everywhere(doors_bundle, service, path, tmp_path)
+    assert all(isinstance(said, str) for said in found.values()), found
+    said = {text.replace("students.", "klasse.").replace("klasse.gz", path.name).replace("klasse.zip", path.name) for text in found.values()}
+    assert len(said) == 1, said
+
+
+def test_words_among_numbers_are_refused_row_by_row_everywhere(doors_bundle, service, truth, tmp_path):
+    path = tmp_path/"klasse.csv"
+    path.write_text(ABSENT)
+    absent = set(CLASS["Schülernr"][3::7])
+    for door, said in ask_everywhere(doors_bundle, service, path, tmp_path).items():
+        assert said == {number: answer for number, answer in truth.items() if number not in absent}, door
+
+
+def test_service_says_what_it_understood(service, tmp_path):
+    content = ("Klasse 7B\n" + as_text(GERMAN, ";") + "Durchschnitt;20,5;12000;\n").encode("cp1252")
+    reply = service.post("/predict/file", content=content, headers={"content-type": "text/csv"})
+    notes = "\n".join(json.loads(reply.headers["x-notes"]))
+    for word in ("row 2 is the header", "Windows-1252", "decimal comma", "'Durchschnitt'"): assert word in notes
+
+
+def test_numbers_of_students_keep_their_zeros_at_every_door(doors_bundle, service, tmp_path):
+    path = tmp_path/"klasse.csv"
+    path.write_text(PLAIN)
+    for door, said in ask_everywhere(doors_bundle, service, path, tmp_path).items():
+        assert set(said) == set(CLASS["Schülernr"]) and "00021" in said, door
+
+
+@pytest.mark.parametrize(("early", "late"), [("12.5", "12,5"), ("12,5", "12.5"), ("12.5", "1,020")])
+def test_a_column_that_changes_its_way_of_writing_far_below_is_refused(doors_bundle, tmp_path, monkeypatch, early, late):
+    monkeypatch.setattr(opening, "SAMPLE", 600)
+    rows = [["Schülernr", "Stunden", "Punkte"], *([f"{number:03}", early, "900"] for number in range(90)), ["091", late, "900"]]
+    (tmp_path/"klasse.csv").write_text(as_text(rows, ";"))
+    with pytest.raises(GradeclassError, match=f"Stunden: '{late}' is written in another way than the first rows"):
+        stream_table(load_model(doors_bundle), tmp_path/"klasse.csv", tmp_path/"g.csv", tmp_path/"r.csv")
+
+
+def test_a_workbook_that_unfolds_is_refused_without_harm(service):
+    sheet = ('<?xml version="1.0"?><worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><sheetData>'
+             '<row r="1"><c r="A1"><v>1</v></c></row><row r="1048576"><c r="XFD1048576"><v>1</v></c></row></sheetData></worksheet>')
+    with zipfile.ZipFile(io.BytesIO(book({"7B": typed(ROWS)}))) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    sheets = [name for name in files if name.startswith("xl/worksheets/sheet")]
+    reply = service.post("/predict/file", content=packed(files | dict.fromkeys(sheets, sheet)),
+                         headers={"content-type": "application/octet-stream"})
+    assert reply.status_code == 422 and "takes too much memory" in reply.json()["message"]
+    assert service.post("/predict/file", content=PLAIN.encode(), headers={"content-type": "text/csv"}).status_code == 200
