@@ -77,7 +77,9 @@ def decode_text(
     "Decode a text file of any usual encoding"
     encoding, certain = find_encoding(data[:SAMPLE])
     try: text = data.decode(encoding)
-    except UnicodeDecodeError: text = data.decode(encoding, errors="replace")
+    except UnicodeDecodeError as error:  # Letters may come late in the file
+        if data[:error.start].isascii(): encoding, certain = find_encoding(data[error.start:][:SAMPLE])
+        text = data.decode(encoding, errors="replace")
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").rstrip("\x1a")
     if re.search(r"[\0-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f]", text):
         raise DataError(f"{name} is not a text table: it holds binary data; save it as CSV in UTF-8")
@@ -209,7 +211,7 @@ def find_extras(
     "Totals, notes below the table, and headers that come again"
     typical = Counter(len(filled(row)) for row in rows).most_common(1)[0][0] if rows else 0
     shapes = Counter(shape_of(next(iter(row), "")) for row in rows)
-    usual = {shape for shape, number in shapes.items() if number > max(1, len(rows)/20)}
+    usual = {shape for shape, number in shapes.items() if number > max(1, len(rows)/8)}
     extras = {}
     for place, row in enumerate(rows):
         cells = filled(row)

@@ -18,7 +18,7 @@ from traitlets import HasTraits, Instance, Int, List, Unicode, observe
 from .host import AppError
 from ..scoring.answer import Bundle
 from ..data.dataset import Dataset
-from ..data.files import KINDS_WITHOUT_ARROW, DataError
+from ..data.files import DAMAGED, KINDS_WITHOUT_ARROW, DataError, unpack
 from ..data.sources import load
 from ..evaluation.explain import contributions, show_value, signed
 from ..models.features import encode_frame
@@ -37,6 +37,14 @@ def safe_name(
     last = re.sub(r"[^\w .()-]", "_", re.split(r"[\\/]", name)[-1]).strip(". ")
     return last[-60:] or "file"
 
+# %% ../../nbs/lib/pages/06_class_model.ipynb #d21b3e02
+PACKED, MOST = (".gz", ".zip"), 50_000_000 # Bytes that a packed file may hold
+
+def unpack_upload(path:Path)->Path: # The file that was in it
+    "Unpack a file, if it holds no more than a page can read"
+    try: return unpack(path, Path(tempfile.mkdtemp(dir=path.parent)), MOST)
+    except DAMAGED: raise AppError(f"{path.name} cannot be unpacked: is it damaged?") from None
+
 # %% ../../nbs/lib/pages/06_class_model.ipynb #79aaeb93
 def read_upload(
     name:str,       # File name
@@ -49,10 +57,11 @@ def read_upload(
         raise AppError(f"{name} has {len(content)/1e6:.1f} MB, this page takes 10: use `gradeclass predict FILE --out "
                        f"LIST.csv`")
     if Path(name).suffix.lower() not in KINDS:
-        raise AppError(f"{name} is of an unknown kind: give a CSV or an Excel file ({', '.join(KINDS)})")
+        raise AppError(f"{name} is of an unknown kind: give a CSV, an Excel or an OpenDocument file ({', '.join(KINDS)})")
     with tempfile.TemporaryDirectory(prefix="gradeclass-") as folder:
         path = Path(folder, name)
         path.write_bytes(content)
+        if path.suffix.lower() in PACKED: path = unpack_upload(path)
         return load(path, served.schema)
 
 # %% ../../nbs/lib/pages/06_class_model.ipynb #867985a6

@@ -28,7 +28,7 @@ def summary(model:ClassModel)->str: # HTML
             f"{count(refused, 'row') if refused else 'none'} left out")
     told = [*model.notes, *(finding.message for finding in model.findings if finding.severity == "warning")]
     more = "".join(f"<li>{escape(text)}</li>" for text in told[:20])
-    notes = (f"<details><summary>{len(told)} {'notes' if len(told) > 1 else 'note'} on the file</summary>"
+    notes = (f"<details open><summary>{len(told)} {'notes' if len(told) > 1 else 'note'} on the file</summary>"
              f"<ul>{more}</ul></details>" if told else "")
     return note(good, "info" if refused else "good") + notes
 
@@ -82,7 +82,7 @@ class ClassView(widgets.VBox):
         self.list = html()
         self.links = html()
         self.make_controls()
-        words = html(f"<p>A CSV or Excel file with one row for each student, up to 10 MB. It needs columns such as "
+        words = html(f"<p>A CSV, Excel or OpenDocument file with one row for each student, up to 10 MB. It needs columns such as "
                      f"{escape(', '.join(column.name for column in served.inputs[:6]))}. It is read in memory and not "
                      f"kept.</p>")
         buttons = box([self.upload, *([self.sample] if self.model.has_sample() else [])], "gc-bar")

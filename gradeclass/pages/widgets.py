@@ -75,7 +75,7 @@ def upload_button(
 )->widgets.FileUpload:    # The widget
     "A button for a file, which is read and forgotten"
     made = widgets.FileUpload(accept=",".join(kinds), multiple=False, description=words,
-                              tooltip="A CSV or Excel file of up to 10 MB")
+                              tooltip="A CSV, Excel or OpenDocument file of up to 10 MB")
     def taken(_):
         if not made.value: return
         file = made.value[0]

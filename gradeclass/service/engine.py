@@ -56,7 +56,7 @@ def sent_key(headers:dict)->str: # Empty where there is none
 
 # %% ../../nbs/lib/service/11_engine.ipynb #d5a65d01
 PARQUET = b"application/vnd.apache.parquet"
-TABLES = (b"text/csv", PARQUET, b"text/tab-separated-values", b"text/plain", b"application/vnd.ms-excel",
+TABLES = (b"text/csv", PARQUET, b"text/tab-separated-values", b"application/vnd.ms-excel",
           b"application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
           b"application/vnd.oasis.opendocument.spreadsheet", b"application/zip", b"application/gzip",
           b"application/octet-stream")

@@ -18,6 +18,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from itertools import compress
 from pathlib import Path
 from types import SimpleNamespace
@@ -33,7 +34,7 @@ from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 
 from ..config import find_outputs
 from ..data.dataset import make_dataset
-from ..data.files import DAMAGED, MOST_UNPACKED, READERS, DataError, unpack
+from ..data.files import DAMAGED, MOST_UNPACKED, DataError, unpack
 from ..data.layout import SAMPLE
 from ..data.validation import validate
 from .engine import PARQUET, Service
@@ -169,11 +170,7 @@ def open_upload(file, path:Path, schema:Schema)->Table: # Its rows, batch by bat
     if path.suffix == ".parquet": return open_upload_parquet(file, path.name, schema)
     check_lines(file.read(SAMPLE), path.name)
     file.seek(0)
-    table = open_table(file, path)
-    def parse(block):
-        check_block(block.content, len(table.header), path.name)
-        return table.parse(block)
-    return table._replace(parse=parse)
+    return open_table(file, path, check=partial(check_block, name=path.name))
 
 # %% ../../nbs/lib/service/12_uploads.ipynb #99221b69
 KINDS = {b"PAR1": ".parquet", b"\xd0\xcf\x11\xe0": ".xls", b"\x1f\x8b": ".gz", b"PK": ".zip"} # By how a file begins
@@ -203,7 +200,6 @@ def make_ready(path:Path)->Path: # A file that is named by its kind, and packed 
     return inner.rename(inner.with_suffix(kind))
 
 # %% ../../nbs/lib/service/12_uploads.ipynb #1d0f790d
-SMALL, SMALL_ROWS = 8_000_000, 200_000 # Bytes and lines of a text that is read as a whole
 BOOK_MEMORY, BOOK_SECONDS = 1_500*2**20, 120
 READ_BOOK = """
 import pickle, resource, sys
@@ -229,19 +225,11 @@ def read_book(path:Path)->tuple[pd.DataFrame, list[str]]: # As `READERS` give it
     if isinstance(found, str): raise DataError(found)
     return found
 
-def read_whole(path:Path)->tuple[pd.DataFrame, list[str]]|None: # None where it is to be read in batches
-    "Read a workbook or a small text as every other door does"
-    if path.suffix in BOOKS: return read_book(path)
-    if path.suffix == ".parquet" or path.stat().st_size > SMALL: return None
-    data = path.read_bytes()
-    if data.count(b"\n") + data.count(b"\r") > SMALL_ROWS: return None
-    check_lines(data, path.name)
-    return READERS[".csv"](path)
-
 # %% ../../nbs/lib/service/12_uploads.ipynb #e0e51536
-def answer_frame(served:Served, frame:pd.DataFrame, so_far)->pa.Table: # A row for each, by its number in the file
-    "Check and answer a table that was read as a whole"
-    dataset = make_dataset(frame, served.schema, so_far.notes)
+def answer_book(served:Served, path:Path, so_far)->Iterator[pa.Table]: # A row for each, by its number in the file
+    "Check and answer a workbook, which is read as a whole"
+    frame, notes = read_book(path)
+    dataset = make_dataset(frame, served.schema, notes)
     checked = validate(dataset, "predict")
     wrong = next((finding for finding in checked.errors if not finding.rows), None)
     if wrong: raise DataError(wrong.message)
@@ -252,7 +240,7 @@ def answer_frame(served:Served, frame:pd.DataFrame, so_far)->pa.Table: # A row f
     numbers = dataset.frame.get(served.schema.id)
     ids = None if numbers is None else pa.array(numbers, pa.string(), from_pandas=True)
     table = every_row(served.schema, served.bundle.predictor.frame(checked.accepted), rows, ids)
-    return table.set_column(0, "row", pa.array(frame.index.to_numpy()).take(table["row"]))
+    yield table.set_column(0, "row", pa.array(frame.index.to_numpy()).take(table["row"]))
 
 def answer_batches(served:Served, path:Path, so_far)->Iterator[pa.Table]: # The same, batch by batch
     "Check and answer a table in bounded memory"
@@ -290,9 +278,7 @@ def answer_file(served:Served, path:Path, kind:str, so_far)->Iterator[bytes]: # 
     "Answer a file in bounded memory, while it is read"
     out = Pieces()
     path = make_ready(path)
-    whole = read_whole(path)
-    if whole: so_far.notes = whole[1]
-    tables = iter([answer_frame(served, whole[0], so_far)]) if whole else answer_batches(served, path, so_far)
+    tables = answer_book(served, path, so_far) if path.suffix in BOOKS else answer_batches(served, path, so_far)
     writer = TableWriter(pa.PythonFile(out, mode="w"), kind)
     for table in tables:
         for start in range(0, max(len(table), 1), ROWS):

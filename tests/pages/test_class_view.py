@@ -65,6 +65,6 @@ def test_files_that_are_no_tables_get_a_sentence_and_the_page_goes_on(visit, tmp
     page.wait_for_selector("text=it holds binary data", timeout=60_000)
     (tmp_path/"book.xlsx").write_bytes(b"PK\x03\x04 no workbook")
     choose_file(page, tmp_path/"book.xlsx")
-    page.wait_for_selector("text=not an Excel workbook")
+    page.wait_for_selector("text=is not a workbook")
     page.get_by_role("button", name="Try the sample").click()
     page.wait_for_selector("text=1,000 students ranked")
