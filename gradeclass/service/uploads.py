@@ -173,15 +173,17 @@ def open_upload(file, path:Path, schema:Schema)->Table: # Its rows, batch by bat
     return open_table(file, path, check=partial(check_block, name=path.name))
 
 # %% ../../nbs/lib/service/12_uploads.ipynb #99221b69
-KINDS = {b"PAR1": ".parquet", b"\xd0\xcf\x11\xe0": ".xls", b"\x1f\x8b": ".gz", b"PK": ".zip"} # By how a file begins
+KINDS = {b"PAR1": ".parquet", b"\xd0\xcf\x11\xe0": ".xls", b"\x1f\x8b": ".gz", b"PK\3\4": ".zip"} # By how a file begins
 BOOKS = (".xlsx", ".xls", ".ods")
 
 def find_kind(path:Path)->str: # Ending of its name, such as '.csv'
     "What kind a file is, by its content: programs send other names for it"
     with open(path, "rb") as file: start = file.read(4)
     kind = next((kind for mark, kind in KINDS.items() if start.startswith(mark)), ".csv")
-    if kind != ".zip" or not zipfile.is_zipfile(path): return kind
-    with zipfile.ZipFile(path) as archive: names = archive.namelist()
+    if kind != ".zip": return kind
+    try:
+        with zipfile.ZipFile(path) as archive: names = archive.namelist()
+    except DAMAGED: return kind
     if any(name.startswith("xl/") for name in names): return ".xlsx"
     return ".ods" if "content.xml" in names else ".zip"
 
