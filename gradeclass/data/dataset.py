@@ -60,8 +60,9 @@ def read_code(
 
 # %% ../../nbs/lib/data/05_dataset.ipynb #af18c99a
 def number_texts(values, column:Column)->list[str]:
-    "The texts among different cells that are not missing"
-    return [value for value in values if isinstance(value, str) and not is_missing(value, column)]
+    "The different texts among cells that are not missing"
+    texts = dict.fromkeys(value for value in values if isinstance(value, str))
+    return [text for text in texts if not is_missing(text, column)]
 
 # %% ../../nbs/lib/data/05_dataset.ipynb #cb0ff6ad
 def decimal_sign(frame:pd.DataFrame, schema:Schema)->str: # '.', ',' or nothing
@@ -69,7 +70,7 @@ def decimal_sign(frame:pd.DataFrame, schema:Schema)->str: # '.', ',' or nothing
     signs = set()
     for column in schema.columns:
         if column.kind != "numeric" or column.name not in frame or frame[column.name].dtype != object: continue
-        style = number_style(number_texts(frame[column.name].head(1000).unique(), column))
+        style = number_style(number_texts(frame[column.name].head(1000), column))
         if style.sure: signs.add(style.decimal)
     return signs.pop() if len(signs) == 1 else ""
 
@@ -178,7 +179,7 @@ def only_numbers(
 def note_style(name:str, cells:pd.Series, column:Column, hint:str="")->list[str]: # A note, or nothing
     "Say how a column writes its numbers, where a computer would not"
     if cells.dtype != object: return []
-    style = column_style(number_texts(cells.unique(), column), column, hint)
+    style = column_style(number_texts(cells, column), column, hint)
     if style.open: return [f"{name}: {style.open!r} can be read in two ways: write it without separators of thousands"]
     return [f"{name} is read with {style.said}"] if style.said else []
 

@@ -22,7 +22,7 @@ import pandas as pd
 
 from ..config import resolve_path
 from gradeclass.data.layout import (
-    HEAD, SAMPLE, DataError, Layout, decode_text, filled, find_extras, find_layout, find_separator, note_extras, read_head,
+    DECLARED, HEAD, SAMPLE, DataError, Layout, decode_text, filled, find_extras, find_layout, find_separator, note_extras, read_head,
 )
 from ..disk import whole_file
 
@@ -51,10 +51,10 @@ def name_columns(
     return names
 
 # %% ../../nbs/lib/data/02_files.ipynb #399fdaa0
-def scan_fields(text:str, separator:str)->list[tuple[int, int]]: # Line and number of fields of each row that is not blank
+def scan_fields(text:str, separator:str)->list[tuple[int, int]]: # Line and number of fields of each row
     "Count the fields of each row"
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-    try: return [(reader.line_num, len(row)) for row in reader if row]
+    try: return [(reader.line_num, len(row)) for row in reader]
     except csv.Error as error: raise DataError(f"line {reader.line_num} cannot be read: {error}") from None
 
 # %% ../../nbs/lib/data/02_files.ipynb #cd1b7de1
@@ -151,30 +151,29 @@ def take_table(frame:pd.DataFrame, layout:Layout, name:str, above:int=0)->tuple[
     return table, [*layout.notes, *left, *counted]
 
 # %% ../../nbs/lib/data/02_files.ipynb #a41b51cc
-def note_short_rows(frame:pd.DataFrame, text:str, separator:str, width:int, name:str)->list[str]: # A note, or nothing
+def note_short_rows(frame:pd.DataFrame, text:str, separator:str, width:int, above:int, name:str)->list[str]: # A note, or nothing
     "Say which rows have fewer fields than the header"
     if not frame.shape[1] or not frame.iloc[:, -1].eq("").any(): return []
-    where = {line for line, fields in scan_fields(text, separator) if 1 < fields < width}
-    short = [line for line in frame.index if line in where]
+    where = {row for row, (_, fields) in enumerate(scan_fields(text, separator), 1 + above) if 0 < fields < width}
+    short = [row for row in frame.index if row in where]
     if not short: return []
     return [f"{name}: rows with fewer fields than the header are read with blanks at the end ({len(short)}, first in line {short[0]})"]
 
 # %% ../../nbs/lib/data/02_files.ipynb #37c30746
 def read_csv_text(
-    text:str, # A table as text, with plain line ends
+    text:str, # A table as text
     name:str, # Name of the file, for messages
 )->tuple[pd.DataFrame, list[str]]: # Cells as text, index named `row`; notes
     "Read CSV of any usual make"
     if not text.strip(): raise DataError(f"{name} is empty")
     separator = find_separator(text[:SAMPLE])
-    declared = int(bool(re.match(r"sep=.\n", text, re.IGNORECASE)))
-    text = text.split("\n", 1)[1] if declared else text
+    text, declared = DECLARED.subn("", text, count=1) if DECLARED.match(text) else (text, 0)
     rows = read_head(text, separator)
     layout = find_layout(rows, name)
     frame = parse_rows(text, separator, len(layout.names), layout.first, name)
     table, notes = take_table(frame, layout, name, declared)
     if NEUTRALISED.search(text): table = table.map(restore).rename(columns=restore)
-    return table, notes + note_short_rows(table, text, separator, len(layout.names), name)
+    return table, notes + note_short_rows(table, text, separator, len(layout.names), declared, name)
 
 # %% ../../nbs/lib/data/02_files.ipynb #331d2c19
 def read_csv_file(path:Path)->tuple[pd.DataFrame, list[str]]: # Cells as text, index named `row`; notes

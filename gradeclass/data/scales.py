@@ -112,7 +112,7 @@ class GradeOrder:
     question: str = ""    # What a person has to say first; empty where the order is known
 
 # %% ../../nbs/lib/data/09_scales.ipynb #0a40d681
-def fits(scale:Scale, labels:list[str], words:set[str])->bool:
+def holds_all(scale:Scale, labels:list[str], words:set[str])->bool:
     "Whether a scale holds all labels, each at a place of its own, and suits the name of the column"
     if scale.asks and not scale.asks & words or scale.hides & words: return False
     if scale.needs and not any(text in scale.needs for label in labels for text in spellings(label)): return False
@@ -126,7 +126,7 @@ def has_ties(scale:Scale, labels:list[str])->bool:
     return len(set(places)) < len(places)
 
 # %% ../../nbs/lib/data/09_scales.ipynb #cf92ae12
-def is_number(label:str)->bool:
+def is_plain_number(label:str)->bool:
     "Whether a grade is a plain number"
     try: float(fold_grade(label))
     except ValueError: return False
@@ -141,11 +141,11 @@ def sort_by(scale:Scale, labels:list[str])->tuple[str, ...]:
 def split_statuses(labels:list[str], words:set[str])->tuple[list[str], list[str]]:
     "Grades, and words such as Incomplete that are none: those that no fitting scale needs"
     *scales, statuses = known_scales()
-    if any(fits(scale, labels, words) for scale in scales): return labels, []
+    if any(holds_all(scale, labels, words) for scale in scales): return labels, []
     others = [label for label in labels if statuses.rank(label) is not None]
     grades = [label for label in labels if label not in others]
     for label in list(others):  # A letter such as I or W counts as a grade where a scale has it beside all the others
-        if len(grades) > 0 and any(fits(scale, [*grades, label], words) for scale in scales) and not is_word(label):
+        if len(grades) > 0 and any(holds_all(scale, [*grades, label], words) for scale in scales) and not is_word(label):
             grades.append(label)
             others.remove(label)
     return (grades, sorted(others, key=statuses.rank)) if len(grades) > 1 else (labels, [])
@@ -157,7 +157,7 @@ def is_word(label:str)->bool:
 # %% ../../nbs/lib/data/09_scales.ipynb #e4446479
 def propose(grades:list[str], words:set[str])->GradeOrder:
     "The order that all fitting scales agree on, else a proposal with a question"
-    fitting = [scale for scale in known_scales()[:-1] if fits(scale, grades, words)]
+    fitting = [scale for scale in known_scales()[:-1] if holds_all(scale, grades, words)]
     named = [scale for scale in fitting if scale.asks]
     untied = [scale for scale in fitting if not has_ties(scale, grades)]
     found = named or untied or fitting
@@ -186,8 +186,8 @@ def guess_order(grades:list[str])->GradeOrder:
             order = sort_by(scale, grades)
             return GradeOrder(list(order), list(order[-1:]), "the name of the column does not say what is good",
                               f"is {order[0]} good here, or {order[-1]}?")
-    numbers = sorted(filter(is_number, grades), key=lambda grade: -float(fold_grade(grade)))
-    if numbers: return guess_numbers(numbers, sorted(set(grades) - set(numbers), key=str.casefold))
+    numbers = sorted(filter(is_plain_number, grades), key=lambda grade: -float(fold_grade(grade)))
+    if numbers: return propose_numbers(numbers, sorted(set(grades) - set(numbers), key=str.casefold))
     scale = max(known_scales()[:-1], key=lambda scale: sum(scale.rank(grade) is not None for grade in grades))
     known = [grade for grade in grades if scale.rank(grade) is not None]
     if len(known) < 2: known = []
@@ -197,7 +197,7 @@ def guess_order(grades:list[str])->GradeOrder:
     return GradeOrder(order, order[-1:], "nothing says so", f"no known scale has {beside}: in which order are they, best first?")
 
 # %% ../../nbs/lib/data/09_scales.ipynb #17359016
-def guess_numbers(numbers:list[str], others:list[str])->GradeOrder:
+def propose_numbers(numbers:list[str], others:list[str])->GradeOrder:
     "A proposal for numbers, and for words among them"
     question = f"is {numbers[0]} the best grade, or {numbers[-1]}?"
     if others: question = f"no known scale has {listed_few(others)} beside {numbers[0]}: in which order are they, best first?"
