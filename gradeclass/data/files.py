@@ -193,7 +193,7 @@ def as_cell(value:object)->object:
 def read_sheets(path:Path)->dict[str, list[list]]: # Name -> rows of cells
     "All sheets of a workbook that hold something"
     from python_calamine import CalamineWorkbook  # Here, because most tables are no workbooks
-    try: book = CalamineWorkbook.from_path(str(path))
+    try: book = CalamineWorkbook.from_filelike(io.BytesIO(path.read_bytes()))  # By its content: its name may say .xls
     except Exception: raise DataError(f"{path.name} is not a workbook (.xlsx, .xls or .ods) that can be read") from None
     sheets = {}
     for sheet in book.sheets_metadata:

@@ -79,6 +79,7 @@ def decode_text(
     try: text = data.decode(encoding)
     except UnicodeDecodeError: text = data.decode(encoding, errors="replace")
     text = text.removeprefix("\ufeff").rstrip("\x1a")
+    if "\n" not in text: text = text.replace("\r", "\n")  # Line ends of an old Mac
     if re.search(r"[\0-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f]", text):
         raise DataError(f"{name} is not a text table: it holds binary data; save it as CSV in UTF-8")
     if certain: return text, []

@@ -17,7 +17,6 @@ FAULTS = {
     "blank.csv": (b"\n\n \n", "blank.csv is empty"),
     "binary.csv": (b"PK\x03\x04\x00\x00\x08", "binary.csv is not a text table"),
     "noise.csv": (bytes(range(1, 256)), "noise.csv is not a text table"),
-    "utf16.csv": ("Age,Sports\n17,1\n".encode("utf-16"), "save it as CSV in UTF-8"),
     "long.csv": (b"Age,Sports\n17,1\n18,1,0\n", "long.csv: line 3 has 3 fields where the header has 2"),
     "all_long.csv": (b"Age,Sports\n17,1,9\n18,1,0\n", "all_long.csv: line 2 has 3 fields where the header has 2"),
     "after_blank.csv": (b"Age,Sports\n17,1\n\n18,1,0\n", "line 4 has 3 fields where the header has 2"),
@@ -26,9 +25,9 @@ FAULTS = {
     "quote_below_blank.csv": (b'\n\nAge,Sports\n17,1\n\n18,"1\n16,0\n', "a quote that opens in line 6 is never closed"),
     "quote.csv": (b'Age,Sports\n17,1\n18,"1\n16,0\n', "a quote that opens in line 3 is never closed"),
     "twins.csv": (b"Age,Sports,Age\n17,1,18\n", "two columns are called Age"),
-    "false.xlsx": (b"Age,Sports\n17,1\n", "false.xlsx is not an Excel workbook"),
+    "false.xlsx": (b"Age,Sports\n17,1\n", "false.xlsx is not a workbook (.xlsx, .xls or .ods)"),
     "false.parquet": (b"Age,Sports\n17,1\n", "false.parquet is not a Parquet file"),
-    "table.json": (b"{}", "table.json is of an unknown kind: give a .csv, .xlsx or .parquet file"),
+    "table.json": (b"{}", "table.json is of an unknown kind: give a .csv, .xlsx, .xls, .ods or .parquet file"),
 }
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -84,6 +83,10 @@ def test_windows_encoding_is_read_with_a_note(tmp_path):
     assert frame["Name"].tolist() == ["Zoë"]
     assert "not UTF-8" in notes[0]
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_wide_letters_are_read(tmp_path, encoding):
+    assert read_table(save(tmp_path/"a.csv", "Name,Age\nZoë,17\n", encoding))[0]["Name"].tolist() == ["Zoë"]
+
 def test_header_alone_is_an_empty_table(tmp_path):
     frame, _ = read_table(save(tmp_path/"a.csv", "Age,Sports\n"))
     assert frame.shape == (0, 2)
@@ -111,7 +114,7 @@ def test_excel_rows_are_numbered_as_in_the_sheet(tmp_path):
 
 def test_empty_sheet_is_refused(tmp_path):
     pd.DataFrame().to_excel(tmp_path/"a.xlsx", index=False)
-    with pytest.raises(DataError, match="is empty"): read_table(tmp_path/"a.xlsx")
+    with pytest.raises(DataError, match="holds no table: its sheets are empty"): read_table(tmp_path/"a.xlsx")
 
 def test_parquet_index_with_a_name_is_a_column(tmp_path):
     random_students(3).set_index("StudentID").to_parquet(tmp_path/"a.parquet")
