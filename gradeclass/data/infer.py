@@ -15,7 +15,7 @@ import pandas as pd
 from pydantic import ValidationError
 
 from .dataset import BLANKS, MISSING
-from .numbers import NumberStyle, number_style, read_written
+from .numbers import NumberStyle, number_style, read_numbers
 from .roles import follows_from, is_cut_off, is_date, is_id, is_personal, is_protected, known_words, says
 from .scales import GradeOrder, answer_order, name_words, order_grades
 from ..schema import Column, GradeScale, Schema, SchemaError, band_of, describe_mistake, plain_name, spelling
@@ -35,8 +35,8 @@ def read_texts(
 # %% ../../nbs/lib/data/11_infer.ipynb #5afd2538
 def as_numbers(texts:pd.Series, style:NumberStyle|None=None)->pd.Series: # NaN where a text is none
     "Texts without missing cells as numbers, as their column writes them"
-    style = style or number_style(texts.unique())
-    return texts.map({text: read_written(text, style) for text in texts.unique()}).astype(float)
+    different = texts.unique()
+    return texts.map(read_numbers(different, style or number_style(different))).astype(float)
 
 # %% ../../nbs/lib/data/11_infer.ipynb #d279f6e6
 def distinct_labels(
@@ -85,6 +85,7 @@ def guess_numbers(
     name:str,          # Column name
     texts:pd.Series,   # Its texts, most of them numbers
     numbers:pd.Series, # Its numbers, NaN where a text is none
+    style:NumberStyle=NumberStyle(), # How they are written
 )->Column:             # numeric, ordinal, category or flag
     "Describe a column of numbers or number codes"
     values = np.unique(numbers.dropna())
@@ -96,7 +97,6 @@ def guess_numbers(
     odd = texts[numbers.isna()]
     kinds = ", ".join(repr(word) for word in odd.value_counts().index[:3])
     note = f"; {int(numbers.notna().sum())} of {len(texts)} cells are numbers, {len(odd)} {'is' if len(odd) == 1 else 'are'} {kinds}: these count as missing" if len(odd) else ""
-    style = number_style(texts.unique())
     if style.said: note += f"; read with {style.said}"
     low, high = round_outward(float(values[0]), float(values[-1]))
     missing = sorted({word for word in odd.unique() if word.casefold() not in MISSING and not re.search(r"\d", word)})
@@ -126,6 +126,8 @@ def guess_codes(
 def guess_words(
     name:str,        # Column name
     texts:pd.Series, # Its texts
+    numbers:pd.Series|None=None, # Its numbers, NaN where a text is none
+    style:NumberStyle=NumberStyle(), # How they are written
 )->Column:           # ordinal, category, flag or ignored
     "Describe a column of words"
     labels = distinct_labels(texts)
@@ -144,10 +146,10 @@ def guess_words(
         return Column(name=name, kind="category", codes={label: label for label in labels}, confirm=confirm)
     confirm = f"ignored: {len(labels)} different texts are too many for a category"
     if texts.str.len().max() > 100: confirm = "ignored: it holds texts longer than 100 signs"
-    numbers = as_numbers(texts).notna().sum()
-    if numbers > len(texts)/2:
-        odd = ", ".join(repr(text) for text in number_style(texts.unique()).words[:3])
-        confirm = f"ignored: {numbers} of {len(texts)} cells are numbers, others are {odd}: say under missing: which of these words mean no answer"
+    found = 0 if numbers is None else numbers.notna().sum()
+    if found > len(texts)/2:
+        odd = ", ".join(map(repr, style.words[:3]))
+        confirm = f"ignored: {found} of {len(texts)} cells are numbers, others are {odd}: say under missing: which of these words mean no answer"
     return Column(name=name, role="ignored", confirm=confirm)
 
 # %% ../../nbs/lib/data/11_infer.ipynb #4751c6a7
@@ -157,23 +159,23 @@ def guess_column(
 )->Column:           # What the column seems to be
     "Describe one column other than the grade"
     texts = read_texts(cells)
-    numbers = as_numbers(texts)
-    reason = reason_to_ignore(name, texts, numbers)
+    style = number_style(texts.unique())
+    numbers = as_numbers(texts, style)
+    reason = reason_to_ignore(name, texts, numbers, style)
     if reason: return Column(name=name, role="ignored", confirm=f"ignored: {reason}")
     if is_id(name, texts, numbers):
         repeats = "" if texts.is_unique else ": it repeats, so rows of one student are kept together"
         return Column(name=name, role="id", confirm=f"guessed that it names the students{repeats}; set role to feature if not")
     numeric = odd_words(texts, numbers) is not None
-    return mark_audit(guess_numbers(name, texts, numbers) if numeric else guess_words(name, texts))
+    return mark_audit(guess_numbers(name, texts, numbers, style) if numeric else guess_words(name, texts, numbers, style))
 
-def reason_to_ignore(name:str, texts:pd.Series, numbers:pd.Series)->str: # An empty text where it may be an input
+def reason_to_ignore(name:str, texts:pd.Series, numbers:pd.Series, style:NumberStyle)->str: # An empty text where it may be an input
     "Why a column can be no input, whatever its grades"
     if not len(texts): return "it is empty"
-    if is_cut_off(texts): return f"a spreadsheet has cut its numbers off ({texts.iloc[0]}): give the column the format text there, and export it again"
-    if len(distinct_labels(texts)) < 2: return "it holds one value"
+    if is_cut_off(texts.iloc[::len(texts)//5000 + 1]): return f"a spreadsheet has cut its numbers off ({texts.iloc[0]}): give the column the format text there, and export it again"
+    if texts.nunique() < 9 and len(distinct_labels(texts)) < 2: return "it holds one value"
     if is_personal(name, texts): return "it names a person"
     if is_date(name, texts, numbers): return "a date is no input; a span of time such as an age can be one"
-    style = number_style(texts.unique())
     if style.open: return f"{style.open!r} can be read with a decimal or a thousands separator: write the column without separators of thousands"
     return ""
 
@@ -281,7 +283,7 @@ def find_target(
     raise SchemaError(f"the table has no column {target}: {hint}")
 
 # %% ../../nbs/lib/data/11_infer.ipynb #6c8e873c
-MANY_GRADES = 30
+MANY_GRADES, LONGEST_GRADE = 30, 100
 
 def read_grades(
     cells:pd.Series, # The grade column
@@ -289,6 +291,9 @@ def read_grades(
 )->pd.Series:        # One spelling per grade, rows without a grade left out
     "The grades, or a sentence on why they are none"
     texts = read_texts(cells)
+    long = texts.str.len().max() if len(texts) else 0
+    if long > LONGEST_GRADE:
+        raise SchemaError(f"column {target} holds a text of {long:,} signs, a grade has at most {LONGEST_GRADE}: choose the column that holds the grades")
     labels = distinct_labels(texts)
     if not labels: raise SchemaError(f"column {target} is empty: choose the column that holds the grades")
     if len(labels) == 1:

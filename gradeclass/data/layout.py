@@ -89,6 +89,7 @@ def decode_text(
 
 # %% ../../nbs/lib/data/01_layout.ipynb #6a24030e
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
+csv.field_size_limit(2**31 - 1)  # An essay in a cell is no fault
 DECLARED = re.compile(r"sep=(.)(\r\n?|\n)", re.IGNORECASE)  # Excel's own line above the header
 HEAD = 200  # Rows that the layout is found from
 

@@ -103,7 +103,7 @@ DATE = re.compile(rf"\d{{4}}[-/.]\d{{1,2}}[-/.]\d{{1,2}}([T ].*)?|\d{{1,2}}(?P<s
 # %% ../../nbs/lib/data/10_roles.ipynb #83d7a769
 def is_date(name:str, texts:pd.Series, numbers:pd.Series)->bool:
     "Whether a column holds dates or times: written, as days of a spreadsheet, or as seconds since 1970"
-    if texts.str.fullmatch(DATE).mean() > 0.8: return True
+    if texts.iloc[::len(texts)//5000 + 1].str.fullmatch(DATE).mean() > 0.8: return True
     if not says(name, "dates") or numbers.isna().any() or not len(numbers): return False
     return bool(numbers.between(20_000, 60_000).all() or numbers.between(5e8, 4e9).all() or numbers.between(5e11, 4e12).all())
 
