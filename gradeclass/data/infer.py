@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from .dataset import BLANKS, MISSING
 from .numbers import NumberStyle, number_style, read_numbers
-from .roles import follows_from, is_cut_off, is_date, is_id, is_personal, is_protected, known_words, says
+from .roles import follows_from, is_cut_off, is_date, is_id, is_personal, is_protected, known_words, names_students, says
 from .scales import GradeOrder, answer_order, name_words, order_grades
 from ..schema import Column, GradeScale, Schema, SchemaError, band_of, describe_mistake, plain_name, spelling
 
@@ -96,7 +96,8 @@ def guess_numbers(
     if codes and coded and numbers.notna().all(): return guess_codes(name, codes)
     odd = texts[numbers.isna()]
     kinds = ", ".join(repr(word) for word in odd.value_counts().index[:3])
-    note = f"; {int(numbers.notna().sum())} of {len(texts)} cells are numbers, {len(odd)} {'is' if len(odd) == 1 else 'are'} {kinds}: these count as missing" if len(odd) else ""
+    verb = "is" if len(odd) == 1 else "are"
+    note = f"; {numbers.notna().sum()} of {len(texts)} cells are numbers, {len(odd)} {verb} {kinds}: these count as missing" if len(odd) else ""
     if style.said: note += f"; read with {style.said}"
     low, high = round_outward(float(values[0]), float(values[-1]))
     missing = sorted({word for word in odd.unique() if word.casefold() not in MISSING and not re.search(r"\d", word)})
@@ -149,7 +150,7 @@ def guess_words(
     found = 0 if numbers is None else numbers.notna().sum()
     if found > len(texts)/2:
         odd = ", ".join(map(repr, style.words[:3]))
-        confirm = f"ignored: {found} of {len(texts)} cells are numbers, others are {odd}: say under missing: which of these words mean no answer"
+        confirm = f"ignored: {found} of {len(texts)} cells are numbers, others are {odd}: list those that mean no answer under missing"
     return Column(name=name, role="ignored", confirm=confirm)
 
 # %% ../../nbs/lib/data/11_infer.ipynb #4751c6a7
@@ -347,7 +348,7 @@ def keep_one_id(
 )->list[Column]:          # The same with at most one id
     "Keep the first id whose name says so, else the first; ignore the others"
     ids = [column for column in columns if column.role == "id"]
-    kept = next((column for column in ids if says(column.name, "ids")), ids[0] if ids else None)
+    kept = next((column for column in ids if names_students(column.name)), ids[0] if ids else None)
     others = [column.name for column in ids if column is not kept]
     confirm = f"ignored: {kept.name} names the rows already" if kept else ""
     ignored = {name: Column(name=name, role="ignored", confirm=confirm) for name in others}
@@ -407,7 +408,7 @@ def infer_schema(
     columns = keep_one_id([guessed.get(title, Column(name=title, role="target")) for title in table])
     order = order_grades(sorted(grades.unique()), name_words(target))
     if best: order = choose_order(order, best)
-    inputs = [column.name for column in columns if column.role in ("feature", "audit")]
+    inputs = [column.name for column in columns if column.role in ("feature", "audit") and (column.kind == "numeric" or len(column.codes) > 2)]
     found = guess_bands(table[inputs], grades, order.labels, not order.question)
     order = order_by_score(order, found)
     scores = [bands for bands in found if not bands.rising and bands.grades == order.labels]

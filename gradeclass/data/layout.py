@@ -186,6 +186,9 @@ def find_layout(
     header = find_header(rows, width)
     names = ["" if cell is None else str(cell).strip() for cell in rows[header]]
     layout = Layout(header, names, header + 1)
+    if header and len(set(filled(names))) < len(filled(names)) and len(filled(rows[header - 1])) > 1:
+        layout.names = join_headers(rows[header - 1], rows[header])
+        layout.notes.append(f"rows {header} and {header + 1} are both header, and joined: {layout.names[1]!r}")
     above = [row for row in rows[:header] if filled(row)]
     if above:
         said = " ".join(map(str, filled(above[0])))[:40]

@@ -175,6 +175,7 @@ def read_numbers(
     "Read the cells of a column; where they stand as a computer writes them, all at once"
     texts = list(texts)
     if style.words and len(style.words) == len(texts[::max(1, len(texts)//LOOKED_AT)]): return dict.fromkeys(texts, math.nan)
+    if len(texts) < LOOKED_AT: return {text: math.nan if (number := read_written(text, style)) is None else number for text in texts}
     found = pd.to_numeric(pd.Series(texts, dtype=object), errors="coerce").replace([math.inf, -math.inf], math.nan)
     if style.decimal == ",": found[:] = math.nan
     pairs = zip(texts, found.to_numpy(dtype=float), strict=True)

@@ -16,7 +16,7 @@ from gradeclass.pages.class_model import KINDS
 from gradeclass.schema import load_schema, schema_yaml
 
 SCHEMA = load_schema("students")
-WRITTEN = {".pq": ".parquet", ".xlsm": ".xlsx", ".xls": ".xlsx", ".ods": ".csv", ".tsv": ".csv", ".txt": ".csv", ".gz": ".csv", ".zip": ".csv"}
+WRITTEN = {".pq": ".parquet", ".xlsm": ".xlsx", ".xls": ".xlsx"} | dict.fromkeys([".ods", ".tsv", ".txt", ".gz", ".zip"], ".csv")
 OFFICE = "urn:oasis:names:tc:opendocument:xmlns"
 MANIFEST = f'<manifest:manifest xmlns:manifest="{OFFICE}:manifest:1.0"/>'
 CONTENT = (f'<office:document-content xmlns:office="{OFFICE}:office:1.0" xmlns:table="{OFFICE}:table:1.0" xmlns:text="{OFFICE}:text:1.0">'
