@@ -15,6 +15,7 @@ import re
 import tempfile
 import warnings
 import zipfile
+import zlib
 from collections import Counter
 from pathlib import Path
 
@@ -283,7 +284,8 @@ def read_packed_file(path:Path)->tuple[pd.DataFrame, list[str]]: # As the file i
     "Read the table in a .gz or .zip file"
     with tempfile.TemporaryDirectory() as folder:
         try: inner = unpack(path, Path(folder))
-        except (OSError, EOFError, zipfile.BadZipFile, RuntimeError, NotImplementedError): raise DataError(f"{path.name} cannot be unpacked: is it damaged?") from None
+        except (OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError):
+            raise DataError(f"{path.name} cannot be unpacked: is it damaged?") from None
         reader = READERS.get(inner.suffix.lower())
         if reader in (None, read_packed_file): raise DataError(f"{path.name} holds {inner.name}, which is no table")
         return reader(inner)

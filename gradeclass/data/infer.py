@@ -173,7 +173,8 @@ def guess_column(
 def reason_to_ignore(name:str, texts:pd.Series, numbers:pd.Series, style:NumberStyle)->str: # An empty text where it may be an input
     "Why a column can be no input, whatever its grades"
     if not len(texts): return "it is empty"
-    if is_cut_off(texts.iloc[::len(texts)//5000 + 1]): return f"a spreadsheet has cut its numbers off ({texts.iloc[0]}): give the column the format text there, and export it again"
+    if is_cut_off(texts.iloc[::len(texts)//5000 + 1]):
+        return f"a spreadsheet has cut its numbers off ({texts.iloc[0]}): give the column the format text there, and export it again"
     if texts.nunique() < 9 and len(distinct_labels(texts)) < 2: return "it holds one value"
     if is_personal(name, texts): return "it names a person"
     if is_date(name, texts, numbers): return "a date is no input; a span of time such as an age can be one"

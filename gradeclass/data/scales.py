@@ -21,7 +21,8 @@ SIGNS = str.maketrans({"−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-
                        "’": "'", "`": "'"})
 LETTER_SIGN = re.compile(r"([a-z]{1,2})\s*\(?(\+\+?|-|\*)\)?")
 SAID_SIGN = re.compile(r"([a-z])[\s-]*(plus|minus|star)")
-AROUND = re.compile(r"^(grade|note|nota|mark|class|stufe|mention|klasse)[\s:]+(?=\S)|(?<=\S)\s+(grade|class)$|(?<=\S)\s*[\[(][^\[\]()]*[\])]$|(?<=[^\W\d])[.:]$")
+AROUND = re.compile(r"^(grade|note|nota|mark|class|stufe|mention|klasse)[\s:]+(?=\S)|(?<=\S)\s+(grade|class)$|"
+                    r"(?<=\S)\s*[\[(][^\[\]()]*[\])]$|(?<=[^\W\d])[.:]$")
 
 # %% ../../nbs/lib/data/09_scales.ipynb #729d91f8
 def fold_grade(

@@ -59,14 +59,22 @@ NUMBERS = {  # How 60 numbers are written, and the first of them
     "unit": (["12 h", "7.5 h", "30 h", "9 h"], 12), "currency": (["$1,200.50", "$300.00", "$12.75", "$99.10"], 1200.5),
     "euro": (["12,50 €", "7,25 €", "8,00 €"], 12.5), "minus": (["−3.5", "7.25", "8.5"], -3.5), "fullwidth": (["１２", "３４", "７"], 12)}
 AUDIT = ["Gender", "Género", "Geschlecht", "Sexe", "Genere", "Kjønn", "Kön", "Płeć", "Pohlaví", "Пол", "性别", "性別", "성별", "Cinsiyet", "Nacionalidad",
-         "Staatsangehörigkeit", "Estado civil", "État civil", "MaritalStatus", "Behinderung", "is_female", "White", "Minority student", "Native language", "age"]
+         "Staatsangehörigkeit", "Estado civil", "État civil", "MaritalStatus", "Behinderung", "is_female", "White",
+                    "Minority student", "Native language", "age"]
 PLAIN = ["Mid", "Paid", "Covid", "Grid", "Hybrid", "Avoid", "Bid", "Rapid", "Solid", "Black board", "Language", "Average hours", "Stage", "Message"]
 IDS = {"Matrikelnummer": "30{}7", "Matrícula": "A{}", "N° étudiant": "7{}1", "学号": "2024{}", "학번": "2023{}", "Student Number": "2025{}", "Roll No": "{}",
        "SIS User ID": "u{}", "student_id": "{}.0", "UPN": "H{}X", "Öğrenci numarası": "{}", "Номер студента": "{}"}
-DATES = {"iso": "2024-03-{:02}", "day_first": "{}/09/2024", "month_first": "9/{}/24", "points": "{}.9.2024", "words": "{} Sep 2024", "time": "2024-03-{:02}T10:00:00Z",
+DATES = {"iso": "2024-03-{:02}", "day_first": "{}/09/2024", "month_first": "9/{}/24", "points": "{}.9.2024",
+         "words": "{} Sep 2024", "time": "2024-03-{:02}T10:00:00Z",
          "serial": "455{:02}", "unix": "17000000{:02}"}
-LETTERS = {"latin": ("cp1252", "Förderung"), "mac": ("mac_roman", "Förderung é à ü"), "polish": ("cp1250", "Wyróżnienie żółć łąka"), "utf16": ("utf-16", "Förderung"),
+LETTERS = {"latin": ("cp1252", "Förderung"), "mac": ("mac_roman", "Förderung é à ü"), "polish": ("cp1250",
+         "Wyróżnienie żółć łąka"), "utf16": ("utf-16", "Förderung"),
            "sjis": ("cp932", "学生の成績を表にしたもの"), "gbk": ("gb18030", "学生的学习成绩和出勤"), "russian": ("cp1251", "Количество пропусков занятий")}
+
+
+def graded(name, letters="ABCDF", more=None, first="StudentNo", **right):
+    "A case of sixty students with letters as grades, and more columns"
+    return Case(name, table(letters, more, first=first).encode(), order=tuple(letters), **right)
 
 
 def build():
@@ -77,26 +85,25 @@ def build():
         order = grades.split(" > ")
         target = name if name[0].isupper() else "Grade"
         yield Case(f"scale {name}", table(order, target=target).encode(), target, order=tuple(order), risk=tuple(order[-int(risk):]))
-    for name, grades in ASKED.items(): yield Case(f"ask {name}", table(grades.split(), target="Result at the end").encode(), "Result at the end")
+    for name, grades in ASKED.items(): yield Case(f"ask {name}", table(grades.split(), target="Category").encode(), "Category")
     for name, (cells, first) in NUMBERS.items():
-        yield Case(f"number {name}", table(letters, {"Value": spread(cells)}, separator=";").encode(), order=tuple(letters), roles={"Value": "numeric"},
-                   reads={"Value": first})
-    for name in AUDIT: yield Case(f"audit {name}", table(letters, {name: ["1", "2", "2", "1", "2"]*3 + ["1"]}).encode(), order=tuple(letters), roles={name: "audit"})
+        text = table(letters, {"Value": spread(cells)}, separator=";")
+        yield Case(f"number {name}", text.encode(), order=tuple(letters), roles={"Value": "numeric"}, reads={"Value": first})
+    codes = ["1", "2", "2", "1", "2"]*3 + ["1"]
     marks = [str(number*13 % 97) for number in range(60)]
-    for name in PLAIN: yield Case(f"plain {name}", table(letters, {name: marks}).encode(), order=tuple(letters), roles={name: "feature"})
+    for name in AUDIT: yield graded(f"audit {name}", more={name: codes}, roles={name: "audit"})
+    for name in PLAIN: yield graded(f"plain {name}", more={name: marks}, roles={name: "feature"})
     for name, text in IDS.items():
-        yield Case(f"id {name}", table(letters, {name: [text.format(1000 + 7*row) for row in range(60)]}, first="Quiz").encode(), order=tuple(letters), roles={name: "id"})
-        repeated = [text.format(1000 + 7*(row//2)) for row in range(60)]
-        yield Case(f"repeated id {name}", table(letters, {name: repeated}, first="Quiz").encode(), order=tuple(letters), roles={name: "id"})
-    yield Case("id cut off", table(letters, {"StudentID": ["2.02301E+11"]}, first="Quiz").encode(), order=tuple(letters), roles={"StudentID": "ignored"})
+        yield graded(f"id {name}", more={name: [text.format(1000 + 7*row) for row in range(60)]}, first="Quiz", roles={name: "id"})
+        yield graded(f"id twice {name}", more={name: [text.format(1000 + 7*(row//2)) for row in range(60)]}, first="Quiz", roles={name: "id"})
+    yield graded("id cut off", more={"StudentID": ["2.02301E+11"]}, first="Quiz", roles={"StudentID": "ignored"})
     for name, text in DATES.items():
-        yield Case(f"date {name}", table(letters, {"Submitted on": [text.format(1 + row % 12) for row in range(60)]}).encode(), order=tuple(letters),
-                   roles={"Submitted on": "ignored"})
+        yield graded(f"date {name}", more={"Submitted on": [text.format(1 + row % 12) for row in range(60)]}, roles={"Submitted on": "ignored"})
     yield from afterwards(letters)
     yield from layouts(letters)
     for name, (encoding, word) in LETTERS.items():
-        yield Case(f"letters {name}", table(letters, {word: marks}).encode(encoding), order=tuple(letters), roles={word: "numeric"},
-                   notes=() if encoding == "utf-16" else ("not UTF-8",))
+        yield Case(f"letters {name}", table(letters, {word: marks}).encode(encoding), order=tuple(letters),
+                   roles={word: "numeric"}, notes=() if encoding == "utf-16" else ("not UTF-8",))
 
 
 def spread(cells):
@@ -113,15 +120,20 @@ def spread(cells):
 
 def afterwards(letters):
     "Columns that are known only once the grade is"
-    outcomes = {"Decision": ["Promoted"]*3 + ["Resit"]*2, "Passed": ["yes"]*4 + ["no"], "Versetzt": ["ja"]*4 + ["nein"], "Outcome": ["Honours"] + ["Pass"]*3 + ["Fail"]}
+    outcomes = {"Decision": ["Promoted"]*3 + ["Resit"]*2, "Passed": ["yes"]*4 + ["no"],
+               "Versetzt": ["ja"]*4 + ["nein"], "Outcome": ["Honours"] + ["Pass"]*3 + ["Fail"]}
     for name, values in outcomes.items():
-        yield Case(f"afterwards {name}", table([f"{letter},{value}" for letter, value in zip(letters, values, strict=True)]).replace('"', "").replace(
-            ",Grade", f",Grade,{name}").encode(), order=tuple(letters), roles={name: "ignored"})
+        text = table([f"{letter},{value}" for letter, value in zip(letters, values, strict=True)])
+        yield Case(f"afterwards {name}", with_names(text, name), order=tuple(letters), roles={name: "ignored"})
     scores = {"Course total (%)": "{} %", "GPA of the term": "{}.5", "Current Score": "{}", "Class rank": "-{}"}
     for name, text in scores.items():
         pairs = [f"{letter},{text.format(90 - 10*place - row)}" for row in range(8) for place, letter in enumerate(letters)]
-        yield Case(f"afterwards {name}", table(pairs, rows=120).replace('"', "").replace(",Grade", f",Grade,{name}").encode(), order=tuple(letters),
-                   roles={name: ("score", "ignored")}, rows=120)
+        yield Case(f"afterwards {name}", with_names(table(pairs, rows=120), name), order=tuple(letters), roles={name: ("score", "ignored")}, rows=120)
+
+
+def with_names(text, name):
+    "A table whose grade cells hold a grade and a value: two columns of it"
+    return text.replace('"', "").replace(",Grade", f",Grade,{name}").encode()
 
 
 def layouts(letters):
@@ -134,12 +146,14 @@ def layouts(letters):
     yield Case("title", ("Class 7B\n\n" + plain).encode(), order=order, notes=("row 3 is the header",))
     yield Case("title and date", ("Gradebook export,,,\nTerm 2 2024,,,\n" + plain).encode(), order=order, notes=("row 3 is the header",))
     yield Case("two header rows", (",Behaviour,,Marks\n" + plain).encode(), order=order, notes=("row 2 is the header",))
-    yield Case("two header rows, names twice", (",Quiz one,Quiz two,End\n" + plain.replace("Hours,Absences", "Score,Score")).encode(), "End Grade", order=order,
+    twice = ",Quiz one,Quiz two,End\n" + plain.replace("Hours,Absences", "Score,Score")
+    yield Case("two header rows, names twice", twice.encode(), "End Grade", order=order,
                roles={"Quiz one Score": "numeric", "Quiz two Score": "numeric"}, notes=("both header",))
     for name, foot in {"average": "Class average,21.5,14.2,", "total": "Total,900,800,", "german": "Durchschnitt,12.5,3.1,", "count": "60 students,,,",
                        "made by": "\nExported by MySchool on 1 May,,,"}.items():
         yield Case(f"footer {name}", (plain + foot + "\n").encode(), order=order, notes=("no student",))
-    yield Case("index column", ("\n".join([f",{lines[0]}", *(f"{row},{line}" for row, line in enumerate(lines[1:]))])).encode(), order=order, notes=("counts the rows",))
+    counted = [f",{lines[0]}", *(f"{row},{line}" for row, line in enumerate(lines[1:]))]
+    yield Case("index column", "\n".join(counted).encode(), order=order, notes=("counts the rows",))
     yield Case("old mac", plain.replace("\n", "\r").encode(), order=order)
     yield Case("tabs", table(letters, separator="\t").encode(), order=order)
     yield Case("pipes", table(letters, separator="|").encode(), order=order)
@@ -148,8 +162,8 @@ def layouts(letters):
     possible = table(letters, canvas, "Final Grade").splitlines()
     yield Case("canvas", "\n".join([possible[0], "    Points Possible,10,10,,,,(read only)", *possible[1:]]).encode(), "Final Grade", order=order,
                roles={"Student": "ignored"}, notes=("points that are possible",))
-    moodle = {"First name": ["Ann", "Bo", "Cy"], "Email address": [f"a{row}@school.org" for row in range(60)], "Quiz: one (Real)": [f"{row % 17}.50" for row in range(60)],
-              "Last downloaded from this course": ["1714550000"]}
-    yield Case("moodle", table(letters, moodle).encode(), order=order, roles={"First name": "ignored", "Email address": "ignored", "Quiz: one (Real)": "numeric"})
+    moodle = {"First name": ["Ann", "Bo", "Cy"], "Email address": [f"a{row}@school.org" for row in range(60)],
+              "Quiz: one (Real)": [f"{row % 17}.50" for row in range(60)], "Last downloaded from this course": ["1714550000"]}
+    yield graded("moodle", more=moodle, roles={"First name": "ignored", "Email address": "ignored", "Quiz: one (Real)": "numeric"})
     roster = {"sourcedId": [f"f3{row:04}-ab" for row in range(60)], "givenName": ["Ann", "Bo"], "dateLastModified": ["2024-05-01T00:00:00.000Z"]}
-    yield Case("oneroster", table(letters, roster, first="Quiz").encode(), order=order, roles={"sourcedId": "id", "givenName": "ignored", "dateLastModified": "ignored"})
+    yield graded("oneroster", more=roster, first="Quiz", roles={"sourcedId": "id", "givenName": "ignored", "dateLastModified": "ignored"})

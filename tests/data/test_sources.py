@@ -38,8 +38,9 @@ def put(folder, kind, name="june"):
     if kind == ".zip": pack(packed, {"june.csv": packed.read_text()})
     if kind == ".ods":
         cell = '<table:table-cell office:value-type="string"><text:p>{}</text:p></table:table-cell>'
-        rows = [f"<table:table-row>{''.join(map(cell.format, row))}</table:table-row>" for row in csv.reader(packed.open())]
-        pack(packed, {"mimetype": "application/vnd.oasis.opendocument.spreadsheet", "META-INF/manifest.xml": MANIFEST, "content.xml": CONTENT.format("".join(rows))})
+        rows = [f"<table:table-row>{''.join(map(cell.format, row))}</table:table-row>" for row in csv.reader(packed.read_text().splitlines())]
+        pack(packed, {"mimetype": "application/vnd.oasis.opendocument.spreadsheet", "META-INF/manifest.xml": MANIFEST,
+                      "content.xml": CONTENT.format("".join(rows))})
     return packed
 
 def pack(path, files):
