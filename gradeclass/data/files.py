@@ -65,12 +65,12 @@ def scan_fields(text:str, separator:str)->list[tuple[int, int]]: # Line and numb
     except csv.Error as error: raise DataError(f"line {reader.line_num} cannot be read: {error}") from None
 
 # %% ../../nbs/lib/data/02_files.ipynb #cd1b7de1
-def explain_csv_error(text:str, separator:str, width:int, reason:str)->str: # Where the table is broken, in words
+def explain_csv_error(text:str, separator:str, width:int, above:int, reason:str)->str: # Where the table is broken, in words
     "Turn a parser's failure into a line that a person can fix"
     quote = re.search(r"EOF inside string starting at row (\d+)", reason)
-    if quote: return f"a quote that opens in line {int(quote[1]) + 1} is never closed"
+    if quote: return f"a quote that opens in line {int(quote[1]) + 1 + above} is never closed"
     for line, fields in scan_fields(text, separator):
-        if fields > width: return f"line {line} has {fields} fields where the header has {width}"
+        if fields > width: return f"line {line + above} has {fields} fields where the header has {width}"
     return f"it cannot be read as CSV ({reason})"
 
 # %% ../../nbs/lib/data/02_files.ipynb #c53f8885
@@ -80,6 +80,7 @@ def parse_rows(
     width:int,     # Cells in a row
     skip:int,      # Lines above the first row
     name:str,      # Name of the file, for messages
+    above:int=0,   # Lines of the file above the text
 )->pd.DataFrame:   # Cells as text, one row per line, index and columns from 0
     "Parse rows of CSV into text cells; a row with too many cells is an error"
     try:
@@ -89,7 +90,7 @@ def parse_rows(
                                index_col=False, skip_blank_lines=False, skiprows=skip)
     except pd.errors.EmptyDataError: return pd.DataFrame(columns=range(width), dtype=str)
     except (pd.errors.ParserError, pd.errors.ParserWarning, csv.Error) as error:
-        raise DataError(f"{name}: {explain_csv_error(text, separator, width, str(error).strip())}") from None
+        raise DataError(f"{name}: {explain_csv_error(text, separator, width, above, str(error).strip())}") from None
 
 # %% ../../nbs/lib/data/02_files.ipynb #2fd7d2d5
 FORMULA = re.compile(r"'*[=+\-@\t\r\n]")   # What a spreadsheet may run, whatever apostrophes are in front
@@ -127,11 +128,19 @@ def number_rows(
     return frame.drop(index=maybe[blank]) if blank.any() else frame
 
 # %% ../../nbs/lib/data/02_files.ipynb #6f9d8e1e
-MANY_ROWS = 200_000  # Above this, rows that are none are looked for at the end alone
+FEW, MANY = 200, 20_000  # Rows at each end that are looked at for certain, and rows between that may be none
+
+def may_be_none(cell:object)->bool:
+    "Whether a row whose first cell this is may be no student: neither a number nor a code with one"
+    return not (cell and (str(cell)[0].isdigit() or str(cell)[-1].isdigit()))
 
 def leave_out(frame:pd.DataFrame, names:list[str])->tuple[pd.DataFrame, list[str]]: # The students, and a note
     "Leave out totals, notes below the table and headers that come again"
-    part = frame if len(frame) <= MANY_ROWS else frame.iloc[-1000:]
+    first = frame.iloc[:, 0]
+    words = np.flatnonzero(pd.to_numeric(first, errors="coerce").isna())
+    between = [place for place in words if may_be_none(first.iat[place])] if len(words) <= 20*MANY else []
+    between = between if len(between) <= MANY else []
+    part = frame.iloc[sorted({*range(min(FEW, len(frame))), *between, *range(max(0, len(frame) - FEW), len(frame))})]
     rows = part.to_numpy(dtype=object).tolist()
     extras = find_extras(rows, names)
     if not extras: return frame, []
@@ -174,11 +183,12 @@ def read_csv_text(
     "Read CSV of any usual make"
     if not text.strip(): raise DataError(f"{name} is empty")
     separator = find_separator(text[:SAMPLE])
-    whole, text = text, DECLARED.sub("", text, count=1).lstrip("\r\n")
+    declared = DECLARED.match(text)
+    whole, text = text, text[declared.end() if declared else 0:].lstrip("\r\n")
     above = len(whole[:len(whole) - len(text)].splitlines())
     rows = read_head(text, separator)
     layout = find_layout(rows, name)
-    frame = parse_rows(text, separator, len(layout.names), layout.first, name)
+    frame = parse_rows(text, separator, len(layout.names), layout.first, name, above)
     table, notes = take_table(frame, layout, name, above)
     if NEUTRALISED.search(text): table = table.map(restore).rename(columns=restore)
     return table, notes + note_short_rows(table, text, separator, len(layout.names), above, name)
