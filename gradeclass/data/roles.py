@@ -63,7 +63,7 @@ def is_personal(name:str, texts:pd.Series)->bool:
     if says(name, "contact") and not others and texts.nunique() > max(5, len(texts)/10): return True
     if texts.str.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+").mean() > 0.9: return True
     student = all_words(name) <= known_words()["students"] and texts.str.len().max() <= 100
-    return student and texts.nunique() > max(5, len(texts)/10) and texts.str.fullmatch(PERSON).mean() > 0.9
+    return student and texts.nunique() > min(max(5, len(texts)/10), len(texts)/2) and texts.str.fullmatch(PERSON).mean() > 0.9
 
 # %% ../../nbs/lib/data/10_roles.ipynb #0e7e97f6
 CUT_OFF = re.compile(r"\d([.,]\d+)?E\+?\d{2}", re.IGNORECASE)
