@@ -1,13 +1,18 @@
 "Files of every kind: faults, properties, and what we write"
 
+import gzip
+import time
+
 import pandas as pd
 import pytest
 from data_tables import QUICK, STUDENTS, random_students, save
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gradeclass.config import GradeclassError
 from gradeclass.data.dataset import clean, table_digest
 from gradeclass.data.files import DataError, write_table
+from gradeclass.data.infer import infer_schema
 from gradeclass.data.sources import load, read_table
 
 # Files that cannot be read
@@ -105,6 +110,30 @@ def test_rows_that_end_early_are_noted(tmp_path):
 
 def test_blank_unnamed_column_is_dropped_and_a_filled_one_kept(tmp_path):
     assert list(read_table(save(tmp_path/"a.csv", "Age,,\n17,,x\n"))[0]) == ["Age", "column 3"]
+
+# Files that would take time or memory without end
+
+ROWS = "StudentNo,Hours,Grade\n" + "".join(f"{row},{row % 9},{'ABCF'[row % 4]}\n" for row in range(60))
+HUGE = {
+    "cell.csv": (ROWS.replace(",8,", f",{'1.'*2_500_000},", 1).encode(), ""),
+    "grade.csv": (ROWS.replace(",F", "," + "word "*1_000_000, 1).encode(), "a grade has at most 100"),
+    "name.csv": (ROWS.replace("Hours", "x"*5_000_000).encode(), "the name of column 2 has more than 1000 signs"),
+    "blank.csv": (("\n"*1_000_000 + ROWS + "\n"*1_000_000).encode(), ""),
+    "quotes.csv": ((ROWS + "1," + '"'*5_000_001 + ",A\n").encode(), "is never closed"),
+    "wide.csv": (("StudentNo,Grade\n" + '"a""b",'*200_000 + "\n").encode(), "more than 20,000"),
+    "bomb.csv.gz": (gzip.compress(bytes(200*2**20), 9), "unpacks to more than a table of its size can hold"),
+    "latin.csv": ((ROWS + "61,7,").encode() + b"9"*2_000_000 + "é\n".encode("cp1252"), "a grade has at most 100"),
+}
+
+@pytest.mark.parametrize("name", HUGE)
+def test_no_file_takes_more_than_seconds(tmp_path, name):
+    content, message = HUGE[name]
+    (tmp_path/name).write_bytes(content)
+    start = time.process_time()
+    try: infer_schema(read_table(tmp_path/name)[0], "Grade")
+    except GradeclassError as error: assert message and message in str(error)
+    else: assert not message
+    assert time.process_time() - start < 10
 
 # Other sources
 
