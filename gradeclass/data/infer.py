@@ -15,8 +15,8 @@ import pandas as pd
 from pydantic import ValidationError
 
 from .dataset import BLANKS, MISSING
-from .numbers import NumberStyle, number_style, read_written
-from .roles import ID_WORDS, NOMINAL, follows_from, is_cut_off, is_date, is_id, is_personal, is_protected
+from .numbers import NumberStyle, number_style, read_numbers
+from .roles import follows_from, is_cut_off, is_date, is_id, is_personal, is_protected, known_words, names_students, says
 from .scales import GradeOrder, answer_order, name_words, order_grades
 from ..schema import Column, GradeScale, Schema, SchemaError, band_of, describe_mistake, plain_name, spelling
 
@@ -35,8 +35,8 @@ def read_texts(
 # %% ../../nbs/lib/data/11_infer.ipynb #5afd2538
 def as_numbers(texts:pd.Series, style:NumberStyle|None=None)->pd.Series: # NaN where a text is none
     "Texts without missing cells as numbers, as their column writes them"
-    style = style or number_style(texts.unique())
-    return texts.map({text: read_written(text, style) for text in texts.unique()}).astype(float)
+    different = texts.unique()
+    return texts.map(read_numbers(different, style or number_style(different))).astype(float)
 
 # %% ../../nbs/lib/data/11_infer.ipynb #d279f6e6
 def distinct_labels(
@@ -47,47 +47,27 @@ def distinct_labels(
     for text in texts.value_counts().index: spelled.setdefault(spelling(text), text)
     return sorted(spelled.values(), key=lambda text: (text.casefold(), text))
 
-# %% ../../nbs/lib/data/11_infer.ipynb #752cbf17
-LOW_TO_HIGH = [vocabulary.split("|") for vocabulary in (
-    "never|almost never|rarely|seldom|sometimes|occasionally|often|frequently|usually|mostly|almost always|always",
-    "none|no|very low|low|below average|medium|moderate|middle|average|normal|above average|high|very high",
-    "very bad|very poor|bad|poor|weak|fair|sufficient|average|satisfactory|good|very good|excellent|outstanding",
-    "strongly disagree|disagree|neutral|undecided|agree|strongly agree",
-    "none|primary|primary school|middle school|lower secondary|secondary|secondary school|some high school|"
-    "high school|some college|college|associate's degree|bachelor|bachelor's|bachelor's degree|university|graduate|"
-    "master|master's|master's degree|msc|phd",
-    "yearly|monthly|weekly|daily", "very small|small|medium|large|very large", "near|moderate|far",
-    "freshman|sophomore|junior|senior", "first|second|third|fourth|fifth|sixth")]
-NO_AND_YES = [("no", "yes"), ("n", "y"), ("false", "true"), ("f", "t"), ("nein", "ja"), ("non", "oui"),
-              ("absent", "present")]
-
 # %% ../../nbs/lib/data/11_infer.ipynb #88634495
 def order_words(
     labels:list[str], # Words
 )->list[str]|None:    # The same from low to high, or None where no vocabulary has them all
     "Put words of a known vocabulary in order"
-    for vocabulary in LOW_TO_HIGH:
+    for vocabulary in known_words()["ordered"]:
         ranks = {label: vocabulary.index(label.casefold()) for label in labels if label.casefold() in vocabulary}
         if len(ranks) == len(labels): return sorted(labels, key=ranks.get)
     return None
 
 # %% ../../nbs/lib/data/11_infer.ipynb #343a2110
-CODE_WORDS = NOMINAL | {"id", "code", "course", "school", "group", "region", "district", "zip", "postcode", "class",
-                        "section", "major", "subject", "type", "job", "transport"}
 FEW_NUMBERS, MANY_WORDS, MOSTLY = 10, 50, 0.95
-MISSING_WORDS = MISSING | set("""abs absent a excused exc ex exempt exempted mi ng missing dns dnf ns withdrawn wd incomplete inc pending tbd x . .. ... * ** unknown unk
-n.a. n/d nd s/d k.a. ka fehlt entschuldigt krank leer blank (blank) empty #div/0! #value! #ref! #name? #null! #num! #error! err error — – none nil
-缺考 缺席 欠席 결석""".split()) | {"not submitted", "no data", "not available", "not applicable", "not graded", "did not attend", "no show", "not attempted"}
-
 def odd_words(texts:pd.Series, numbers:pd.Series)->list[str]|None: # None where the column is not one of numbers
     "The words among the numbers of a column"
     odd = texts[numbers.isna()]
     if not len(odd): return []
-    share, kinds = numbers.notna().mean(), odd.str.casefold().unique()
-    if numbers.nunique() <= FEW_NUMBERS and not (share > 0.5 and set(kinds) <= MISSING_WORDS): return None
-    known = share > 0.5 and set(kinds) <= MISSING_WORDS
-    few = share >= 0.7 and len(kinds) <= 3 and not odd.str.contains(r"\d").any()
-    return sorted(odd.unique()) if known or few or share >= MOSTLY else None
+    share, kinds = numbers.notna().mean(), set(odd.str.casefold())
+    few = numbers.nunique() <= FEW_NUMBERS  # Then "none" may be an answer
+    known = share > 0.5 and kinds <= known_words()["absent"] | (BLANKS if few else MISSING)
+    some = share >= 0.7 and len(kinds) <= 3 and not odd.str.contains(r"\d").any()
+    return sorted(odd.unique()) if known or not few and (some or share >= MOSTLY) else None
 
 # %% ../../nbs/lib/data/11_infer.ipynb #2cb1fcaa
 def round_outward(
@@ -105,18 +85,19 @@ def guess_numbers(
     name:str,          # Column name
     texts:pd.Series,   # Its texts, most of them numbers
     numbers:pd.Series, # Its numbers, NaN where a text is none
+    style:NumberStyle=NumberStyle(), # How they are written
 )->Column:             # numeric, ordinal, category or flag
     "Describe a column of numbers or number codes"
     values = np.unique(numbers.dropna())
     whole = bool((values % 1 == 0).all())
     codes = {int(value): str(int(value)) for value in values} if whole and len(values) <= MANY_WORDS else {}
     repeats = len(values) <= len(texts)/2
-    coded = len(values) == 2 or repeats and (len(values) <= FEW_NUMBERS or name_words(name) & CODE_WORDS)
+    coded = len(values) == 2 or repeats and (len(values) <= FEW_NUMBERS or says(name, "codes", "nominal"))
     if codes and coded and numbers.notna().all(): return guess_codes(name, codes)
     odd = texts[numbers.isna()]
     kinds = ", ".join(repr(word) for word in odd.value_counts().index[:3])
-    note = f"; {int(numbers.notna().sum())} of {len(texts)} cells are numbers, {len(odd)} are {kinds}: these count as missing" if len(odd) else ""
-    style = number_style(texts.unique())
+    verb = "is" if len(odd) == 1 else "are"
+    note = f"; {numbers.notna().sum()} of {len(texts)} cells are numbers, {len(odd)} {verb} {kinds}: these count as missing" if len(odd) else ""
     if style.said: note += f"; read with {style.said}"
     low, high = round_outward(float(values[0]), float(values[-1]))
     missing = sorted({word for word in odd.unique() if word.casefold() not in MISSING and not re.search(r"\d", word)})
@@ -130,7 +111,7 @@ def guess_codes(
 )->Column:                # flag, category or ordinal
     "Describe a column of a few whole numbers"
     listed = ", ".join(codes.values())
-    if name_words(name) & CODE_WORDS:
+    if says(name, "codes", "nominal"):
         kind, confirm = "category", f"guessed category from the name and the codes {listed}: say what each code means"
     elif list(codes) == [0, 1]:
         kind, confirm, codes = "flag", "guessed that 0 means no and 1 means yes", {0: "no", 1: "yes"}
@@ -146,10 +127,12 @@ def guess_codes(
 def guess_words(
     name:str,        # Column name
     texts:pd.Series, # Its texts
+    numbers:pd.Series|None=None, # Its numbers, NaN where a text is none
+    style:NumberStyle=NumberStyle(), # How they are written
 )->Column:           # ordinal, category, flag or ignored
     "Describe a column of words"
     labels = distinct_labels(texts)
-    pair = next((pair for pair in NO_AND_YES if {label.casefold() for label in labels} == set(pair)), None)
+    pair = next((pair for pair in known_words()["pairs"] if {label.casefold() for label in labels} == set(pair)), None)
     if pair == ("false", "true"): return guess_codes(name, {0: "0", 1: "1"})
     if pair:
         ordered = sorted(labels, key=lambda label: pair.index(label.casefold()))
@@ -164,10 +147,10 @@ def guess_words(
         return Column(name=name, kind="category", codes={label: label for label in labels}, confirm=confirm)
     confirm = f"ignored: {len(labels)} different texts are too many for a category"
     if texts.str.len().max() > 100: confirm = "ignored: it holds texts longer than 100 signs"
-    numbers = as_numbers(texts).notna().sum()
-    if numbers > len(texts)/2:
-        odd = ", ".join(repr(text) for text in number_style(texts.unique()).words[:3])
-        confirm = f"ignored: {numbers} of {len(texts)} cells are numbers, others are {odd}: say under missing: which of these words mean no answer"
+    found = 0 if numbers is None else numbers.notna().sum()
+    if found > len(texts)/2:
+        odd = ", ".join(map(repr, style.words[:3]))
+        confirm = f"ignored: {found} of {len(texts)} cells are numbers, others are {odd}: list those that mean no answer under missing"
     return Column(name=name, role="ignored", confirm=confirm)
 
 # %% ../../nbs/lib/data/11_infer.ipynb #4751c6a7
@@ -177,23 +160,24 @@ def guess_column(
 )->Column:           # What the column seems to be
     "Describe one column other than the grade"
     texts = read_texts(cells)
-    numbers = as_numbers(texts)
-    reason = reason_to_ignore(name, texts, numbers)
+    style = number_style(texts.unique())
+    numbers = as_numbers(texts, style)
+    reason = reason_to_ignore(name, texts, numbers, style)
     if reason: return Column(name=name, role="ignored", confirm=f"ignored: {reason}")
     if is_id(name, texts, numbers):
         repeats = "" if texts.is_unique else ": it repeats, so rows of one student are kept together"
         return Column(name=name, role="id", confirm=f"guessed that it names the students{repeats}; set role to feature if not")
     numeric = odd_words(texts, numbers) is not None
-    return mark_audit(guess_numbers(name, texts, numbers) if numeric else guess_words(name, texts))
+    return mark_audit(guess_numbers(name, texts, numbers, style) if numeric else guess_words(name, texts, numbers, style))
 
-def reason_to_ignore(name:str, texts:pd.Series, numbers:pd.Series)->str: # An empty text where it may be an input
+def reason_to_ignore(name:str, texts:pd.Series, numbers:pd.Series, style:NumberStyle)->str: # An empty text where it may be an input
     "Why a column can be no input, whatever its grades"
     if not len(texts): return "it is empty"
-    if is_cut_off(texts): return f"a spreadsheet has cut its numbers off ({texts.iloc[0]}): give the column the format text there, and export it again"
-    if len(distinct_labels(texts)) < 2: return "it holds one value"
+    if is_cut_off(texts.iloc[::len(texts)//5000 + 1]):
+        return f"a spreadsheet has cut its numbers off ({texts.iloc[0]}): give the column the format text there, and export it again"
+    if texts.nunique() < 9 and len(distinct_labels(texts)) < 2: return "it holds one value"
     if is_personal(name, texts): return "it names a person"
     if is_date(name, texts, numbers): return "a date is no input; a span of time such as an age can be one"
-    style = number_style(texts.unique())
     if style.open: return f"{style.open!r} can be read with a decimal or a thousands separator: write the column without separators of thousands"
     return ""
 
@@ -259,10 +243,6 @@ def find_bands(
     return Bands(name, order, cuts, *measure_bands(scores, positions, cuts))
 
 # %% ../../nbs/lib/data/11_infer.ipynb #d2846b1d
-MORE_IS_BETTER = {"gpa", "cgpa", "points", "score", "total", "percent", "percentage"}
-SCORE_WORDS = {"gpa", "cgpa", "score", "mark", "marks", "point", "points", "average", "avg", "total", "percent",
-               "percentage", "result", "final", "grade", "g1", "g2", "g3", "mean"}
-
 def judge_score(
     name:str,            # Column name
     cells:pd.Series,     # Its cells
@@ -272,10 +252,10 @@ def judge_score(
 )->Bands|None:           # None where the grade does not seem to be cut from this column
     "Decide whether the grade is cut from one column"
     scores = as_numbers(read_texts(cells)).dropna()
-    scores, names = scores[scores.index.isin(grades.index)], name_words(name)
+    scores = scores[scores.index.isin(grades.index)]
     if len(scores) < len(grades)/2 or scores.nunique() < max(len(order), 3): return None
     here = grades[scores.index]
-    hinted = bool(names & SCORE_WORDS)
+    hinted = says(name, "scores")
     if hinted and not sure and not mirrors(scores, here):
         order = list(scores.groupby(here.to_numpy()).median().sort_values(ascending=False).index)
     if set(order) != set(here.unique()): return None
@@ -305,7 +285,7 @@ def find_target(
     raise SchemaError(f"the table has no column {target}: {hint}")
 
 # %% ../../nbs/lib/data/11_infer.ipynb #6c8e873c
-MANY_GRADES = 30
+MANY_GRADES, LONGEST_GRADE = 30, 100
 
 def read_grades(
     cells:pd.Series, # The grade column
@@ -313,6 +293,9 @@ def read_grades(
 )->pd.Series:        # One spelling per grade, rows without a grade left out
     "The grades, or a sentence on why they are none"
     texts = read_texts(cells)
+    long = texts.str.len().max() if len(texts) else 0
+    if long > LONGEST_GRADE:
+        raise SchemaError(f"column {target} holds a text of {long:,} signs, a grade has at most {LONGEST_GRADE}: choose the column that holds the grades")
     labels = distinct_labels(texts)
     if not labels: raise SchemaError(f"column {target} is empty: choose the column that holds the grades")
     if len(labels) == 1:
@@ -366,7 +349,7 @@ def keep_one_id(
 )->list[Column]:          # The same with at most one id
     "Keep the first id whose name says so, else the first; ignore the others"
     ids = [column for column in columns if column.role == "id"]
-    kept = next((column for column in ids if name_words(column.name) & ID_WORDS), ids[0] if ids else None)
+    kept = next((column for column in ids if names_students(column.name)), ids[0] if ids else None)
     others = [column.name for column in ids if column is not kept]
     confirm = f"ignored: {kept.name} names the rows already" if kept else ""
     ignored = {name: Column(name=name, role="ignored", confirm=confirm) for name in others}
@@ -381,7 +364,7 @@ def guess_bands(
 )->list[Bands]:         # The likeliest score first
     "Find the columns that the grade may be cut from"
     found = [judge_score(name, frame[name], grades, order, sure) for name in frame]
-    return sorted(filter(None, found), key=lambda bands: (not name_words(bands.column) & SCORE_WORDS, -bands.agreement))
+    return sorted(filter(None, found), key=lambda bands: (not says(bands.column, "scores"), -bands.agreement))
 
 # %% ../../nbs/lib/data/11_infer.ipynb #1ac0f59f
 def choose_order(order:GradeOrder, best:str)->GradeOrder:
@@ -391,17 +374,22 @@ def choose_order(order:GradeOrder, best:str)->GradeOrder:
 
 def order_by_score(order:GradeOrder, found:list[Bands])->GradeOrder:
     "An open question is answered by a score whose name says that more is better, unless it is the grade itself"
-    telling = next((bands for bands in found if not bands.rising and name_words(bands.column) & MORE_IS_BETTER), None)
+    telling = next((bands for bands in found if not bands.rising and says(bands.column, "better")), None)
     if not order.question or not telling: return order
     at_risk = telling.grades[-max(1, len(telling.grades)//3):]
     return GradeOrder(telling.grades, at_risk, f"{telling.column} falls in this order")
 
 def known_afterwards(column:Column, cells:pd.Series, grades:pd.Series, target:str)->Column:
     "Leave out an input that follows from the grade"
-    if column.role not in ("feature", "audit") or not column.codes or not follows_from(grades, read_texts(cells)): return column
-    confirm = (f"ignored: each value of {target} has one {column.name}, as if it were written down after the grade: "
-               "set role to feature if it is known before")
-    return Column(name=column.name, role="ignored", confirm=confirm)
+    if column.role not in ("feature", "audit"): return column
+    late = says(column.name, "afterwards")
+    if column.codes and follows_from(grades, read_texts(cells), 0.9 if late else 0.99):
+        return Column(name=column.name, role="ignored",
+                      confirm=f"ignored: each value of {target} has one {column.name}, as if it were written down after the grade: "
+                              "set role to feature if it is known before")
+    if not late: return column
+    doubt = "its name speaks of something that is known only after the grade: set role to ignored if so"
+    return column.model_copy(update={"confirm": "; ".join(filter(None, [doubt, column.confirm]))})
 
 # %% ../../nbs/lib/data/11_infer.ipynb #f7c0754c
 def infer_schema(
@@ -421,7 +409,7 @@ def infer_schema(
     columns = keep_one_id([guessed.get(title, Column(name=title, role="target")) for title in table])
     order = order_grades(sorted(grades.unique()), name_words(target))
     if best: order = choose_order(order, best)
-    inputs = [column.name for column in columns if column.role in ("feature", "audit")]
+    inputs = [column.name for column in columns if column.role in ("feature", "audit") and (column.kind == "numeric" or len(column.codes) > 2)]
     found = guess_bands(table[inputs], grades, order.labels, not order.question)
     order = order_by_score(order, found)
     scores = [bands for bands in found if not bands.rising and bands.grades == order.labels]

@@ -250,12 +250,12 @@ def open_csv(
     if longer: content = content[:cut_point(content) or len(content)]
     head = content[:cut_point(content[:HEAD_BYTES]) or len(content)] if len(content) > HEAD_BYTES else content
     columns, more = read_csv_text(head.decode(), name)
-    separator, declared, layout = find_csv_layout(text, name)
-    reader = csv.reader(io.StringIO(text.split("\n", declared)[-1], newline=""), delimiter=separator)
+    separator, rest, above, layout = find_csv_layout(text, name)
+    reader = csv.reader(io.StringIO(rest, newline=""), delimiter=separator)
     for _ in range(layout.first): next(reader, None)
     names = [restore(cell) for cell in name_columns(layout.names, name)]
-    form = Form(name, names, list(columns.columns), layout.names, separator, declared + layout.first)
-    skip = declared + reader.line_num
+    form = Form(name, names, list(columns.columns), layout.names, separator, above + layout.first)
+    skip = above + reader.line_num
     def parse(block):
         check(block.content, len(names))
         return parse_block(form, block)

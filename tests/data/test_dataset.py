@@ -37,7 +37,16 @@ def test_flags_read_true_and_false():
 def test_decimal_comma_is_read_with_a_note():
     frame, notes = conform(pd.DataFrame({"GPA": ["3,5", "2.5", "a,b"]}), STUDENTS)
     assert frame["GPA"].tolist() == [3.5, 2.5, "a,b"]
-    assert notes == ["GPA: the comma in 3,5 is read as a decimal point (cells: 1)"]
+    assert notes == ["GPA is read with decimal comma"]
+
+NO_LIMIT = STUDENTS.model_copy(update={"columns": [column.model_copy(update={"max": None, "whole": False})
+                                                   if column.name == "Absences" else column for column in STUDENTS.columns]})
+
+def test_cell_that_can_be_read_in_two_ways_stays_a_question():
+    once, notes = conform(pd.DataFrame({"Absences": ["2.5", "3,5", "1.234"], "GPA": ["2.5", "3,5", "1.234"]}), NO_LIMIT)
+    assert once["Absences"].tolist() == [2.5, 3.5, "1.234"] and "two ways" in notes[0]
+    assert once["GPA"].tolist() == [2.5, 3.5, 1.234]  # No grade point average is above 1000
+    pd.testing.assert_frame_equal(conform(once, NO_LIMIT)[0], once)
 
 def test_ids_are_text_without_a_decimal_point():
     frame, _ = conform(pd.DataFrame({"StudentID": [1001.0, "1002.0", 1003, "0042", None]}, dtype=object), STUDENTS)

@@ -66,8 +66,8 @@ def written(draw, table):
         held = io.BytesIO()
         with zipfile.ZipFile(held, "w") as archive: archive.writestr("noten.csv", data)
         data = held.getvalue()
-    return data, kind, dict(separator=separator, decimal=decimal, thousands=thousands, missing=missing, ends=ends, head=head, tail=tail,
-                            encoding=encoding, kind=kind)
+    drawn = {"separator": separator, "decimal": decimal, "thousands": thousands, "missing": missing, "ends": ends, "head": head, "tail": tail}
+    return data, kind, drawn | {"encoding": encoding, "kind": kind}
 
 
 @pytest.mark.parametrize("part", range(8))

@@ -122,7 +122,7 @@ def test_fetch_uses_the_url_of_the_schema(published, serve):
     (TABLE.replace("4.5", "4.6"), "a table of 2 rows is not the published one"),
     (TABLE + "S3,1,1\n", "a table of 3 rows is not the published one"),
     ("", "a table of 0 rows is not the published one"),
-    ("a"*200_000, "the table is not a CSV file"),
+    ("a"*200_000, "a table of 0 rows is not the published one"),
     (b"\xff\xfe\x00\x01", "is not the published one"),
     ("\0a" * 50, "is not the published one"),
 ])

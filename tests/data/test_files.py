@@ -1,13 +1,18 @@
 "Files of every kind: faults, properties, and what we write"
 
+import gzip
+import time
+
 import pandas as pd
 import pytest
 from data_tables import QUICK, STUDENTS, random_students, save
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gradeclass.config import GradeclassError
 from gradeclass.data.dataset import clean, table_digest
 from gradeclass.data.files import DataError, write_table
+from gradeclass.data.infer import infer_schema
 from gradeclass.data.sources import load, read_table
 
 # Files that cannot be read
@@ -17,7 +22,6 @@ FAULTS = {
     "blank.csv": (b"\n\n \n", "blank.csv is empty"),
     "binary.csv": (b"PK\x03\x04\x00\x00\x08", "binary.csv is not a text table"),
     "noise.csv": (bytes(range(1, 256)), "noise.csv is not a text table"),
-    "utf16.csv": ("Age,Sports\n17,1\n".encode("utf-16"), "save it as CSV in UTF-8"),
     "long.csv": (b"Age,Sports\n17,1\n18,1,0\n", "long.csv: line 3 has 3 fields where the header has 2"),
     "all_long.csv": (b"Age,Sports\n17,1,9\n18,1,0\n", "all_long.csv: line 2 has 3 fields where the header has 2"),
     "after_blank.csv": (b"Age,Sports\n17,1\n\n18,1,0\n", "line 4 has 3 fields where the header has 2"),
@@ -26,9 +30,9 @@ FAULTS = {
     "quote_below_blank.csv": (b'\n\nAge,Sports\n17,1\n\n18,"1\n16,0\n', "a quote that opens in line 6 is never closed"),
     "quote.csv": (b'Age,Sports\n17,1\n18,"1\n16,0\n', "a quote that opens in line 3 is never closed"),
     "twins.csv": (b"Age,Sports,Age\n17,1,18\n", "two columns are called Age"),
-    "false.xlsx": (b"Age,Sports\n17,1\n", "false.xlsx is not an Excel workbook"),
+    "false.xlsx": (b"Age,Sports\n17,1\n", "false.xlsx is not a workbook (.xlsx, .xls or .ods)"),
     "false.parquet": (b"Age,Sports\n17,1\n", "false.parquet is not a Parquet file"),
-    "table.json": (b"{}", "table.json is of an unknown kind: give a .csv, .xlsx or .parquet file"),
+    "table.json": (b"{}", "table.json is of an unknown kind: give a .csv, .xlsx, .xls, .ods or .parquet file"),
 }
 
 @pytest.mark.parametrize("name", FAULTS)
@@ -84,6 +88,10 @@ def test_windows_encoding_is_read_with_a_note(tmp_path):
     assert frame["Name"].tolist() == ["Zoë"]
     assert "not UTF-8" in notes[0]
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_wide_letters_are_read(tmp_path, encoding):
+    assert read_table(save(tmp_path/"a.csv", "Name,Age\nZoë,17\n", encoding))[0]["Name"].tolist() == ["Zoë"]
+
 def test_header_alone_is_an_empty_table(tmp_path):
     frame, _ = read_table(save(tmp_path/"a.csv", "Age,Sports\n"))
     assert frame.shape == (0, 2)
@@ -103,6 +111,30 @@ def test_rows_that_end_early_are_noted(tmp_path):
 def test_blank_unnamed_column_is_dropped_and_a_filled_one_kept(tmp_path):
     assert list(read_table(save(tmp_path/"a.csv", "Age,,\n17,,x\n"))[0]) == ["Age", "column 3"]
 
+# Files that would take time or memory without end
+
+ROWS = "StudentNo,Hours,Grade\n" + "".join(f"{row},{row % 9},{'ABCF'[row % 4]}\n" for row in range(60))
+HUGE = {
+    "cell.csv": (ROWS.replace(",8,", f",{'1.'*2_500_000},", 1).encode(), ""),
+    "grade.csv": (ROWS.replace(",F", "," + "word "*1_000_000, 1).encode(), "a grade has at most 100"),
+    "name.csv": (ROWS.replace("Hours", "x"*5_000_000).encode(), "the name of column 2 has more than 1000 signs"),
+    "blank.csv": (("\n"*1_000_000 + ROWS + "\n"*1_000_000).encode(), ""),
+    "quotes.csv": ((ROWS + "1," + '"'*5_000_001 + ",A\n").encode(), "is never closed"),
+    "wide.csv": (("StudentNo,Grade\n" + '"a""b",'*200_000 + "\n").encode(), "more than 20,000"),
+    "bomb.csv.gz": (gzip.compress(bytes(200*2**20), 9), "unpacks to more than a table of its size can hold"),
+    "latin.csv": ((ROWS + "61,7,").encode() + b"9"*2_000_000 + "é\n".encode("cp1252"), "a grade has at most 100"),
+}
+
+@pytest.mark.parametrize("name", HUGE)
+def test_no_file_takes_more_than_seconds(tmp_path, name):
+    content, message = HUGE[name]
+    (tmp_path/name).write_bytes(content)
+    start = time.process_time()
+    try: infer_schema(read_table(tmp_path/name)[0], "Grade")
+    except GradeclassError as error: assert message and message in str(error)
+    else: assert not message
+    assert time.process_time() - start < 10
+
 # Other sources
 
 def test_excel_rows_are_numbered_as_in_the_sheet(tmp_path):
@@ -111,7 +143,7 @@ def test_excel_rows_are_numbered_as_in_the_sheet(tmp_path):
 
 def test_empty_sheet_is_refused(tmp_path):
     pd.DataFrame().to_excel(tmp_path/"a.xlsx", index=False)
-    with pytest.raises(DataError, match="is empty"): read_table(tmp_path/"a.xlsx")
+    with pytest.raises(DataError, match="holds no table: its sheets are empty"): read_table(tmp_path/"a.xlsx")
 
 def test_parquet_index_with_a_name_is_a_column(tmp_path):
     random_students(3).set_index("StudentID").to_parquet(tmp_path/"a.parquet")

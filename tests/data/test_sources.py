@@ -1,4 +1,7 @@
 "Which table a run takes when nobody names one"
+import csv
+import gzip
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,12 @@ from gradeclass.pages.class_model import KINDS
 from gradeclass.schema import load_schema, schema_yaml
 
 SCHEMA = load_schema("students")
-WRITTEN = {".pq": ".parquet", ".xlsm": ".xlsx", ".tsv": ".csv", ".txt": ".csv"}
+WRITTEN = {".pq": ".parquet", ".xlsm": ".xlsx", ".xls": ".xlsx"} | dict.fromkeys([".ods", ".tsv", ".txt", ".gz", ".zip"], ".csv")
+OFFICE = "urn:oasis:names:tc:opendocument:xmlns"
+MANIFEST = f'<manifest:manifest xmlns:manifest="{OFFICE}:manifest:1.0"/>'
+CONTENT = (f'<office:document-content xmlns:office="{OFFICE}:office:1.0" xmlns:table="{OFFICE}:table:1.0" xmlns:text="{OFFICE}:text:1.0">'
+           '<office:body><office:spreadsheet><table:table table:name="Grades">{}</table:table></office:spreadsheet></office:body>'
+           '</office:document-content>')
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
@@ -25,7 +33,20 @@ def home(tmp_path, monkeypatch):
 def put(folder, kind, name="june"):
     "A table of students of any kind that can be read"
     written = write_table(to_codes(synthesise("students", 60), SCHEMA), folder/f"{name}{WRITTEN.get(kind, kind)}")
-    return written.rename(folder/f"{name}{kind}")
+    packed = written.rename(folder/f"{name}{kind}")
+    if kind == ".gz": packed.write_bytes(gzip.compress(packed.read_bytes()))
+    if kind == ".zip": pack(packed, {"june.csv": packed.read_text()})
+    if kind == ".ods":
+        cell = '<table:table-cell office:value-type="string"><text:p>{}</text:p></table:table-cell>'
+        rows = [f"<table:table-row>{''.join(map(cell.format, row))}</table:table-row>" for row in csv.reader(packed.read_text().splitlines())]
+        pack(packed, {"mimetype": "application/vnd.oasis.opendocument.spreadsheet", "META-INF/manifest.xml": MANIFEST,
+                      "content.xml": CONTENT.format("".join(rows))})
+    return packed
+
+def pack(path, files):
+    "Write an archive"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, text in files.items(): archive.writestr(name, text)
 
 @pytest.mark.parametrize("kind", [*READERS, ".XLSM", ".Pq"])
 def test_every_kind_that_can_be_read_counts_in_raw(home, kind):
@@ -44,10 +65,10 @@ def test_sample_is_taken_only_where_raw_is_empty(home):
     for name in (".gitkeep", "README.md"): (home/"data"/"raw"/name).touch()
     assert choose_data("", "", home) == str(sample_path("students")) == choose_data("sample", "", home)
 
-@pytest.mark.parametrize("name", ["june.ods", "june.json", "june.zip", "june", "june.rejected.csv"])
+@pytest.mark.parametrize("name", ["june.pdf", "june.json", "june.numbers", "june", "june.rejected.csv"])
 def test_file_that_cannot_be_read_is_named(home, name):
     (home/"data"/"raw"/name).touch()
-    said = rf"holds no table that can be read \({name}\): save it as one of .csv, .*, .pq, or choose"
+    said = rf"holds no table that can be read \({name}\): save it as one of .csv, .*, .zip, or choose"
     with pytest.raises(DataError, match=said): choose_data("", "", home)
 
 def test_several_tables_are_named(home):
