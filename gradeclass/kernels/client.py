@@ -24,7 +24,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from . import server as server_module
-from .server import CALM, INLINE, KERNEL, MODULES, PREFIX, SOCKETS, SOON, peer_user
+from .server import CALM, INLINE, KERNEL, LATER, MODULES, PREFIX, SOCKETS, SOON, peer_user
 
 # %% ../../nbs/lib/kernels/02_client.ipynb #0790e974
 def python_of(
@@ -243,6 +243,7 @@ class ForkServer:
             listener.listen(128)
             plan = {"modules": list(dict.fromkeys([*KERNEL, *modules])),
                     "soon": SOON if tuple(modules) == MODULES else [],
+                    "later": LATER if tuple(modules) == MODULES else [],
                     "listener": listener.fileno(), "owner": self.owner, "folder": self.folder,
                     "key": server_key(python, env)}
             command = [*python, "-c", BOOT, server_module.__file__, json.dumps(plan)]
