@@ -102,15 +102,13 @@ class WarmClient(AsyncKernelClient):
 
     async def answered(self)->bool: # Whether it has
         "Ask once: an answer, and on the other channel the message that the question is done with"
-        self.kernel_info()
+        asked, reply, state = self.kernel_info(), {"parent_header": {}}, ""
         with suppress(queue.Empty):
-            reply = await self.get_shell_msg(timeout=1)
-            if reply["msg_type"] != "kernel_info_reply": return False
-            state = ""
+            # A kernel that begins answers earlier questions first, and what it announced then may be lost
+            while reply["parent_header"].get("msg_id") != asked: reply = await self.get_shell_msg(timeout=1)
             while state != "idle":
                 message = await self.get_iopub_msg(timeout=0.2)
-                if message["parent_header"].get("msg_id") != reply["parent_header"]["msg_id"]: continue
-                state = message["content"].get("execution_state")
+                if message["parent_header"].get("msg_id") == asked: state = message["content"].get("execution_state")
             # `wait_for_ready` of jupyter_client 8 calls it too: it takes on the kernel's version of the protocol
             self._handle_kernel_info_reply(reply)
             return True
