@@ -38,11 +38,7 @@ class KernelPool:
         self.ahead = None
         self.ending = set()
 
-    def start(
-        self,
-        name:str, # Of the kernel specification, such as 'python3'
-        cwd:str,  # Its working directory
-    )->tuple:     # Its name and folder, its manager, and the task of its start
+    def start(self, name:str, cwd:str)->tuple: # Its name and folder, its manager, and the task of its start
         "Begin to start a kernel"
         manager = PoolKernelManager(kernel_name=name, config=self.config)
         task = self.loop.create_task(manager.start_kernel(extra_arguments=QUIET, cwd=cwd))
@@ -56,11 +52,8 @@ class KernelPool:
         "Have a kernel started while the loop runs"
         if self.ahead is None: self.ahead = self.start(name, cwd)
 
-    def take(
-        self,
-        *wanted:str, # Name and folder of the kernel that a notebook wants; nothing: none is wanted any more
-    ):               # Manager of a kernel that was started ahead; None where there is none that will do
-        "Use the kernel that was started ahead, or end it"
+    def take(self, *wanted:str): # Its manager; None where there is none that will do
+        "Use the kernel that was started ahead, if it has the wanted name and folder, or end it"
         if self.ahead is None: return None
         found, manager, task = self.ahead
         self.ahead = None
@@ -84,19 +77,13 @@ class KernelPool:
         try: yield manager
         finally: self.end(manager)
 
-    def end(
-        self,
-        manager:PoolKernelManager, # Of a kernel that is done with
-    )->None:
+    def end(self, manager:PoolKernelManager)->None:
         "Have a kernel ended while the loop runs"
         task = self.loop.create_task(self.shut_down(manager))
         self.ending.add(task)
         task.add_done_callback(self.ending.discard)
 
-    async def shut_down(
-        self,
-        manager:PoolKernelManager, # Of a kernel that is done with
-    )->None:
+    async def shut_down(self, manager:PoolKernelManager)->None:
         "End a kernel and its client in order"
         try:
             if await manager.is_alive(): await manager.shutdown_kernel()

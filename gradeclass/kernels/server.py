@@ -24,8 +24,9 @@ import tempfile
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 # %% ../../nbs/lib/kernels/01_server.ipynb #761ad9a5
 KERNEL = (
@@ -77,25 +78,18 @@ def import_ahead(name:str)->bool:
     return False
 
 # %% ../../nbs/lib/kernels/01_server.ipynb #3a78f71e
-def source_stamp(known:str="{}")->str: # JSON: file -> time and size
-    "The files that the imported modules came from"
-    found = json.loads(known)
-    for module in list(sys.modules.values()):
-        file = getattr(module, "__dict__", {}).get("__file__")
-        if not isinstance(file, str) or file in found: continue
-        with suppress(OSError):
-            state = os.stat(file)
-            found[file] = (state.st_mtime_ns, state.st_size)
-    return json.dumps(found)
+def file_state(file:str)->tuple|None: # Time and size; None where there is no such file
+    "How a file can be told from what it was"
+    with suppress(OSError):
+        found = os.stat(file)
+        return found.st_mtime_ns, found.st_size
 
 # %% ../../nbs/lib/kernels/01_server.ipynb #8593b765
-def is_unchanged(stamp:str)->bool: # False where a file has another time or size, or is gone
-    "Whether the files are as they were"
-    for file, (time_then, size_then) in json.loads(stamp).items():
-        try: state = os.stat(file)
-        except OSError: return False
-        if (state.st_mtime_ns, state.st_size) != (time_then, size_then): return False
-    return True
+def note_sources(known:dict)->None:
+    "Add the files that the imported modules came from, each with its state"
+    for module in list(sys.modules.values()):
+        file = getattr(module, "__dict__", {}).get("__file__")
+        if isinstance(file, str) and file not in known: known[file] = file_state(file)
 
 # %% ../../nbs/lib/kernels/01_server.ipynb #4748bb26
 ADDRESS = "GRADECLASS_FORK_SERVER"
@@ -105,20 +99,21 @@ SOCKETS = tempfile.gettempdir() if len(tempfile.gettempdir()) < 60 else "/tmp"
 
 # %% ../../nbs/lib/kernels/01_server.ipynb #b5e2b357
 def remove_folders(
-    pid:int, # Process id
+    ended:int=0, # A process that has ended, or is about to
 )->None:
-    "Remove the folders of sockets that a process made for its kernels, when it ended in the middle of things"
-    for folder in Path(SOCKETS).glob(f"{PREFIX}k{pid}-*"): shutil.rmtree(folder, ignore_errors=True)
+    "Remove the folders of sockets of processes that ended in the middle of things"
+    for folder in Path(SOCKETS).glob(f"{PREFIX}*"):
+        pid = int(folder.name.removeprefix(PREFIX)[1:].split("-")[0])
+        if pid == ended or not Path("/proc", str(pid)).exists(): shutil.rmtree(folder, ignore_errors=True)
 
 # %% ../../nbs/lib/kernels/01_server.ipynb #8dd231fc
 @dataclass(eq=False)
 class Link:
     "A connection to the server, and the process that was asked for over it"
     sock: socket.socket
-    request: dict = field(default_factory=dict)
-    pid: int | None = None
+    request: dict | None = None
+    pid: int = 0
     pidfd: int | None = None # Readable when the process has ended
-    broken: bool = False     # Whether nobody is at the other end any more
 
     def tell(self, **message)->None:
         "Send one message; nobody may be there to read it"
@@ -127,7 +122,7 @@ class Link:
     def close(self)->None:
         "Close what the server holds open for it"
         self.sock.close()
-        if self.pidfd is not None: os.close(self.pidfd)
+        if self.pidfd: os.close(self.pidfd)
 
     def signal(self, number:int)->None:
         "Signal the process and those that it started"
@@ -165,7 +160,8 @@ class Server:
         self.selector = selectors.DefaultSelector() # With each file: what is called when it can be read, and with what
         self.selector.register(self.ownerfd, selectors.EVENT_READ, (sys.exit, 0))
         self.selector.register(self.listener, selectors.EVENT_READ, (self.accept, None))
-        self.stamp = source_stamp()
+        self.sources = {}
+        note_sources(self.sources)
 
     def loop(self)->dict: # The request, in a new process; nothing when the server ends
         "Serve; returns once in the server, and once in each process that it forks"
@@ -174,8 +170,8 @@ class Server:
             if not ready: self.learn()
             for key, _ in ready:
                 call, about = key.data
-                request = call(about)
-                if request: return request
+                if about and about not in self.links: continue  # It has ended in the meantime
+                if request := call(about): return request
         return {}
 
     def patience(self)->float|None: # Seconds; None for ever
@@ -188,54 +184,51 @@ class Server:
         if not import_ahead((self.plan["soon"] or self.plan["later"]).pop(0)): self.stop()
         gc.freeze()
         self.plan |= imported_settings(self.plan["before"])
-        self.stamp = source_stamp(self.stamp)
+        note_sources(self.sources)
 
     def accept(self, _)->None:
         "Let in whoever is the same user"
         try: sock, _ = self.listener.accept()
         except OSError: return
-        sock.setblocking(False)
         if peer_user(sock) != os.getuid(): return sock.close()
         link = Link(sock)
         self.links.add(link)
         self.selector.register(sock, selectors.EVENT_READ, (self.read, link))
 
     def read(self, link:Link)->dict|None: # The request, in a new process
-        "Read a message: the first is a request, the others are signals"
-        if link.broken: return None
+        "Read a message: the first is a request, the others are signals; without one, nobody is there any more"
         try: data, files, *_ = socket.recv_fds(link.sock, LARGEST, 3)
-        except BlockingIOError: return None
-        except OSError: data, files = b"", []
+        except OSError: data = b""
         if not data: return self.cut(link)
         message = json.loads(data)
-        if link.pid is None: return self.start(link, message, files)
-        return link.signal(message["signal"])
-
-    def start(self, link:Link, request:dict, files:list)->dict|None: # The request, in the new process
-        "Fork a process, or say why not"
-        if request["key"] != self.plan["key"]:
-            link.tell(refused="the fork server was started with another environment")
-        elif self.listener is None or not is_unchanged(self.stamp):
-            self.stop()
-            link.tell(stale=True)
-        elif self.fork(link, request): return request | {"files": files}
+        if link.pid: return link.signal(message["signal"])
+        if refused := self.why_not(message): link.tell(refused=refused)
+        elif self.fork(link, message): return message | {"files": files}
         for fd in files: os.close(fd)
         return None
+
+    def why_not(self, request:dict)->str: # Empty where nothing is in the way
+        "What keeps the server from forking a process"
+        other = request["key"] != self.plan["key"]
+        if other and not request.get("own"): return "the fork server was started with another environment"
+        changed = any(file_state(file) != state for file, state in self.sources.items())
+        if other or changed: self.stop()
+        return "" if self.listener else "the fork server takes no more requests"
 
     def fork(self, link:Link, request:dict)->bool: # Whether this is the new process
         "Fork a process, and watch for its end"
         # A SIGTERM between fork and `become_process` would run the server's handler in the new process
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-        pid = os.fork()
-        if pid == 0:
-            self.leave()
+        link.pid = os.fork()
+        if link.pid == 0:
+            for mine in (self.selector, self.listener, *self.links): mine.close()
+            os.close(self.ownerfd)
             return True
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         link.request = request
-        link.pid = pid
-        link.pidfd = os.pidfd_open(pid)
+        link.pidfd = os.pidfd_open(link.pid)
         self.selector.register(link.pidfd, selectors.EVENT_READ, (self.reap, link))
-        link.tell(pid=pid)
+        link.tell(pid=link.pid)
         return False
 
     def stop(self)->None:
@@ -247,49 +240,31 @@ class Server:
         self.plan["soon"] = self.plan["later"] = []
         shutil.rmtree(self.plan["folder"], ignore_errors=True)
 
-    def cut(self, link:Link)->None:
-        "End the process that nobody is connected to any more"
-        link.broken = True
-        self.selector.unregister(link.sock)
-        if link.pid is not None: return link.signal(signal.SIGKILL)
-        self.links.discard(link)
-        link.close()
-
     def reap(self, link:Link)->None:
-        "Take the exit code and hand it on"
-        code = os.waitstatus_to_exitcode(os.waitpid(link.pid, 0)[1])
-        self.selector.unregister(link.pidfd)
-        if link.broken: link.remove_files()
-        else:
-            link.tell(exit=code)
-            self.selector.unregister(link.sock)
-        link.broken = True
-        self.links.discard(link)
-        link.close()
+        "Take the exit code of a process that has ended, and hand it on"
+        link.tell(exit=os.waitstatus_to_exitcode(os.waitpid(link.pid, 0)[1]))
+        self.forget(link)
 
-    def leave(self)->None:
-        "In a new process: close all that belongs to the server"
-        self.selector.close()
-        os.close(self.ownerfd)
-        self.listener.close()
-        for link in self.links: link.close()
+    def cut(self, link:Link)->None:
+        "End the process that nobody is connected to any more, and leave nothing behind"
+        if link.pid:
+            link.signal(signal.SIGKILL)
+            os.waitpid(link.pid, 0)
+            link.remove_files()
+        self.forget(link)
+
+    def forget(self, link:Link)->None:
+        "Close a link"
+        self.links.discard(link)
+        self.selector.unregister(link.sock)
+        if link.pid: self.selector.unregister(link.pidfd)
+        link.close()
 
     def close(self)->None:
         "End every process, and leave nothing behind"
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        for link in self.links:
-            if link.pid is None: continue
-            link.signal(signal.SIGKILL)
-            os.waitpid(link.pid, 0)
-            link.remove_files()
-        if self.listener: shutil.rmtree(self.plan["folder"], ignore_errors=True)
-
-# %% ../../nbs/lib/kernels/01_server.ipynb #60356e45
-def die_with_parent()->None:
-    "Have the system end this process when the one that forked it is gone"
-    parent = os.getppid()
-    ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL, 0, 0, 0)  # 1 is PR_SET_PDEATHSIG of <sys/prctl.h>
-    if os.getppid() != parent: os._exit(1)
+        for link in list(self.links): self.cut(link)
+        self.stop()
 
 # %% ../../nbs/lib/kernels/01_server.ipynb #9581b7f8
 def blas_threads(env:dict)->int: # Threads that OpenBLAS would have
@@ -335,8 +310,11 @@ def renew_libraries(cwd:str, settings_file:str)->None:
 # %% ../../nbs/lib/kernels/01_server.ipynb #b8aa58b4
 def become_process(request:dict, plan:dict)->None:
     "Take on what a process of its own would have"
+    parent = os.getppid()
     os.setsid()
-    die_with_parent()
+    # 1 is PR_SET_PDEATHSIG of <sys/prctl.h>: the system ends this process when the server is gone
+    ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent: os._exit(1)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     for standard, fd in enumerate(request["files"]):
@@ -347,7 +325,7 @@ def become_process(request:dict, plan:dict)->None:
     os.environ.clear()
     # A worker hands its environment on, where what imports have set would look like the user's own
     os.environ.update(request["env"] if "call" in request else plan["set"] | request["env"])
-    os.environ["JPY_PARENT_PID"] = str(os.getppid())
+    os.environ["JPY_PARENT_PID"] = str(parent)
     # Relative folders on the path were made absolute in the server's folder
     home = plan["folder"]
     for at, path in enumerate(sys.path):
@@ -356,34 +334,18 @@ def become_process(request:dict, plan:dict)->None:
     renew_state(request["env"])
     renew_libraries(request["cwd"], plan["matplotlib"])
 
-# %% ../../nbs/lib/kernels/01_server.ipynb #94658a35
-class ImportedFiles:
-    "The files of the modules that were imported ahead, read when somebody goes through them"
-    def __init__(self, stamp:str):
-        self.stamp = stamp
-
-    def __iter__(self):
-        return iter(json.loads(self.stamp))
-
-# %% ../../nbs/lib/kernels/01_server.ipynb #41a766a5
-class NoModules:
-    "`sys` without the modules"
-    modules = {}
-
-    def __getattr__(self, name):
-        return getattr(sys, name)
-
 # %% ../../nbs/lib/kernels/01_server.ipynb #4dd8d1c6
-def run_kernel(argv:list, stamp:str)->None:
+def run_kernel(argv:list, sources:dict)->None:
     "Be a kernel until it is shut down"
     from unittest.mock import patch
     from ipykernel import ipkernel
     from ipykernel.kernelapp import IPKernelApp
     sys.argv = [importlib.util.find_spec("ipykernel_launcher").origin, *argv]
     app = IPKernelApp.instance(parent_handle=os.getppid())
-    # ipykernel 7 looks at each module there; without these two lines a kernel works too, but starts slowly
-    with patch.object(ipkernel, "sys", NoModules()): app.initialize(argv)
-    if debugger := getattr(app.kernel, "debugger", None): debugger.kernel_modules = ImportedFiles(stamp)
+    # ipykernel 7 looks at each module there; without these three lines a kernel works too, but starts slowly
+    without_modules = SimpleNamespace(**vars(sys) | {"modules": {}})
+    with patch.object(ipkernel, "sys", without_modules): app.initialize(argv)
+    if debugger := getattr(app.kernel, "debugger", None): debugger.kernel_modules = list(sources)
     if widgets := sys.modules.get("ipywidgets"): widgets.register_comm_target(app.kernel)
     app.start()
 
@@ -396,11 +358,9 @@ def run_call(call:str, argv:list)->None:
     getattr(importlib.import_module(module), function)()
 
 # %% ../../nbs/lib/kernels/01_server.ipynb #bc1025d0
-def end_process()->None:
-    "End in order, but leave the memory to the system: taking apart what is shared with the server would copy it first"
-    # What Python does at the end, before it takes modules apart; without the two, threads and `atexit` are cut off
-    threading._shutdown()
-    atexit._run_exitfuncs()
+def leave_memory(plan:dict)->None:
+    "Once all is done, leave the memory to the system: taking apart what is shared would copy it first"
+    if not plan.get("done"): return
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError): stream.flush()
     os._exit(0)
@@ -430,6 +390,7 @@ def load(plan:dict)->None:
 def main(text:str)->None:
     "The life of a fork server, and of each process that it forks"
     plan = json.loads(text)
+    atexit.register(leave_memory, plan)  # What is registered first is called last
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     load(plan)
@@ -438,9 +399,11 @@ def main(text:str)->None:
         return shutil.rmtree(plan["folder"], ignore_errors=True)
     try: request = server.loop()
     finally:
-        if os.getpid() == server.pid: server.close()
+        if os.getpid() == server.pid:
+            server.close()
+            plan["done"] = True
     if not request: return
     become_process(request, plan)
     if "call" in request: run_call(request["call"], request["argv"])
-    else: run_kernel(request["argv"], server.stamp)
-    end_process()
+    else: run_kernel(request["argv"], server.sources)
+    plan["done"] = True
