@@ -20,7 +20,7 @@ from jupyter_client.provisioning import LocalProvisioner
 from traitlets import List, Type, Unicode
 from traitlets.config import Config
 
-from .client import ForkError, ask, ask_own, make_folder, make_request, python_of, why_ordinary
+from .client import ForkError, ask, ask_own, kernel_of, make_folder, make_request
 from .server import ADDRESS, MODULES
 
 # %% ../../nbs/lib/kernels/03_provisioner.ipynb #9b147cfa
@@ -45,10 +45,13 @@ class WarmProvisioner(LocalProvisioner):
     async def launch_kernel(self, cmd:list, **kwargs)->dict: # How to connect to it
         "Fork a kernel; start an ordinary one where that cannot be"
         try:
-            if reason := why_ordinary(cmd, kwargs): raise ForkError(reason)
+            python, argv = kernel_of(cmd, kwargs)
+            request = make_request(python, argv, dict(kwargs.get("env") or os.environ), kwargs.get("cwd"),
+                                   sockets=self.sockets,
+                                   connection_file=getattr(self.parent, "connection_file", ""))
+            question = [ask, self.address] if self.address else [ask_own, python, self.modules]
             # In a thread: a new server answers after seconds, and pages or notebooks go on meanwhile
-            self.process = await asyncio.to_thread(self.fork, cmd, dict(kwargs.get("env") or os.environ),
-                                                   kwargs.get("cwd"))
+            self.process = await asyncio.to_thread(*question, request)
         except (ForkError, OSError) as error:
             self.log.warning("Starting an ordinary kernel: %s", error)
             return await super().launch_kernel(cmd, **kwargs)
@@ -56,16 +59,6 @@ class WarmProvisioner(LocalProvisioner):
         self.pgid = None
         self.cwd = kwargs.get("cwd") or os.getcwd()
         return self.connection_info
-
-    def fork(self, cmd:list, env:dict, cwd:str|None): # A `ForkedProcess`
-        "Ask the server that was named, else this process's own; no standard input, and the output of this process"
-        python, argv = python_of(cmd)
-        request = make_request(python, argv, env, cwd, sockets=self.sockets,
-                               connection_file=getattr(self.parent, "connection_file", ""))
-        with open(os.devnull, "rb") as nothing:
-            files = [nothing.fileno(), 1, 2]
-            if self.address: return ask(self.address, request, files)
-            return ask_own(python, self.modules, request, files)
 
     async def cleanup(self, restart:bool=False)->None:
         "Remove the kernel's folder of sockets, unless the kernel comes back"
@@ -91,8 +84,7 @@ class WarmClient(AsyncKernelClient):
             while state != "idle":
                 message = await self.get_iopub_msg(timeout=0.2)
                 if message["parent_header"].get("msg_id") == asked: state = message["content"].get("execution_state")
-            # `wait_for_ready` of jupyter_client 8 calls it too: it takes on the kernel's version of the protocol
-            self._handle_kernel_info_reply(reply)
+            self.session.adapt_version = int(reply["content"]["protocol_version"].split(".")[0])
             return True
         return False
 
@@ -101,10 +93,7 @@ class WarmKernelManager(AsyncKernelManager):
     "A kernel manager whose kernels are forked"
     client_factory = Type(WarmClient, AsyncKernelClient)
 
-    async def start_kernel(
-        self,
-        **kw, # As jupyter_client has it
-    )->None:
+    async def start_kernel(self, **kw)->None:
         "Start a kernel; the provisioner is this one, unless the specification names another"
         if self.provisioner is None and "kernel_provisioner" not in self.kernel_spec.metadata:
             self.kernel_id = self.kernel_id or kw.pop("kernel_id", str(uuid.uuid4()))

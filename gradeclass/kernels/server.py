@@ -44,9 +44,8 @@ SOON = (
     "sklearn.calibration", "sklearn.ensemble", "sklearn.linear_model", "sklearn.pipeline", "scipy.io",
     "xgboost", "imblearn",
     "pandas.io.formats.html", "pandas.io.formats.string", "pyarrow.dataset", "jinja2", "mistune",
-    "gradeclass.pipeline.steps", "gradeclass.pipeline.runner",
-    "nltk.corpus", "litestar", "plotly.figure_factory", "sqlalchemy.orm", "alembic.command", "fastapi", "graphene",
-    "google.protobuf.json_format", "opentelemetry.sdk.trace",
+    "gradeclass.pipeline.steps", "gradeclass.pipeline.runner", "sqlalchemy.orm", "alembic.command", "fastapi",
+    "graphene", "google.protobuf.json_format", "opentelemetry.sdk.trace",
 )
 LATER = ("pandera.pandas", "pandas.io.formats.style", "nbclient", "papermill.execute", "evidently", "evidently.metrics")
 REST = 1.0 # Seconds without a process after which the next one of them is imported
@@ -155,7 +154,6 @@ class Server:
         self.links = set()
         self.ownerfd = os.pidfd_open(plan["owner"])
         self.listener = socket.socket(fileno=plan["listener"])
-        self.listener.setblocking(False)
         self.listener.set_inheritable(False)
         self.selector = selectors.DefaultSelector() # With each file: what is called when it can be read, and with what
         self.selector.register(self.ownerfd, selectors.EVENT_READ, (sys.exit, 0))
@@ -176,20 +174,20 @@ class Server:
 
     def patience(self)->float|None: # Seconds; None for ever
         "How long to wait for a message before the next module is imported"
-        if self.plan["soon"]: return 0
-        return REST if self.plan["later"] and not self.links else None
+        following = self.plan["waiting"][:1]
+        if not following or (following[0] in LATER and self.links): return None
+        return REST if following[0] in LATER else 0
 
     def learn(self)->None:
         "Import the next module that could wait; where that is not fit for a fork, take no more requests"
-        if not import_ahead((self.plan["soon"] or self.plan["later"]).pop(0)): self.stop()
+        if not import_ahead(self.plan["waiting"].pop(0)): self.stop()
         gc.freeze()
-        self.plan |= imported_settings(self.plan["before"])
         note_sources(self.sources)
 
     def accept(self, _)->None:
         "Let in whoever is the same user"
-        try: sock, _ = self.listener.accept()
-        except OSError: return
+        if self.listener is None: return
+        sock, _ = self.listener.accept()
         if peer_user(sock) != os.getuid(): return sock.close()
         link = Link(sock)
         self.links.add(link)
@@ -237,7 +235,7 @@ class Server:
         self.selector.unregister(self.listener)
         self.listener.close()
         self.listener = None
-        self.plan["soon"] = self.plan["later"] = []
+        self.plan["waiting"] = []
         shutil.rmtree(self.plan["folder"], ignore_errors=True)
 
     def reap(self, link:Link)->None:
@@ -280,7 +278,7 @@ def renew_state(env:dict)->None:
     "Renew what processes must not share (Python does so for `random`), and give OpenBLAS its threads back"
     multiprocessing.current_process().authkey = os.urandom(32)
     tempfile.tempdir = None
-    # After a fork Python 3.11 and 3.12 leave the parent's number there; debuggers show it
+    # Private: after a fork Python 3.11 and 3.12 leave the parent's number there, and debuggers show it
     threading.main_thread()._native_id = threading.get_native_id()
     if numpy := sys.modules.get("numpy"): numpy.random.seed()
     gc.enable()
@@ -311,20 +309,23 @@ def renew_libraries(cwd:str, settings_file:str)->None:
 def become_process(request:dict, plan:dict)->None:
     "Take on what a process of its own would have"
     parent = os.getppid()
+    imports_set = {name: value for name, value in os.environ.items() if plan["before"].get(name) != value}
+    matplotlib = sys.modules.get("matplotlib")
+    settings_file = matplotlib.matplotlib_fname() if matplotlib else ""
     os.setsid()
     # 1 is PR_SET_PDEATHSIG of <sys/prctl.h>: the system ends this process when the server is gone
     ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent: os._exit(1)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
-    for standard, fd in enumerate(request["files"]):
+    for standard, fd in zip((1, 2, 0), request["files"], strict=False):
         os.dup2(fd, standard)
         os.close(fd)
     os.umask(request["umask"])
     os.chdir(request["cwd"])
     os.environ.clear()
     # A worker hands its environment on, where what imports have set would look like the user's own
-    os.environ.update(request["env"] if "call" in request else plan["set"] | request["env"])
+    os.environ.update(request["env"] if "call" in request else imports_set | request["env"])
     os.environ["JPY_PARENT_PID"] = str(parent)
     # Relative folders on the path were made absolute in the server's folder
     home = plan["folder"]
@@ -332,7 +333,7 @@ def become_process(request:dict, plan:dict)->None:
         if path == home or path.startswith(home + "/"): sys.path[at] = request["cwd"] + path.removeprefix(home)
     sys.stdout.reconfigure(line_buffering=sys.stdout.isatty())
     renew_state(request["env"])
-    renew_libraries(request["cwd"], plan["matplotlib"])
+    renew_libraries(request["cwd"], settings_file)
 
 # %% ../../nbs/lib/kernels/01_server.ipynb #4dd8d1c6
 def run_kernel(argv:list, sources:dict)->None:
@@ -342,7 +343,7 @@ def run_kernel(argv:list, sources:dict)->None:
     from ipykernel.kernelapp import IPKernelApp
     sys.argv = [importlib.util.find_spec("ipykernel_launcher").origin, *argv]
     app = IPKernelApp.instance(parent_handle=os.getppid())
-    # ipykernel 7 looks at each module there; without these three lines a kernel works too, but starts slowly
+    # Private: ipykernel 7 looks at each module there; without these three lines a kernel works too, but starts slowly
     without_modules = SimpleNamespace(**vars(sys) | {"modules": {}})
     with patch.object(ipkernel, "sys", without_modules): app.initialize(argv)
     if debugger := getattr(app.kernel, "debugger", None): debugger.kernel_modules = list(sources)
@@ -365,13 +366,6 @@ def leave_memory(plan:dict)->None:
         with suppress(OSError, ValueError): stream.flush()
     os._exit(0)
 
-# %% ../../nbs/lib/kernels/01_server.ipynb #21462a0c
-def imported_settings(before:dict)->dict:
-    "What imports have found or changed"
-    changed = {name: value for name, value in os.environ.items() if before.get(name) != value}
-    matplotlib = sys.modules.get("matplotlib")
-    return {"set": changed, "matplotlib": matplotlib.matplotlib_fname() if matplotlib else ""}
-
 # %% ../../nbs/lib/kernels/01_server.ipynb #0b639da2
 def load(plan:dict)->None:
     "Import everything; begin again without what is not fit for a fork"
@@ -382,7 +376,6 @@ def load(plan:dict)->None:
         plan["modules"] = fit
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:-1], json.dumps(plan)])
     if count_threads() > 1: sys.exit("a thread runs that none of the modules started")
-    plan |= imported_settings(plan["before"])
     gc.collect()
     gc.freeze()
 
