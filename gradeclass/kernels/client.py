@@ -170,7 +170,7 @@ def make_folder(
 # %% ../../nbs/lib/kernels/02_client.ipynb #84e52f51
 BOOT = """import runpy, sys
 if not sys.flags.safe_path: sys.path.pop(0)
-runpy.run_path(sys.argv[1])['main'](sys.argv[2])"""
+runpy.run_path(sys.argv[1], run_name='fork_server')['main'](sys.argv[2])"""
 
 class ForkServer:
     "A fork server, as the process that started it sees it"
