@@ -21,6 +21,7 @@ import threading
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+from . import server as server_module
 from .server import CALM, INLINE, KERNEL, LATER, MODULES, PREFIX, SOCKETS, SOON
 from .server import peer_user, remove_folders
 
@@ -187,7 +188,7 @@ class ForkServer:
             plan = {"modules": list(dict.fromkeys([*KERNEL, *modules])), "folder": self.folder, "key": key,
                     "waiting": SOON + LATER if tuple(modules) == MODULES else [],
                     "listener": listener.fileno(), "owner": self.owner}
-            command = [*python, "-c", BOOT, os.path.join(os.path.dirname(__file__), "server.py"), json.dumps(plan)]
+            command = [*python, "-c", BOOT, server_module.__file__, json.dumps(plan)]
             self.process = subprocess.Popen(
                 command, env={"MPLBACKEND": INLINE} | env | CALM, cwd=self.folder, pass_fds=[listener.fileno()],
                 stdin=subprocess.DEVNULL, stdout=self.errors, stderr=self.errors, start_new_session=True)
