@@ -18,7 +18,7 @@ from gradeclass.pipeline.runner import Pipeline
 from gradeclass.pipeline.stages import STAGES, needed_by
 from gradeclass.pipeline.worker import private_kernel
 from gradeclass.data.synthetic import sample_path
-from gradeclass.kernels.client import ALIVE, SERVERS, close_servers
+from gradeclass.kernels.client import OWN, close_own
 from gradeclass.kernels.server import MODULES, PREFIX, SOON
 from gradeclass.kernels.provisioner import WarmKernelManager, warm_options
 
@@ -135,19 +135,18 @@ def count_left(server):
     return {"processes": len(server.children()),
             "zombies": sum(child.status() == psutil.STATUS_ZOMBIE for child in server.children()),
             "descriptors of the server": server.num_fds(), "descriptors here": psutil.Process().num_fds(),
-            "folders": len(list(Path(tempfile.gettempdir()).glob(f"{PREFIX}?{os.getpid()}-*"))),
-            "connections": len(ALIVE)}
+            "folders": len(list(Path(tempfile.gettempdir()).glob(f"{PREFIX}?{os.getpid()}-*")))}
 
 
 def endure(count):
     "What is there before and after many kernels"
     asyncio.run(live(0))
-    server = psutil.Process(next(iter(SERVERS.values())).process.pid)
+    server = psutil.Process(OWN[0].process.pid)
     before = count_left(server)
     for number in range(count): asyncio.run(live(number))
     time.sleep(1)
     after = count_left(server)
-    close_servers()
+    close_own()
     ended = {"children": len(psutil.Process().children(recursive=True)),
              "folders": len(list(Path(tempfile.gettempdir()).glob(f"{PREFIX}?{os.getpid()}-*")))}
     return before, after, ended

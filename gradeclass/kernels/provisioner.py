@@ -17,12 +17,10 @@ from contextlib import suppress
 from jupyter_client import AsyncKernelClient, AsyncKernelManager
 from jupyter_client.localinterfaces import localhost
 from jupyter_client.provisioning import LocalProvisioner
-from traitlets import List, Unicode
+from traitlets import List, Type, Unicode
 from traitlets.config import Config
 
-from gradeclass.kernels.client import (
-    ForkError, ForkedProcess, ask, ask_own, make_folder, make_request, python_of, why_ordinary,
-)
+from .client import ForkError, ask, ask_own, kernel_of, make_folder, make_request
 from .server import ADDRESS, MODULES
 
 # %% ../../nbs/lib/kernels/03_provisioner.ipynb #9b147cfa
@@ -35,10 +33,7 @@ class WarmProvisioner(LocalProvisioner):
     def _address_default(self):
         return os.environ.get(ADDRESS, "")
 
-    async def pre_launch(
-        self,
-        **kwargs, # What the manager was given
-    )->dict:      # The same, made ready
+    async def pre_launch(self, **kwargs)->dict: # What the manager was given, made ready
         "Put the kernel's sockets into a folder of this user's own, unless they were put somewhere on purpose"
         manager = self.parent
         if manager and os.name == "posix" and (manager.transport, manager.ip) == ("tcp", localhost()):
@@ -47,17 +42,16 @@ class WarmProvisioner(LocalProvisioner):
             manager.ip = f"{self.sockets}/k"
         return await super().pre_launch(**kwargs)
 
-    async def launch_kernel(
-        self,
-        cmd:list, # Command of the kernel
-        **kwargs, # What `subprocess.Popen` would be given
-    )->dict:      # How to connect to it
+    async def launch_kernel(self, cmd:list, **kwargs)->dict: # How to connect to it
         "Fork a kernel; start an ordinary one where that cannot be"
         try:
-            reason = why_ordinary(cmd, kwargs)
-            if reason: raise ForkError(reason)
+            python, argv = kernel_of(cmd, kwargs)
+            request = make_request(python, argv, dict(kwargs.get("env") or os.environ), kwargs.get("cwd"),
+                                   sockets=self.sockets,
+                                   connection_file=getattr(self.parent, "connection_file", ""))
+            question = [ask, self.address] if self.address else [ask_own, python, self.modules]
             # In a thread: a new server answers after seconds, and pages or notebooks go on meanwhile
-            self.process = await asyncio.to_thread(self.fork, cmd, kwargs)
+            self.process = await asyncio.to_thread(*question, request)
         except (ForkError, OSError) as error:
             self.log.warning("Starting an ordinary kernel: %s", error)
             return await super().launch_kernel(cmd, **kwargs)
@@ -66,26 +60,8 @@ class WarmProvisioner(LocalProvisioner):
         self.cwd = kwargs.get("cwd") or os.getcwd()
         return self.connection_info
 
-    def fork(
-        self,
-        cmd:list,    # Command of the kernel
-        kwargs:dict, # What `subprocess.Popen` would be given
-    )->ForkedProcess: # Running
-        "Ask the server that was named, else this process's own; no standard input, and the output of this process"
-        python, argv = python_of(cmd)
-        env = dict(kwargs.get("env") or os.environ)
-        request = make_request(python, argv, env, kwargs.get("cwd"), sockets=self.sockets,
-                               connection_file=getattr(self.parent, "connection_file", ""))
-        with open(os.devnull, "rb") as nothing:
-            files = [nothing.fileno(), 1, 2]
-            if self.address: return ask(self.address, request, files)
-            return ask_own(python, self.modules, request, files)
-
-    async def cleanup(
-        self,
-        restart:bool=False, # Whether the kernel comes back
-    )->None:
-        "Remove the kernel's folder of sockets"
+    async def cleanup(self, restart:bool=False)->None:
+        "Remove the kernel's folder of sockets, unless the kernel comes back"
         await super().cleanup(restart)
         if self.sockets and not restart: shutil.rmtree(self.sockets, ignore_errors=True)
 
@@ -96,40 +72,33 @@ class WarmClient(AsyncKernelClient):
         "Ask until the kernel has answered and its messages arrive"
         until = float("inf") if timeout is None else time.monotonic() + timeout
         while not await self.answered():
-            # The public `is_alive` of an async client is the same function, declared for blocking clients
-            if not await self._async_is_alive(): raise RuntimeError("Kernel died before replying to kernel_info")
+            if not await self.is_alive(): raise RuntimeError("Kernel died before replying to kernel_info")
             if time.monotonic() > until: raise RuntimeError(f"Kernel didn't respond in {timeout} seconds")
 
     async def answered(self)->bool: # Whether it has
         "Ask once: an answer, and on the other channel the message that the question is done with"
-        self.kernel_info()
+        asked, reply, state = self.kernel_info(), {"parent_header": {}}, ""
         with suppress(queue.Empty):
-            reply = await self.get_shell_msg(timeout=1)
-            if reply["msg_type"] != "kernel_info_reply": return False
-            state = ""
+            # A kernel that begins answers earlier questions first, and what it announced then may be lost
+            while reply["parent_header"].get("msg_id") != asked: reply = await self.get_shell_msg(timeout=1)
             while state != "idle":
                 message = await self.get_iopub_msg(timeout=0.2)
-                if message["parent_header"].get("msg_id") != reply["parent_header"]["msg_id"]: continue
-                state = message["content"].get("execution_state")
-            # `wait_for_ready` of jupyter_client 8 calls it too: it takes on the kernel's version of the protocol
-            self._handle_kernel_info_reply(reply)
+                if message["parent_header"].get("msg_id") == asked: state = message["content"].get("execution_state")
+            self.session.adapt_version = int(reply["content"]["protocol_version"].split(".")[0])
             return True
         return False
 
 # %% ../../nbs/lib/kernels/03_provisioner.ipynb #366ad4c2
 class WarmKernelManager(AsyncKernelManager):
     "A kernel manager whose kernels are forked"
-    # jupyter_client 8 makes the provisioner in here, and offers no other place to choose one by class
-    async def _async_pre_start_kernel(self, **kw):
+    client_factory = Type(WarmClient, AsyncKernelClient)
+
+    async def start_kernel(self, **kw)->None:
+        "Start a kernel; the provisioner is this one, unless the specification names another"
         if self.provisioner is None and "kernel_provisioner" not in self.kernel_spec.metadata:
             self.kernel_id = self.kernel_id or kw.pop("kernel_id", str(uuid.uuid4()))
             self.provisioner = WarmProvisioner(kernel_id=self.kernel_id, kernel_spec=self.kernel_spec, parent=self)
-        return await super()._async_pre_start_kernel(**kw)
-
-    pre_start_kernel = _async_pre_start_kernel
-
-    def _client_factory_default(self):
-        return WarmClient
+        await super().start_kernel(**kw)
 
 # %% ../../nbs/lib/kernels/03_provisioner.ipynb #6c70f554
 def warm_options(

@@ -76,8 +76,9 @@ class Balancer(BaseEstimator):
     def _invent(self, X, y):
         categorical = np.zeros(X.shape[1], bool) if self.categorical is None else np.asarray(self.categorical, bool)
         grades, counts = np.unique(y, return_counts=True)
+        X = fill_missing(X, categorical)
+        if counts.max() < 2: return X, y
         double = dict.fromkeys(grades[counts < 2], 2)
-        sampler = RandomOverSampler(sampling_strategy=double, random_state=self.seed)
-        X, y = sampler.fit_resample(fill_missing(X, categorical), y)
+        X, y = RandomOverSampler(sampling_strategy=double, random_state=self.seed).fit_resample(X, y)
         neighbours = min(5, max(int(counts.min()), 2) - 1)
         return make_smote(categorical, neighbours, self.seed).fit_resample(X, y)

@@ -204,32 +204,33 @@ def sync(
 
 # %% ../../nbs/lib/pipeline/08_mlflow.ipynb #cbb02b6e
 def get_ready(outputs:str|Path)->None:
-    "Do the slow part ahead: imports, and a new database if there is none"
+    "Do the slow part ahead: imports, a new database if there is none, and a look at the installed packages"
     import mlflow.pyfunc  # noqa: F401
     import gradeclass.models.grade_model  # noqa: F401
     if tracking_uri(outputs).startswith("sqlite"):
         with open_store(outputs): pass
+    from mlflow.utils.requirements_utils import warn_dependency_requirement_mismatches
+    warn_dependency_requirement_mismatches(["mlflow"])  # Reads the metadata of every package once, as saving a model does
 
 # %% ../../nbs/lib/pipeline/08_mlflow.ipynb #417fecbb
-def lower_priority()->None:
-    "Let other processes go first"
-    with suppress(AttributeError, OSError):
-        os.nice(10)
-        # Linux shares the cores among sessions first; `nice` counts only inside one.
-        Path("/proc/self/autogroup").write_text("10")
+def share_cores(nice:int)->None:
+    "Let other processes go first (10), or take an equal share (0)"
+    # Linux shares the cores among sessions first, and lets anybody take this back; `os.nice` does neither
+    with suppress(OSError): Path("/proc/self/autogroup").write_text(str(nice))
 
 # %% ../../nbs/lib/pipeline/08_mlflow.ipynb #6c6614f8
 def wait_for_line(asked:threading.Event)->None:
     "Wait for a line on standard input; end the process at once if the input closes"
     if not sys.stdin.readline(): os._exit(0)
+    share_cores(0)
     asked.set()
 
 # %% ../../nbs/lib/pipeline/08_mlflow.ipynb #a28202a2
 def sync_main()->None:
     "Body of the other process: prepare, wait for a line, sync the named folder, print what was done as JSON"
+    share_cores(10)
     asked = threading.Event()
     threading.Thread(target=wait_for_line, args=[asked], daemon=True).start()
-    lower_priority()
     with quiet(), suppress(Exception): get_ready(sys.argv[1])
     asked.wait()
     print(json.dumps(sync(sys.argv[1])._asdict()))

@@ -22,5 +22,5 @@ def registered(tmp_path_factory):
         patch.delenv(kernels_server.ADDRESS, raising=False)
         KernelProvisionerFactory.clear_instance()
         yield folder
-        kernels_client.close_servers()
+        kernels_client.close_own()
     KernelProvisionerFactory.clear_instance()

@@ -83,13 +83,13 @@ def test_one_server_serves_several_processes():
 
 PARENT = """
 import asyncio, time
-from gradeclass.kernels.client import SERVERS
+from gradeclass.kernels.client import OWN
 from gradeclass.kernels.provisioner import WarmKernelManager, warm_options
 async def life():
     manager = WarmKernelManager(kernel_name="python3", config=warm_options(["numpy"])["config"])
     await manager.start_kernel()
     client = manager.client(); client.start_channels(); await client.wait_for_ready(timeout=60)
-    server = next(iter(SERVERS.values()))
+    server = OWN[0]
     print(server.process.pid, manager.provisioner.pid,
           server.folder, manager.provisioner.sockets, manager.connection_file, flush=True)
     time.sleep(60)
@@ -128,7 +128,7 @@ def test_thirty_kernels_of_which_a_third_are_killed_leave_nothing():
     there_already = own.children(recursive=True)
     with kernel() as (warmed, _):
         server = psutil.Process(warmed.provisioner.pid).parent()
-        counts = lambda: (len(server.children()), server.num_fds(), own.num_fds(), folders(), len(kernels_client.ALIVE))
+        counts = lambda: (len(server.children()), server.num_fds(), own.num_fds(), folders())
         def life(number):
             manager = KernelManager(kernel_name="python3", config=Config({"WarmProvisioner": {"modules": FEW}}))
             manager.start_kernel()
@@ -139,7 +139,7 @@ def test_thirty_kernels_of_which_a_third_are_killed_leave_nothing():
         before = counts()
         for number in range(30): life(number)
         assert wait_until(lambda: counts() == before), (before, counts())
-    kernels_client.close_servers()
+    kernels_client.close_own()
     others = [child for child in own.children(recursive=True) if child not in there_already
               and "resource_tracker" not in " ".join(child.cmdline())]
     assert gone(server.pid) and others == []

@@ -77,6 +77,27 @@ def test_async_manager_forks_too():
         return forked, alive, await manager.is_alive()
     assert asyncio.run(life()) == (True, True, False)
 
+@pytest.mark.parametrize("early", [1, 3])
+def test_client_whose_first_questions_were_answered_late_is_ready_all_the_same(early):
+    async def life():
+        manager = provisioner.WarmKernelManager(kernel_name="python3", config=Config({"WarmProvisioner": {"modules": FEW}}))
+        await manager.start_kernel()
+        client = manager.client()
+        try:
+            client.start_channels(iopub=False)  # What the first answers announce there is lost
+            for _ in range(early): client.kernel_info()
+            while not await client.shell_channel.msg_ready():
+                await asyncio.sleep(0.05)
+            await asyncio.sleep(0.5)
+            client.iopub_channel.start()
+            await client.wait_for_ready(timeout=5)
+            reply = await client.execute_interactive("x = 1", timeout=5)
+            return reply["content"]["status"]
+        finally:
+            client.stop_channels()
+            await manager.shutdown_kernel(now=True)
+    assert asyncio.run(life()) == "ok"
+
 def test_two_lines_of_configuration_do(monkeypatch):
     monkeypatch.delenv("JUPYTER_DEFAULT_PROVISIONER_NAME")
     KernelProvisionerFactory.clear_instance()

@@ -1,7 +1,7 @@
 "Resampling: what it adds, what it leaves alone, and codes that stay codes"
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gradeclass.models.balance import METHODS, Balancer, fill_missing
@@ -42,6 +42,7 @@ def test_every_grade_is_filled_up_to_the_most_frequent_one(method):
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.integers(1, 25), min_size=2, max_size=5), st.sampled_from(RESAMPLING), st.integers(0, 5),
        st.sampled_from(["numbers", "codes", "both"]), st.booleans())
+@example([1, 1, 1], "smote", 0, "both", True)
 def test_codes_remain_codes_and_tiny_grades_are_no_trouble(counts, method, seed, kinds, gaps):
     X, y = rows_and_grades(counts, seed=seed)
     X, coded = {"numbers": (X[:, :2], CODED[:2]), "codes": (X[:, 2:], CODED[2:]), "both": (X, CODED)}[kinds]

@@ -291,7 +291,8 @@ def test_process_that_waits_for_a_core_is_not_given_up(outputs, tmp_path, monkey
     "It computes for a second; another wants the same core all the time and goes first, so that takes many by the clock"
     core = min(os.sched_getaffinity(0))
     (tmp_path/"mlflow.py").write_text(
-        f"import os, time\nos.sched_setaffinity(0, {{{core}}})\nend = time.process_time() + 0.5\n"
+        f"import os, time\nfrom gradeclass.pipeline.mlflow import share_cores\nos.sched_setaffinity(0, {{{core}}})\n"
+        "time.sleep(0.5)\nos.nice(10)\nshare_cores(10)\nend = time.process_time() + 0.5\n"
         "while time.process_time() < end: pass\nraise ImportError('it came to an end')")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path[1:]]))
     busy = [sys.executable, "-c", f"import os\nos.sched_setaffinity(0, {{{core}}})\nwhile True: pass"]
@@ -458,3 +459,36 @@ def test_nothing_but_this_module_imports_mlflow():
     code = ("import sys\nimport gradeclass.pipeline.mlflow, gradeclass.cli.main, "
             "gradeclass.registry.versions\nprint('mlflow' in sys.modules)")
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"
+
+
+READY = """
+import sys
+from unittest.mock import patch
+import importlib_metadata
+from gradeclass.pipeline.mlflow import get_ready, sync
+get_ready(sys.argv[1])
+with patch.object(importlib_metadata, "packages_distributions", wraps=importlib_metadata.packages_distributions) as read:
+    print(len(sync(sys.argv[1]).tracked), read.call_count)
+"""
+
+
+def test_what_takes_long_is_done_before_the_run_waits_for_it(finished_run, tmp_path):
+    outputs = copy_run(finished_run, tmp_path)
+    said = subprocess.run([sys.executable, "-c", READY, str(outputs)], capture_output=True, text=True)
+    assert said.stdout == "1 0\n", said.stderr
+
+
+SHARE = """
+import time
+from gradeclass.pipeline.mlflow import share_cores
+for nice in (10, 0):
+    share_cores(nice)
+    print(open("/proc/self/autogroup").read().split()[-1])
+    time.sleep(0.2)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/autogroup").is_file(), reason="this system has no groups of processes")
+def test_process_that_let_others_go_first_has_its_share_again_when_a_run_waits_for_it():
+    said = subprocess.run([sys.executable, "-c", SHARE], capture_output=True, text=True, start_new_session=True)
+    assert said.stdout == "10\n0\n", said.stderr

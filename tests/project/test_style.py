@@ -91,3 +91,17 @@ def test_notebook_of_a_module_lies_where_the_module_lies():
 
 def test_package_needs_none_of_the_tools_that_build_it():
     assert not [short(path) for path in MODULES if TOOLS.search(path.read_text(encoding="utf-8"))]
+
+
+def test_notebooks_leave_no_variable_of_the_environment_behind():
+    "`nbdev_test` runs one notebook after another in a process: what one of them sets, the next one would find"
+    left = {}
+    for path in NOTEBOOKS:
+        code = "\n".join(source(cell) for cell in cells(path)
+                         if cell["cell_type"] == "code" and "#| export" not in source(cell))
+        was_set = set(re.findall(r'os\.environ\["(GRADECLASS_\w+)"\] = ', code))
+        removals = [line for line in code.splitlines() if re.search(r"\bdel os\.|environ\.pop", line)]
+        restored = set(re.findall(r'os\.environ\["(\w+)"\]', "\n".join(removals)))
+        if any("name" in line for line in removals): restored = was_set
+        if was_set - restored: left[short(path)] = sorted(was_set - restored)
+    assert not left
