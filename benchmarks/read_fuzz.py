@@ -62,7 +62,7 @@ def broken(seed):
 def try_file(seed):
     "What became of one file, and of which error a traceback is"
     from gradeclass.config import GradeclassError
-    from gradeclass.data.infer import infer_schema
+    from gradeclass.drafting.infer import infer_schema
     from gradeclass.data.sources import read_table
     data, target, kind = broken(seed)
     with tempfile.TemporaryDirectory() as folder:

@@ -7,7 +7,7 @@ __version__ = "0.1.0"
 _PLACES = {
     "GradeclassError": "config",
     "Schema": "schema", "load_schema": "schema",
-    "clean": "data.dataset", "load": "data.sources", "infer_schema": "data.infer", "validate": "data.validation",
+    "clean": "data.dataset", "load": "data.sources", "infer_schema": "drafting.infer", "validate": "data.validation",
     "split": "data.split", "sample_path": "data.synthetic", "synthesise": "data.synthetic",
     "GradeModel": "models.grade_model", "load_model": "models.bundle", "save_model": "models.bundle",
     "open_bundle": "scoring.answer", "predict_table": "scoring.table", "score": "scoring.score",

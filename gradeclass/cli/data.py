@@ -38,7 +38,7 @@ def schema_infer(
     best:Annotated[str, Option(help="The best grade, or all grades, best first: --best 1, or --best HD,D,C,P,N")]="", # The answer
 )->None:
     "Draft a schema for a table that has none yet; guesses are marked `confirm`, and what the table cannot say is asked."
-    from gradeclass.data.infer import infer_schema
+    from gradeclass.drafting.infer import infer_schema
     from gradeclass.data.sources import read_table
     from gradeclass.schema import schema_yaml
     check_out(out, file)
@@ -78,7 +78,7 @@ def check_command(
     yes:Annotated[bool, Option("--yes", help="Accept the guesses that are certain, and no other.")]=False, # Accept
 )->None:
     "Show how a table is read and what each column is taken for, ask what cannot be known, and write the answers as a schema."
-    from gradeclass.data.questions import inspect_table, confirm_guesses, describe_columns, list_questions
+    from gradeclass.drafting.questions import inspect_table, confirm_guesses, describe_columns, list_questions
     check_out(out, file)
     checked = inspect_table(file, target, best)
     print(f"{Path(file).name}: {checked.rows:,} rows, {len(checked.schema.columns)} columns")

@@ -2,7 +2,7 @@
 import pytest
 from cases.build import build
 
-from gradeclass.data.infer import as_numbers, infer_schema, read_texts
+from gradeclass.drafting.infer import as_numbers, infer_schema, read_texts
 from gradeclass.data.sources import read_table
 
 CASES = {case.name: case for case in build()}

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gradeclass.config import GradeclassError
 from gradeclass.data.dataset import clean, table_digest
 from gradeclass.data.files import DataError, write_table
-from gradeclass.data.infer import infer_schema
+from gradeclass.drafting.infer import infer_schema
 from gradeclass.data.sources import load, read_table
 
 # Files that cannot be read

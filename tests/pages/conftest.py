@@ -3,7 +3,7 @@ import shutil
 
 import pytest
 
-from gradeclass.data.infer import infer_schema
+from gradeclass.drafting.infer import infer_schema
 from gradeclass.data.sources import load
 from gradeclass.data.synthetic import sample_path
 from pages_helpers import FLAGS, TOKEN, fit_bundle, serve_copy, unknown_table

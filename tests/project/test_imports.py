@@ -8,7 +8,7 @@ FLOORS = [
     ["config", "words", "kernels"],
     ["disk", "processes", "settings", "schema"],
     ["logs", "cluster", "data"],
-    ["models"],
+    ["models", "drafting"],
     ["evaluation"],
     ["scoring"],
     ["drift", "registry"],

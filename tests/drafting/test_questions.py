@@ -1,8 +1,8 @@
 "What a person is shown of a table, and what is asked"
 import pytest
 
-from gradeclass.data.infer import infer_schema
-from gradeclass.data.questions import inspect_table, confirm_guesses, describe_columns, find_grade_columns, list_questions
+from gradeclass.drafting.infer import infer_schema
+from gradeclass.drafting.questions import inspect_table, confirm_guesses, describe_columns, find_grade_columns, list_questions
 from gradeclass.data.sources import read_table
 from gradeclass.schema import SchemaError, parse_schema, schema_yaml
 

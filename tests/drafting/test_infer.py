@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gradeclass.data.dataset import clean
-from gradeclass.data.infer import find_bands, guess_column, infer_schema, name_words, order_grades, read_texts
+from gradeclass.drafting.infer import find_bands, guess_column, infer_schema, name_words, order_grades, read_texts
 from gradeclass.data.sources import load, read_table
 from gradeclass.data.synthetic import sample_path, synthesise
 from gradeclass.schema import SchemaError, load_schema, parse_schema, schema_yaml
