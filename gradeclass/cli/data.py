@@ -46,6 +46,7 @@ def schema_infer(
     for note in notes: say(f"note: {note}")
     schema = infer_schema(table, target, Path(file).stem, best)
     if schema.grades.ask and sys.stdin.isatty(): schema = infer_schema(table, target, Path(file).stem, ask_best(schema, target))
+    say_late(schema)
     if schema.grades.ask: say(f"question: column {target}: {schema.grades.ask} Answer with --best; until then no run takes this schema")
     if out is None: return print(schema_yaml(schema), end="")
     write_schema(schema, out)
@@ -56,6 +57,12 @@ def ask_best(schema, target:str)->str: # The best grade, or all in order
     return typer.prompt(f"Column {target}: {schema.grades.ask} The best grade", err=True)
 
 # %% ../../nbs/lib/cli/04_data.ipynb #870e8277
+def say_late(schema)->None:
+    "Name the columns that may give the grade away"
+    from gradeclass.schema import LATE
+    for title, guess in schema.guesses.items():
+        if LATE in guess: say(f"note: {title}: {guess}")
+
 def write_schema(schema, out:Path)->None:
     "Write a draft, and say what is in it"
     from gradeclass.disk import whole_file

@@ -135,7 +135,8 @@ TOTALS = re.compile(r"(sub|grand |class |group |course |overall )?(total|average
                     r"standard deviation|durchschnitt|mittelwert|summe|gesamt|gesamtsumme|anzahl|moyenne|total général|somme|effectif|promedio|media|suma|"
                     r"média|totale|somma|gemiddelde|totaal|medel|snitt|średnia|razem|průměr|среднее|итого|всего|ortalama|toplam|合计|平均|总计|平均分|小计|"
                     r"合計|평균|합계)s?\b.*", re.IGNORECASE)
-POINTS_POSSIBLE = re.compile(r"points possible|max(imum)? (points|score|marks)|out of|possible points|höchstpunktzahl", re.IGNORECASE)
+POINTS_POSSIBLE = re.compile(r"(points possible|max(imum)? (points|score|marks)|out of|possible points|höchstpunktzahl) ?:?",
+                             re.IGNORECASE)
 
 def filled(row:list)->list: # Cells that hold something
     "The cells of a row that are not empty"
@@ -203,7 +204,8 @@ def find_layout(
         layout.names = join_headers(rows[header], rows[layout.first])
         layout.first += 1
         layout.notes.append(f"rows {header + 1} and {header + 2} are both header, and joined: {layout.names[1]!r}")
-    if layout.first < len(rows) and POINTS_POSSIBLE.search(" ".join(str(cell) for cell in filled(rows[layout.first])[:2])):
+    below = filled(rows[layout.first])[:2] if layout.first < len(rows) else []
+    if any(POINTS_POSSIBLE.fullmatch(str(cell).strip()) for cell in below):
         layout.notes.append(f"row {layout.first + 1} left out: it holds the points that are possible")
         layout.first += 1
     return layout

@@ -18,7 +18,7 @@ from ..data.dataset import BLANKS, MISSING
 from ..data.numbers import NumberStyle, number_style, read_numbers
 from .roles import follows_from, is_cut_off, is_date, is_id, is_personal, is_protected, known_words, names_students, says
 from .scales import GradeOrder, answer_order, name_words, order_grades
-from ..schema import Column, GradeScale, Schema, SchemaError, band_of, describe_mistake, plain_name, spelling
+from ..schema import LATE, Column, GradeScale, Schema, SchemaError, band_of, describe_mistake, plain_name, spelling
 
 # %% ../../nbs/lib/drafting/03_infer.ipynb #dbd50ed9
 NUMBER = re.compile(r"[+-]?(\d+,\d+|(\d+\.?\d*|\.\d+)(e[+-]?\d+)?)", re.IGNORECASE | re.ASCII)
@@ -320,10 +320,12 @@ def guess_scale(
 )->GradeScale:         # The scale, with what a person should confirm or has to answer
     "Describe the grade scale"
     codes = {int(grade) if re.fullmatch(r"-?(0|[1-9]\d*)", grade) else grade: grade for grade in order.labels}
-    confirm = (f"guessed that {order.labels[0]} is the best grade and {order.labels[-1]} the worst because {order.reason}: "
-               "sort the codes if not; "
-               f"guessed that help is for those with {', '.join(order.at_risk)}: correct at_risk if not")
-    return GradeScale(codes=codes, at_risk=order.at_risk, cuts=bands.cuts if bands else None, confirm=confirm, ask=order.question)
+    best, worst = order.labels[0], order.labels[-1]
+    sorted_by = f"guessed that {best} is the best grade and {worst} the worst because {order.reason}: sort the codes if not; "
+    confirm = f"guessed that help is for those with {', '.join(order.at_risk)}: correct at_risk if not"
+    if order.reason: confirm = sorted_by + confirm
+    return GradeScale(codes=codes, at_risk=order.at_risk, cuts=bands.cuts if bands else None, confirm=confirm,
+                      ask=order.question)
 
 # %% ../../nbs/lib/drafting/03_infer.ipynb #02ade095
 def as_score(
@@ -333,7 +335,7 @@ def as_score(
 )->Column:           # Role `score`, or `ignored`
     "Take a column that gives the grade away out of the inputs"
     share = f"{bands.agreement:.0%}".replace("%", " %")
-    given_away = f"ignored: it gives the grade away in {share} of the rows"
+    given_away = f"ignored: it gives the grade away in {share} of the rows, as if it were {LATE}"
     if not chosen: return Column(name=bands.column, role="ignored", confirm=given_away)
     values = as_numbers(read_texts(cells)).dropna()
     low, high = round_outward(float(values.min()), float(values.max()))
@@ -385,10 +387,10 @@ def known_afterwards(column:Column, cells:pd.Series, grades:pd.Series, target:st
     late = says(column.name, "afterwards")
     if column.codes and follows_from(grades, read_texts(cells), 0.9 if late else 0.99):
         return Column(name=column.name, role="ignored",
-                      confirm=f"ignored: each value of {target} has one {column.name}, as if it were written down after the grade: "
+                      confirm=f"ignored: each value of {target} has one {column.name}, as if it were {LATE}: "
                               "set role to feature if it is known before")
     if not late: return column
-    doubt = "its name speaks of something that is known only after the grade: set role to ignored if so"
+    doubt = f"its name speaks of something that is {LATE}: set role to ignored if so"
     return column.model_copy(update={"confirm": "; ".join(filter(None, [doubt, column.confirm]))})
 
 # %% ../../nbs/lib/drafting/03_infer.ipynb #f7c0754c

@@ -113,7 +113,7 @@ class GradeOrder:
     "Grades in order, why, and what has to be asked"
     labels: list[str]     # Best to worst
     at_risk: list[str]    # Those that fail, else the worst
-    reason: str           # Why in this order
+    reason: str           # Why in this order; empty where a person said so
     question: str = ""    # What a person has to say first; empty where the order is known
 
 # %% ../../nbs/lib/drafting/01_scales.ipynb #0a40d681
@@ -248,4 +248,4 @@ def answer_order(
         labels = said
     elif said[0] != labels[0]: raise ValueError(f"{said[0]} stands between others: name all grades, best first: --best {','.join(labels)}")
     at_risk = order.at_risk if labels == order.labels else labels[-max(1, len(labels)//3):]
-    return GradeOrder(list(labels), at_risk, "a person said so")
+    return GradeOrder(list(labels), at_risk, "")

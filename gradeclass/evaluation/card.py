@@ -15,7 +15,7 @@ from .fairness import show_groups
 from .metrics import METRICS, MIN_SIZE
 from .ranking import show_places, threshold_sentence
 from .resampling import reliability, share_words
-from ..schema import Schema
+from ..schema import LATE, Schema
 from ..words import in_hundred, listed
 
 # %% ../../nbs/lib/evaluation/14_card.ipynb #2e492769
@@ -93,14 +93,19 @@ def list_cautions(
 )->list[str]:       # Sentences
     "What has to be known before any figure: guesses that nobody has confirmed, likely leaks, grades without a test"
     guesses, suspects = schema.guesses, manifest.get("suspects", [])
-    scale = guesses.pop("the grade scale", "")
+    scale, late = guesses.pop("the grade scale", ""), [title for title, guess in guesses.items() if LATE in guess]
+    left_out = [column.title for column in schema.columns if column.role == "ignored" and column.title in late]
+    doubtful = [title for title in late if title not in left_out]
+    others = [title for title in guesses if title not in late]
     untested = [grade for grade, row in metrics.get("per_grade", {}).items() if not row["support"]]
     found = {
         f"Nobody has confirmed the grade scale: {scale}.": scale,
         f"{listed(suspects)} alone predicts the grade almost perfectly: if it is written down with the grade or after it, "
         "give it the role ignored in the schema, for the figures are too good to be true.": suspects,
         f"Not tested, because no student of the test part has the grade: {', '.join(untested)}.": untested,
-        f"Nobody has confirmed what a program guessed of {listed(list(guesses))}: see confirm in the schema.": guesses,
+        f"The name of {listed(doubtful)} speaks of something that is {LATE}: if so, give it the role ignored.": doubtful,
+        f"Left out of the inputs, as if {LATE}: {listed(left_out)}.": left_out,
+        f"Nobody has confirmed what a program guessed of {listed(others)}: see confirm in the schema.": others,
     }
     return [sentence for sentence, holds in found.items() if holds]
 
@@ -116,7 +121,8 @@ def model_card(values:dict)->dict: # What the templates fill in
     few = [grade for grade, row in metrics.get("per_grade", {}).items() if 0 < row["support"] < MIN_SIZE]
     learnt = sum(sum(counts.values()) for part, counts in about["grades"].items() if part != "test")
     return {**values, "title": about.get("title") or schema.title or schema.name, "fill": FILL, "min_size": MIN_SIZE,
-            "cautions": list_cautions(schema, manifest, metrics), "share": measured_share, "interval": interval_text, "inputs": inputs, "few": few, "learnt": learnt,
+            "cautions": list_cautions(schema, manifest, metrics), "share": measured_share, "interval": interval_text,
+            "inputs": inputs, "few": few, "learnt": learnt,
             "notes": [*about.get("notes", []), *(finding["message"] for finding in about.get("findings", []))],
             "part_table": part_table(about), "headline": headline_rows(metrics), "per_grade": grade_rows(metrics),
             "reliability": reliability_rows(reliability(values["grades"], values["probability"])),

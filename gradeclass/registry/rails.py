@@ -19,7 +19,7 @@ from ..evaluation.metrics import METRICS, Predictions, calibration_error, check_
 from ..evaluation.resampling import bootstrap, interval, paired_difference, plain_numbers
 from ..models.features import grade_index
 from ..models.grade_model import GradeModel
-from ..schema import Schema
+from ..schema import LATE, Schema
 from ..words import listed
 
 # %% ../../nbs/lib/registry/03_rails.ipynb #03782c1e
@@ -121,9 +121,11 @@ def doubt_rail(
     model:GradeModel, # The challenger
 )->Rail:              # Passed where nothing is in doubt
     "A model learnt from a guessed grade scale, or from an input that may give the grade away, is for a person to judge"
-    scale, suspects, doubts = model.schema.grades.confirm, model.suspects_, []
+    scale, inputs, doubts = model.schema.grades.confirm, model.schema.inputs(model.audit), []
+    late = [column.title for column in inputs if LATE in column.confirm and column.name not in model.suspects_]
     if scale: doubts.append(f"nobody has confirmed the grade scale ({scale})")
-    if suspects: doubts.append(f"{listed(suspects)} alone predicts the grade almost perfectly, and may be known only after it")
+    if model.suspects_: doubts.append(f"{listed(model.suspects_)} alone predicts the grade almost perfectly")
+    if late: doubts.append(f"the name of {listed(late)} speaks of something that is {LATE}")
     if doubts: return Rail("doubts", False, f"A person has to look first: {'; '.join(doubts)}.")
     return Rail("doubts", True, "The grade scale is confirmed, and no input gives the grade away.")
 
