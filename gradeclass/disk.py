@@ -63,7 +63,7 @@ def digest_text(
     return hashlib.sha256(text.encode() if isinstance(text, str) else text).hexdigest()
 
 # %% ../nbs/lib/03_disk.ipynb #dbbe8c21
-MANIFEST = "bundle.json"  # The file of a bundle that names the others with their digests; its own digest is the bundle's
+MANIFEST = "bundle.json"  # Names a bundle's other files with their digests; its own digest is the bundle's
 
 def digest_file(
     path:str|Path, # File to read

@@ -378,8 +378,8 @@ def check_answered(
     "Refuse a draft whose grade scale is still a question"
     if not schema.grades.ask: return
     target = schema.by_name[schema.target].title
-    raise SchemaError(f"the schema {schema.name} asks: column {target}: {schema.grades.ask} Draft it again with --best, or put the codes "
-                      "under grades in order, best first, and delete the line ask")
+    raise SchemaError(f"the schema {schema.name} asks: column {target}: {schema.grades.ask} Draft it again "
+                      "with --best, or put the codes under grades in order, best first, and delete the line ask")
 
 # %% ../nbs/lib/05_schema.ipynb #19ef36ff
 def match_schema(

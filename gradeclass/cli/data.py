@@ -35,9 +35,9 @@ def schema_infer(
     file:Table, # A table
     target:Annotated[str, Option(help="Name of the grade column.")], # Name of the grade column
     out:Annotated[Path|None, Option("-o", "--out", help="File to write. Without it: printed.")]=None, # File to write
-    best:Annotated[str, Option(help="The best grade, or all grades, best first: --best 1, or --best HD,D,C,P,N")]="", # The answer
+    best:Annotated[str, Option(help="The best grade, or all grades, best first: --best HD,D,C,P,N")]="", # The answer
 )->None:
-    "Draft a schema for a table that has none yet; guesses are marked `confirm`, and what the table cannot say is asked."
+    "Draft a schema for a table that has none yet; guesses are marked `confirm`; what the table cannot say is asked."
     from gradeclass.drafting.infer import infer_schema
     from gradeclass.data.sources import read_table
     from gradeclass.schema import schema_yaml
@@ -45,9 +45,11 @@ def schema_infer(
     table, notes = read_table(file)
     for note in notes: say(f"note: {note}")
     schema = infer_schema(table, target, Path(file).stem, best)
-    if schema.grades.ask and sys.stdin.isatty(): schema = infer_schema(table, target, Path(file).stem, ask_best(schema, target))
+    if schema.grades.ask and sys.stdin.isatty():
+        schema = infer_schema(table, target, Path(file).stem, ask_best(schema, target))
     say_late(schema)
-    if schema.grades.ask: say(f"question: column {target}: {schema.grades.ask} Answer with --best; until then no run takes this schema")
+    if schema.grades.ask:
+        say(f"question: column {target}: {schema.grades.ask} Answer with --best; until then no run takes this schema")
     if out is None: return print(schema_yaml(schema), end="")
     write_schema(schema, out)
 
@@ -69,7 +71,8 @@ def write_schema(schema, out:Path)->None:
     from gradeclass.schema import schema_yaml
     with whole_file(out) as part: part.write_text(schema_yaml(schema), encoding="utf-8")
     print(f"{out}: {len(schema.columns)} columns, grades {', '.join(schema.grades.labels)} (best first), at risk "
-          f"{', '.join(schema.grades.at_risk)}; {len(schema.guesses)} guess{'es' if len(schema.guesses) != 1 else ''} to confirm: search for 'confirm'")
+          f"{', '.join(schema.grades.at_risk)}; {len(schema.guesses)} guess{'es' if len(schema.guesses) != 1 else ''} "
+          f"to confirm: search for 'confirm'")
 
 def ask_guess(question)->bool: # Whether the person agrees
     "Ask the person at the terminal about one guess"
@@ -79,12 +82,14 @@ def ask_guess(question)->bool: # Whether the person agrees
 @app.command("check")
 def check_command(
     file:Table, # A table
-    target:Annotated[str, Option(help="Name of the grade column. Without it: the one that is called so.")]="", # Grade column
-    best:Annotated[str, Option(help="The best grade, or all grades, best first: --best 1, or --best HD,D,C,P,N")]="", # The answer
-    out:Annotated[Path|None, Option("-o", "--out", help="Write the schema here. Without it: nothing is written.")]=None, # File
+    target:Annotated[str,
+                     Option(help="Name of the grade column. Without it: the one that is called so.")]="", # Grade column
+    best:Annotated[str, Option(help="The best grade, or all grades, best first: --best HD,D,C,P,N")]="", # The answer
+    out:Annotated[Path|None,
+                  Option("-o", "--out", help="Write the schema here. Without it: nothing is written.")]=None, # File
     yes:Annotated[bool, Option("--yes", help="Accept the guesses that are certain, and no other.")]=False, # Accept
 )->None:
-    "Show how a table is read and what each column is taken for, ask what cannot be known, and write the answers as a schema."
+    "Show how a table is read and what its columns are taken for, ask what cannot be known, and write a schema."
     from gradeclass.drafting.questions import inspect_table, confirm_guesses, describe_columns, list_questions
     check_out(out, file)
     checked = inspect_table(file, target, best)

@@ -88,8 +88,10 @@ def note_zeros(held:pd.DataFrame, fresh:pd.DataFrame, schema:Schema)->list[str]:
     new = fresh[schema.id].dropna().astype(str)
     twins = [number for number in new if known.get(number.lstrip("0"), number) != number]
     if not twins: return []
-    return [f"{count(len(twins), 'new number')} known but for leading zeros, such as {twins[0]} and {known[twins[0].lstrip('0')]}: if these "
-            "are the same students, go back with `gradeclass data revert` and write their numbers as the store has them"]
+    return [f"{count(len(twins), 'new number')} known but for leading zeros, such as {twins[0]} and "
+            f"{known[twins[0].lstrip('0')]}: if these "
+            "are the same students, go back with `gradeclass data revert` and write their numbers as the store has "
+            "them"]
 
 # %% ../../nbs/lib/data/12_add.ipynb #fc4ff09e
 def take_rows(store:Store, held:pd.DataFrame, dataset:Dataset, checked:Validation,

@@ -149,7 +149,8 @@ def conform_cells(
     except TypeError: places, values = pd.factorize(cells.map(str))  # A list cannot be looked up
     reader = read_code if column.codes else read_id
     if numeric:
-        style = column_style(number_texts(values, column), column, hint, any(isinstance(value, (int, float)) for value in values))
+        style = column_style(number_texts(values, column), column, hint,
+                             any(isinstance(value, (int, float)) for value in values))
         reader = partial(read_number, style=style)
     read = [reader(value, column) for value in values]
     read.append(math.nan if numeric else None)  # Found by place -1, that of a missing cell

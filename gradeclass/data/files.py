@@ -25,7 +25,8 @@ import pandas as pd
 
 from ..config import resolve_path
 from gradeclass.data.layout import (
-    DECLARED, HEAD, SAMPLE, DataError, Layout, decode_text, filled, find_extras, find_layout, find_separator, note_extras, read_head,
+    DECLARED, HEAD, SAMPLE, DataError, Layout, decode_text, filled, find_extras, find_layout, find_separator,
+    note_extras, read_head,
 )
 from ..disk import whole_file
 
@@ -50,10 +51,14 @@ def name_columns(
     file:str,   # Name of the table, for the message
 )->list[str]:   # Names without spaces around them, none of them empty
     "Check the names of a table's columns"
-    if len(names) > MOST_COLUMNS: raise DataError(f"{file} has {len(names):,} columns, more than {MOST_COLUMNS:,}: is each row on a line of its own?")
+    if len(names) > MOST_COLUMNS:
+        raise DataError(f"{file} has {len(names):,} columns, more than {MOST_COLUMNS:,}: is each row on a line of its "
+                        f"own?")
     names = [str(name).strip() or f"column {number}" for number, name in enumerate(names, 1)]
     long = next((number for number, name in enumerate(names, 1) if len(name) > LONGEST_NAME), 0)
-    if long: raise DataError(f"{file}: the name of column {long} has more than {LONGEST_NAME} signs: is the first row of the table a header?")
+    if long:
+        raise DataError(f"{file}: the name of column {long} has more than {LONGEST_NAME} signs: is the first row of "
+                        f"the table a header?")
     twins = [name for name, number in Counter(names).items() if number > 1]
     if twins: raise DataError(f"{file}: two columns are called {twins[0]}; rename or delete one of them")
     return names
@@ -66,7 +71,8 @@ def scan_fields(text:str, separator:str)->list[tuple[int, int]]: # Line and numb
     except csv.Error as error: raise DataError(f"line {reader.line_num} cannot be read: {error}") from None
 
 # %% ../../nbs/lib/data/02_files.ipynb #cd1b7de1
-def explain_csv_error(text:str, separator:str, width:int, above:int, reason:str)->str: # Where the table is broken, in words
+# Where the table is broken, in words
+def explain_csv_error(text:str, separator:str, width:int, above:int, reason:str)->str:
     "Turn a parser's failure into a line that a person can fix"
     quote = re.search(r"EOF inside string starting at row (\d+)", reason)
     if quote: return f"a quote that opens in line {int(quote[1]) + 1 + above} is never closed"
@@ -87,7 +93,8 @@ def parse_rows(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
-            return pd.read_csv(io.StringIO(text), sep=separator, header=None, names=range(width), dtype=str, na_filter=False,
+            return pd.read_csv(io.StringIO(text), sep=separator, header=None, names=range(width), dtype=str,
+                               na_filter=False,
                                index_col=False, skip_blank_lines=False, skiprows=skip)
     except pd.errors.EmptyDataError: return pd.DataFrame(columns=range(width), dtype=str)
     except (pd.errors.ParserError, pd.errors.ParserWarning, csv.Error) as error:
@@ -171,19 +178,21 @@ def take_table(frame:pd.DataFrame, layout:Layout, name:str, above:int=0)->tuple[
     return table, [*layout.notes, *left, *counted]
 
 # %% ../../nbs/lib/data/02_files.ipynb #a41b51cc
-def note_short_rows(frame:pd.DataFrame, text:str, separator:str, width:int, above:int, name:str)->list[str]: # A note, or nothing
+# A note, or nothing
+def note_short_rows(frame:pd.DataFrame, text:str, separator:str, width:int, above:int, name:str)->list[str]:
     "Say which rows have fewer fields than the header"
     if not frame.shape[1] or not frame.iloc[:, -1].eq("").any(): return []
     where = {row for row, (_, fields) in enumerate(scan_fields(text, separator), 1 + above) if 0 < fields < width}
     short = [row for row in frame.index if row in where]
     if not short: return []
-    return [f"{name}: rows with fewer fields than the header are read with blanks at the end ({len(short)}, first in line {short[0]})"]
+    return [f"{name}: rows with fewer fields than the header are read with blanks at the end ({len(short)}, first in "
+            f"line {short[0]})"]
 
 # %% ../../nbs/lib/data/02_files.ipynb #cba0911c
 def find_csv_layout(
     text:str, # The start of a table
     name:str, # Name of the file, for messages
-)->tuple[str, str, int, Layout]: # Separator; the text from its first line on, lines above that, where the table stands in it
+)->tuple[str, str, int, Layout]: # Separator, text from its first line on, lines above that, and where its table is
     "How a text is written"
     separator = find_separator(text[:SAMPLE])
     declared = DECLARED.match(text)
@@ -219,11 +228,13 @@ def as_cell(value:object)->object:
     return value if isinstance(value, (str, int)) else str(value)
 
 # %% ../../nbs/lib/data/02_files.ipynb #fa2e0c4a
-MOST_UNPACKED, SURELY_FINE, USUAL_RATIO = 2*2**30, 100*2**20, 200  # Bytes, bytes, and how much smaller packing makes a table
+# Bytes, bytes, and how much smaller packing makes a table
+MOST_UNPACKED, SURELY_FINE, USUAL_RATIO = 2*2**30, 100*2**20, 200
 
 def check_unpacked(path:Path, size:int, most:int=MOST_UNPACKED)->None:
     "Refuse an archive that fills memory or disk"
-    if size > most: raise DataError(f"{path.name} holds more than {most//2**20:,} MB once unpacked: unpack it and name the file")
+    if size > most:
+        raise DataError(f"{path.name} holds more than {most//2**20:,} MB once unpacked: unpack it and name the file")
     if size > max(SURELY_FINE, USUAL_RATIO*path.stat().st_size):
         raise DataError(f"{path.name} unpacks to more than a table of its size can hold: unpack it and name the file")
 
@@ -238,7 +249,8 @@ def read_sheets(path:Path)->dict[str, list[list]]: # Name -> rows of cells
     sheets = {}
     for sheet in book.sheets_metadata:
         if str(sheet.visible) != "SheetVisibleEnum.Visible" and len(book.sheet_names) > 1: continue
-        rows = [[as_cell(cell) for cell in row] for row in book.get_sheet_by_name(sheet.name).to_python(skip_empty_area=False)]
+        rows = [[as_cell(cell) for cell in row]
+                for row in book.get_sheet_by_name(sheet.name).to_python(skip_empty_area=False)]
         if any(map(filled, rows)): sheets[sheet.name] = rows
     if not sheets: raise DataError(f"{path.name} holds no table: its sheets are empty")
     return sheets
@@ -252,12 +264,15 @@ def choose_sheet(sheets:dict[str, list[list]], name:str)->tuple[str, list[str]]:
     others = [title for title in sheets if title != largest]
     header = lambda title: set(map(str, filled(max(sheets[title][:10], key=lambda row: len(filled(row))))))
     twins = [title for title in others if header(title) == header(largest)]
-    if twins: raise DataError(f"{name} has {len(twins) + 1} sheets with the same columns ({', '.join([largest, *twins][:4])}): "
+    if twins:
+        raise DataError(f"{name} has {len(twins) + 1} sheets with the same columns "
+                        f"({', '.join([largest, *twins][:4])}): "
                               "put their rows into one sheet, or save the one that is meant as a file of its own")
     return largest, [f"the sheet {largest!r} is read; others: {', '.join(map(repr, others[:4]))}"]
 
 # %% ../../nbs/lib/data/02_files.ipynb #6ad792dc
-def read_excel_file(path:Path)->tuple[pd.DataFrame, list[str]]: # Cells as the workbook has them, index named `row`; notes
+# Cells as the workbook has them, index named `row`; notes
+def read_excel_file(path:Path)->tuple[pd.DataFrame, list[str]]:
     "Read the sheet of a workbook that holds the table"
     sheets = read_sheets(path)
     title, notes = choose_sheet(sheets, path.name)
@@ -265,7 +280,8 @@ def read_excel_file(path:Path)->tuple[pd.DataFrame, list[str]]: # Cells as the w
     layout = find_layout(rows[:HEAD], path.name)
     width = max(map(len, rows))
     layout.names += [""]*(width - len(layout.names))
-    frame = pd.DataFrame([row + [""]*(width - len(row)) for row in rows[layout.first:]], columns=range(width), dtype=object)
+    frame = pd.DataFrame([row + [""]*(width - len(row)) for row in rows[layout.first:]], columns=range(width),
+                         dtype=object)
     table, more = take_table(frame, layout, path.name)
     return table.map(restore).rename(columns=restore), notes + more
 
@@ -281,7 +297,8 @@ def read_parquet_file(
     return number_rows(frame.set_axis(name_columns(list(frame.columns), path.name), axis=1), first=1), []
 
 # %% ../../nbs/lib/data/02_files.ipynb #3c4540cd
-DAMAGED = (OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError) # What unpacking may raise
+# What unpacking may raise
+DAMAGED = (OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError)
 
 def unpack(
     path:Path,   # A .gz or .zip file
@@ -292,7 +309,8 @@ def unpack(
     if path.suffix.lower() == ".gz":
         with gzip.open(path) as opened: return copy_out(path, path.stem, opened, folder, most)
     with zipfile.ZipFile(path) as archive:
-        names = [name for name in archive.namelist() if Path(name).suffix.lower() in READERS and not Path(name).name.startswith((".", "~$", "__"))]
+        names = [name for name in archive.namelist() if Path(name).suffix.lower() in READERS
+                 and not Path(name).name.startswith((".", "~$", "__"))]
         if len(names) != 1:
             held = f"{len(names)} tables ({', '.join(names[:4])})" if names else "no table"
             raise DataError(f"{path.name} holds {held}: unpack it and name one file")
@@ -319,7 +337,8 @@ def read_packed_file(path:Path)->tuple[pd.DataFrame, list[str]]: # As the file i
 
 # %% ../../nbs/lib/data/02_files.ipynb #31917073
 READERS = {".csv": read_csv_file, ".tsv": read_csv_file, ".txt": read_csv_file, ".xlsx": read_excel_file,
-           ".xlsm": read_excel_file, ".xls": read_excel_file, ".ods": read_excel_file, ".parquet": read_parquet_file, ".pq": read_parquet_file}
+           ".xlsm": read_excel_file, ".xls": read_excel_file, ".ods": read_excel_file, ".parquet": read_parquet_file,
+           ".pq": read_parquet_file}
 READERS |= {".gz": read_packed_file, ".zip": read_packed_file}
 # For the pages, whose processes have no pyarrow
 KINDS_WITHOUT_ARROW = tuple(kind for kind, reader in READERS.items() if reader is not read_parquet_file)

@@ -22,7 +22,8 @@ class DataError(GradeclassError):
     "A table that cannot be read, or does not hold what is asked of it"
 
 # %% ../../nbs/lib/data/01_layout.ipynb #7710167a
-MARKS = [(b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32"), (b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"),
+MARKS = [(b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32"), (b"\xef\xbb\xbf", "utf-8-sig"),
+         (b"\xff\xfe", "utf-16"),
          (b"\xfe\xff", "utf-16")]
 SAMPLE = 1_000_000  # Bytes at the start of a file that its layout is found from
 LATIN = {  # Letters beyond ASCII that are common in a text of each encoding
@@ -70,7 +71,8 @@ def foreign_encoding(data:bytes)->str|None: # None where the letters are Latin
 # %% ../../nbs/lib/data/01_layout.ipynb #863d3609
 CONTROLS = bytes({*range(32)} - {*b"\t\n\r\x1b"})  # Signs that no text holds
 CELL_END = re.compile(r"[,;\t|\r\n]")
-SPOKEN = {"cp1252": "Windows-1252", "mac_roman": "Mac Roman", "gb18030": "GBK", "cp932": "Shift JIS", "cp949": "EUC-KR", "cp850": "DOS (850)"}
+SPOKEN = {"cp1252": "Windows-1252", "mac_roman": "Mac Roman", "gb18030": "GBK", "cp932": "Shift JIS",
+          "cp949": "EUC-KR", "cp850": "DOS (850)"}
 
 def decode_text(
     data:bytes, # Content of a file
@@ -89,9 +91,11 @@ def decode_text(
         raise DataError(f"{name} is not a text table: it holds binary data; save it as CSV in UTF-8")
     if certain: return text, []
     seen = re.search(r"[^\x00-\x7f]", text)
-    before, after = (text[max(0, seen.start() - 15):seen.start()], text[seen.start():seen.start() + 15]) if seen else ("", "")
+    before, after = (text[max(0, seen.start() - 15):seen.start()],
+                     text[seen.start():seen.start() + 15]) if seen else ("", "")
     shown = f" (it holds {(CELL_END.split(before)[-1] + CELL_END.split(after)[0]).strip()!r})" if seen else ""
-    return text, [f"{name} is not UTF-8: read as {SPOKEN.get(encoding, encoding)}{shown}; if that is wrong, save it as CSV UTF-8"]
+    return text, [f"{name} is not UTF-8: read as {SPOKEN.get(encoding, encoding)}{shown}; if that is wrong, save it as "
+                  f"CSV UTF-8"]
 
 # %% ../../nbs/lib/data/01_layout.ipynb #6a24030e
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
@@ -131,12 +135,14 @@ def find_separator(
 
 # %% ../../nbs/lib/data/01_layout.ipynb #a2b73501
 NUMBER_LIKE = re.compile(r"[+-]?[\d.,' ]*\d\s*%?|")
-TOTALS = re.compile(r"(sub|grand |class |group |course |overall )?(total|average|mean|median|sum|count|minimum|maximum|min|max|avg|std|std\.? ?dev\.?|"
-                    r"standard deviation|durchschnitt|mittelwert|summe|gesamt|gesamtsumme|anzahl|moyenne|total général|somme|effectif|promedio|media|suma|"
-                    r"média|totale|somma|gemiddelde|totaal|medel|snitt|średnia|razem|průměr|среднее|итого|всего|ortalama|toplam|合计|平均|总计|平均分|小计|"
-                    r"合計|평균|합계)s?\b.*", re.IGNORECASE)
-POINTS_POSSIBLE = re.compile(r"(points possible|max(imum)? (points|score|marks)|out of|possible points|höchstpunktzahl) ?:?",
-                             re.IGNORECASE)
+TOTALS = re.compile(r"(sub|grand |class |group |course |overall )?"
+                    r"(total|average|mean|median|sum|count|minimum|maximum|min|max|avg|std|std\.? ?dev\.?|"
+                    r"standard deviation|durchschnitt|mittelwert|summe|gesamt|gesamtsumme|anzahl|moyenne|"
+                    r"total général|somme|effectif|promedio|media|suma|"
+                    r"média|totale|somma|gemiddelde|totaal|medel|snitt|średnia|razem|průměr|среднее|итого|всего|"
+                    r"ortalama|toplam|合计|平均|总计|平均分|小计|合計|평균|합계)s?\b.*", re.IGNORECASE)
+POINTS_POSSIBLE = re.compile(r"(points possible|max(imum)? (points|score|marks)|out of|"
+                             r"possible points|höchstpunktzahl) ?:?", re.IGNORECASE)
 
 def filled(row:list)->list: # Cells that hold something
     "The cells of a row that are not empty"
@@ -168,7 +174,8 @@ def is_second_header(row:list, body:list[list])->bool:
     "Whether the row below the header names columns too: it holds words where the rows below hold numbers"
     if len(filled(row)) < 2 or not as_words(row) or not body: return False
     numeric = [place for place, cell in enumerate(row) if cell not in ("", None)
-               and sum(not as_words([line[place]]) for line in body if place < len(line) and line[place] not in ("", None)) > len(body)/2]
+               and sum(not as_words([line[place]]) for line in body if place < len(line)
+                       and line[place] not in ("", None)) > len(body)/2]
     return len(numeric) >= 2
 
 # %% ../../nbs/lib/data/01_layout.ipynb #738bab02
@@ -189,7 +196,8 @@ def find_layout(
 )->Layout:           # Where the table stands
     "Find the header, and what stands above it and below it"
     width = is_regular([filled(row) and row for row in rows])[1]
-    width = max(width, Counter(len(filled(row)) for row in rows if filled(row)).most_common(1)[0][0]) if any(map(filled, rows)) else width
+    widths = Counter(len(filled(row)) for row in rows if filled(row))
+    if widths: width = max(width, widths.most_common(1)[0][0])
     header = find_header(rows, width)
     names = ["" if cell is None else str(cell).strip() for cell in rows[header]]
     layout = Layout(header, names, header + 1)
@@ -247,4 +255,5 @@ def note_extras(
     if not extras: return []
     shown = [f"row {numbers[place]} {str(filled(rows[place])[0])[:30]!r}" for place in sorted(extras)[:3]]
     more = ", ..." if len(extras) > 3 else ""
-    return [f"{count(len(extras), 'row')} left out that {'is' if len(extras) == 1 else 'are'} no student: {', '.join(shown)}{more}"]
+    return [f"{count(len(extras), 'row')} left out that {'is' if len(extras) == 1 else 'are'} no student: "
+            f"{', '.join(shown)}{more}"]

@@ -38,11 +38,12 @@ class Cell:
     of: str = ""        # What it is a part of: '20' in '12.3/20'
 
 # %% ../../nbs/lib/data/04_numbers.ipynb #19faaba7
+ALIKE = str.maketrans({"−": "-", "–": "-", "’": "'", "‘": "'", "٫": ".", "٬": "'"})
+
 def tidy(text:str)->str:
     "One kind of blank, minus and apostrophe"
     text = unicodedata.normalize("NFKC", text)
-    text = re.sub(f"[{SPACES}]", " ", text).replace("−", "-").replace("–", "-").replace("’", "'").replace("‘", "'").replace("٫", ".").replace("٬", "'")
-    return text.strip()
+    return re.sub(f"[{SPACES}]", " ", text).translate(ALIKE).strip()
 
 # %% ../../nbs/lib/data/04_numbers.ipynb #0a82ca63
 @lru_cache(2**16)
@@ -53,7 +54,8 @@ def split_cell(text:str)->Cell|None: # None where it holds no number
     plain = BODY.fullmatch(text)
     if plain: return Cell(plain[1] + plain[2].strip(), plain[3] or "")
     part = FRACTION.fullmatch(text)
-    if part and (inner := BODY.fullmatch(part[1].strip())): return Cell(inner[1] + inner[2].strip(), inner[3] or "", of=part[2])
+    if part and (inner := BODY.fullmatch(part[1].strip())):
+        return Cell(inner[1] + inner[2].strip(), inner[3] or "", of=part[2])
     found = re.match(r"([+-]?)\s*([" + CURRENCY + r"]|[A-Z]{2,3}\s)?\s*(.*)", text, re.IGNORECASE | re.DOTALL)
     sign, front, rest = found[1], (found[2] or "").strip(), found[3]
     inner = BODY.match(rest)
@@ -102,17 +104,20 @@ def mark_evidence(bodies:Iterable[str], mark:str)->Counter: # Keys: decimal, tho
             if other not in digits: found["whole"] += 1
             continue
         if digits.count(mark) > 1 or other in behind: found["thousands"] += 1
-        elif other in before or len(behind) != 3 or not before or before.startswith("0") or len(before) > 3: found["decimal"] += 1
+        elif other in before or len(behind) != 3 or not before or before.startswith("0") or len(before) > 3:
+            found["decimal"] += 1
         else:
             found["open"] += 1
             found["round"] += behind.endswith("0")
     return found
 
 # %% ../../nbs/lib/data/04_numbers.ipynb #59777380
-def choose_marks(bodies:list[str], hint:str)->tuple[str, str, bool]: # Decimal sign, separator of thousands, whether that is open
+# Decimal sign, separator of thousands, whether that is open
+def choose_marks(bodies:list[str], hint:str)->tuple[str, str, bool]:
     "Decimal sign and separator of thousands of a column"
     comma, point = mark_evidence(bodies, ","), mark_evidence(bodies, ".")
-    if comma["decimal"] or point["thousands"]: return ",", "." if point["thousands"] or point["open"] else "", bool(point["decimal"])
+    if comma["decimal"] or point["thousands"]:
+        return ",", "." if point["thousands"] or point["open"] else "", bool(point["decimal"])
     if comma["thousands"] or point["decimal"]: return ".", "," if comma["thousands"] or comma["open"] else "", False
     if comma["open"] and point["open"]: return ".", "", True
     if comma["open"]: return open_mark(comma, ",", hint)
@@ -145,9 +150,11 @@ def number_style(
         if any(re.search(rf"\d{sign}\d{{3}}(\D|$)", body) for body in bodies): thousands = thousands or sign
     units = {cell.unit for cell in found} - {""}
     wholes = {cell.of for cell in found} - {""}
-    style = NumberStyle(decimal, thousands, units.pop() if len(units) == 1 else "", wholes.pop() if len(wholes) == 1 else "")
+    style = NumberStyle(decimal, thousands, units.pop() if len(units) == 1 else "",
+                        wholes.pop() if len(wholes) == 1 else "")
     words = tuple(text for text in cells if read_written(text, style) is None)
-    sample = next((text for text, cell in cells.items() if cell and re.search(r"[.,]\d{3}$", cell.body)), "") if is_open else ""
+    sample = next((text for text, cell in cells.items() if cell and re.search(r"[.,]\d{3}$", cell.body)),
+                  "") if is_open else ""
     sure = any(mark_evidence(bodies, mark)[kind] for mark in ",." for kind in ("decimal", "thousands"))
     return replace(style, open=sample, words=words, sure=sure)
 
@@ -164,7 +171,8 @@ def read_written(
     if style.thousands and not clear:
         whole, sign, rest = body.partition(style.decimal)
         if style.thousands in whole:
-            if not re.fullmatch(rf"[+-]?\d{{1,3}}({re.escape(style.thousands)}\d{{2,3}})*{re.escape(style.thousands)}\d{{3}}", whole): return None
+            mark = re.escape(style.thousands)
+            if not re.fullmatch(rf"[+-]?\d{{1,3}}({mark}\d{{2,3}})*{mark}\d{{3}}", whole): return None
             body = whole.replace(style.thousands, "") + sign + rest
     if style.decimal == "," and "." in body and not clear: return None
     if style.decimal == "," or clear: body = body.replace(",", ".")
@@ -179,8 +187,10 @@ def read_numbers(
 )->dict[str, float]:     # Text -> number, NaN where it is none
     "Read the cells of a column; where they stand as a computer writes them, all at once"
     texts = list(texts)
-    if style.words and len(style.words) == len(texts[::max(1, len(texts)//LOOKED_AT)]): return dict.fromkeys(texts, math.nan)
-    if len(texts) < LOOKED_AT: return {text: math.nan if (number := read_written(text, style)) is None else number for text in texts}
+    if style.words and len(style.words) == len(texts[::max(1, len(texts)//LOOKED_AT)]):
+        return dict.fromkeys(texts, math.nan)
+    if len(texts) < LOOKED_AT:
+        return {text: math.nan if (number := read_written(text, style)) is None else number for text in texts}
     found = pd.to_numeric(pd.Series(texts, dtype=object), errors="coerce").replace([math.inf, -math.inf], math.nan)
     if style.decimal == ",": found[:] = math.nan
     pairs = zip(texts, found.to_numpy(dtype=float), strict=True)

@@ -32,7 +32,8 @@ def read_table(
     if "://" in str(source): return read_database(str(source))
     path = find_file(source)
     reader = READERS.get(path.suffix.lower())
-    advice = "give a .csv, .xlsx, .xls, .ods or .parquet file, or one of them packed as .zip or .gz, or a database address"
+    advice = ("give a .csv, .xlsx, .xls, .ods or .parquet file, or one of them packed as .zip or .gz, or a database "
+              "address")
     if not reader: raise DataError(f"{path.name} is of an unknown kind: {advice}")
     try: return reader(path)
     except OSError as error: raise DataError(f"{path.name} cannot be read: {error.strerror}") from None

@@ -16,7 +16,9 @@ from pydantic import ValidationError
 
 from ..data.dataset import BLANKS, MISSING
 from ..data.numbers import NumberStyle, number_style, read_numbers
-from .roles import follows_from, is_cut_off, is_date, is_id, is_personal, is_protected, known_words, names_students, says
+from gradeclass.drafting.roles import (
+    follows_from, is_cut_off, is_date, is_id, is_personal, is_protected, known_words, names_students, says,
+)
 from .scales import GradeOrder, answer_order, name_words, order_grades
 from ..schema import LATE, Column, GradeScale, Schema, SchemaError, band_of, describe_mistake, plain_name, spelling
 
@@ -97,7 +99,8 @@ def guess_numbers(
     odd = texts[numbers.isna()]
     kinds = ", ".join(repr(word) for word in odd.value_counts().index[:3])
     verb = "is" if len(odd) == 1 else "are"
-    note = f"; {numbers.notna().sum()} of {len(texts)} cells are numbers, {len(odd)} {verb} {kinds}: these count as missing" if len(odd) else ""
+    note = (f"; {numbers.notna().sum()} of {len(texts)} cells are numbers, {len(odd)} {verb} {kinds}: these count as "
+            f"missing" if len(odd) else "")
     if style.said: note += f"; read with {style.said}"
     low, high = round_outward(float(values[0]), float(values[-1]))
     missing = sorted({word for word in odd.unique() if word.casefold() not in MISSING and not re.search(r"\d", word)})
@@ -150,7 +153,8 @@ def guess_words(
     found = 0 if numbers is None else numbers.notna().sum()
     if found > len(texts)/2:
         odd = ", ".join(map(repr, style.words[:3]))
-        confirm = f"ignored: {found} of {len(texts)} cells are numbers, others are {odd}: list those that mean no answer under missing"
+        confirm = (f"ignored: {found} of {len(texts)} cells are numbers, others are {odd}: list those that mean no "
+                   f"answer under missing")
     return Column(name=name, role="ignored", confirm=confirm)
 
 # %% ../../nbs/lib/drafting/03_infer.ipynb #4751c6a7
@@ -166,19 +170,25 @@ def guess_column(
     if reason: return Column(name=name, role="ignored", confirm=f"ignored: {reason}")
     if is_id(name, texts, numbers):
         repeats = "" if texts.is_unique else ": it repeats, so rows of one student are kept together"
-        return Column(name=name, role="id", confirm=f"guessed that it names the students{repeats}; set role to feature if not")
+        return Column(name=name, role="id",
+                      confirm=f"guessed that it names the students{repeats}; set role to feature if not")
     numeric = odd_words(texts, numbers) is not None
-    return mark_audit(guess_numbers(name, texts, numbers, style) if numeric else guess_words(name, texts, numbers, style))
+    return mark_audit(guess_numbers(name, texts, numbers, style) if numeric
+                      else guess_words(name, texts, numbers, style))
 
-def reason_to_ignore(name:str, texts:pd.Series, numbers:pd.Series, style:NumberStyle)->str: # An empty text where it may be an input
+# An empty text where it may be an input
+def reason_to_ignore(name:str, texts:pd.Series, numbers:pd.Series, style:NumberStyle)->str:
     "Why a column can be no input, whatever its grades"
     if not len(texts): return "it is empty"
     if is_cut_off(texts.iloc[::len(texts)//5000 + 1]):
-        return f"a spreadsheet has cut its numbers off ({texts.iloc[0]}): give the column the format text there, and export it again"
+        return (f"a spreadsheet has cut its numbers off ({texts.iloc[0]}): give the column the format text there, and "
+                f"export it again")
     if texts.nunique() < 9 and len(distinct_labels(texts)) < 2: return "it holds one value"
     if is_personal(name, texts): return "it names a person"
     if is_date(name, texts, numbers): return "a date is no input; a span of time such as an age can be one"
-    if style.open: return f"{style.open!r} can be read with a decimal or a thousands separator: write the column without separators of thousands"
+    if style.open:
+        return (f"{style.open!r} can be read with a decimal or a thousands separator: write the column without "
+                f"separators of thousands")
     return ""
 
 def mark_audit(
@@ -295,7 +305,8 @@ def read_grades(
     texts = read_texts(cells)
     long = texts.str.len().max() if len(texts) else 0
     if long > LONGEST_GRADE:
-        raise SchemaError(f"column {target} holds a text of {long:,} signs, a grade has at most {LONGEST_GRADE}: choose the column that holds the grades")
+        raise SchemaError(f"column {target} holds a text of {long:,} signs, a grade has at most {LONGEST_GRADE}: "
+                          f"choose the column that holds the grades")
     labels = distinct_labels(texts)
     if not labels: raise SchemaError(f"column {target} is empty: choose the column that holds the grades")
     if len(labels) == 1:
@@ -321,7 +332,8 @@ def guess_scale(
     "Describe the grade scale"
     codes = {int(grade) if re.fullmatch(r"-?(0|[1-9]\d*)", grade) else grade: grade for grade in order.labels}
     best, worst = order.labels[0], order.labels[-1]
-    sorted_by = f"guessed that {best} is the best grade and {worst} the worst because {order.reason}: sort the codes if not; "
+    sorted_by = (f"guessed that {best} is the best grade and {worst} the worst because {order.reason}: sort the codes "
+                 f"if not; ")
     confirm = f"guessed that help is for those with {', '.join(order.at_risk)}: correct at_risk if not"
     if order.reason: confirm = sorted_by + confirm
     return GradeScale(codes=codes, at_risk=order.at_risk, cuts=bands.cuts if bands else None, confirm=confirm,
@@ -411,7 +423,8 @@ def infer_schema(
     columns = keep_one_id([guessed.get(title, Column(name=title, role="target")) for title in table])
     order = order_grades(sorted(grades.unique()), name_words(target))
     if best: order = choose_order(order, best)
-    inputs = [column.name for column in columns if column.role in ("feature", "audit") and (column.kind == "numeric" or len(column.codes) > 2)]
+    inputs = [column.name for column in columns if column.role in ("feature", "audit")
+              and (column.kind == "numeric" or len(column.codes) > 2)]
     found = guess_bands(table[inputs], grades, order.labels, not order.question)
     order = order_by_score(order, found)
     scores = [bands for bands in found if not bands.rising and bands.grades == order.labels]

@@ -48,7 +48,8 @@ def list_questions(
         found.append(Question(schema.target, scale.confirm, order, certain, False))
     for column in filter(lambda column: column.confirm, schema.columns):
         certain = column.role == "id" and names_students(column.name)
-        found.append(Question(column.name, column.confirm, column.role if column.role != "feature" else column.kind, certain, False))
+        found.append(Question(column.name, column.confirm, column.role if column.role != "feature" else column.kind,
+                              certain, False))
     return found
 
 # %% ../../nbs/lib/drafting/04_questions.ipynb #c9f1d40f
@@ -57,7 +58,8 @@ def confirm_guesses(
     columns:list[str], # Columns whose guess a person has confirmed
 )->Schema:             # The same without these guesses
     "Take guesses for known"
-    kept = [column.model_copy(update={"confirm": ""}) if column.name in columns else column for column in schema.columns]
+    kept = [column.model_copy(update={"confirm": ""}) if column.name in columns else column
+            for column in schema.columns]
     scale = schema.grades
     if schema.target in columns and not scale.ask: scale = GradeScale(**(scale.model_dump() | {"confirm": ""}))
     return schema.model_copy(update={"columns": kept, "grades": scale})

@@ -17,7 +17,8 @@ import yaml
 from ..config import PACKAGE
 
 # %% ../../nbs/lib/drafting/01_scales.ipynb #2f746ae1
-SIGNS = str.maketrans({"−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "﹣": "-", "＋": "+", "⁺": "+", "⁻": "-", "∗": "*", "＊": "*",
+SIGNS = str.maketrans({"−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "﹣": "-", "＋": "+", "⁺": "+", "⁻": "-",
+                       "∗": "*", "＊": "*",
                        "’": "'", "`": "'"})
 LETTER_SIGN = re.compile(r"([a-z]{1,2})\s*\(?(\+\+?|-|\*)\)?")
 SAID_SIGN = re.compile(r"([a-z])[\s-]*(plus|minus|star)")
@@ -67,7 +68,8 @@ class Scale:
 
     def failed(self, grade:object)->bool:
         "Whether a grade fails"
-        return self.rank(grade) in {self.ranks[text] for text in self.fails} or any(text in self.fails for text in spellings(grade))
+        return self.rank(grade) in {self.ranks[text] for text in self.fails} or any(text in self.fails
+                                                                                    for text in spellings(grade))
 
 # %% ../../nbs/lib/drafting/01_scales.ipynb #bf9fb0d4
 HAIR = 1e-3
@@ -81,8 +83,10 @@ def parse_scale(name:str, spec:dict)->Scale:
         for number, text in enumerate(texts): ranks.setdefault(text, place + number*HAIR)
         if failing & set(texts): fails |= set(texts)
     words = {key: frozenset(plain_letters(spec.get(key, "")).casefold().split()) for key in ("asks", "hides")}
-    needs = next((frozenset(fold_grade(text) for text in grade.split(" / ")) for grade in str(spec["grades"]).split(" > ")
-                  if fold_grade(spec.get("needs", "")) in [fold_grade(text) for text in grade.split(" / ")]), frozenset())
+    needs = next((frozenset(fold_grade(text) for text in grade.split(" / "))
+                  for grade in str(spec["grades"]).split(" > ")
+                  if fold_grade(spec.get("needs", "")) in [fold_grade(text) for text in grade.split(" / ")]),
+                 frozenset())
     return Scale(name, spec.get("where", ""), ranks, frozenset(fails), words["asks"], words["hides"], needs)
 
 # %% ../../nbs/lib/drafting/01_scales.ipynb #acfffdde
@@ -92,7 +96,8 @@ def plain_letters(text:str)->str:
 
 def split_name(name:str)->list[str]:
     "The words of a column name in order, in snake case, camel case or plain; without capitals and accents"
-    return [word.casefold() for word in re.findall(r"[A-Z]+(?![^\W\d_A-Z])|[^\W\d_]?[^\W\d_A-Z]+|[^\W\d_]+", plain_letters(name))]
+    return [word.casefold()
+            for word in re.findall(r"[A-Z]+(?![^\W\d_A-Z])|[^\W\d_]?[^\W\d_A-Z]+|[^\W\d_]+", plain_letters(name))]
 
 def name_words(
     name:str,  # Column name
@@ -150,7 +155,8 @@ def split_statuses(labels:list[str], words:set[str])->tuple[list[str], list[str]
     others = [label for label in labels if statuses.rank(label) is not None]
     grades = [label for label in labels if label not in others]
     for label in list(others):  # A letter such as I or W counts as a grade where a scale has it beside all the others
-        if len(grades) > 0 and any(holds_all(scale, [*grades, label], words) for scale in scales) and not is_word(label):
+        if len(grades) > 0 and any(holds_all(scale, [*grades, label], words)
+                                   for scale in scales) and not is_word(label):
             grades.append(label)
             others.remove(label)
     return (grades, sorted(others, key=statuses.rank)) if len(grades) > 1 else (labels, [])
@@ -169,7 +175,8 @@ def propose(grades:list[str], words:set[str])->GradeOrder:
     orders = list(dict.fromkeys(sort_by(scale, grades) for scale in found))
     if not orders: return guess_order(grades)
     meant = [scale for scale in found if sort_by(scale, grades) == orders[0]]
-    judges = [scale for scale in meant if not is_plain_number(orders[0][0]) or scale.rank(orders[0][0]) < len(scale.ranks)/4]
+    judges = [scale for scale in meant if not is_plain_number(orders[0][0])
+              or scale.rank(orders[0][0]) < len(scale.ranks)/4]
     failing = [grade for grade in orders[0] if 2*sum(scale.failed(grade) for scale in judges) > len(judges)]
     names = " and ".join(scale.name for scale in meant[:2])
     if len(orders) == 1: return GradeOrder(list(orders[0]), failing, f"that is how they stand in the scale {names}")
@@ -181,7 +188,8 @@ def which_order(orders:list[tuple], found:list[Scale])->str:
     "The question that parts two orders"
     first, second = orders
     places = [next(scale.where for scale in found if sort_by(scale, order) == order).split(",")[0] for order in orders]
-    if first[0] == second[0]: return f"is the order {', '.join(first)} ({places[0]}) or {', '.join(second)} ({places[1]})?"
+    if first[0] == second[0]:
+        return f"is the order {', '.join(first)} ({places[0]}) or {', '.join(second)} ({places[1]})?"
     return f"is {first[0]} the best grade ({places[0]}) or {second[0]} ({places[1]})?"
 
 # %% ../../nbs/lib/drafting/01_scales.ipynb #55815c60
@@ -200,13 +208,15 @@ def guess_order(grades:list[str])->GradeOrder:
     unknown = sorted(set(grades) - set(known), key=str.casefold)
     beside = f"{listed_few(unknown)} beside {known[0]}" if known else "these grades"
     order = [*sort_by(scale, known), *unknown]
-    return GradeOrder(order, order[-1:], "nothing says so", f"no known scale has {beside}: in which order are they, best first?")
+    return GradeOrder(order, order[-1:], "nothing says so",
+                      f"no known scale has {beside}: in which order are they, best first?")
 
 # %% ../../nbs/lib/drafting/01_scales.ipynb #17359016
 def propose_numbers(numbers:list[str], others:list[str])->GradeOrder:
     "A proposal for numbers, and for words among them"
     question = f"is {numbers[0]} the best grade, or {numbers[-1]}?"
-    if others: question = f"no known scale has {listed_few(others)} beside {numbers[0]}: in which order are they, best first?"
+    if others:
+        question = f"no known scale has {listed_few(others)} beside {numbers[0]}: in which order are they, best first?"
     order = [*numbers, *others]
     return GradeOrder(order, order[-1:], "numbers do not say which end is good", question)
 
@@ -246,6 +256,7 @@ def answer_order(
         left = [label for label in labels if label not in said]
         if left: raise ValueError(f"--best names {len(said)} of {len(labels)} grades: add {', '.join(left)}")
         labels = said
-    elif said[0] != labels[0]: raise ValueError(f"{said[0]} stands between others: name all grades, best first: --best {','.join(labels)}")
+    elif said[0] != labels[0]:
+        raise ValueError(f"{said[0]} stands between others: name all grades, best first: --best {','.join(labels)}")
     at_risk = order.at_risk if labels == order.labels else labels[-max(1, len(labels)//3):]
     return GradeOrder(list(labels), at_risk, "")

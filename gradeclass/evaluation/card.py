@@ -100,10 +100,11 @@ def list_cautions(
     untested = [grade for grade, row in metrics.get("per_grade", {}).items() if not row["support"]]
     found = {
         f"Nobody has confirmed the grade scale: {scale}.": scale,
-        f"{listed(suspects)} alone predicts the grade almost perfectly: if it is written down with the grade or after it, "
+        f"{listed(suspects)} alone predicts the grade almost perfectly: if it is written down with the grade or after "
+        f"it, "
         "give it the role ignored in the schema, for the figures are too good to be true.": suspects,
         f"Not tested, because no student of the test part has the grade: {', '.join(untested)}.": untested,
-        f"The name of {listed(doubtful)} speaks of something that is {LATE}: if so, give it the role ignored.": doubtful,
+        f"The name of {listed(doubtful)} speaks of what is {LATE}: if so, give it the role ignored.": doubtful,
         f"Left out of the inputs, as if {LATE}: {listed(left_out)}.": left_out,
         f"Nobody has confirmed what a program guessed of {listed(others)}: see confirm in the schema.": others,
     }

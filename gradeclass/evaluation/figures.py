@@ -69,7 +69,7 @@ def save_figure(
     folder:str|Path,   # Folder; it is made
     name:str,          # File name without extension
 )->list[Path]:         # The PNG and the SVG
-    "Write a figure as PNG and SVG, whole, the same bytes each time; what reaches beyond its edges is in the picture too"
+    "Write a figure as PNG and SVG, whole, the same bytes each time; what reaches beyond its edges is there too"
     unstamped = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
     paths = [Path(folder)/f"{name}.{kind}" for kind in unstamped]
     with plot_style():

@@ -108,7 +108,8 @@ def headline(
     table = pd.DataFrame(ends, index=pd.Index(METRICS, name="metric"), columns=["low", "high"])
     table.insert(0, "value", measure(np.ones((1, len(case.y))))[0])
     at_risk = int(case.truly_at_risk.sum())
-    shares = {"accuracy": len(case.y), "within_one": len(case.y), "at_risk_precision": case.k, "at_risk_recall": at_risk}
+    shares = {"accuracy": len(case.y), "within_one": len(case.y), "at_risk_precision": case.k,
+              "at_risk_recall": at_risk}
     for name, total in shares.items():
         if n_boot and total: table.loc[name, ["low", "high"]] = share_interval(total*table.value[name], total)
     table.attrs = {"students": len(case.y), "places": case.k}

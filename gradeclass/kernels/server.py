@@ -30,7 +30,8 @@ from types import SimpleNamespace
 # %% ../../nbs/lib/kernels/01_server.ipynb #761ad9a5
 KERNEL = ("ipykernel.kernelapp", "ipykernel.debugger", "ipywidgets", "threadpoolctl", "sqlite3", "psutil")
 MODULES = (
-    "pandas", "pyarrow.pandas_compat", "pyarrow.parquet", "sklearn.model_selection", "seaborn", "pydantic.types", "yaml",
+    "pandas", "pyarrow.pandas_compat", "pyarrow.parquet", "sklearn.model_selection", "seaborn", "pydantic.types",
+    "yaml",
     "matplotlib.backends.backend_svg",
     "PIL.JpegImagePlugin", "PIL.GifImagePlugin", "PIL.BmpImagePlugin", "PIL.PpmImagePlugin",
 )

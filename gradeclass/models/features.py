@@ -241,7 +241,8 @@ def check_leaks(
         if alone >= LEAK_ACCURACY or follows_score(values, score): suspects.append(column.name)
     if copies:
         one = len(copies) == 1
-        raise LeakError(f"{', '.join(copies)}: {'it' if one else 'they'} cannot be {'an input' if one else 'inputs'}; give "
+        raise LeakError(f"{', '.join(copies)}: {'it' if one else 'they'} cannot be {'an input' if one else 'inputs'}; "
+                        f"give "
                         f"{'it' if one else 'each'} the role ignored, score or id in the schema")
     if suspects:
         warnings.warn(f"{', '.join(suspects)} alone predicts the grade almost perfectly: is it known in time?",

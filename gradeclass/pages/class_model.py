@@ -57,7 +57,7 @@ def read_upload(
         raise AppError(f"{name} has {len(content)/1e6:.1f} MB, this page takes 10: use `gradeclass predict FILE --out "
                        f"LIST.csv`")
     if Path(name).suffix.lower() not in KINDS:
-        raise AppError(f"{name} is of an unknown kind: give a CSV, an Excel or an OpenDocument file ({', '.join(KINDS)})")
+        raise AppError(f"{name} is of an unknown kind: give a CSV, Excel or OpenDocument file ({', '.join(KINDS)})")
     with tempfile.TemporaryDirectory(prefix="gradeclass-") as folder:
         path = Path(folder, name)
         path.write_bytes(content)

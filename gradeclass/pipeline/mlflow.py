@@ -210,7 +210,7 @@ def get_ready(outputs:str|Path)->None:
     if tracking_uri(outputs).startswith("sqlite"):
         with open_store(outputs): pass
     from mlflow.utils.requirements_utils import warn_dependency_requirement_mismatches
-    warn_dependency_requirement_mismatches(["mlflow"])  # Reads the metadata of every package once, as saving a model does
+    warn_dependency_requirement_mismatches(["mlflow"])  # Reads the metadata of all packages, as saving a model does
 
 # %% ../../nbs/lib/pipeline/08_mlflow.ipynb #417fecbb
 def share_cores(nice:int)->None:

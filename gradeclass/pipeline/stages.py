@@ -175,12 +175,13 @@ def check_notebook(
     name:str,    # Name of a stage
     values:dict, # Variables of its notebook, when it runs
 )->None:
-    "Refuse parameters that papermill's -p has handed on as texts (every text is true), and values that no stage can use"
+    "Refuse parameters that papermill's -p hands on as texts (every text is true), and what no stage can use"
     defaults = read_parameters(STAGES[name].path)
     for parameter in defaults.keys() & values.keys():
         value, default = values[parameter], defaults[parameter]
         if isinstance(value, str) and not isinstance(default, str):
-            raise StageError(f"parameter {parameter} is the text {value!r}, and needs {wanted(default).rstrip(',')}: with papermill, write "
+            raise StageError(f"parameter {parameter} is the text {value!r}, and needs {wanted(default).rstrip(',')}: "
+                             f"with papermill, write "
                              f"-y '{parameter}: {value}' instead of -p {parameter} '{value}'")
         check_limits(parameter, convert_parameter(parameter, value, default))
 

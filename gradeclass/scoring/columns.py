@@ -17,7 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gradeclass.data.dataset import (
-    MISSING, Dataset, coded_columns, column_style, conform, conform_cells, decimal_sign, match_columns, may_have_thousands,
+    MISSING, Dataset, coded_columns, column_style, conform, conform_cells, decimal_sign, match_columns,
+    may_have_thousands,
     note_style, number_texts, read_code, read_id, read_number,
 )
 from ..data.files import DataError, number_rows
@@ -47,7 +48,8 @@ def is_plain(cells:pd.Series)->bool:
     except pa.ArrowInvalid: return False
     return not may_have_thousands(cells)
 
-def find_styles(frame:pd.DataFrame, schema:Schema)->tuple[dict[str, NumberStyle], list[str]]: # And a note for each odd one
+# And a note for each odd one
+def find_styles(frame:pd.DataFrame, schema:Schema)->tuple[dict[str, NumberStyle], list[str]]:
     "How the columns of a table write their numbers, by its first rows"
     styles, notes = {name: NumberStyle() for name in frame}, []
     odd = [name for name in frame if not is_plain(frame[name])]
@@ -106,7 +108,8 @@ def make_plain(text:pa.Array, style:NumberStyle)->pa.Array:
     "Write numbers as Arrow reads them; what is none in this style becomes no number"
     if style.unit: text = pc.replace_substring_regex(text, rf"\s*{re.escape(style.unit)}$", "")
     if style.thousands:
-        mark, decimal = rf"[{re.escape(style.thousands)}{SPACES if style.thousands == ' ' else ''}]", re.escape(style.decimal)
+        mark, decimal = (rf"[{re.escape(style.thousands)}{SPACES if style.thousands == ' ' else ''}]",
+                         re.escape(style.decimal))
         grouped = pc.match_substring_regex(text, rf"^[+-]?\d{{1,3}}({mark}\d{{3}})+({decimal}\d*)?$")
         text = pc.if_else(grouped, pc.replace_substring_regex(text, mark, ""), text)
     if style.decimal == ".": return text
@@ -203,9 +206,11 @@ MARKS = [NumberStyle(decimal, thousands) for decimal in ".," for thousands in ".
 
 def check_style(texts:list[str], column:Column, style:NumberStyle)->None: # Nothing; an error where they are
     "Refuse numbers that are written in another way than the first rows, which decided how the column is read"
-    other = lambda text: re.search(r"\d[.,' ]\d", text) and any(read_written(text, marks) is not None for marks in MARKS)
+    other = lambda text: re.search(r"\d[.,' ]\d",
+                                   text) and any(read_written(text, marks) is not None for marks in MARKS)
     found = next(filter(other, texts), None)
-    if found is None or any(map(other, style.words)): return  # A column that mixes them from the start is refused row by row
+    # A column that mixes them from the start is refused row by row
+    if found is None or any(map(other, style.words)): return
     raise DataError(f"{column.name}: {found!r} is written in another way than the first rows, which are read with "
                     f"{style.said or 'decimal points'}: write the whole column in one way")
 

@@ -83,7 +83,8 @@ def first_texts(
     texts = [name for name, kind in kinds.items() if "string" in str(kind)]
     if not texts or not parquet.num_row_groups: return pd.DataFrame()
     batch = next(parquet.iter_batches(FIRST, row_groups=[0], columns=texts))
-    return pd.DataFrame({name: short_texts(cells) for name, cells in zip(texts, batch.columns, strict=True)}, dtype=object)
+    return pd.DataFrame({name: short_texts(cells) for name, cells in zip(texts, batch.columns, strict=True)},
+                        dtype=object)
 
 def short_texts(
     cells:pa.Array, # Texts, as codes or as they are
@@ -180,7 +181,8 @@ def parse_block(form:Form, block:Block)->tuple: # Arrow table of texts, and note
     try:
         if b"\0" in content: raise pa.ArrowInvalid("binary")
         if not content.isascii(): content.decode() # At once, not cell by cell as Arrow would
-        parse = pacsv.ParseOptions(delimiter=form.separator, quote_char='"' if quoted else False, newlines_in_values=quoted,
+        parse = pacsv.ParseOptions(delimiter=form.separator, quote_char='"' if quoted else False,
+                                   newlines_in_values=quoted,
                                    ignore_empty_lines=False)
         convert = pacsv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False,
                                        quoted_strings_can_be_null=False, check_utf8=False)
@@ -230,7 +232,8 @@ def blank_extras(table:pa.Table, form:Form, block:Block)->tuple: # Rows keep the
     first = form.lines + block.above + 1 + searched
     numbers = {place: first + place for place in extras}
     kept = np.isin(np.arange(len(table)) - searched, list(extras), invert=True)
-    blanked = {name: pc.if_else(kept, cells.combine_chunks(), "") for name, cells in zip(form.names, table.columns, strict=True)}
+    blanked = {name: pc.if_else(kept, cells.combine_chunks(), "") for name,
+               cells in zip(form.names, table.columns, strict=True)}
     return pa.table(blanked), note_extras(extras, rows, numbers)
 
 # %% ../../nbs/lib/scoring/04_opening.ipynb #42a88cfe

@@ -68,7 +68,8 @@ def as_refusal(
     if isinstance(error, RequestValidationError):
         return Refusal(422, "invalid_input", "what was sent cannot be used", field_problems(error))
     if isinstance(error, ClientDisconnect):
-        return Refusal(400, "gone", "the connection was closed before the body was complete") # Nobody is left to read it
+        # Nobody is left to read it
+        return Refusal(400, "gone", "the connection was closed before the body was complete")
     if isinstance(error, HTTPException):
         words = HTTP_WORDS.get(error.status_code, ("refused", "this request is refused"))
         return Refusal(error.status_code, *words, headers=error.headers)

@@ -187,7 +187,8 @@ def features_of(service:Service, name:str)->list[dict]: # One for each field
 PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
 TABLES_IN = {kind.decode(): {"schema": {"type": "string"} | ({} if kind.startswith(b"text/") else {"format": "binary"})}
              for kind in TABLES}
-UNDERSTOOD = {"description": "What was understood of the file: a list of sentences in JSON", "schema": {"type": "string"}}
+UNDERSTOOD = {"description": "What was understood of the file: a list of sentences in JSON",
+              "schema": {"type": "string"}}
 TABLES_OUT = {200: {"content": {"text/csv": {}, PARQUET.decode(): {}}, "headers": {"X-Notes": UNDERSTOOD},
                     "description": "One row for each row, in their order"}}
 
@@ -225,7 +226,7 @@ def add_predicting(
     @router.post("/predict/file", summary="Predict a file of students", response_class=Response, responses=TABLES_OUT,
                  openapi_extra={"requestBody": {"required": True, "content": TABLES_IN}, **kinds})
     async def predict_file(request:Request, name:str=asked):
-        "Text, Excel, OpenDocument, Parquet, or one of them packed; CSV or Parquet out. `refused` says why a row has no answer."
+        "Text, Excel, OpenDocument, Parquet, packed or not; CSV or Parquet out. `refused` says why a row has no answer."
         return await answer_upload(service, request, name)
 
     @router.get("/features", summary="What a form needs to know")

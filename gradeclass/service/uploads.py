@@ -104,7 +104,8 @@ def check_lines(data:bytes, name:str)->None:
 
 def row_too_long(name:str)->DataError:
     "What is said of a line without an end"
-    return DataError(f"{name}: a row is longer than {ROW_BYTES//1024} KB: the first row should be the names of the columns, "
+    return DataError(f"{name}: a row is longer than {ROW_BYTES//1024} KB: the first row should be the names of the "
+                     f"columns, "
                      "each other row one student")
 
 # %% ../../nbs/lib/service/12_uploads.ipynb #7f8e3167
@@ -220,7 +221,9 @@ sys.stdout.buffer.write(pickle.dumps(found))
 def read_book(path:Path)->tuple[pd.DataFrame, list[str]]: # As `READERS` give it
     "Read a workbook in a process of its own: a small one can unfold to any size"
     command = [sys.executable, "-c", READ_BOOK, str(path), str(BOOK_MEMORY), str(MOST_CELLS//4)]
-    try: done = subprocess.run(command, capture_output=True, timeout=BOOK_SECONDS, env=os.environ | {"OPENBLAS_NUM_THREADS": "1"})
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=BOOK_SECONDS,
+                              env=os.environ | {"OPENBLAS_NUM_THREADS": "1"})
     except subprocess.TimeoutExpired: done = None
     if done is None or done.returncode:
         raise DataError(f"{path.name} takes too much memory or time to open: save the sheet as CSV and send that")
@@ -238,7 +241,8 @@ def answer_book(served:Served, path:Path, so_far)->Iterator[pa.Table]: # A row f
     if wrong: raise DataError(wrong.message)
     so_far.notes = [*dataset.notes, *(finding.message for finding in checked.findings)]
     so_far.read, so_far.refused = len(frame), len(checked.refused)
-    refused = checked.refused.assign(row=frame.index.get_indexer(checked.refused.row)) if so_far.refused else checked.refused
+    refused = (checked.refused.assign(row=frame.index.get_indexer(checked.refused.row)) if so_far.refused
+               else checked.refused)
     rows = Rows(None, frame.index.get_indexer(checked.accepted.index), refused, checked.findings, len(frame))
     numbers = dataset.frame.get(served.schema.id)
     ids = None if numbers is None else pa.array(numbers, pa.string(), from_pandas=True)

@@ -105,3 +105,11 @@ def test_notebooks_leave_no_variable_of_the_environment_behind():
         if any("name" in line for line in removals): restored = was_set
         if was_set - restored: left[short(path)] = sorted(was_set - restored)
     assert not left
+
+
+def test_code_keeps_to_120_signs_a_line():
+    "The list of public names aside, which nbdev writes"
+    long = [f"{short(path)}:{number}" for path in MODULES if path.name != "_modidx.py"
+            for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+            if len(line) > 120 and not line.startswith(("__all__", "           '"))]
+    assert not long
