@@ -82,9 +82,9 @@ class ClassView(widgets.VBox):
         self.list = html()
         self.links = html()
         self.make_controls()
+        needed = escape(", ".join(column.name for column in served.inputs[:6]))
         words = html(f"<p>A CSV, Excel or OpenDocument file, one row for each student, up to 10 MB. It needs columns "
-                     f"such as {escape(', '.join(column.name for column in served.inputs[:6]))}. It is read in memory and not "
-                     f"kept.</p>")
+                     f"such as {needed}. It is read in memory and not kept.</p>")
         buttons = box([self.upload, *([self.sample] if self.model.has_sample() else [])], "gc-bar")
         self.result = box([], "gc-stack")
         super().__init__([box([words, buttons, self.message], "gc-card"), self.result])
