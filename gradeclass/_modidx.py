@@ -3681,4 +3681,5 @@ d = { 'settings': { 'branch': 'main',
                                   'gradeclass.words.listed': ('lib/words.html#listed', 'gradeclass/words.py'),
                                   'gradeclass.words.p_value': ('lib/words.html#p_value', 'gradeclass/words.py'),
                                   'gradeclass.words.percent': ('lib/words.html#percent', 'gradeclass/words.py'),
-                                  'gradeclass.words.show': ('lib/words.html#show', 'gradeclass/words.py')}}}
+                                  'gradeclass.words.show': ('lib/words.html#show', 'gradeclass/words.py'),
+                                  'gradeclass.words.with_interval': ('lib/words.html#with_interval', 'gradeclass/words.py')}}}

@@ -18,6 +18,7 @@ from gradeclass.cli.base import (
     AsJson, Bars, DataOption, Jobs, Outputs, Parameters, Promote, Scheduler, SchemaOption, Seed, app, say,
 )
 from ..config import SEED, GradeclassError, find_outputs, need_extra
+from ..words import with_interval
 
 # %% ../../nbs/lib/cli/02_run.ipynb #3a110bf5
 def read_assignments(words:list[str])->dict[str, str]: # Name -> value as typed
@@ -38,12 +39,11 @@ def describe_run(run)->str: # A few lines
     "What a person wants to know when a run has ended"
     if not run.bundle: return "\n".join(f"{result.name:14} {result.folder}" for result in run.stages)
     macro = run.metrics["macro_f1"]
-    range_of = "no interval" if macro["low"] is None else f"{macro['low']:.3f}-{macro['high']:.3f}"
     careful = [f"careful        {caution}" for caution in run.metrics.get("cautions", [])]
     lines = {
         "right grade": f"{in_percent(run.metrics['accuracy'])}   "
                        f"right or one grade off {in_percent(run.metrics['within_one'])}",
-        "macro-F1": f"{macro['value']:.3f} ({range_of})   "
+        "macro-F1": f"{with_interval(macro)}   "
                     f"on {run.metrics['students']} test students",
         "drift": run.drift.get("sentence"),
         "serving": run.registration.get("sentence"),
@@ -153,7 +153,7 @@ def describe_sweep(swept, metric:str)->str: # A few lines
         best = good.iloc[0]
         columns = list(good.columns)
         chosen = ", ".join(f"{name}={best[name]}" for name in columns[2:columns.index("accuracy")])
-        figure = f"{best[metric]:.3f} ({best[metric + '_low']:.3f}-{best[metric + '_high']:.3f})"
+        figure = with_interval({"value": best[metric], "low": best[f"{metric}_low"], "high": best[f"{metric}_high"]})
         lines.append(f"best       {metric} {figure}: run {best.run}, {chosen}")
     return "\n".join([*lines, f"table      {swept.folder/'runs.csv'}", f"page       {swept.page}"])
 

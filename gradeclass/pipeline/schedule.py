@@ -80,8 +80,8 @@ def describe_figures(metrics:dict)->str: # Markdown; empty for a run without an 
     lines = [f"| on {metrics.get('students', 'the')} test students | | 95 % interval |", "| --- | ---: | ---: |"]
     for name, title in titles.items():
         if name not in metrics: continue
-        value, low, high = (f"{metrics[name][part]:.3f}" for part in ("value", "low", "high"))
-        lines.append(f"| {title} | {value} | {low} to {high} |")
+        value, low, high = (metrics[name][part] for part in ("value", "low", "high"))
+        lines.append(f"| {title} | {value:.3f} | " + ("none |" if low is None else f"{low:.3f} to {high:.3f} |"))
     return "\n".join(lines) if len(lines) > 2 else ""
 
 # %% ../../nbs/lib/pipeline/10_schedule.ipynb #c0c5fbb7

@@ -132,14 +132,17 @@ def draw_range(row:dict, name:str, low:float, high:float)->dict|None:
     "A figure and its interval as a bar"
     if row[name] is None: return None
     value, start, end = row[name], row[f"{name}_low"], row[f"{name}_high"]
+    words = "no interval" if start is None else f"{start:.3f}–{end:.3f}"
+    if start is None: start = end = value
     left, dot, right = (round(100*(number - low)/(high - low or 1), 1) for number in (start, value, end))
-    return {"value": f"{value:.3f}", "range": f"{start:.3f}–{end:.3f}", "left": left, "dot": dot,
+    return {"value": f"{value:.3f}", "range": words, "left": left, "dot": dot,
             "width": round(right - left, 1)}
 
 # %% ../../nbs/lib/pipeline/12_sweep_page.ipynb #149c0c88
 def page_runs(sweep:Sweep, table:pd.DataFrame, names:list[str])->list[dict]: # One for each run, for the template
     "The rows of the page: figures with intervals, and links to the executed notebooks"
-    ends = {name: (table[f"{name}_low"].min(), table[f"{name}_high"].max()) for name in SHOWN}
+    parts = {name: table[[name, f"{name}_low", f"{name}_high"]].astype(float) for name in SHOWN}
+    ends = {name: (part.min(axis=None), part.max(axis=None)) for name, part in parts.items()}
     rows = []
     for row in table.astype(object).where(table.notna(), None).to_dict("records"):
         links = {stage: relpath(Path(row[stage], EXECUTED), sweep.folder) for stage in SWEPT if row[stage]}
