@@ -70,3 +70,8 @@ def test_files_hold_numbers_and_give_the_same_answer(rows, tmp_path):
 
 def test_softmax_of_huge_scores_is_finite():
     np.testing.assert_allclose(softmax(np.array([[1e5, 0.0], [-1e5, -1e5]])), [[1, 0], [0.5, 0.5]])
+
+
+def test_rule_for_weights_that_scikit_learn_does_not_promise_is_there():
+    from sklearn.utils.validation import _check_sample_weight
+    assert _check_sample_weight([1.0, 2.0], np.zeros((2, 1))).tolist() == [1, 2]
