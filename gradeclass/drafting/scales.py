@@ -178,8 +178,8 @@ def propose(grades:list[str], words:set[str])->GradeOrder:
     judges = [scale for scale in meant if not is_plain_number(orders[0][0])
               or scale.rank(orders[0][0]) < len(scale.ranks)/4]
     failing = [grade for grade in orders[0] if 2*sum(scale.failed(grade) for scale in judges) > len(judges)]
-    names = " and ".join(scale.name for scale in meant[:2])
-    if len(orders) == 1: return GradeOrder(list(orders[0]), failing, f"that is how they stand in the scale {names}")
+    names = "; ".join(scale.name for scale in meant[:2])
+    if len(orders) == 1: return GradeOrder(list(orders[0]), failing, f"schools use them in this order ({names})")
     return GradeOrder(list(orders[0]), failing, "two scales have these grades, and put them in another order",
                       which_order(orders[:2], found))
 
