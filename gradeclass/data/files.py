@@ -198,7 +198,9 @@ def find_csv_layout(
     declared = DECLARED.match(text)
     rest = text[declared.end() if declared else 0:].lstrip("\r\n")
     above = len(text[:len(text) - len(rest)].splitlines())
-    return separator, rest, above, find_layout(read_head(rest, separator), name)
+    layout = find_layout(read_head(rest, separator), name)
+    name_columns(layout.names, name) # Refuses what is too wide before all of it is read
+    return separator, rest, above, layout
 
 # %% ../../nbs/lib/data/02_files.ipynb #37c30746
 def read_csv_text(

@@ -115,7 +115,7 @@ def test_blank_unnamed_column_is_dropped_and_a_filled_one_kept(tmp_path):
 
 ROWS = "StudentNo,Hours,Grade\n" + "".join(f"{row},{row % 9},{'ABCF'[row % 4]}\n" for row in range(60))
 HUGE = {
-    "cell.csv": (ROWS.replace(",8,", f",{'1.'*2_500_000},", 1).encode(), ""),
+    "cell.csv": (ROWS.replace(",8,", f",{'1.'*2_500_000},", 1).encode(), "no column can be an input"),
     "grade.csv": (ROWS.replace(",F", "," + "word "*1_000_000, 1).encode(), "a grade has at most 100"),
     "name.csv": (ROWS.replace("Hours", "x"*5_000_000).encode(), "the name of column 2 has more than 1000 signs"),
     "blank.csv": (("\n"*1_000_000 + ROWS + "\n"*1_000_000).encode(), ""),

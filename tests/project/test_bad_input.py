@@ -140,7 +140,7 @@ TABLES = [
         ("table is empty",)),
     Bad("binary_called_csv", content(bytes(range(256))*4), PREDICT, ("students.csv", "binary", "save it as CSV")),
     Bad("truncated_workbook", truncated_workbook, "predict students.xlsx -o out.csv --model {bundle}",
-        ("students.xlsx", "Excel workbook")),
+        ("students.xlsx", "not a workbook")),
     Bad("text_called_parquet", content("a,b\n1,2\n", "students.parquet"), "data validate students.parquet",
         ("students.parquet", "Parquet")),
     Bad("table_of_unknown_kind", content("hello", "students.doc"), "data validate students.doc",
