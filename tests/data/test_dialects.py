@@ -13,6 +13,8 @@ from gradeclass.data.dataset import make_dataset
 from gradeclass.data.sources import read_table
 from gradeclass.schema import parse_schema
 
+pytestmark = pytest.mark.slow
+
 SCHEMA = parse_schema("""
 name: dialects
 columns:

@@ -125,6 +125,7 @@ HUGE = {
     "latin.csv": ((ROWS + "61,7,").encode() + b"9"*2_000_000 + "é\n".encode("cp1252"), "a grade has at most 100"),
 }
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HUGE)
 def test_no_file_takes_more_than_seconds(tmp_path, name):
     content, message = HUGE[name]
