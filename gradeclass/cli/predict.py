@@ -17,6 +17,7 @@ from typer import Argument, Option
 from .base import AsJson, Bars, Model, Scheduler, app, say
 from ..config import GradeclassError, need_extra
 from ..registry.versions import find_bundle
+from ..words import count
 
 # %% ../../nbs/lib/cli/03_predict.ipynb #e74851ed
 @app.command("predict")
@@ -36,7 +37,7 @@ def predict_command(
     for note in summary.messages(): say(f"note: {note}")
     rows = summary.graded + summary.refused
     if summary.refused: say(f"refused: {summary.refused:,} of {rows:,} rows, with reasons in {summary.rejected}")
-    print(f"{summary.graded:,} students graded in {out if '://' in out else Path(out)}")
+    print(f"{count(summary.graded, 'student')} graded in {out if '://' in out else Path(out)}")
 
 # %% ../../nbs/lib/cli/03_predict.ipynb #0db28447
 RETRAIN = 3   # Exit code that asks a scheduler to train again
