@@ -20,6 +20,7 @@ from gradeclass.drafting.roles import (
     follows_from, is_cut_off, is_date, is_id, is_personal, is_protected, known_words, names_students, says,
 )
 from .scales import GradeOrder, answer_order, name_words, order_grades
+from ..words import count
 from ..schema import LATE, Column, GradeScale, Schema, SchemaError, band_of, describe_mistake, plain_name, spelling
 
 # %% ../../nbs/lib/drafting/03_infer.ipynb #dbd50ed9
@@ -339,6 +340,23 @@ def guess_scale(
     return GradeScale(codes=codes, at_risk=order.at_risk, cuts=bands.cuts if bands else None, confirm=confirm,
                       ask=order.question)
 
+# %% ../../nbs/lib/drafting/03_infer.ipynb #2f7f1d4d
+MANY_BLANKS = 0.05
+
+def blank_words(cells:pd.Series)->pd.Series: # Word -> cells
+    "What the cells say that count as missing, such as NA and -"
+    texts = cells.dropna().astype(str).str.strip()
+    return texts[texts.str.casefold().isin(BLANKS - {""})].value_counts()
+
+def ask_blanks(scale:GradeScale, blanks:pd.Series, target:str, share:float)->GradeScale:
+    "Say what missing words among grades may mean; ask where they are more than a given share of the rows"
+    left = blanks[[word for word in blanks.index if word not in scale.labels]]
+    if left.empty: return scale
+    said = (f"{target} has {count(int(left.sum()), 'cell')} with {', '.join(left.index)}: no grade, or a grade of its "
+            "own? Name all grades in their order if so")
+    key = "ask" if share >= MANY_BLANKS else "confirm"
+    return scale.model_copy(update={key: "; ".join(filter(None, [getattr(scale, key), said]))})
+
 # %% ../../nbs/lib/drafting/03_infer.ipynb #02ade095
 def as_score(
     bands:Bands,     # How the grades are cut from a column
@@ -381,9 +399,9 @@ def guess_bands(
     return sorted(filter(None, found), key=lambda bands: (not says(bands.column, "scores"), -bands.agreement))
 
 # %% ../../nbs/lib/drafting/03_infer.ipynb #1ac0f59f
-def choose_order(order:GradeOrder, best:str)->GradeOrder:
+def choose_order(order:GradeOrder, best:str, blanks:list[str])->GradeOrder:
     "The order that a person has named"
-    try: return answer_order(order, best)
+    try: return answer_order(order, best, blanks)
     except ValueError as error: raise SchemaError(str(error)) from None
 
 def order_by_score(order:GradeOrder, found:list[Bands])->GradeOrder:
@@ -422,7 +440,8 @@ def infer_schema(
     guessed = {title: guess_column(title, table[title]) for title in table if title != target}
     columns = keep_one_id([guessed.get(title, Column(name=title, role="target")) for title in table])
     order = order_grades(sorted(grades.unique()), name_words(target))
-    if best: order = choose_order(order, best)
+    blanks = blank_words(table[target])
+    if best: order = choose_order(order, best, list(blanks.index))
     inputs = [column.name for column in columns if column.role in ("feature", "audit")
               and (column.kind == "numeric" or len(column.codes) > 2)]
     found = guess_bands(table[inputs], grades, order.labels, not order.question)
@@ -433,7 +452,8 @@ def infer_schema(
     columns = [known_afterwards(column, table[column.name], grades, target) for column in columns]
     roles = ", ".join(f"{column.name} is taken as {column.role}" for column in columns)
     if not any(column.role == "feature" for column in columns): raise SchemaError(f"no column can be an input: {roles}")
-    scale = guess_scale(order, scores[0] if scores else None)
+    scale = ask_blanks(guess_scale(order, scores[0] if scores else None), blanks, target,
+                       0 if best else blanks.sum()/len(table))
     try: return Schema(name=name, columns=columns, grades=scale)
     except ValidationError as error:
         raise SchemaError(describe_mistake(error, [column.model_dump() for column in columns])) from None

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import pandas as pd
 
 from ..data.dataset import make_dataset
-from .infer import MANY_GRADES, infer_schema
-from .roles import names_students, says
-from .scales import name_words, order_grades
+from .infer import MANY_GRADES, distinct_labels, infer_schema, read_texts
+from .roles import is_protected, names_students, says
+from .scales import holds_all, is_plain_number, known_scales, name_words, order_grades
 from ..data.sources import read_table
 from ..schema import GradeScale, Schema, SchemaError
 
@@ -24,7 +24,17 @@ def find_grade_columns(
 )->list[str]:           # Names
     "The columns that may hold the grades"
     few = [name for name in table if 1 < table[name].nunique() <= MANY_GRADES]
-    return [name for name in few if says(name, "grades")]
+    named = [name for name in few if says(name, "grades")]
+    if len(named) != 1 or not all(map(is_plain_number, read_texts(table[named[0]]).unique())): return named
+    return named + [name for name in few if name not in named and holds_letters(name, table[name])]
+
+# %% ../../nbs/lib/drafting/04_questions.ipynb #4043336c
+def holds_letters(name:str, cells:pd.Series)->bool:
+    "Whether a column holds three or more letters of a grade scale: a grade that is called something else"
+    labels = distinct_labels(read_texts(cells))
+    if len(labels) < 3 or says(name, "codes", "others") or is_protected(name): return False
+    letters = not any(is_plain_number(label) or len(label) > 3 for label in labels)
+    return letters and any(holds_all(scale, labels, name_words(name)) for scale in known_scales()[:-1])
 
 # %% ../../nbs/lib/drafting/04_questions.ipynb #9bcdbe76
 class Question(NamedTuple):
