@@ -66,7 +66,9 @@ NUMBERS = {  # How 60 numbers are written, and the first of them
     "euro": (["12,50 €", "7,25 €", "8,00 €"], 12.5), "minus": (["−3.5", "7.25", "8.5"], -3.5), "fullwidth": (["１２", "３４", "７"], 12)}
 AUDIT = ["Gender", "Género", "Geschlecht", "Sexe", "Genere", "Kjønn", "Kön", "Płeć", "Pohlaví", "Пол", "性别", "性別", "성별", "Cinsiyet", "Nacionalidad",
          "Staatsangehörigkeit", "Estado civil", "État civil", "MaritalStatus", "Behinderung", "is_female", "White",
-                    "Minority student", "Native language", "age"]
+                    "Minority student", "Native language", "age", "Gndr", "Jns Kelamin", "SPED", "504 plan", "SEND",
+         "Chronic illness", "LEP", "DaZ", "Country of origin", "Tribe", "Naturalidade", "Quota", "FRL", "Econ disadv", "IMD_band", "Looked after", "Zip"]
+PEOPLE = {"P1": "M F", "P2": "Mr Ms", "P3": "Herr Frau", "P4": "he/him she/her they/them", "P5": "SC ST OBC GEN", "P6": "Male Female", "P7": "Mme M."}
 PLAIN = ["Mid", "Paid", "Covid", "Grid", "Hybrid", "Avoid", "Bid", "Rapid", "Solid", "Black board", "Language", "Average hours", "Stage", "Message"]
 IDS = {"Matrikelnummer": "30{}7", "Matrícula": "A{}", "N° étudiant": "7{}1", "学号": "2024{}", "학번": "2023{}", "Student Number": "2025{}", "Roll No": "{}",
        "SIS User ID": "u{}", "student_id": "{}.0", "UPN": "H{}X", "Öğrenci numarası": "{}", "Номер студента": "{}"}
@@ -98,6 +100,11 @@ def build():
     codes = ["1", "2", "2", "1", "2"]*3 + ["1"]
     marks = [str(number*13 % 97) for number in range(60)]
     for name in AUDIT: yield graded(f"audit {name}", more={name: codes}, roles={name: "audit"})
+    for name, words in PEOPLE.items(): yield graded(f"people {words}", more={name: words.split()*3 + words.split()[:1]}, roles={name: "audit"})
+    yield graded("no people", more={"Way": list("AFAAFBD"), "Prior": list("PFP")}, roles={"Way": "feature", "Prior": "feature"})
+    for name in ("No.", "S.No", "Pos"):
+        yield graded(f"counter {name}", more={name: [str(row % 30 + 1) for row in range(60)]}, roles={name: "ignored"})
+        yield graded(f"counter once {name}", more={name: [str(row + 1) for row in range(60)]}, roles={name: "ignored"})
     for name in PLAIN: yield graded(f"plain {name}", more={name: marks}, roles={name: "feature"})
     for name, text in IDS.items():
         yield graded(f"id {name}", more={name: [text.format(1000 + 7*row) for row in range(60)]}, first="Quiz", roles={name: "id"})
