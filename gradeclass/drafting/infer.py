@@ -17,9 +17,11 @@ from pydantic import ValidationError
 from ..data.dataset import BLANKS, MISSING
 from ..data.numbers import NumberStyle, number_style, read_numbers
 from gradeclass.drafting.roles import (
-    follows_from, is_cut_off, is_date, is_id, is_personal, is_protected, known_words, names_students, says,
+    blanks_tell, follows_from, is_counter, is_cut_off, holds_people, is_date, is_id, is_personal, is_protected,
+    known_words, names_students, says,
 )
 from .scales import GradeOrder, answer_order, name_words, order_grades
+from ..words import count
 from ..schema import LATE, Column, GradeScale, Schema, SchemaError, band_of, describe_mistake, plain_name, spelling
 
 # %% ../../nbs/lib/drafting/03_infer.ipynb #dbd50ed9
@@ -83,6 +85,18 @@ def round_outward(
     return floor, ceiling
 
 # %% ../../nbs/lib/drafting/03_infer.ipynb #d819b66a
+PLAIN_RANGE = "range taken from the table: widen min and max to what is possible"
+
+def stray_codes(numbers:pd.Series)->list[float]: # Such as 999, or -1 among counts
+    "Smallest and largest numbers that repeat, and lie farther off than the others lie apart, or alone below zero"
+    found = []
+    for stray in (numbers.min(), numbers.max()):
+        others = numbers[numbers != stray]
+        if (numbers == stray).sum() < 3 or others.nunique() <= 5: continue
+        gap = min(abs(others.min() - stray), abs(others.max() - stray))
+        if gap > others.max() - others.min() or stray < 0 <= others.min() and stray % 1 == 0: found.append(stray)
+    return found
+
 def guess_numbers(
     name:str,          # Column name
     texts:pd.Series,   # Its texts, most of them numbers
@@ -102,10 +116,13 @@ def guess_numbers(
     note = (f"; {numbers.notna().sum()} of {len(texts)} cells are numbers, {len(odd)} {verb} {kinds}: these count as "
             f"missing" if len(odd) else "")
     if style.said: note += f"; read with {style.said}"
+    for stray in stray_codes(numbers.dropna()):
+        note += (f"; {(numbers == stray).sum()} cells say {stray:g}, far from all others: list it under missing if it "
+                 "means no answer")
     low, high = round_outward(float(values[0]), float(values[-1]))
     missing = sorted({word for word in odd.unique() if word.casefold() not in MISSING and not re.search(r"\d", word)})
     return Column(name=name, kind="numeric", min=low, max=high, whole=whole, missing=missing,
-                  confirm=f"range taken from the table: widen min and max to what is possible{note}")
+                  confirm=PLAIN_RANGE + note)
 
 # %% ../../nbs/lib/drafting/03_infer.ipynb #016492ea
 def guess_codes(
@@ -184,7 +201,8 @@ def reason_to_ignore(name:str, texts:pd.Series, numbers:pd.Series, style:NumberS
         return (f"a spreadsheet has cut its numbers off ({texts.iloc[0]}): give the column the format text there, and "
                 f"export it again")
     if texts.nunique() < 9 and len(distinct_labels(texts)) < 2: return "it holds one value"
-    if is_personal(name, texts): return "it names a person"
+    if is_personal(name, texts): return "it names a person or says how to reach one"
+    if is_counter(name, numbers): return "it counts the rows, from the first on; the next table counts again"
     if is_date(name, texts, numbers): return "a date is no input; a span of time such as an age can be one"
     if style.open:
         return (f"{style.open!r} can be read with a decimal or a thousands separator: write the column without "
@@ -193,10 +211,12 @@ def reason_to_ignore(name:str, texts:pd.Series, numbers:pd.Series, style:NumberS
 
 def mark_audit(
     column:Column, # A guessed column
-)->Column:         # The same; role `audit` where the name speaks of a protected attribute
+)->Column:         # The same; role `audit` where the name or the values speak of a protected attribute
     "Keep protected attributes out of the model"
-    if column.role != "feature" or not is_protected(column.name): return column
-    hint = ("kept out of the model because of its name: set role to feature if it is no protected attribute; "
+    named = is_protected(column.name)
+    if column.role != "feature" or not named and not holds_people(column.labels): return column
+    hint = (f"kept out of the model because of its {'name' if named else 'values'}: "
+            "set role to feature if it is no protected attribute; "
             f"{column.confirm}")
     return column.model_copy(update={"role": "audit", "confirm": hint.removesuffix("; ")})
 
@@ -253,6 +273,8 @@ def find_bands(
     return Bands(name, order, cuts, *measure_bands(scores, positions, cuts))
 
 # %% ../../nbs/lib/drafting/03_infer.ipynb #d2846b1d
+FEW_ROWS = 20 # Nothing follows from fewer
+
 def judge_score(
     name:str,            # Column name
     cells:pd.Series,     # Its cells
@@ -263,7 +285,7 @@ def judge_score(
     "Decide whether the grade is cut from one column"
     scores = as_numbers(read_texts(cells)).dropna()
     scores = scores[scores.index.isin(grades.index)]
-    if len(scores) < len(grades)/2 or scores.nunique() < max(len(order), 3): return None
+    if len(scores) < max(FEW_ROWS, len(grades)/2) or scores.nunique() < max(len(order), 3): return None
     here = grades[scores.index]
     hinted = says(name, "scores")
     if hinted and not sure and not mirrors(scores, here):
@@ -339,6 +361,23 @@ def guess_scale(
     return GradeScale(codes=codes, at_risk=order.at_risk, cuts=bands.cuts if bands else None, confirm=confirm,
                       ask=order.question)
 
+# %% ../../nbs/lib/drafting/03_infer.ipynb #2f7f1d4d
+MANY_BLANKS = 0.05
+
+def blank_words(cells:pd.Series)->pd.Series: # Word -> cells
+    "What the cells say that count as missing, such as NA and -"
+    texts = cells.dropna().astype(str).str.strip()
+    return texts[texts.str.casefold().isin(BLANKS - {""})].value_counts()
+
+def ask_blanks(scale:GradeScale, blanks:pd.Series, target:str, share:float)->GradeScale:
+    "Say what missing words among grades may mean; ask where they are more than a given share of the rows"
+    left = blanks[[word for word in blanks.index if word not in scale.labels]]
+    if left.empty: return scale
+    said = (f"{target} has {count(int(left.sum()), 'cell')} with {', '.join(left.index)}: no grade, or a grade of its "
+            "own? Name all grades in their order if so")
+    key = "ask" if share >= MANY_BLANKS else "confirm"
+    return scale.model_copy(update={key: "; ".join(filter(None, [getattr(scale, key), said]))})
+
 # %% ../../nbs/lib/drafting/03_infer.ipynb #02ade095
 def as_score(
     bands:Bands,     # How the grades are cut from a column
@@ -381,9 +420,9 @@ def guess_bands(
     return sorted(filter(None, found), key=lambda bands: (not says(bands.column, "scores"), -bands.agreement))
 
 # %% ../../nbs/lib/drafting/03_infer.ipynb #1ac0f59f
-def choose_order(order:GradeOrder, best:str)->GradeOrder:
+def choose_order(order:GradeOrder, best:str, blanks:list[str])->GradeOrder:
     "The order that a person has named"
-    try: return answer_order(order, best)
+    try: return answer_order(order, best, blanks)
     except ValueError as error: raise SchemaError(str(error)) from None
 
 def order_by_score(order:GradeOrder, found:list[Bands])->GradeOrder:
@@ -401,8 +440,9 @@ def known_afterwards(column:Column, cells:pd.Series, grades:pd.Series, target:st
         return Column(name=column.name, role="ignored",
                       confirm=f"ignored: each value of {target} has one {column.name}, as if it were {LATE}: "
                               "set role to feature if it is known before")
-    if not late: return column
-    doubt = f"its name speaks of something that is {LATE}: set role to ignored if so"
+    doubt = f"its name speaks of something that is {LATE}: set role to ignored if so" if late else ""
+    if blanks_tell(grades, read_texts(cells).index):
+        doubt = f"only some values of {target} have it filled in, as if it were {LATE}: set role to ignored if so"
     return column.model_copy(update={"confirm": "; ".join(filter(None, [doubt, column.confirm]))})
 
 # %% ../../nbs/lib/drafting/03_infer.ipynb #f7c0754c
@@ -422,7 +462,8 @@ def infer_schema(
     guessed = {title: guess_column(title, table[title]) for title in table if title != target}
     columns = keep_one_id([guessed.get(title, Column(name=title, role="target")) for title in table])
     order = order_grades(sorted(grades.unique()), name_words(target))
-    if best: order = choose_order(order, best)
+    blanks = blank_words(table[target])
+    if best: order = choose_order(order, best, list(blanks.index))
     inputs = [column.name for column in columns if column.role in ("feature", "audit")
               and (column.kind == "numeric" or len(column.codes) > 2)]
     found = guess_bands(table[inputs], grades, order.labels, not order.question)
@@ -433,7 +474,8 @@ def infer_schema(
     columns = [known_afterwards(column, table[column.name], grades, target) for column in columns]
     roles = ", ".join(f"{column.name} is taken as {column.role}" for column in columns)
     if not any(column.role == "feature" for column in columns): raise SchemaError(f"no column can be an input: {roles}")
-    scale = guess_scale(order, scores[0] if scores else None)
+    scale = ask_blanks(guess_scale(order, scores[0] if scores else None), blanks, target,
+                       0 if best else blanks.sum()/len(table))
     try: return Schema(name=name, columns=columns, grades=scale)
     except ValidationError as error:
         raise SchemaError(describe_mistake(error, [column.model_dump() for column in columns])) from None

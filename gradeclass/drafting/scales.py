@@ -83,10 +83,8 @@ def parse_scale(name:str, spec:dict)->Scale:
         for number, text in enumerate(texts): ranks.setdefault(text, place + number*HAIR)
         if failing & set(texts): fails |= set(texts)
     words = {key: frozenset(plain_letters(spec.get(key, "")).casefold().split()) for key in ("asks", "hides")}
-    needs = next((frozenset(fold_grade(text) for text in grade.split(" / "))
-                  for grade in str(spec["grades"]).split(" > ")
-                  if fold_grade(spec.get("needs", "")) in [fold_grade(text) for text in grade.split(" / ")]),
-                 frozenset())
+    needed = {int(ranks[fold_grade(grade)] + HAIR/2) for grade in spec.get("needs", "").split(", ") if grade}
+    needs = frozenset(text for text, rank in ranks.items() if int(rank + HAIR/2) in needed)
     return Scale(name, spec.get("where", ""), ranks, frozenset(fails), words["asks"], words["hides"], needs)
 
 # %% ../../nbs/lib/drafting/01_scales.ipynb #acfffdde
@@ -170,8 +168,8 @@ def propose(grades:list[str], words:set[str])->GradeOrder:
     "The order that all fitting scales agree on, else a proposal with a question"
     fitting = [scale for scale in known_scales()[:-1] if holds_all(scale, grades, words)]
     named = [scale for scale in fitting if scale.asks]
-    untied = [scale for scale in fitting if not has_ties(scale, grades)]
-    found = named or untied or fitting
+    untied = [scale for scale in named or fitting if not has_ties(scale, grades)]
+    found = untied or named or fitting
     orders = list(dict.fromkeys(sort_by(scale, grades) for scale in found))
     if not orders: return guess_order(grades)
     meant = [scale for scale in found if sort_by(scale, grades) == orders[0]]
@@ -179,14 +177,23 @@ def propose(grades:list[str], words:set[str])->GradeOrder:
               or scale.rank(orders[0][0]) < len(scale.ranks)/4]
     failing = [grade for grade in orders[0] if 2*sum(scale.failed(grade) for scale in judges) > len(judges)]
     names = "; ".join(scale.name for scale in meant[:2])
+    if not untied:
+        return GradeOrder(list(orders[0]), failing, "some of them may be one grade", ask_twins(meant[0], orders[0]))
     if len(orders) == 1: return GradeOrder(list(orders[0]), failing, f"schools use them in this order ({names})")
     return GradeOrder(list(orders[0]), failing, "two scales have these grades, and put them in another order",
                       which_order(orders[:2], found))
+
+# %% ../../nbs/lib/drafting/01_scales.ipynb #fafa9804
+def ask_twins(scale:Scale, order:tuple[str, ...])->str:
+    "The question about two labels that a scale takes for one grade"
+    better, worse = next(pair for pair in zip(order, order[1:], strict=False) if has_ties(scale, list(pair)))
+    return f"is {better} better than {worse}, or worse, or the same grade?"
 
 # %% ../../nbs/lib/drafting/01_scales.ipynb #9a752ce4
 def which_order(orders:list[tuple], found:list[Scale])->str:
     "The question that parts two orders"
     first, second = orders
+    if set(first) == {"0", "1"}: return "is 1 good, or is 0?"
     places = [next(scale.where for scale in found if sort_by(scale, order) == order).split(",")[0] for order in orders]
     if first[0] == second[0]:
         return f"is the order {', '.join(first)} ({places[0]}) or {', '.join(second)} ({places[1]})?"
@@ -202,7 +209,8 @@ def guess_order(grades:list[str])->GradeOrder:
                               f"is {order[0]} good here, or {order[-1]}?")
     numbers = sorted(filter(is_plain_number, grades), key=lambda grade: -float(fold_grade(grade)))
     if numbers: return propose_numbers(numbers, sorted(set(grades) - set(numbers), key=str.casefold))
-    scale = max(known_scales()[:-1], key=lambda scale: sum(scale.rank(grade) is not None for grade in grades))
+    scales = [scale for scale in known_scales()[:-1] if None in map(scale.rank, grades)]
+    scale = max(scales, key=lambda scale: sum(scale.rank(grade) is not None for grade in grades))
     known = [grade for grade in grades if scale.rank(grade) is not None]
     if len(known) < 2: known = []
     unknown = sorted(set(grades) - set(known), key=str.casefold)
@@ -232,7 +240,8 @@ def order_grades(
     "Put grades in order: by the scales that schools use, never by a guess that nobody sees"
     grades, statuses = split_statuses(labels, words)
     order = propose(grades, words)
-    order.at_risk = order.at_risk or order.labels[-max(1, len(order.labels)//3 if order.question else 1):]
+    many = order.question or is_plain_number(order.labels[-1])
+    order.at_risk = order.at_risk or order.labels[-(len(order.labels)//3 if many else 1) or -1:]
     if len(order.at_risk) == len(grades): order.at_risk = order.labels[1:]
     if not statuses: return order
     order.labels += statuses
@@ -240,23 +249,32 @@ def order_grades(
     order.reason += f"; {', '.join(statuses)}: no grade, put last"
     return order
 
+# %% ../../nbs/lib/drafting/01_scales.ipynb #0156c2c8
+def turn(labels:list[str], best:str)->list[str]:
+    "Grades in the order of a scale that has this one first, else backwards"
+    grades, statuses = split_statuses(labels, set())
+    known = [sort_by(scale, grades) for scale in known_scales()[:-1] if holds_all(scale, grades, set())]
+    order = next((order for order in [*known, tuple(reversed(grades))] if order[0] == best), None)
+    if order: return [*order, *statuses]
+    raise ValueError(f"{best} stands between others: name all grades, the best first, parted by commas or semicolons: "
+                     f"{', '.join(sorted(labels))} in your order")
+
 # %% ../../nbs/lib/drafting/01_scales.ipynb #d18caef8
 def answer_order(
     order:GradeOrder, # A proposal
-    best:str,         # The best grade, or all grades from best to worst, parted by commas
+    best:str,         # The best grade, or all grades from best to worst, parted by commas or semicolons
+    blanks:list[str]=(), # Words such as NA, which are grades only if a person names them
 )->GradeOrder:        # The order that a person wants
     "Take a person's word for which grade is the best"
-    by_text = {fold_grade(label): label for label in order.labels}
+    by_text = {fold_grade(label): label for label in [*blanks, *order.labels]}
     whole = by_text.get(fold_grade(best))
-    said = [whole] if whole else [by_text.get(fold_grade(word)) for word in best.split(",")]
+    said = [whole] if whole else [by_text.get(fold_grade(word)) for word in best.split(";" if ";" in best else ",")]
     if None in said: raise ValueError(f"{best} is not one of the grades {', '.join(order.labels)}")
     labels = order.labels
-    if len(said) == 1 and said[0] == labels[-1]: labels = labels[::-1]
+    if len(said) == 1 and said[0] != labels[0]: labels = turn(labels, said[0])
     elif len(said) > 1:
         left = [label for label in labels if label not in said]
         if left: raise ValueError(f"--best names {len(said)} of {len(labels)} grades: add {', '.join(left)}")
         labels = said
-    elif said[0] != labels[0]:
-        raise ValueError(f"{said[0]} stands between others: name all grades, best first: --best {','.join(labels)}")
     at_risk = order.at_risk if labels == order.labels else labels[-max(1, len(labels)//3):]
     return GradeOrder(list(labels), at_risk, "")

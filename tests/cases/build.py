@@ -38,7 +38,7 @@ SCALES = {  # Name -> best to worst > how many of the last need help; with a nam
     "czech_words": "výborný > chvalitebný > dobrý > dostatečný > nedostatečný : 1",
     "honours": "First > 2:1 > 2:2 > Third > Fail : 1", "btec": "D* > D > M > P > U : 1", "us_status": "A > B > C > D > F > I > W : 3",
     "us_pass": "P > NP : 1", "us_credit": "CR > NC : 1", "satisfactory": "S > U : 1", "plus_minus": "A+ > A > A- > B+ > B > B- > C > D > F : 1",
-    "china": "优 > 良 > 中 > 差 : 1", "china_words": "优秀 > 良好 > 中等 > 及格 > 不及格 : 1", "japan_letters": "S > A > B > C > F : 1",
+    "china": "优 > 良 > 中 > 差 : 1", "china_words": "优秀 > 良好 > 中等 > 及格 > 不及格 : 1", "japan_letters": "S > A > B > C > D : 1",
     "japan_words": "秀 > 優 > 良 > 可 > 不可 : 1", "korea": "A+ > A0 > B+ > B0 > C+ > C0 > D+ > D0 > F : 1",
     "korea_words": "수 > 우 > 미 > 양 > 가 : 1", "france": "très bien > bien > assez bien > passable > insuffisant : 1",
     "italy_words": "ottimo > distinto > buono > sufficiente > insufficiente : 1",
@@ -47,10 +47,16 @@ SCALES = {  # Name -> best to worst > how many of the last need help; with a nam
     "pass_fail": "Pass > Fail : 1", "dutch_words": "uitmuntend > goed > voldoende > onvoldoende : 1",
     "arabic": "ممتاز > جيد جدا > جيد > مقبول > راسب : 1", "ireland": "H1 > H2 > H3 > H4 > H5 > H6 > H7 > H8 : 1",
     "Risk level": "Low > Medium > High : 1", "Dropout": "no > yes : 1", "Attrition": "0 > 1 : 1", "Withdrawn": "No > Yes : 1",
-    "Passed": "yes > no : 1", "Performance": "High > Medium > Low : 1"}
+    "Passed": "yes > no : 1", "Performance": "High > Medium > Low : 1", "sri_lanka": "A > B > C > S > W : 1",
+    "CEFR level": "C1 > B2 > B1 > A2 > A1 : 1", "honors": "H > HP > P > F : 1", "honors_words": "Honors > High Pass > Pass > Fail : 1",
+    "brazil_letters": "MB > B > R > I : 1", "germany_signs": "1 > 1- > 2+ > 2 > 2- > 3+ > 3 > 4 > 5 : 1",
+    "Risk score": "1 > 2 > 3 > 4 > 5 > 6 > 7 > 8 > 9 > 10 : 3", "Class rank": "1 > 2 > 3 > 4 > 5 > 6 > 7 > 8 > 9 > 10 > 11 : 3"}
 ASKED = {"one_to_five": "1 2 3 4 5", "one_to_six": "1 2 3 4 5 6", "russia": "2 3 4 5", "zero_to_seven": "0 1 2 3 4 5 6 7", "ib": "1 2 3 4 5 6 7",
          "half_marks": "1.0 1.5 2.0 2.5 3.0 4.0 5.0", "species": "setosa versicolor virginica", "levels": "High Medium Low", "yes_no": "yes no",
-         "zero_one": "0 1", "unknown_word": "A B C Zonk"}
+         "zero_one": "0 1", "unknown_word": "A B C Zonk", "poland": "1 2 3- 3+ 4 5 6", "half_steps": "1 1.5 2 2.5 3 3.5 4 5", "ten": "1 2 3 4 5 6 7 8 9 10",
+         "from_zero": "0 1 2 3 4 5 6 7 8 9 10 11", "O_alone": "A B C D E O F", "merit_or_credit": "Distinction Merit Credit Pass Fail",
+         "roman": "I II III IV", "pass_among_letters": "A B C D F P", "X_among_letters": "A B C D X", "S_and_F": "S A B C F",
+         "letters_or_NA": "E M A NA", "dash": "A B C D -"}
 NUMBERS = {  # How 60 numbers are written, and the first of them
     "apostrophe": (["1'020", "950", "2'310.5", "12"], 1020), "thin_space": (["1\u202f020", "950", "2\u202f310", "12"], 1020),
     "lakh": (["1,02,000", "2,000", "1,950", "300"], 102000), "comma": (["12,5", "7,25", "8", "30,1"], 12.5),
@@ -60,7 +66,9 @@ NUMBERS = {  # How 60 numbers are written, and the first of them
     "euro": (["12,50 €", "7,25 €", "8,00 €"], 12.5), "minus": (["−3.5", "7.25", "8.5"], -3.5), "fullwidth": (["１２", "３４", "７"], 12)}
 AUDIT = ["Gender", "Género", "Geschlecht", "Sexe", "Genere", "Kjønn", "Kön", "Płeć", "Pohlaví", "Пол", "性别", "性別", "성별", "Cinsiyet", "Nacionalidad",
          "Staatsangehörigkeit", "Estado civil", "État civil", "MaritalStatus", "Behinderung", "is_female", "White",
-                    "Minority student", "Native language", "age"]
+                    "Minority student", "Native language", "age", "Gndr", "Jns Kelamin", "SPED", "504 plan", "SEND",
+         "Chronic illness", "LEP", "DaZ", "Country of origin", "Tribe", "Naturalidade", "Quota", "FRL", "Econ disadv", "IMD_band", "Looked after", "Zip"]
+PEOPLE = {"P1": "M F", "P2": "Mr Ms", "P3": "Herr Frau", "P4": "he/him she/her they/them", "P5": "SC ST OBC GEN", "P6": "Male Female", "P7": "Mme M."}
 PLAIN = ["Mid", "Paid", "Covid", "Grid", "Hybrid", "Avoid", "Bid", "Rapid", "Solid", "Black board", "Language", "Average hours", "Stage", "Message"]
 IDS = {"Matrikelnummer": "30{}7", "Matrícula": "A{}", "N° étudiant": "7{}1", "学号": "2024{}", "학번": "2023{}", "Student Number": "2025{}", "Roll No": "{}",
        "SIS User ID": "u{}", "student_id": "{}.0", "UPN": "H{}X", "Öğrenci numarası": "{}", "Номер студента": "{}"}
@@ -92,6 +100,11 @@ def build():
     codes = ["1", "2", "2", "1", "2"]*3 + ["1"]
     marks = [str(number*13 % 97) for number in range(60)]
     for name in AUDIT: yield graded(f"audit {name}", more={name: codes}, roles={name: "audit"})
+    for name, words in PEOPLE.items(): yield graded(f"people {words}", more={name: words.split()*3 + words.split()[:1]}, roles={name: "audit"})
+    yield graded("no people", more={"Way": list("AFAAFBD"), "Prior": list("PFP")}, roles={"Way": "feature", "Prior": "feature"})
+    for name in ("No.", "S.No", "Pos"):
+        yield graded(f"counter {name}", more={name: [str(row % 30 + 1) for row in range(60)]}, roles={name: "ignored"})
+        yield graded(f"counter once {name}", more={name: [str(row + 1) for row in range(60)]}, roles={name: "ignored"})
     for name in PLAIN: yield graded(f"plain {name}", more={name: marks}, roles={name: "feature"})
     for name, text in IDS.items():
         yield graded(f"id {name}", more={name: [text.format(1000 + 7*row) for row in range(60)]}, first="Quiz", roles={name: "id"})

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from gradeclass.data.dataset import clean
 from gradeclass.drafting.infer import find_bands, guess_column, infer_schema, name_words, order_grades, read_texts
+from gradeclass.drafting.scales import answer_order
 from gradeclass.data.sources import load, read_table
 from gradeclass.data.synthetic import sample_path, synthesise
 from gradeclass.schema import SchemaError, load_schema, parse_schema, schema_yaml
@@ -316,3 +317,41 @@ def test_frame_is_left_as_it_was():
     before = frame.copy()
     infer_schema(frame, "Grade")
     pd.testing.assert_frame_equal(frame, before)
+
+
+@pytest.mark.parametrize("stray", ["999", "-1", "-99"])
+def test_repeated_number_far_from_all_others_is_asked_about(stray):
+    usual = [str(number*7 % 26) for number in range(60)]
+    assert f"5 cells say {stray}, far" in guess_column("Absences", column_of(*usual, *[stray]*5)).confirm
+    assert "far" not in guess_column("Absences", column_of(*usual, "27", "27", "27")).confirm
+
+
+@pytest.mark.parametrize("filled", ["F", "BCF"])
+def test_column_filled_in_for_some_grades_only_may_be_known_too_late(filled):
+    frame = graded(Quiz=[str(number*7 % 40) for number in range(40)])
+    frame = pd.concat([frame]*3, ignore_index=True)
+    even = infer_schema(frame.assign(Quiz=frame["Quiz"].where(frame.index % 3 > 0, "")), "Grade")
+    told = infer_schema(frame.assign(Quiz=frame["Quiz"].where(frame["Grade"].isin(list(filled)), "")), "Grade")
+    assert "known only after" in told.by_name["Quiz"].confirm and "known only after" not in even.by_name["Quiz"].confirm
+
+
+def test_five_rows_give_no_score():
+    frame = pd.DataFrame({"Hours": ["9", "7", "5", "4", "2"], "Grade": list("ABCDF")})
+    assert infer_schema(frame, "Grade").grades.cuts is None
+
+
+def test_missing_words_among_grades_are_counted_and_can_be_a_grade():
+    frame = graded()
+    frame.loc[frame.index[:1], "Grade"] = "NA"
+    assert "Grade has 1 cell with NA" in infer_schema(frame, "Grade").grades.confirm
+    frame.loc[frame.index[:8], "Grade"] = "NA"
+    assert "Grade has 8 cells with NA" in infer_schema(frame, "Grade").grades.ask
+    assert infer_schema(frame, "Grade", best="A,B,C,F,NA").grades.labels == ["A", "B", "C", "F", "NA"]
+    assert not infer_schema(frame, "Grade", best="A").grades.ask
+
+
+def test_best_grade_turns_the_numbers_and_keeps_the_signs():
+    labels = ["1", "2", "3-", "3", "3+", "4-", "4", "4+", "5", "6"]
+    assert answer_order(order_grades(labels), "6").labels == ["6", "5", "4+", "4", "4-", "3+", "3", "3-", "2", "1"]
+    assert answer_order(order_grades(["8,5", "8,3", "8,4"]), "8,5;8,4;8,3").labels == ["8,5", "8,4", "8,3"]
+    with pytest.raises(ValueError, match="the best first.*in your order"): answer_order(order_grades(["AE", "BE", "EE"]), "BE")

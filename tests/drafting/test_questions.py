@@ -36,6 +36,13 @@ def test_certain_guesses_alone_are_accepted(marks):
     assert parse_schema(schema_yaml(left)) == left
 
 
+def test_plain_ranges_are_one_question(marks):
+    schema = inspect_table(marks("ABCDF")).schema
+    asked = [question.column for question in list_questions(schema) if "range" in question.text]
+    assert asked == ["Quiz and 1 more column"]
+    assert not {"Quiz", "Absences"} & set(confirm_guesses(schema, asked).guesses)
+
+
 def test_direction_that_cannot_be_known_stays_open(marks):
     schema = inspect_table(marks("12345")).schema
     first = list_questions(schema)[0]
