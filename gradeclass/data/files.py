@@ -147,7 +147,8 @@ def leave_out(frame:pd.DataFrame, names:list[str])->tuple[pd.DataFrame, list[str
     first = frame.iloc[:, 0]
     words = np.flatnonzero(pd.to_numeric(first, errors="coerce").isna())
     alone = first.index.isin(first.index[frame.iloc[:, 1:2].isin(["", None]).all(axis=1)])
-    between = [place for place in words if alone[place] or may_be_none(first.iat[place])] if len(words) <= 20*MANY else []
+    few = len(words) <= 20*MANY
+    between = [place for place in words if alone[place] or may_be_none(first.iat[place])] if few else []
     between = between if len(between) <= MANY else []
     part = frame.iloc[sorted({*range(min(FEW, len(frame))), *between, *range(max(0, len(frame) - FEW), len(frame))})]
     rows = part.to_numpy(dtype=object).tolist()

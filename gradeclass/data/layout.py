@@ -142,7 +142,8 @@ TOTALS = re.compile(r"(sub|grand |class |group |course |overall )?"
                     r"média|totale|somma|gemiddelde|totaal|medel|snitt|średnia|razem|průměr|среднее|итого|всего|"
                     r"ortalama|toplam|合计|平均|总计|平均分|小计|合計|평균|합계)s?\b.*", re.IGNORECASE)
 ONLY_TOTAL = re.compile(TOTALS.pattern.removesuffix(r"\b.*") + r"\W*", re.IGNORECASE)
-ABSENT = frozenset("abs absent excused exempt missing dns dnf withdrawn n/a na abwesend krank absente abwes".split())
+ABSENT = frozenset({"abs", "absent", "excused", "exempt", "missing", "dns", "dnf", "withdrawn", "n/a", "na", "abwesend",
+                    "krank", "fehlt", "absente", "ausente"})  # Cells of a student who was not there
 POINTS_POSSIBLE = re.compile(r"(points possible|max(imum)? (points|score|marks)|out of|"
                              r"possible points|höchstpunktzahl) ?:?", re.IGNORECASE)
 

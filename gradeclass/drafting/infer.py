@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 
-from ..data.dataset import BLANKS, MISSING
+from ..data.dataset import BLANKS, MISSING, agreed_decimal
 from ..data.numbers import NumberStyle, number_style, read_numbers
 from gradeclass.drafting.roles import (
     follows_from, is_cut_off, is_date, is_id, is_personal, is_protected, known_words, names_students, says,
@@ -104,7 +104,8 @@ def guess_numbers(
     if style.said: note += f"; read with {style.said}"
     low, high = round_outward(float(values[0]), float(values[-1]))
     missing = sorted({word for word in odd.unique() if word.casefold() not in MISSING and not re.search(r"\d", word)})
-    return Column(name=name, kind="numeric", min=low, max=high, whole=whole, missing=missing,
+    unit = f"out of {style.of}" if style.of else style.unit
+    return Column(name=name, kind="numeric", unit=unit, min=low, max=high, whole=whole, missing=missing,
                   confirm=f"range taken from the table: widen min and max to what is possible{note}")
 
 # %% ../../nbs/lib/drafting/03_infer.ipynb #016492ea
@@ -161,10 +162,11 @@ def guess_words(
 def guess_column(
     name:str,        # Column name
     cells:pd.Series, # Its cells, raw or typed
+    hint:str="",     # Decimal sign of the table's other columns
 )->Column:           # What the column seems to be
     "Describe one column other than the grade"
     texts = read_texts(cells)
-    style = number_style(texts.unique())
+    style = number_style(texts.unique(), hint)
     numbers = as_numbers(texts, style)
     reason = reason_to_ignore(name, texts, numbers, style)
     if reason: return Column(name=name, role="ignored", confirm=f"ignored: {reason}")
@@ -186,6 +188,7 @@ def reason_to_ignore(name:str, texts:pd.Series, numbers:pd.Series, style:NumberS
     if texts.nunique() < 9 and len(distinct_labels(texts)) < 2: return "it holds one value"
     if is_personal(name, texts): return "it names a person"
     if is_date(name, texts, numbers): return "a date is no input; a span of time such as an age can be one"
+    if style.mixed: return f"{style.mixed!r} has a unit, and other numbers without one are of another size"
     if style.open:
         return (f"{style.open!r} can be read with a decimal or a thousands separator: write the column without "
                 f"separators of thousands")
@@ -419,7 +422,9 @@ def infer_schema(
     if len(twins): raise SchemaError(f"two columns are called {twins[0]}: rename one of them")
     target = find_target(list(table.columns), target)
     grades = read_grades(table[target], target)
-    guessed = {title: guess_column(title, table[title]) for title in table if title != target}
+    texts = [read_texts(cells.head(1000)) for title, cells in table.items() if title != target]
+    hint = agreed_decimal(cells.unique() for cells in texts if as_numbers(cells).notna().mean() > 0.5)
+    guessed = {title: guess_column(title, table[title], hint) for title in table if title != target}
     columns = keep_one_id([guessed.get(title, Column(name=title, role="target")) for title in table])
     order = order_grades(sorted(grades.unique()), name_words(target))
     if best: order = choose_order(order, best)
