@@ -146,7 +146,9 @@ def leave_out(frame:pd.DataFrame, names:list[str])->tuple[pd.DataFrame, list[str
     "Leave out totals, notes below the table and headers that come again"
     first = frame.iloc[:, 0]
     words = np.flatnonzero(pd.to_numeric(first, errors="coerce").isna())
-    between = [place for place in words if may_be_none(first.iat[place])] if len(words) <= 20*MANY else []
+    alone = first.index.isin(first.index[frame.iloc[:, 1:2].isin(["", None]).all(axis=1)])
+    few = len(words) <= 20*MANY
+    between = [place for place in words if alone[place] or may_be_none(first.iat[place])] if few else []
     between = between if len(between) <= MANY else []
     part = frame.iloc[sorted({*range(min(FEW, len(frame))), *between, *range(max(0, len(frame) - FEW), len(frame))})]
     rows = part.to_numpy(dtype=object).tolist()
@@ -210,6 +212,7 @@ def read_csv_text(
     "Read CSV of any usual make"
     if not text.strip(): raise DataError(f"{name} is empty")
     separator, text, above, layout = find_csv_layout(text, name)
+    name_columns(layout.names, name)  # First, because many thousands of columns take minutes to parse
     frame = parse_rows(text, separator, len(layout.names), layout.first, name, above)
     table, notes = take_table(frame, layout, name, above)
     if NEUTRALISED.search(text): table = table.map(restore).rename(columns=restore)
@@ -265,9 +268,9 @@ def choose_sheet(sheets:dict[str, list[list]], name:str)->tuple[str, list[str]]:
     if len(sheets) == 1: return largest, []
     others = [title for title in sheets if title != largest]
     header = lambda title: set(map(str, filled(max(sheets[title][:10], key=lambda row: len(filled(row))))))
-    twins = [title for title in others if header(title) == header(largest)]
+    twins = [title for title in others if len(header(title) & header(largest)) >= max(2, 0.6*len(header(title)))]
     if twins:
-        raise DataError(f"{name} has {len(twins) + 1} sheets with the same columns "
+        raise DataError(f"{name} has {len(twins) + 1} sheets with the same columns or most of them "
                         f"({', '.join([largest, *twins][:4])}): "
                               "put their rows into one sheet, or save the one that is meant as a file of its own")
     return largest, [f"the sheet {largest!r} is read; others: {', '.join(map(repr, others[:4]))}"]

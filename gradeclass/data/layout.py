@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['MARKS', 'SAMPLE', 'LATIN', 'CONTROLS', 'CELL_END', 'SPOKEN', 'SEPARATORS', 'DECLARED', 'HEAD', 'NUMBER_LIKE',
-           'TOTALS', 'POINTS_POSSIBLE', 'DataError', 'find_encoding', 'decode_text', 'read_head', 'find_separator',
-           'filled', 'as_words', 'Layout', 'find_layout', 'find_extras', 'note_extras']
+           'TOTALS', 'ONLY_TOTAL', 'ABSENT', 'POINTS_POSSIBLE', 'DataError', 'find_encoding', 'decode_text',
+           'read_head', 'find_separator', 'filled', 'as_words', 'Layout', 'find_layout', 'find_extras', 'note_extras']
 
 # %% ../../nbs/lib/data/01_layout.ipynb #824bfdec
 import csv
@@ -141,6 +141,9 @@ TOTALS = re.compile(r"(sub|grand |class |group |course |overall )?"
                     r"total général|somme|effectif|promedio|media|suma|"
                     r"média|totale|somma|gemiddelde|totaal|medel|snitt|średnia|razem|průměr|среднее|итого|всего|"
                     r"ortalama|toplam|合计|平均|总计|平均分|小计|合計|평균|합계)s?\b.*", re.IGNORECASE)
+ONLY_TOTAL = re.compile(TOTALS.pattern.removesuffix(r"\b.*") + r"\W*", re.IGNORECASE)
+ABSENT = frozenset({"abs", "absent", "excused", "exempt", "missing", "dns", "dnf", "withdrawn", "n/a", "na", "abwesend",
+                    "krank", "fehlt", "absente", "ausente"})  # Cells of a student who was not there
 POINTS_POSSIBLE = re.compile(r"(points possible|max(imum)? (points|score|marks)|out of|"
                              r"possible points|höchstpunktzahl) ?:?", re.IGNORECASE)
 
@@ -161,18 +164,41 @@ class Layout:
     first: int                   # Position of the first row of data
     notes: list[str] = field(default_factory=list) # What was decided on the way
 
+# %% ../../nbs/lib/data/01_layout.ipynb #3c37322b
+def shape_of(cell:object)->str:
+    "Letters and digits of a cell, folded: 'S0001' is 'a9'"
+    return re.sub(r"[^\W\d_]+", "a", re.sub(r"\d+", "9", str(cell)))
+
+# %% ../../nbs/lib/data/01_layout.ipynb #a12158b7
+def comes_again(row:list, body:list[list])->bool:
+    "Whether a word of a row stands in its column below again, or others of its make do, such as S001"
+    for place, cell in enumerate(row):
+        if not filled([cell]) or not as_words([cell]): continue
+        below = [line[place] for line in body if place < len(line) and line != row]
+        alike = sum(shape_of(cell) == shape_of(other) for other in below)
+        if cell in below or re.search(r"\d", str(cell)) and alike > len(body)/2: return True
+    return False
+
+# %% ../../nbs/lib/data/01_layout.ipynb #11c210e4
+def counts_up(row:list)->bool:
+    "Whether a row is a word and whole numbers that rise, such as the names of quizzes 1, 2 and 3"
+    numbers = [str(cell) for cell in filled(row) if not as_words([cell])]
+    if len(numbers) < 2 or not as_words(row[:1]) or not all(map(str.isdecimal, numbers)): return False
+    return sorted({*map(int, numbers)}) == [*map(int, numbers)]
+
 # %% ../../nbs/lib/data/01_layout.ipynb #088dbc6e
 def find_header(rows:list[list], width:int)->int:
     "The first row that has a name for most columns"
     for place, row in enumerate(rows[:50]):
-        cells = filled(row)
-        if len(cells) >= max(0.6*width, min(2, width)) and as_words(row): return place
+        if len(filled(row)) < max(0.6*width, min(2, width)): continue
+        if as_words(row) or counts_up(row) and not comes_again(row, rows[place + 1:]): return place
     return next((place for place, row in enumerate(rows) if filled(row)), 0)
 
 # %% ../../nbs/lib/data/01_layout.ipynb #a273f813
 def is_second_header(row:list, body:list[list])->bool:
     "Whether the row below the header names columns too: it holds words where the rows below hold numbers"
-    if len(filled(row)) < 2 or not as_words(row) or not body: return False
+    if len(filled(row)) < 2 or not as_words(row) or not body or comes_again(row, body): return False
+    if ABSENT & {str(cell).strip().casefold() for cell in row}: return False
     numeric = [place for place, cell in enumerate(row) if cell not in ("", None)
                and sum(not as_words([line[place]]) for line in body if place < len(line)
                        and line[place] not in ("", None)) > len(body)/2]
@@ -218,17 +244,28 @@ def find_layout(
         layout.first += 1
     return layout
 
-# %% ../../nbs/lib/data/01_layout.ipynb #cd2ebffe
-def shape_of(cell:object)->str:
-    "Letters and digits of a cell, folded: 'S0001' is 'a9'"
-    return re.sub(r"[^\W\d_]+", "a", re.sub(r"\d+", "9", str(cell)))
+# %% ../../nbs/lib/data/01_layout.ipynb #243254e7
+def is_total(row:list, width:int)->bool:
+    "Whether a row holds totals: exactly their word, or more words beside numbers alone that leave a cell empty"
+    cells = filled(row)
+    first = str(cells[0]).strip()
+    if ONLY_TOTAL.fullmatch(first): return True
+    numbers = not any(as_words([cell]) for cell in cells[1:])
+    return bool(TOTALS.fullmatch(first)) and numbers and len(cells) < width
+
+# %% ../../nbs/lib/data/01_layout.ipynb #54666e60
+def is_note(row:list, rows:list[list], typical:int)->bool:
+    "Whether a row at the end is a note: few cells, and none behind the first that its column holds elsewhere"
+    if len(filled(row)) > min(2, typical/3): return False
+    return not any(filled([cell]) and sum(line[place] == cell for line in rows) > 1
+                   for place, cell in enumerate(row[1:], 1))
 
 # %% ../../nbs/lib/data/01_layout.ipynb #2634d80d
 def find_extras(
     rows:list[list], # Rows of data, in order
     names:list[str], # Names of the columns
 )->dict[int, str]:   # Position of each row that is none -> what it is
-    "Totals, notes below the table, and headers that come again"
+    "Totals, notes below the table, names of groups, and headers that come again"
     typical = Counter(len(filled(row)) for row in rows).most_common(1)[0][0] if rows else 0
     shapes = Counter(shape_of(next(iter(row), "")) for row in rows)
     usual = {shape for shape, number in shapes.items() if number > max(1, len(rows)/8)}
@@ -237,11 +274,12 @@ def find_extras(
         cells = filled(row)
         if not cells: continue
         if [str(cell).strip() for cell in row] == names: extras[place] = "the header again"
-        elif shape_of(row[0]) not in usual and TOTALS.fullmatch(str(cells[0]).strip()): extras[place] = "a total"
+        elif shape_of(row[0]) in usual: continue
+        elif is_total(row, len(names)): extras[place] = "a total"
+        elif len(cells) == 1 and row[0] == cells[0] and typical > 2: extras[place] = "a group"
     for place in range(len(rows) - 1, -1, -1):
-        cells = filled(rows[place])
-        if place in extras or not cells: continue
-        if len(cells) > min(2, typical/3) or shape_of(rows[place][0]) in usual: break
+        if place in extras and extras[place] != "a group" or not filled(rows[place]): continue
+        if shape_of(rows[place][0]) in usual or not is_note(rows[place], rows, typical): break
         extras[place] = "a note"
     return extras
 

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from statistics import median
 
 import pandas as pd
 
@@ -74,6 +75,7 @@ class NumberStyle:
     of: str = ""           # What each is a part of: '20' in '12.3/20'
     open: str = ""         # A cell that can be read in two ways; empty where all can be read in one
     words: tuple[str, ...] = () # Cells that hold no number, the most frequent first
+    mixed: str = ""        # A cell with a unit beside others without one that are of another size
     sure: bool = field(default=False, compare=False) # Whether its own cells show the decimal sign
 
     @property
@@ -120,19 +122,42 @@ def choose_marks(bodies:list[str], hint:str)->tuple[str, str, bool]:
         return ",", "." if point["thousands"] or point["open"] else "", bool(point["decimal"])
     if comma["thousands"] or point["decimal"]: return ".", "," if comma["thousands"] or comma["open"] else "", False
     if comma["open"] and point["open"]: return ".", "", True
-    if comma["open"]: return open_mark(comma, ",", hint)
-    if point["open"]: return open_mark(point, ".", hint)
+    for found, mark in ((comma, ","), (point, ".")):
+        if found["open"]: return open_mark(found, mark, hint, bodies)
     return ".", "", False
 
+# %% ../../nbs/lib/data/04_numbers.ipynb #e2d1573b
+def far_apart(one:list[float], other:list[float])->bool:
+    "Whether the middle of one list is more than five times that of the other"
+    if not one or not other: return False
+    low, high = sorted(abs(median(numbers)) for numbers in (one, other))
+    return high > 5*low
+
 # %% ../../nbs/lib/data/04_numbers.ipynb #4bf42488
-def open_mark(found:Counter, mark:str, hint:str)->tuple[str, str, bool]:
+def open_mark(found:Counter, mark:str, hint:str, bodies:list[str])->tuple[str, str, bool]:
     "A column whose only separators stand before exactly three digits"
     other = "," if mark == "." else "."
     as_thousands, as_decimal = (other, mark, False), (mark, "", False)
+    wholes = [body for body in bodies if body.lstrip("+-").isdecimal()]
+    hundreds = [float(body) for body in wholes if len(body.lstrip("+-")) == 3]
+    opened = [float(body.replace(mark, ".")) for body in bodies if re.fullmatch(rf"[+-]?\d+[{mark}]\d{{3}}", body)]
+    if len(hundreds) > max(1, len(opened)/10) and far_apart(hundreds, opened): return as_thousands
+    single = all(body.lstrip("+-").partition(mark)[0] in "0123456789" for body in bodies)
+    if wholes and single and found["round"] < 0.3*found["open"]: return as_decimal  # 2 beside 3,075
     if hint: return as_thousands if hint == other else as_decimal
     if found["whole"] and (mark == "," or found["round"]): return as_thousands
     if mark == "." and found["open"] >= 20 and not found["round"]: return as_decimal
     return (".", "", True) if found["round"] or mark == "," else as_decimal
+
+# %% ../../nbs/lib/data/04_numbers.ipynb #2fdd0305
+def mixed_units(cells:dict[str, Cell|None], style:NumberStyle)->str: # A cell with the unit; empty where all is well
+    "Whether numbers with the unit and those without it are of different size"
+    parts = {True: {}, False: {}}
+    for text, cell in cells.items():
+        number = read_written(text, style) if style.unit and cell else None
+        if number is not None: parts[bool(cell.unit)][text] = number
+    apart = far_apart([*parts[True].values()], [*parts[False].values()])
+    return next(iter(parts[True])) if apart and min(map(len, parts.values())) > 1 else ""
 
 # %% ../../nbs/lib/data/04_numbers.ipynb #d5183bca
 def number_style(
@@ -156,7 +181,7 @@ def number_style(
     sample = next((text for text, cell in cells.items() if cell and re.search(r"[.,]\d{3}$", cell.body)),
                   "") if is_open else ""
     sure = any(mark_evidence(bodies, mark)[kind] for mark in ",." for kind in ("decimal", "thousands"))
-    return replace(style, open=sample, words=words, sure=sure)
+    return replace(style, open=sample, words=words, sure=sure, mixed=mixed_units(cells, style))
 
 # %% ../../nbs/lib/data/04_numbers.ipynb #1b1bbbf7
 def read_written(

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from pydantic import ValidationError
 
-from ..data.dataset import BLANKS, MISSING
+from ..data.dataset import BLANKS, MISSING, agreed_decimal
 from ..data.numbers import NumberStyle, number_style, read_numbers
 from gradeclass.drafting.roles import (
     blanks_tell, follows_from, is_counter, is_cut_off, holds_people, is_date, is_id, is_personal, is_protected,
@@ -121,7 +121,8 @@ def guess_numbers(
                  "means no answer")
     low, high = round_outward(float(values[0]), float(values[-1]))
     missing = sorted({word for word in odd.unique() if word.casefold() not in MISSING and not re.search(r"\d", word)})
-    return Column(name=name, kind="numeric", min=low, max=high, whole=whole, missing=missing,
+    unit = f"out of {style.of}" if style.of else style.unit
+    return Column(name=name, kind="numeric", unit=unit, min=low, max=high, whole=whole, missing=missing,
                   confirm=PLAIN_RANGE + note)
 
 # %% ../../nbs/lib/drafting/03_infer.ipynb #016492ea
@@ -178,10 +179,11 @@ def guess_words(
 def guess_column(
     name:str,        # Column name
     cells:pd.Series, # Its cells, raw or typed
+    hint:str="",     # Decimal sign of the table's other columns
 )->Column:           # What the column seems to be
     "Describe one column other than the grade"
     texts = read_texts(cells)
-    style = number_style(texts.unique())
+    style = number_style(texts.unique(), hint)
     numbers = as_numbers(texts, style)
     reason = reason_to_ignore(name, texts, numbers, style)
     if reason: return Column(name=name, role="ignored", confirm=f"ignored: {reason}")
@@ -204,6 +206,7 @@ def reason_to_ignore(name:str, texts:pd.Series, numbers:pd.Series, style:NumberS
     if is_personal(name, texts): return "it names a person or says how to reach one"
     if is_counter(name, numbers): return "it counts the rows, from the first on; the next table counts again"
     if is_date(name, texts, numbers): return "a date is no input; a span of time such as an age can be one"
+    if style.mixed: return f"{style.mixed!r} has a unit, and other numbers without one are of another size"
     if style.open:
         return (f"{style.open!r} can be read with a decimal or a thousands separator: write the column without "
                 f"separators of thousands")
@@ -459,7 +462,9 @@ def infer_schema(
     if len(twins): raise SchemaError(f"two columns are called {twins[0]}: rename one of them")
     target = find_target(list(table.columns), target)
     grades = read_grades(table[target], target)
-    guessed = {title: guess_column(title, table[title]) for title in table if title != target}
+    texts = [read_texts(cells.head(1000)) for title, cells in table.items() if title != target]
+    hint = agreed_decimal(cells.unique() for cells in texts if as_numbers(cells).notna().mean() > 0.5)
+    guessed = {title: guess_column(title, table[title], hint) for title in table if title != target}
     columns = keep_one_id([guessed.get(title, Column(name=title, role="target")) for title in table])
     order = order_grades(sorted(grades.unique()), name_words(target))
     blanks = blank_words(table[target])

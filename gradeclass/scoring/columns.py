@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gradeclass.data.dataset import (
-    MISSING, Dataset, coded_columns, column_style, conform, conform_cells, decimal_sign, match_columns,
+    MISSING, Dataset, check_share, coded_columns, column_style, conform, conform_cells, decimal_sign, match_columns,
     may_have_thousands,
     note_style, number_texts, read_code, read_id, read_number,
 )
@@ -60,6 +60,9 @@ def find_styles(frame:pd.DataFrame, schema:Schema)->tuple[dict[str, NumberStyle]
         style = column_style(texts, column, hint)
         styles[name] = replace(style, words=tuple(text for text in texts if read_written(text, style) is None))
         notes += note_style(name, frame[name], column, hint)
+    for name in frame:
+        column = schema.by_name[name]
+        if column.unit == "%": check_share(frame[name], conform_cells(frame[name], column, hint), column)
     return styles, notes
 
 # %% ../../nbs/lib/scoring/05_columns.ipynb #c60b59b3

@@ -213,17 +213,19 @@ def restore_cells(table:pa.Table)->pa.Table: # The texts as they were before `ma
 # %% ../../nbs/lib/scoring/04_opening.ipynb #c77f9184
 TAIL = 1_000 # Rows at the end of a file that are always searched
 
-def may_hold_extras(cells:pa.ChunkedArray, form:Form)->bool: # By the first column
+def may_hold_extras(table:pa.Table, form:Form)->bool: # By the first two columns
     "Whether rows of a block may be no students; numbers in the first column are quickly told"
+    cells = table.column(0)
     with suppress(pa.ArrowInvalid):
         cells.cast(pa.int64())
         return False
     odd = pc.or_(pc.equal(cells, ""), pc.is_in(cells, pa.array([form.names[0], form.cells[0]])))
+    if table.num_columns > 2: odd = pc.or_(odd, pc.and_(*(pc.equal(part, "") for part in table.columns[1:3])))
     return pc.any(pc.or_(odd, pc.match_substring_regex(cells, f"^ *({TOTALS.pattern})$", ignore_case=True))).as_py()
 
 def blank_extras(table:pa.Table, form:Form, block:Block)->tuple: # Rows keep their numbers; and a note
     "Blank totals, notes below the table and headers that come again"
-    searched = 0 if len(table) and may_hold_extras(table.column(0), form) else max(0, len(table) - TAIL)
+    searched = 0 if len(table) and may_hold_extras(table, form) else max(0, len(table) - TAIL)
     if not len(table) or searched and not block.last: return table, []
     rows = table.select(form.kept).slice(searched).to_pandas().to_numpy(dtype=object).tolist()
     found = find_extras(rows, form.kept).items()

@@ -8,9 +8,11 @@ from data_tables import QUICK, STUDENTS, random_students, save
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gradeclass.data.dataset import clean, conform, hash_rows, make_dataset, table_digest
+from gradeclass.data.dataset import clean, conform, hash_rows, is_missing, make_dataset, table_digest
 from gradeclass.data.files import DataError, write_table
+from gradeclass.data.numbers import number_style
 from gradeclass.data.sources import load
+from gradeclass.schema import Column, Schema
 
 # What cells mean
 
@@ -135,3 +137,37 @@ def test_hashes_of_rows_are_those_that_stores_and_models_hold():
     frame = pd.DataFrame({"Age": [17.0, 18.0], "Tutoring": pd.Categorical(["Yes", None], ["No", "Yes"])})
     assert hash_rows(frame).tolist() == [14877305530113672684, 10260681329403446900]
     assert hash_rows(frame.astype({"Age": "Int64", "Tutoring": object})).tolist() == hash_rows(frame).tolist()
+
+
+READ = {"thousands": (["896", "957", "917", "1.028", "1.066"], "points part thousands, decimal comma"),
+        "decimals": (["2", "3", "3,075", "2,731", "1,776", "3,120"], "decimal comma"),
+        "round thousands": (["5", "12", "1,500", "2,000"], "commas part thousands")}
+
+
+@pytest.mark.parametrize("kind", READ)
+def test_whole_numbers_show_what_stands_before_three_digits(kind):
+    texts, said = READ[kind]
+    assert number_style(texts).said == number_style(texts, "." if kind == "thousands" else "").said == said
+
+
+WRITTEN = {
+    "mixed": (["0.88", "0.92", "92%", "87%"], "", "'92%' has a unit, and other numbers without one are of another size"),
+    "minutes": (["30 min", "18 min"], "h", "Study is written in min, the schema says h"),
+    "half marks": (["4.4/10", "3/10"], "out of 20", "Study is written out of 10, the schema says out of 20"),
+    "shares": (["0.6", "0.66", "0.7", "0.87", "0.5"], "%", "numbers up to 0.87, the schema says percent up to 100"),
+}
+
+
+@pytest.mark.parametrize("kind", WRITTEN)
+def test_numbers_in_another_unit_than_the_schemas_are_refused(kind):
+    texts, unit, message = WRITTEN[kind]
+    column = Column(name="Study", kind="numeric", unit=unit, min=0, max=100)
+    table = pd.DataFrame({"Study": texts})
+    schema = Schema(name="class", grades=STUDENTS.grades.model_copy(update={"cuts": None}), columns=[column, Column(name="Grade", role="target")])
+    with pytest.raises(DataError, match=message): conform(table, schema)
+    same = {"minutes": "h", "half marks": "/20"}.get(kind, "%")
+    conform(pd.DataFrame({"Study": [f"{number}{same}" for number in (1, 2, 3, 4, 5)]}), schema)
+
+
+def test_words_for_absent_students_are_missing_numbers():
+    assert is_missing("ABS", Column(name="Quiz", kind="numeric")) and not is_missing("viel", Column(name="Quiz", kind="numeric"))

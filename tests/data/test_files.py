@@ -186,3 +186,35 @@ def test_failed_write_leaves_the_old_file(tmp_path):
     with pytest.raises(Exception, match="."): write_table(pd.DataFrame({"A": [object()]}), path)
     assert pd.read_parquet(path)["A"].tolist() == ["old"]
     assert len(list(tmp_path.iterdir())) == 1
+
+
+NAMED = "Name,Quiz,Hours,Tutor,Grade\nKim Ana,77.4,6,No,C\nKim Bea,60.1,7,Yes,A\nKim Cleo,45.2,6,No,A\n"
+LISTED = {
+    "a name like a total": (NAMED + "Max von der Berg,43.6,6,No,C\nMin-jun O'Kim,44.6,6,Yes,C\n" + NAMED[28:], 8),
+    "a last student with a grade alone": (NAMED + "Zoë van den Berg,,,,C\n", 4),
+    "a note with a date": (NAMED.replace("\n", ",Room\n") + "Signed by the head of school,,,2026-05-04,,\n", 3),
+    "totals": (NAMED + "Average of class 7B,60.9,6.3,,\nMax,77.4,7,Yes,A\n", 3),
+    "groups": (NAMED.replace("Kim Bea", "Class 7B,,,,\nKim Bea"), 3),
+    "a first student who was absent": (NAMED.replace("77.4,6", "ABS,ABS"), 3),
+    "a first student with words": ("No,Quiz,Hours,Grade\nS01,ill,ill,B\nS02,7,8,A\nS03,7,8,A\n", 3),
+    "numbers as names": (NAMED.replace("Quiz,Hours", "1,2").replace("45.2,6", "ABS,ABS"), 3),
+    "numbers as names below a title": ("Class 7B\n" + NAMED.replace("Quiz,Hours", "1,2"), 3),
+    "two header rows": (NAMED.replace("\n", "\n,points,a week,,\n", 1), 3),
+}
+
+
+@pytest.mark.parametrize("kind", LISTED)
+def test_every_student_is_read_and_nothing_else(tmp_path, kind):
+    text, number = LISTED[kind]
+    (tmp_path/"class.csv").write_text(text)
+    table, notes = read_table(tmp_path/"class.csv")
+    assert len(table) == number
+    assert "Class" not in "".join(table.iloc[:, 0]) and (kind != "groups" or "'Class 7B'" in notes[0])
+
+
+def test_sheets_that_share_most_columns_are_refused(tmp_path):
+    path = tmp_path/"classes.xlsx"
+    with pd.ExcelWriter(path) as book:
+        for title, more in {"7A": {}, "7B": {"Essay": 5}}.items():
+            pd.DataFrame({"No": [1, 2], "Quiz": [3, 4], "Grade": ["A", "B"]} | more).to_excel(book, sheet_name=title, index=False)
+    with pytest.raises(DataError, match="2 sheets with the same columns or most of them \\(7B, 7A\\)"): read_table(path)
