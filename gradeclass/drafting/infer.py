@@ -90,6 +90,7 @@ PLAIN_RANGE = "range taken from the table: widen min and max to what is possible
 def stray_codes(numbers:pd.Series)->list[float]: # Such as 999, or -1 among counts
     "Smallest and largest numbers that repeat, and lie farther off than the others lie apart, or alone below zero"
     found = []
+    if len(numbers) < 10: return found
     for stray in (numbers.min(), numbers.max()):
         others = numbers[numbers != stray]
         if (numbers == stray).sum() < 3 or others.nunique() <= 5: continue
@@ -216,8 +217,9 @@ def mark_audit(
     column:Column, # A guessed column
 )->Column:         # The same; role `audit` where the name or the values speak of a protected attribute
     "Keep protected attributes out of the model"
+    if column.role != "feature": return column
     named = is_protected(column.name)
-    if column.role != "feature" or not named and not holds_people(column.labels): return column
+    if not named and not holds_people(column.labels): return column
     hint = (f"kept out of the model because of its {'name' if named else 'values'}: "
             "set role to feature if it is no protected attribute; "
             f"{column.confirm}")

@@ -112,12 +112,12 @@ def is_counter(
     numbers:pd.Series, # Its numbers, NaN where a text is none
 )->bool:               # True for 1 to n in order, or again and again, if it is not called a number of students
     "Whether a column counts the rows of a table or of each class in it"
-    words = all_words(name)
-    if len(numbers) < 5 or names_students(name) or words and words <= known_words()["students"]: return False
-    start = numbers.iloc[0]
+    if len(numbers) < 5 or numbers.iloc[0] not in (0, 1): return False
+    start, words = numbers.iloc[0], all_words(name)
+    if names_students(name) or words and words <= known_words()["students"]: return False
     again = numbers == start
     many = numbers.nunique() >= 15 or says(name, "numbers") or again.sum() == 1
-    return bool(start in (0, 1) and many and (again | (numbers.diff() == 1)).all())
+    return bool(many and (again | (numbers.diff() == 1)).all())
 
 # %% ../../nbs/lib/drafting/02_roles.ipynb #49d26b25
 MONTHS = ("jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|mai|okt|dez|mär|ene|abr|ago|dic|fév|avr|juin|juil|aoû|"
@@ -157,6 +157,7 @@ def blanks_tell(
     filled:pd.Index,  # Rows in which a column has a cell
 )->bool:              # True where cells, or blanks, are a tenth as frequent as they would be by chance for some grades
     "Whether a column is filled in, or left blank, only for some grades: a second attempt, a reason for failing"
+    if len(filled) >= len(grades) and len(grades.index.difference(filled)) == 0 or len(grades) < 24: return False
     here = grades.index.isin(filled)
     for rows in (here, ~here):
         expected = grades.value_counts()*rows.mean()
