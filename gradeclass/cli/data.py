@@ -104,7 +104,7 @@ def check_command(
     if asked: accepted = [question.column for question in questions if not question.open and ask_guess(question)]
     schema = confirm_guesses(schema, accepted)
     for place, question in enumerate(list_questions(schema), 1):
-        answer = f"--best {question.proposed.split(', ')[0]}?" if question.open else f"proposed: {question.proposed}"
+        answer = "answer with --best" if question.open else f"proposed: {question.proposed}"
         print(f"question {place}: {question.column}: {question.text} ({answer})")
     if out: write_schema(schema, out)
     if schema.grades.ask: say("no run takes this schema until the first question is answered: say --best")
