@@ -90,15 +90,17 @@ def check_command(
     yes:Annotated[bool, Option("--yes", help="Accept the guesses that are certain, and no other.")]=False, # Accept
 )->None:
     "Show how a table is read and what its columns are taken for, ask what cannot be known, and write a schema."
-    from gradeclass.drafting.questions import inspect_table, confirm_guesses, describe_columns, list_questions
+    from gradeclass.drafting.infer import infer_schema
+    from gradeclass.drafting.questions import confirm_guesses, describe_columns, inspect_table, list_questions
     check_out(out, file)
     checked = inspect_table(file, target, best)
-    print(f"{Path(file).name}: {checked.rows:,} rows, {len(checked.schema.columns)} columns")
+    print(f"{Path(file).name}: {len(checked.table):,} rows, {len(checked.schema.columns)} columns")
     for note in checked.notes: print(f"  {note}")
-    print(f"\nThe first rows as they were understood\n{checked.preview.to_string(max_colwidth=20)}")
+    print(f"\nThe first rows as they were understood\n{checked.preview.to_string(max_colwidth=20, max_cols=12)}")
     print(f"\nWhat each column was taken for\n{describe_columns(checked.schema).to_string(index=False)}\n")
     schema, asked = checked.schema, sys.stdin.isatty() and not yes
-    if asked and schema.grades.ask: schema = inspect_table(file, schema.target, ask_best(schema, schema.target)).schema
+    if asked and schema.grades.ask:
+        schema = infer_schema(checked.table, schema.target, schema.name, ask_best(schema, schema.target))
     questions = list_questions(schema)
     accepted = [question.column for question in questions if question.certain] if yes else []
     if asked: accepted = [question.column for question in questions if not question.open and ask_guess(question)]

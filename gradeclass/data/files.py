@@ -212,7 +212,6 @@ def read_csv_text(
     "Read CSV of any usual make"
     if not text.strip(): raise DataError(f"{name} is empty")
     separator, text, above, layout = find_csv_layout(text, name)
-    name_columns(layout.names, name)  # First, because many thousands of columns take minutes to parse
     frame = parse_rows(text, separator, len(layout.names), layout.first, name, above)
     table, notes = take_table(frame, layout, name, above)
     if NEUTRALISED.search(text): table = table.map(restore).rename(columns=restore)

@@ -9,6 +9,7 @@ __all__ = ['infer_schema']
 import difflib
 import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -180,12 +181,24 @@ def guess_words(
 def guess_column(
     name:str,        # Column name
     cells:pd.Series, # Its cells, raw or typed
-    hint:str="",     # Decimal sign of the table's other columns
 )->Column:           # What the column seems to be
     "Describe one column other than the grade"
-    texts = read_texts(cells)
+    return describe_cells(name, read_cells(read_texts(cells)))
+
+class Cells(NamedTuple):
+    "The cells of a column that are not missing"
+    texts: pd.Series
+    style: NumberStyle  # How its numbers are written
+    numbers: pd.Series  # NaN where a text is none
+
+def read_cells(texts:pd.Series, hint:str="")->Cells: # The hint is the decimal sign of the table's other columns
+    "Read the texts of a column"
     style = number_style(texts.unique(), hint)
-    numbers = as_numbers(texts, style)
+    return Cells(texts, style, as_numbers(texts, style))
+
+def describe_cells(name:str, cells:Cells)->Column:
+    "What a column seems to be"
+    texts, style, numbers = cells
     reason = reason_to_ignore(name, texts, numbers, style)
     if reason: return Column(name=name, role="ignored", confirm=f"ignored: {reason}")
     if is_id(name, texts, numbers):
@@ -282,13 +295,13 @@ FEW_ROWS = 20 # Nothing follows from fewer
 
 def judge_score(
     name:str,            # Column name
-    cells:pd.Series,     # Its cells
+    scores:pd.Series,    # Its numbers
     grades:pd.Series,    # Grade of each row that has one
     order:list[str],     # Grades, best to worst
     sure:bool,           # Whether that order is more than a default
 )->Bands|None:           # None where the grade does not seem to be cut from this column
     "Decide whether the grade is cut from one column"
-    scores = as_numbers(read_texts(cells)).dropna()
+    scores = scores.dropna()
     scores = scores[scores.index.isin(grades.index)]
     if len(scores) < max(FEW_ROWS, len(grades)/2) or scores.nunique() < max(len(order), 3): return None
     here = grades[scores.index]
@@ -386,14 +399,14 @@ def ask_blanks(scale:GradeScale, blanks:pd.Series, target:str, share:float)->Gra
 # %% ../../nbs/lib/drafting/03_infer.ipynb #02ade095
 def as_score(
     bands:Bands,     # How the grades are cut from a column
-    cells:pd.Series, # Its cells
+    values:pd.Series, # Its numbers
     chosen:bool,     # Whether this is the score, or one more column like it
 )->Column:           # Role `score`, or `ignored`
     "Take a column that gives the grade away out of the inputs"
     share = f"{bands.agreement:.0%}".replace("%", " %")
     given_away = f"ignored: it gives the grade away in {share} of the rows, as if it were {LATE}"
     if not chosen: return Column(name=bands.column, role="ignored", confirm=given_away)
-    values = as_numbers(read_texts(cells)).dropna()
+    values = values.dropna()
     low, high = round_outward(float(values.min()), float(values.max()))
     cuts = ", ".join(f"{cut:g}" for cut in bands.cuts)
     whole = bool((values % 1 == 0).all())
@@ -415,13 +428,13 @@ def keep_one_id(
 
 # %% ../../nbs/lib/drafting/03_infer.ipynb #02e07cd9
 def guess_bands(
-    frame:pd.DataFrame, # Table without its grade column
+    numbers:dict,       # Name of a column -> its numbers
     grades:pd.Series,   # Grade of each row that has one
     order:list[str],    # Grades, best to worst
     sure:bool,          # Whether that order is more than a default
 )->list[Bands]:         # The likeliest score first
     "Find the columns that the grade may be cut from"
-    found = [judge_score(name, frame[name], grades, order, sure) for name in frame]
+    found = [judge_score(name, scores, grades, order, sure) for name, scores in numbers.items()]
     return sorted(filter(None, found), key=lambda bands: (not says(bands.column, "scores"), -bands.agreement))
 
 # %% ../../nbs/lib/drafting/03_infer.ipynb #1ac0f59f
@@ -437,18 +450,26 @@ def order_by_score(order:GradeOrder, found:list[Bands])->GradeOrder:
     at_risk = telling.grades[-max(1, len(telling.grades)//3):]
     return GradeOrder(telling.grades, at_risk, f"{telling.column} falls in this order")
 
-def known_afterwards(column:Column, cells:pd.Series, grades:pd.Series, target:str)->Column:
+def known_afterwards(column:Column, texts:pd.Series, grades:pd.Series, target:str)->Column:
     "Leave out an input that follows from the grade"
     if column.role not in ("feature", "audit"): return column
     late = says(column.name, "afterwards")
-    if column.codes and follows_from(grades, read_texts(cells), 0.9 if late else 0.99):
+    if column.codes and follows_from(grades, texts, 0.9 if late else 0.99):
         return Column(name=column.name, role="ignored",
                       confirm=f"ignored: each value of {target} has one {column.name}, as if it were {LATE}: "
                               "set role to feature if it is known before")
     doubt = f"its name speaks of something that is {LATE}: set role to ignored if so" if late else ""
-    if blanks_tell(grades, read_texts(cells).index):
+    if blanks_tell(grades, texts.index):
         doubt = f"only some values of {target} have it filled in, as if it were {LATE}: set role to ignored if so"
     return column.model_copy(update={"confirm": "; ".join(filter(None, [doubt, column.confirm]))})
+
+# %% ../../nbs/lib/drafting/03_infer.ipynb #a16e161f
+def read_table_cells(table:pd.DataFrame)->dict[str, Cells]: # Name -> cells
+    "Read every column once, with the decimal sign that the table's columns of numbers agree on"
+    texts = {title: read_texts(column) for title, column in table.items()}
+    first = [some.iloc[:1000] for some in texts.values()]
+    hint = agreed_decimal(some.unique() for some in first if as_numbers(some).notna().mean() > 0.5)
+    return {title: read_cells(some, hint) for title, some in texts.items()}
 
 # %% ../../nbs/lib/drafting/03_infer.ipynb #f7c0754c
 def infer_schema(
@@ -464,21 +485,21 @@ def infer_schema(
     if len(twins): raise SchemaError(f"two columns are called {twins[0]}: rename one of them")
     target = find_target(list(table.columns), target)
     grades = read_grades(table[target], target)
-    texts = [read_texts(cells.head(1000)) for title, cells in table.items() if title != target]
-    hint = agreed_decimal(cells.unique() for cells in texts if as_numbers(cells).notna().mean() > 0.5)
-    guessed = {title: guess_column(title, table[title], hint) for title in table if title != target}
+    cells = read_table_cells(table.drop(columns=target))
+    guessed = {title: describe_cells(title, found) for title, found in cells.items()}
     columns = keep_one_id([guessed.get(title, Column(name=title, role="target")) for title in table])
     order = order_grades(sorted(grades.unique()), name_words(target))
     blanks = blank_words(table[target])
     if best: order = choose_order(order, best, list(blanks.index))
     inputs = [column.name for column in columns if column.role in ("feature", "audit")
               and (column.kind == "numeric" or len(column.codes) > 2)]
-    found = guess_bands(table[inputs], grades, order.labels, not order.question)
+    found = guess_bands({name: cells[name].numbers for name in inputs}, grades, order.labels, not order.question)
     order = order_by_score(order, found)
     scores = [bands for bands in found if not bands.rising and bands.grades == order.labels]
-    giving_away = {bands.column: as_score(bands, table[bands.column], chosen=bands in scores[:1]) for bands in found}
+    giving_away = {bands.column: as_score(bands, cells[bands.column].numbers, bands in scores[:1]) for bands in found}
     columns = [giving_away.get(column.name, column) for column in columns]
-    columns = [known_afterwards(column, table[column.name], grades, target) for column in columns]
+    columns = [column if column.name == target else known_afterwards(column, cells[column.name].texts, grades, target)
+               for column in columns]
     roles = ", ".join(f"{column.name} is taken as {column.role}" for column in columns)
     if not any(column.role == "feature" for column in columns): raise SchemaError(f"no column can be an input: {roles}")
     scale = ask_blanks(guess_scale(order, scores[0] if scores else None), blanks, target,

@@ -16,9 +16,8 @@ from .infer import MANY_GRADES, PLAIN_RANGE, distinct_labels, infer_schema, read
 from .roles import is_protected, names_students, says
 from .scales import holds_all, is_plain_number, known_scales, name_words, order_grades
 from ..data.sources import read_table
-from ..schema import GradeScale, Schema, SchemaError
+from ..schema import Schema, SchemaError
 from ..words import count
-
 
 # %% ../../nbs/lib/drafting/04_questions.ipynb #10a94fe4
 def find_grade_columns(
@@ -85,14 +84,14 @@ def confirm_guesses(
     kept = [column.model_copy(update={"confirm": ""}) if column.name in columns else column
             for column in schema.columns]
     scale = schema.grades
-    if schema.target in columns and not scale.ask: scale = GradeScale(**(scale.model_dump() | {"confirm": ""}))
+    if schema.target in columns and not scale.ask: scale = scale.model_copy(update={"confirm": ""})
     return schema.model_copy(update={"columns": kept, "grades": scale})
 
 # %% ../../nbs/lib/drafting/04_questions.ipynb #0e824fa1
 class Checked(NamedTuple):
     "A table, how it was read, and what is to be asked"
     schema: Schema        # A draft
-    rows: int
+    table: pd.DataFrame   # As read
     notes: list[str]      # What the reader decided
     preview: pd.DataFrame # The first rows as they were understood
 
@@ -111,7 +110,7 @@ def inspect_table(
     target = target or found[0]
     schema = infer_schema(table, target, str(source).rsplit("/", 1)[-1].split(".")[0], best)
     data = make_dataset(table, schema, notes)
-    return Checked(schema, len(table), data.notes, data.frame.head(most))
+    return Checked(schema, table, data.notes, data.frame.head(most))
 
 # %% ../../nbs/lib/drafting/04_questions.ipynb #136edb77
 def describe_columns(

@@ -355,3 +355,14 @@ def test_best_grade_turns_the_numbers_and_keeps_the_signs():
     assert answer_order(order_grades(labels), "6").labels == ["6", "5", "4+", "4", "4-", "3+", "3", "3-", "2", "1"]
     assert answer_order(order_grades(["8,5", "8,3", "8,4"]), "8,5;8,4;8,3").labels == ["8,5", "8,4", "8,3"]
     with pytest.raises(ValueError, match="the best first.*in your order"): answer_order(order_grades(["AE", "BE", "EE"]), "BE")
+
+
+def test_score_is_read_as_the_table_reads_it(tmp_path):
+    "The decimal commas of another column say that these points part thousands, also where the grade is cut from them"
+    points = [1003 + 13*place for place in range(60)]
+    rows = [f"S{place:03};{place % 9},5;{number // 1000}.{number % 1000:03};{'A' if number > 1500 else 'B' if number > 1250 else 'C'}"
+            for place, number in enumerate(points)]
+    (tmp_path/"a.csv").write_text("\n".join(["Nr;Stunden;Gesamtpunkte total;Note", *rows]))
+    table, _ = read_table(tmp_path/"a.csv")
+    column = infer_schema(table, "Note").by_name["Gesamtpunkte total"]
+    assert column.role == "score" and (column.min, column.max) == (1003, 1770)

@@ -20,7 +20,7 @@ def marks(tmp_path):
 
 def test_table_is_shown_as_understood(marks):
     checked = inspect_table(marks("ABCDF"))
-    assert checked.rows == 60 and checked.preview["Quiz"].tolist()[:2] == [40.5, 41.5]
+    assert len(checked.table) == 60 and checked.preview["Quiz"].tolist()[:2] == [40.5, 41.5]
     assert any("row 3 is the header" in note for note in checked.notes)
     assert any("Average" in note for note in checked.notes)
     taken = describe_columns(checked.schema).set_index("column")["taken as"]
