@@ -16,6 +16,7 @@ import pandas as pd
 from pydantic import ValidationError
 
 from ..data.dataset import BLANKS, MISSING, agreed_decimal
+from ..data.layout import ABSENT
 from ..data.numbers import NumberStyle, number_style, read_numbers
 from gradeclass.drafting.roles import (
     blanks_tell, follows_from, is_counter, is_cut_off, holds_people, is_date, is_id, is_personal, is_protected,
@@ -70,7 +71,7 @@ def odd_words(texts:pd.Series, numbers:pd.Series)->list[str]|None: # None where 
     if not len(odd): return []
     share, kinds = numbers.notna().mean(), set(odd.str.casefold())
     few = numbers.nunique() <= FEW_NUMBERS  # Then "none" may be an answer
-    known = share > 0.5 and kinds <= known_words()["absent"] | (BLANKS if few else MISSING)
+    known = share > 0.5 and kinds <= known_words()["absent"] | ABSENT | (BLANKS if few else MISSING)
     some = share >= 0.7 and len(kinds) <= 3 and not odd.str.contains(r"\d").any()
     return sorted(odd.unique()) if known or not few and (some or share >= MOSTLY) else None
 

@@ -8,23 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from doors_helpers import DOORS
 
 from gradeclass.data.dataset import make_dataset
 from gradeclass.data.sources import read_table
-from gradeclass.schema import parse_schema
 
 pytestmark = pytest.mark.slow
 
-SCHEMA = parse_schema("""
-name: dialects
-columns:
-  Schülernr: {role: id}
-  Stunden: {kind: numeric, min: 0, max: 100}
-  Punkte: {kind: numeric, min: 0, max: 30000, whole: true}
-  Förderung: {kind: flag, codes: {nein: nein, ja: ja}}
-  Note: {role: target}
-grades: {codes: {A: A, B: B, C: C, F: F}, at_risk: [F]}
-""", "dialects.yaml")
 MISSING = ["", "NA", "n/a", "-", "#N/A", "?"]
 ENCODINGS = ["utf-8", "utf-8-sig", "utf-16", "cp1252", "mac_roman", "utf-16-le"]
 
@@ -82,7 +72,7 @@ def test_any_dialect_is_read_back_or_asked_about(part, tmp_path):
         path = Path(tmp_path, f"{seed}.csv{kind}")
         path.write_bytes(data)
         raw, notes = read_table(path)
-        dataset = make_dataset(raw, SCHEMA, notes)
+        dataset = make_dataset(raw, DOORS, notes)
         frame = dataset.frame.reset_index(drop=True)
         asked = any("two ways" in note for note in dataset.notes)
         same = len(frame) == len(table) and list(frame["Schülernr"]) == list(table["Schülernr"])
