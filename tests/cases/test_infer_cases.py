@@ -2,7 +2,8 @@
 import pytest
 from cases.build import build
 
-from gradeclass.drafting.infer import as_numbers, infer_schema, read_texts
+from gradeclass.drafting.cells import as_numbers, read_texts
+from gradeclass.drafting.infer import infer_schema
 from gradeclass.data.sources import read_table
 
 CASES = {case.name: case for case in build()}

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gradeclass.data.dataset import clean
-from gradeclass.drafting.infer import find_bands, guess_column, infer_schema, name_words, order_grades, read_texts
+from gradeclass.drafting.cells import read_texts
+from gradeclass.drafting.infer import find_bands, guess_column, infer_schema, name_words, order_grades
 from gradeclass.drafting.scales import answer_order
 from gradeclass.data.sources import load, read_table
 from gradeclass.data.synthetic import sample_path, synthesise
