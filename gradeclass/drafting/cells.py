@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from ..data.dataset import BLANKS, agreed_decimal
+from ..data.dataset import BLANKS, SHOWN, agreed_decimal
 from ..data.numbers import NumberStyle, number_style, read_numbers
 from ..schema import spelling
 
@@ -56,6 +56,7 @@ def read_cells(texts:pd.Series, hint:str="")->Cells: # The hint is the decimal s
 def read_table_cells(table:pd.DataFrame)->dict[str, Cells]: # Name -> cells
     "Read every column once, with the decimal sign that the table's columns of numbers agree on"
     texts = {title: read_texts(column) for title, column in table.items()}
-    first = [some.iloc[:1000] for some in texts.values()]
-    hint = agreed_decimal(some.unique() for some in first if as_numbers(some).notna().mean() > 0.5)
-    return {title: read_cells(some, hint) for title, some in texts.items()}
+    first = {title: read_cells(some.iloc[:SHOWN]) for title, some in texts.items()}
+    hint = agreed_decimal(cells.style for cells in first.values() if cells.numbers.notna().mean() > 0.5)
+    done = {title for title, some in texts.items() if len(some) <= SHOWN and (first[title].style.sure or not hint)}
+    return first | {title: read_cells(some, hint) for title, some in texts.items() if title not in done}
