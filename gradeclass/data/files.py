@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['LONGEST_NAME', 'MOST_COLUMNS', 'FORMULA', 'NEUTRALISED', 'PLAIN_NUMBER', 'COUNTER', 'DAMAGED', 'READERS',
            'KINDS_WITHOUT_ARROW', 'WRITERS', 'find_file', 'name_columns', 'parse_rows', 'neutralise', 'restore',
-           'number_rows', 'find_csv_layout', 'read_csv_text', 'unpack', 'copy_out', 'tables_in', 'neutralise_table',
-           'write_csv', 'write_table']
+           'number_rows', 'find_csv_layout', 'read_csv_text', 'unpack', 'find_packed', 'copy_out', 'tables_in',
+           'neutralise_table', 'write_csv', 'write_table']
 
 # %% ../../nbs/lib/data/02_files.ipynb #1d86e248
 import csv
@@ -310,11 +310,19 @@ def unpack(
     most:int=MOST_UNPACKED, # Bytes that it may hold
 )->Path:         # The file, in the folder
     "Unpack the one table of a .gz or .zip file"
+    try: return find_packed(path, folder, most)
+    except DAMAGED as error:
+        reason = getattr(error, "strerror", None) or "is it damaged, or has it a password?"
+        raise DataError(f"{path.name} cannot be unpacked: {reason}") from None
+
+def find_packed(path:Path, folder:Path, most:int)->Path: # The file, in the folder
+    "Copy out the one file of an archive that may hold a table; a text beside another table is taken for a note"
     if path.suffix.lower() == ".gz":
         with gzip.open(path) as opened: return copy_out(path, path.stem, opened, folder, most)
     with zipfile.ZipFile(path) as archive:
         names = [name for name in archive.namelist() if Path(name).suffix.lower() in READERS
                  and not Path(name).name.startswith((".", "~$", "__"))]
+        if len(names) > 1: names = [name for name in names if Path(name).suffix.lower() != ".txt"] or names
         if len(names) != 1:
             held = f"{len(names)} tables ({', '.join(names[:4])})" if names else "no table"
             raise DataError(f"{path.name} holds {held}: unpack it and name one file")
@@ -333,8 +341,7 @@ def copy_out(path:Path, inner:str, opened:io.IOBase, folder:Path, most:int)->Pat
 def read_packed_file(path:Path)->tuple[pd.DataFrame, list[str]]: # As the file inside is read
     "Read the table in a .gz or .zip file"
     with tempfile.TemporaryDirectory() as folder:
-        try: inner = unpack(path, Path(folder))
-        except DAMAGED: raise DataError(f"{path.name} cannot be unpacked: is it damaged?") from None
+        inner = unpack(path, Path(folder))
         reader = READERS.get(inner.suffix.lower())
         if reader in (None, read_packed_file): raise DataError(f"{path.name} holds {inner.name}, which is no table")
         return reader(inner)

@@ -18,7 +18,7 @@ from traitlets import HasTraits, Instance, Int, List, Unicode, observe
 from .host import AppError
 from ..scoring.answer import Bundle
 from ..data.dataset import Dataset
-from ..data.files import DAMAGED, KINDS_WITHOUT_ARROW, DataError, unpack
+from ..data.files import KINDS_WITHOUT_ARROW, DataError, unpack
 from ..data.sources import load
 from ..evaluation.explain import contributions, show_value, signed
 from ..models.features import encode_frame
@@ -42,8 +42,7 @@ PACKED, MOST = (".gz", ".zip"), 50_000_000 # Bytes that a packed file may hold
 
 def unpack_upload(path:Path)->Path: # The file that was in it
     "Unpack a file, if it holds no more than a page can read"
-    try: return unpack(path, Path(tempfile.mkdtemp(dir=path.parent)), MOST)
-    except DAMAGED: raise AppError(f"{path.name} cannot be unpacked: is it damaged?") from None
+    return unpack(path, Path(tempfile.mkdtemp(dir=path.parent)), MOST)
 
 # %% ../../nbs/lib/pages/06_class_model.ipynb #79aaeb93
 def read_upload(

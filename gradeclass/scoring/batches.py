@@ -22,7 +22,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from ..data.files import FORMULA, neutralise, neutralise_table
-from ..data.validation import PHRASES, Finding
+from ..data.validation import PHRASES, Finding, count_blanks
 from ..disk import usable_cores
 from ..models.grade_model import GradeModel
 from ..schema import Column, Schema
@@ -195,8 +195,7 @@ class Summary:
         cells = [f"{column}: {', '.join(values[:3])}{', ...' if len(values) > 3 else ''} {PHRASES[check]} "
                  f"({count(rows, 'row')}, first row {first}); "
                  f"allowed: {allowed}" for (column, check), (rows, first, values, allowed) in self.problems.items()]
-        blank = ", ".join(f"{column} ({count(number, 'row')})" for column, number in self.blanks.items())
-        return [*self.notes, *cells, *([f"blank cells are treated as unknown: {blank}"] if blank else [])]
+        return list(filter(None, [*self.notes, *cells, count_blanks(self.blanks)]))
 
 # %% ../../nbs/lib/scoring/06_batches.ipynb #10e907c3
 def grade_batches(

@@ -197,8 +197,7 @@ def make_ready(path:Path)->Path: # A file that is named by its kind, and packed 
     most = shutil.disk_usage(path.parent).free - SPARE
     folder = path.with_suffix("")
     folder.mkdir()
-    try: inner = unpack(path, folder, min(most, MOST_UNPACKED))
-    except DAMAGED: raise DataError(f"{path.name} cannot be unpacked: is it damaged?") from None
+    inner = unpack(path, folder, min(most, MOST_UNPACKED))
     kind = find_kind(inner)
     if kind in (".zip", ".gz"): raise DataError(f"{path.name} holds another packed file: send the table itself")
     return inner.rename(inner.with_suffix(kind))

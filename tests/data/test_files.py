@@ -1,7 +1,9 @@
 "Files of every kind: faults, properties, and what we write"
 
+import errno
 import gzip
 import time
+import zipfile
 
 import pandas as pd
 import pytest
@@ -218,3 +220,14 @@ def test_sheets_that_share_most_columns_are_refused(tmp_path):
         for title, more in {"7A": {}, "7B": {"Essay": 5}}.items():
             pd.DataFrame({"No": [1, 2], "Quiz": [3, 4], "Grade": ["A", "B"]} | more).to_excel(book, sheet_name=title, index=False)
     with pytest.raises(DataError, match="2 sheets with the same columns or most of them \\(7B, 7A\\)"): read_table(path)
+
+def test_archive_says_why_it_cannot_be_unpacked_and_a_note_beside_the_table_is_none(tmp_path, monkeypatch):
+    with zipfile.ZipFile(tmp_path/"a.zip", "w") as archive:
+        archive.writestr("readme.txt", "exported,today\n")
+        archive.writestr("marks.csv", "Age,Sports\n17,1\n")
+    assert list(read_table(tmp_path/"a.zip")[0]) == ["Age", "Sports"]
+    (tmp_path/"b.zip").write_bytes((tmp_path/"a.zip").read_bytes()[:60])
+    with pytest.raises(DataError, match="cannot be unpacked: is it damaged"): read_table(tmp_path/"b.zip")
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr("gradeclass.data.files.copy_out", lambda *_: (_ for _ in ()).throw(full))
+    with pytest.raises(DataError, match="a.zip cannot be unpacked: No space left"): read_table(tmp_path/"a.zip")

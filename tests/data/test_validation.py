@@ -141,7 +141,7 @@ def test_bad_cell_refuses_the_row_to_predict():
 
 def test_blank_cells_are_counted_to_predict():
     assert [found.message for found in check(with_cell("Absences", None), "predict").findings] == [
-        "blank cells are treated as unknown: Absences (1 row)"]
+        "cells without an answer (blank, or a word such as ABS) are treated as unknown: Absences (1 row)"]
 
 # The table as a whole
 
