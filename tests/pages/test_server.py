@@ -49,7 +49,7 @@ def test_page_imports_neither_arrow_nor_models_that_it_does_not_serve(page):
 @pytest.mark.slow
 def test_without_token_there_is_a_door_and_nothing_else(server):
     status, text = fetch(f"{server.base}/predict")
-    assert "Open the address that the server printed" in text and "jupyter-config-data" not in text
+    assert "Access code" in text and "jupyter-config-data" not in text
     for path in ("voila/tree", "voila/api/contents", "voila/files/predict.ipynb", "voila/render/predict.ipynb",
                  "files/predict.ipynb", "paper/report/x?key=1"):
         status, text = fetch(f"{server.base}/{path}?token={TOKEN}".replace("?key=1?", "?key=1&"))

@@ -106,7 +106,8 @@
   addEventListener("pagehide", () => {
     window.gcLeaving = true;
     const config = JSON.parse(document.getElementById("jupyter-config-data")?.textContent || "{}");
-    if (config.kernelId) navigator.sendBeacon(`${config.baseUrl}leave/${config.kernelId}`);
+    const xsrf = document.cookie.match(/(?:^|; )_xsrf=([^;]*)/)?.[1] || "";
+    if (config.kernelId) navigator.sendBeacon(`${config.baseUrl}leave/${config.kernelId}?_xsrf=${encodeURIComponent(xsrf)}`);
   });
   addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
 

@@ -1,0 +1,167 @@
+"The way in and out of the pages, and how much of the server one visitor can take"
+import http.cookiejar
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+
+import psutil
+import pytest
+
+from gradeclass.pages.door import Places, Tries
+from pages_helpers import TOKEN, Server
+
+PAGES = ("predict", "class", "explore", "about", "manage")
+
+
+@pytest.fixture(scope="module")
+def small(trained, tmp_path_factory):
+    "A server with four places, whose tries and processes no other test shares"
+    outputs = tmp_path_factory.mktemp("door")/"outputs"
+    outputs.mkdir()
+    server = Server(outputs, pool=1, most=4, model=str(trained))
+    yield server
+    server.close()
+
+
+def log_in(page, code):
+    page.get_by_label("Access code").fill(code)
+    page.get_by_role("button", name="Log in").click()
+
+
+def opener():
+    "A client that keeps its cookies"
+    return urllib.request.build_opener(urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar()))
+
+
+def kernels(server):
+    "How many processes there are: of visitors, and those that are kept ready"
+    return sum(child.is_running() and child.status() != psutil.STATUS_ZOMBIE
+               for child in psutil.Process(server.process.pid).children(recursive=True))
+
+
+def settled(server, most=120):
+    "The same number, once it has not changed for some seconds"
+    seen = [kernels(server)]
+    while len(seen) < most and len(set(seen[-6:])) + (len(seen) < 6) > 1:
+        time.sleep(1)
+        seen.append(kernels(server))
+    return seen[-1]
+
+
+@pytest.mark.browser
+@pytest.mark.process
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PAGES)
+def test_form_refuses_a_wrong_code_and_goes_on_to_the_page_with_the_right_one(browser, server, name):
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(f"{server.base}/{name}")
+    log_in(page, "wrong")
+    page.wait_for_selector("text=That is not the token")
+    log_in(page, f" {TOKEN} ")
+    page.wait_for_selector(".gc-page, .gc-stack", timeout=60_000)
+    assert page.url == f"{server.base}/{name}"
+    page.get_by_role("link", name="Log out").click()
+    page.wait_for_selector("text=Access code")
+    page.goto(f"{server.base}/{name}")
+    assert "/login" in page.url
+    cookies = {cookie["name"]: cookie for cookie in context.cookies()}
+    assert all(cookie["sameSite"] == "Lax" for cookie in cookies.values()), cookies
+    context.close()
+
+
+@pytest.mark.browser
+@pytest.mark.process
+@pytest.mark.slow
+def test_after_a_restart_the_form_lets_in_whoever_has_the_new_code(browser, trained, tmp_path):
+    outputs = tmp_path/"outputs"
+    outputs.mkdir()
+    first = Server(outputs, pool=0, model=str(trained))
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(f"{first.base}/about?token={TOKEN}")
+    page.wait_for_selector(".gc-facts", timeout=60_000)
+    assert page.url == f"{first.base}/about"
+    first.close()
+    port = int(first.base.rpartition(":")[2])
+    second = Server(outputs, pool=0, model=str(trained), token="the-next-token", port=port)
+    try:
+        page.goto(f"{second.base}/about")
+        log_in(page, TOKEN)
+        page.wait_for_selector("text=That is not the token")
+        log_in(page, "the-next-token")
+        page.wait_for_selector(".gc-facts", timeout=60_000)
+    finally: second.close()
+    context.close()
+
+
+@pytest.mark.process
+@pytest.mark.slow
+def test_requests_of_one_browser_leave_room_for_the_next_and_their_processes_end(small):
+    greedy = opener()
+    before = settled(small)
+    for _ in range(12): greedy.open(f"{small.base}/about?token={TOKEN}", timeout=60).read()
+    assert kernels(small) <= before + 5 # Three of this browser, and those that are just starting or ending
+    assert b"jupyter-config-data" in opener().open(f"{small.base}/predict?token={TOKEN}", timeout=60).read()
+    time.sleep(11) # As long as a page may take to connect
+    assert settled(small) <= before
+
+
+@pytest.mark.browser
+@pytest.mark.process
+@pytest.mark.slow
+def test_fourth_page_of_a_browser_closes_the_oldest_and_says_why(browser, small):
+    context = browser.new_context()
+    pages = [context.new_page() for _ in range(4)]
+    for page in pages:
+        page.goto(f"{small.base}/about?token={TOKEN}")
+        page.wait_for_selector(".gc-facts", timeout=60_000)
+    pages[0].bring_to_front()
+    pages[0].wait_for_selector(".gc-lost:not([hidden])", timeout=30_000)
+    assert "more than three pages" in pages[0].inner_text(".gc-lost")
+    assert all(page.locator(".gc-lost").is_hidden() for page in pages[1:])
+    context.close()
+
+
+@pytest.mark.process
+@pytest.mark.slow
+def test_wrong_codes_close_the_door_for_a_while_but_not_to_those_inside(small):
+    inside, guesser = opener(), opener()
+    inside.open(f"{small.base}/about?token={TOKEN}", timeout=60).read()
+    form = guesser.open(f"{small.base}/login", timeout=60).read().decode()
+    xsrf = form.split('name="_xsrf" value="')[1].split('"')[0]
+    statuses = []
+    for code in [f"guess {number}" for number in range(12)] + [TOKEN]:
+        data = urllib.parse.urlencode({"password": code, "_xsrf": xsrf}).encode()
+        try: statuses.append(guesser.open(f"{small.base}/login", data, timeout=60).status)
+        except urllib.error.HTTPError as error: statuses.append(error.code)
+    assert statuses == [401]*10 + [429]*3
+    assert "/login" in guesser.open(f"{small.base}/about?token={TOKEN}", timeout=60).url
+    assert "/login" not in inside.open(f"{small.base}/about", timeout=60).url
+
+
+@pytest.mark.process
+@pytest.mark.slow
+def test_page_of_another_site_can_end_no_process(small):
+    visitor = opener()
+    request = urllib.request.Request(f"{small.base}/leave/0d3b0b0e-0000-0000-0000-000000000000", b"", method="POST",
+                                     headers={"Origin": "http://evil.example"})
+    with pytest.raises(urllib.error.HTTPError) as refused: visitor.open(request, timeout=60)
+    assert refused.value.code in (403, 404)
+
+
+def test_tries_open_again_after_their_time():
+    tries = Tries(most=2, seconds=60)
+    for second in (0, 1): tries.note("a", second)
+    assert tries.closed("a", 59) and not tries.closed("b", 59) and not tries.closed("a", 62) and not tries.wrong
+
+
+def test_place_that_was_connected_waits_longer_than_one_that_never_was():
+    places = Places(wait=10, away=120)
+    for kernel in ("never", "once"):
+        places.give(kernel, "somebody")
+        places.leave(kernel, 0)
+    assert places.to_end({"never": 0, "once": 1}, 5) == []
+    assert places.to_end({"never": 0, "once": 0}, 20) == ["never"]
+    assert places.to_end({"once": 0}, 139) == [] and places.to_end({"once": 0}, 141) == ["once"]
