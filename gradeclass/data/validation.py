@@ -18,6 +18,7 @@ import pandas as pd
 
 from .dataset import Dataset, clean, coded_columns, only_numbers
 from .files import DataError
+from .split import find_copies
 from ..schema import PHRASES, Column, Schema, band_of, plain_name
 from ..words import count, show
 
@@ -174,8 +175,10 @@ def find_repeated_content(frame:pd.DataFrame, schema:Schema)->list[Finding]: # A
     once = frame.drop_duplicates() if schema.id in frame else frame
     rows = once.index[once.duplicated(content, keep=False)].tolist()
     if not rows: return []
-    message = (f"{count(len(rows), 'row')} equal to another in everything but the id (first row {rows[0]}); "
-               "the split keeps them together")
+    copies = once.index[find_copies(once[content])]
+    rest = ("the split keeps them together" if len(copies) == len(rows) else
+            f"the split keeps {len(copies):,} of them together, for chance does not explain that those are equal")
+    message = f"{count(len(rows), 'row')} equal to another in everything but the id (first row {rows[0]}); {rest}"
     return [Finding("warning", "repeated content", "", rows, message=message)]
 
 # %% ../../nbs/lib/data/07_validation.ipynb #06cfdadb
