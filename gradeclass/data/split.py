@@ -37,37 +37,39 @@ def count_pairs(keys:np.ndarray)->float: # From 0
     return float((same_as(keys) - 1).sum()/2)
 
 # %% ../../nbs/lib/data/06_split.ipynb #07ab5b8e
-def pairs_by_chance(cells:np.ndarray)->float: # From 0
-    "Equal pairs that chance explains, by the pairs that differ in one column and in two"
-    (n, width), row = cells.shape, cells.sum(axis=1, dtype=np.uint64)
+def dependence(cells:np.ndarray)->float: # At least 1
+    "How many times more equal pairs there are by chance than each column's frequencies alone make"
+    width, row = cells.shape[1], cells.sum(axis=1, dtype=np.uint64)
     equal = count_pairs(row)
     one = np.array([count_pairs(row - column) - equal for column in cells.T])
-    agree = np.array([count_pairs(column) for column in cells.T])/(n*(n - 1)/2)
-    by_column = (one*agree/np.maximum(1 - agree, 1/n)).max()
+    odds = np.array([count_pairs(column) for column in cells.T])/(len(cells)*(len(cells) - 1)/2)
+    by_column = (one*odds/np.maximum(1 - odds, 1/len(cells))).max()
     in_two = sum(count_pairs(row - first - second) for first, second in combinations(cells.T, 2))
     two = in_two - (width - 1)*one.sum() - width*(width - 1)/2*equal
-    return float(max(by_column, one.sum()**2/max(2*two, 1)*(width - 1)/width))
+    by_poisson = one.sum()**2/max(2*two, 1)*(width - 1)/width
+    return max(1.0, float(by_poisson/max(by_column, 1e-9))) if by_poisson else 1.0
 
 # %% ../../nbs/lib/data/06_split.ipynb #667e77e8
-SURPLUS = 2          # Equal rows count as copies where there are more than so many times those that chance explains
+SURPLUS = 2          # Equal rows are copies where there are more than so many times those that chance explains
 PAIR_ROWS = 20_000   # Pairs are counted among so many rows at most
 
 def find_copies(
     content:pd.DataFrame, # Cells that say who a student is, n rows
 )->np.ndarray:            # True for a row that is one student with those of equal content, shape (n,)
-    "Rows whose equal content chance does not explain: over the table, and then row by row"
+    "Rows whose equal content chance does not explain: rare contents, where the table has too many equal ones of them"
     cells, n = cell_hashes(content), len(content)
     row = cells.sum(axis=1, dtype=np.uint64)
     copies = same_as(row) - 1 if n else np.zeros(0, int)
     if not copies.any(): return copies > 0
-    few = cells if n <= PAIR_ROWS else cells[np.random.default_rng(SEED).choice(n, PAIR_ROWS, replace=False)]
-    if count_pairs(few.sum(axis=1, dtype=np.uint64)) <= SURPLUS*pairs_by_chance(few): return np.zeros(n, bool)
     expected = np.zeros(n)
     for column in cells.T:
         share = (same_as(column) - 1)/(n - 1)
         near = same_as(row - column) - copies - 1
         expected = np.maximum(expected, near*share/np.maximum(1 - share, 1/n))
-    return copies > SURPLUS*expected
+    rare = SURPLUS*expected < 1
+    few = cells if n <= PAIR_ROWS else cells[np.random.default_rng(SEED).choice(n, PAIR_ROWS, replace=False)]
+    by_chance = expected[rare].sum()*dependence(few)
+    return rare & (copies > 0) if copies[rare].sum() > SURPLUS*by_chance else np.zeros(n, bool)
 
 # %% ../../nbs/lib/data/06_split.ipynb #bed4188b
 def numbered(frame:pd.DataFrame, names:list[str])->np.ndarray: # Shape (n,); a row with a gap has a number of its own
