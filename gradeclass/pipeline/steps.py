@@ -22,7 +22,7 @@ from ..evaluation.card import card_files, list_cautions
 from ..config import SEED, GradeclassError
 from ..data.dataset import Dataset, table_digest
 from ..data.files import write_table
-from ..data.split import Split
+from ..data.split import Split, drawn_with
 from ..models.decide import RULES
 from ..drift.check import PROFILE
 from ..drift.profile import take_profile
@@ -277,7 +277,7 @@ def evaluate_model(
     scale, grades = model.schema.grades, grade_index(frame, model.schema)
     answers = Predictor(model).frame(frame)
     said, predicted = answers.probability, answers.grade
-    table = headline(grades, said, scale, predicted, n_boot, seed, places)
+    table = headline(grades, said, scale, predicted, n_boot, seed, places, drawn_with(frame, model.schema))
     by_grade = per_grade(grades, said, scale, predicted)
     return Evaluation(grades, said, predicted, table, by_grade, top_k(grades, said, scale, places))
 
@@ -343,9 +343,11 @@ def look_closer(
     p = judged.probability[chosen]
     share = evaluation.at_risk["places"]/evaluation.at_risk["students"]
     words = f"{len(y):,} students, {'the test part' if judged.test.all() else 'out of fold'}"
-    threshold = find_threshold(y, p, schema.grades, float(share), words, n_boot, seed)
-    return Closer(fairness, threshold,
-                  places_table(judged.grades, judged.probability, schema.grades, n_boot=n_boot, seed=seed))
+    units = drawn_with(judged.frame, schema)
+    learnt = None if units is None else units[chosen]
+    threshold = find_threshold(y, p, schema.grades, float(share), words, learnt)
+    lists = places_table(judged.grades, judged.probability, schema.grades, n_boot=n_boot, seed=seed, units=units)
+    return Closer(fairness, threshold, lists)
 
 # %% ../../nbs/lib/pipeline/04_steps.ipynb #dd03b367
 def all_metrics(evaluation:Evaluation)->dict: # What metrics.json holds

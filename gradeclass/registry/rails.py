@@ -53,11 +53,11 @@ def what_differs(
 @dataclass(frozen=True)
 class Rules:
     "What a challenger has to show"
-    metric: str = "macro_f1"       # A name in `METRICS`
+    metric: str = "log_loss"       # A name in `METRICS`
     promote_if: str = "better"     # better, or not_worse
     margin: float = 0.02           # How much worse `not_worse` may be, in the metric's units
     least: int = 30                # Students whom neither has seen, at least
-    calibration: float = 0.03      # How much larger the calibration error may be than the champion's
+    calibration: float = 0.03      # How much larger the calibration error may be for sure than the champion's
     calibration_cap: float = 0.15  # The largest calibration error, beyond what chance explains
     groups: float = 0.10           # How much lower the recall of the worst group may be
     despite_drift: bool = False    # Promote although the data have drifted
@@ -103,10 +103,10 @@ def majority_class(new:Predictions)->Predictions: # The same for each student
     return replace(new, p=np.tile(shares, (n, 1)), predicted=np.full(n, shares.argmax()))
 
 # %% ../../nbs/lib/registry/03_rails.ipynb #7a208d42
-def paired_figures(old:Predictions, new:Predictions, metric:str, rules:Rules)->dict:
+def paired_figures(old:Predictions, new:Predictions, metric:str, rules:Rules, units:np.ndarray|None=None)->dict:
     "Champion (a) and challenger (b) on the same students"
     found = paired_difference(new.y, old.p, new.p, metric, new.scale, old.predicted, new.predicted,
-                              rules.draws, rules.seed)
+                              rules.draws, rules.seed, units=units)
     return plain_numbers(pd.Series(found, dtype=object))
 
 # %% ../../nbs/lib/registry/03_rails.ipynb #5a64a75f
@@ -134,11 +134,12 @@ def metric_rail(
     old:Predictions|None, # What the champion says; None where there is none
     new:Predictions,      # What the challenger says
     rules:Rules,          # What it has to show
+    units:np.ndarray|None=None, # What students are drawn with, shape (n,); None: each alone
 )->Rail:                  # Whether it is good enough
     "The chosen metric: better, or not worse; the first model has to beat the majority class"
     than = "the majority class" if old is None else "the champion"
     metric = METRICS[rules.metric]
-    found = paired_figures(majority_class(new) if old is None else old, new, rules.metric, rules)
+    found = paired_figures(majority_class(new) if old is None else old, new, rules.metric, rules, units)
     sign = 1 if metric.higher else -1
     worst = -np.inf if found["low"] is None else min(sign*found["low"], sign*found["high"])
     margin = rules.margin if rules.promote_if == "not_worse" and old is not None else 0
@@ -164,16 +165,20 @@ def calibration_rail(
     old:Predictions|None, # What the champion says; None where there is none
     new:Predictions,      # What the challenger says
     rules:Rules,          # Tolerance and cap
+    units:np.ndarray|None=None, # What students are drawn with, shape (n,); None: each alone
 )->Rail:                  # Whether its probabilities can be believed
-    "Calibration error: not much larger than the champion's, and not large"
-    found = paired_figures(new if old is None else old, new, "ece", rules)
+    "Calibration error: not for sure much larger than the champion's, and not large"
+    found = paired_figures(new if old is None else old, new, "ece", rules, units)
     limit = max(rules.calibration_cap, chance_error(new, rules.seed))
     passed = found["b"] <= limit
     words = f"The calibration error is {found['b']:.3f} (at most {limit:.3f})"
     if old is None: found = {"b": found["b"]}
     else:
-        passed = passed and found["difference"] <= rules.calibration
-        words += f", the champion's {found['a']:.3f} (at most {rules.calibration:g} more)"
+        # More bins lie farther off by chance: a champion that says the same of all has one bin and little error
+        surely = found["low"] - max(0, chance_error(new, rules.seed) - chance_error(old, rules.seed))
+        passed = passed and surely <= rules.calibration
+        words += (f", the champion's {found['a']:.3f} (difference {found['difference']:+.3f}, 95 % interval "
+                  f"{found['low']:+.3f} to {found['high']:+.3f}; for sure at most {rules.calibration:g} more)")
     return Rail("calibration", bool(passed), f"{words}: {'good enough' if passed else 'too large'}.",
                 found | {"limit": limit})
 
