@@ -93,6 +93,7 @@ class Column(Part):
     codes: dict[int | str, str] = Field(default_factory=dict)
     missing: list[str] = Field(default_factory=list)  # Words of the file that mean no answer, such as ABS
     confirm: str = ""          # A guess that a person should confirm
+    known_before: bool = False # A person's word that it is known before the grade, though it decides a cut of the scale
 
     @property
     def title(self)->str:
