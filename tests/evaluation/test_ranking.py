@@ -122,3 +122,27 @@ def test_threshold_survives_json_even_without_anyone_at_risk():
 def test_something_else_than_a_threshold_is_refused(state):
     with pytest.raises(RankingError, match="this is no threshold"): Threshold.from_dict(state)
 
+
+
+@pytest.mark.parametrize("rate", [0.02, 0.1, 0.3, 0.6])
+def test_interval_of_a_lists_precision_covers_the_truth(rate):
+    "Lists of a fifth of 400 students; the truth is the share at risk among all students above the cut"
+    rng = np.random.default_rng(int(1000*rate))
+    sharp = np.clip(rate*3, 0, .9)
+    covered = []
+    for _ in range(400):
+        risk = np.where(rng.random(400) < .2, sharp, max(0, (rate - .2*sharp)/.8))
+        y = np.where(rng.random(400) < risk, 4, 0)
+        p = np.column_stack([1 - risk, *[np.zeros(400)]*3, risk])
+        found = find_threshold(y, p, SCALE, int((risk == sharp).sum()))
+        covered.append(found.precision_low <= sharp <= found.precision_high)
+    assert 0.92 <= np.mean(covered) <= 0.985
+
+
+def test_list_that_is_all_right_is_not_sure_to_be_right():
+    y = np.repeat([4, 0], [20, 80])
+    p = np.eye(5)[y]*0.9 + 0.02
+    row = places_table(y, p, SCALE, (20,), n_boot=50).iloc[0]
+    assert row.precision == 1 and row.precision_low == pytest.approx(0.84, abs=0.01)
+    alike = places_table(y, p, SCALE, (20,), n_boot=50, units=np.repeat(np.arange(20), 5)).iloc[0]
+    assert alike.precision_low < 0.6, "four units of students tell less than twenty strangers"
