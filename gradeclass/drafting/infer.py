@@ -423,7 +423,7 @@ def known_afterwards(column:Column, texts:pd.Series, grades:pd.Series, target:st
     if column.codes and follows_from(grades, texts, 0.9 if late else 0.99):
         return Column(name=column.name, role="ignored",
                       confirm=f"ignored: each value of {target} has one {column.name}, as if it were {LATE}: "
-                              "set role to feature if it is known before")
+                              "set role to feature and known_before to true if so")
     doubt = f"its name speaks of something that is {LATE}: set role to ignored if so" if late else ""
     if blanks_tell(grades, texts.index):
         doubt = f"only some values of {target} have it filled in, as if it were {LATE}: set role to ignored if so"

@@ -281,7 +281,7 @@ def allowed_giveaways(
     right = [100*(out_of_fold(one, frame, folds, seed).argmax(axis=1) == grades).mean() for one in both]
     words = "; ".join(one.words(model.schema.grades) for one in found)
     return [f"{words}. Without {listed(names)} the most probable grade is right for {right[1]:.0f} in 100 students, with "
-            f"{'it' if len(names) == 1 else 'them'} for {right[0]:.0f} (out of fold): are they known before the grade?"]
+            f"{'it' if len(names) == 1 else 'them'} for {right[0]:.0f} (out of fold). {'Is it' if len(names) == 1 else 'Are they'} known before the grade?"]
 
 # %% ../../nbs/lib/pipeline/04_steps.ipynb #71f1dbe4
 class Evaluation(NamedTuple):
@@ -413,7 +413,7 @@ def describe_sets(
         return "There were too few training rows to name sets of grades with a stated coverage.", None
     learnt = ~judged.test
     each = fit_sets(judged.probability[learnt], judged.grades[learnt], found.sets.coverage, by_grade=True)
-    table, other = (coverage_table(sets.sets(evaluation.probability), evaluation.grades, scale)
+    table, other = (coverage_table(sets.sets(evaluation.probability), evaluation.grades, scale).loc[["all", "grade"]]
                     for sets in (found.sets, each))
     every = table.loc[("all", "all")]
     share = lambda row: f"{100*row.coverage:.0f} %" if row.students else "–"
@@ -421,8 +421,7 @@ def describe_sets(
     for words, one in {"one threshold": table, "one for each grade": other}.items():
         columns[f"Grade is in the set, {words}"] = one.apply(share, axis=1)
         columns[f"Grades per set, {words}"] = one.mean_size.round(1)
-    shown = pd.DataFrame(columns)[lambda rows: rows.index.get_level_values(0) != "grades in set"].astype({"Students": int})
-    shown = shown.droplevel(0).rename_axis(columns="True grade", index=None)
+    shown = pd.DataFrame(columns).droplevel(0).rename_axis(columns="True grade", index=None)
     return (f"A set such as “{scale.labels[0]} or {scale.labels[1]}” is meant to hold the true grade of "
             f"{100*found.sets.coverage:.0f} in 100 students. "
             f"In the test part it holds it for {100*every.coverage:.0f} in 100 ({100*every.low:.0f} to "
