@@ -20,8 +20,8 @@ from ..data.layout import ABSENT
 from ..data.numbers import NumberStyle
 from .cells import Cells, as_numbers, distinct_labels, read_cells, read_table_cells, read_texts
 from gradeclass.drafting.roles import (
-    blanks_tell, follows_from, is_counter, is_cut_off, holds_people, is_date, is_id, is_personal, is_protected,
-    known_words, names_students, says,
+    ask_unit, blanks_tell, follows_from, is_counter, is_cut_off, holds_people, is_date, is_id, is_personal,
+    is_protected, known_words, names_students, says,
 )
 from .scales import GradeOrder, answer_order, name_words, order_grades
 from ..words import count
@@ -479,6 +479,8 @@ def infer_schema(
     columns = [column if column.name == target else known_afterwards(column, cells[column.name].texts, grades, target)
                for column in columns]
     columns = leave_out_giveaways(columns, cells, grades, order.labels)
+    columns = [ask_unit(column, cells[column.name].texts.nunique(), len(table)) if column.name in cells else column
+               for column in columns]
     roles = ", ".join(f"{column.name} is taken as {column.role}" for column in columns)
     if not any(column.role == "feature" for column in columns): raise SchemaError(f"no column can be an input: {roles}")
     scale = ask_blanks(guess_scale(order, scores[0] if scores else None), blanks, target,
