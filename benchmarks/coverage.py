@@ -36,18 +36,23 @@ def covers_rate(rng, rate, size, clustered):
     return low <= rate <= high
 
 
+def coverage(rate, tables):
+    "One line: the share of intervals that hold the truth"
+    rng, row = np.random.default_rng(int(1000*rate)), {"rate": f"{rate:.0%}"}
+    for listed in (25, 100):
+        row[f"list of {listed}"] = np.mean([covers_list(rng, rate, listed) for _ in range(tables)])
+    for size, clustered in ((100, False), (400, False), (500, True)):
+        name = f"rate of {size}{', clustered' if clustered else ''}"
+        row[name] = np.mean([covers_rate(rng, rate, size, clustered) for _ in range(tables)])
+    return {name: value if name == "rate" else f"{value:.3f}" for name, value in row.items()}
+
+
 def main(words=None):
     "Print the share of intervals that hold the truth"
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tables", type=int, default=2000, help="tables drawn for each figure")
-    asked, rows = parser.parse_args(words), []
-    for rate in RATES:
-        rng, row = np.random.default_rng(int(1000*rate)), {"rate": f"{rate:.0%}"}
-        share = lambda covers, *how: f"{np.mean([covers(rng, rate, *how) for _ in range(asked.tables)]):.3f}"
-        for listed in (25, 100): row[f"list of {listed}"] = share(covers_list, listed)
-        for size in (100, 400): row[f"rate of {size}"] = share(covers_rate, size, False)
-        rows.append(row | {"rate of 500, clustered": share(covers_rate, 500, True)})
-    print(markdown(rows))
+    tables = parser.parse_args(words).tables
+    print(markdown([coverage(rate, tables) for rate in RATES]))
 
 
 if __name__ == "__main__": sys.exit(main())

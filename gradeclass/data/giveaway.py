@@ -59,7 +59,7 @@ def right_by_number(numbers:np.ndarray, below:np.ndarray)->float: # Averaged ove
 # %% ../../nbs/lib/data/14_giveaway.ipynb #2bb4f52b
 def few_codes(cells:pd.Series)->np.ndarray|None: # Code of each row, a gap has its own; None for many values
     "The codes of a column that has a few"
-    if not cells.dtype == float or cells.nunique() <= FEW_CODES:
+    if cells.dtype != float or cells.nunique() <= FEW_CODES:
         codes = pd.factorize(cells, use_na_sentinel=False)[0]
         return codes if codes.max(initial=0) <= 4*FEW_CODES else None
     return None
