@@ -215,7 +215,8 @@ def cohort_ranks(
     cells, codes = frame[schema.cohort], schema.by_name[schema.cohort].labels
     in_time = lambda cell: ([float(part) for part in re.findall(r"\d+(?:\.\d+)?", str(cell))], str(cell))
     order = codes or sorted(cells.dropna().unique(), key=in_time)
-    return pd.factorize(pd.Categorical(cells, categories=order).codes, sort=True, use_na_sentinel=False)[0] - int(cells.isna().any())
+    places = pd.Categorical(cells, categories=order).codes
+    return pd.factorize(places, sort=True, use_na_sentinel=False)[0] - int((places < 0).any())
 
 # %% ../../nbs/lib/data/06_split.ipynb #ff50751a
 def deal_in_time(cohorts:np.ndarray, ranks:np.ndarray, shares:Shares, seed:int)->tuple: # Positions of the three parts

@@ -212,8 +212,8 @@ def find_giveaway_columns(frame:pd.DataFrame, schema:Schema)->list[Finding]: # E
         open_ones = [name for name in found.inputs if not schema.by_name[name].known_before]
         if not open_ones: continue
         those = " and ".join(open_ones)
-        message = (f"{found.words(schema.grades)}, as if {'it were' if len(found.inputs) == 1 else 'they were'} {LATE}: "
-                   f"give {those} the role ignored in the schema, or say known_before: true there if it is known in time")
+        message = (f"{found.words(schema.grades)}, as if {LATE}: give {those} the role ignored in the schema, or say "
+                   "known_before: true there if it is known in time")
         findings.append(Finding("error", "gives the grade away", open_ones[0], message=message))
     return findings
 

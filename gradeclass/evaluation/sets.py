@@ -41,7 +41,7 @@ class PredictionSets:
     method: str = "lac"         # Of the score; there is no other
     most: int = 3               # A set of more grades says too little: it is given as 'not sure'
     students: int = 0           # On how many students the threshold rests
-    by_grade: tuple[float, ...] = ()  # Threshold of each grade, so that the share holds for the students of each; empty: one
+    by_grade: tuple[float, ...] = ()  # Threshold of each grade, where the share is to hold in each
 
     def __post_init__(self):
         object.__setattr__(self, "by_grade", tuple(self.by_grade))  # JSON knows lists alone
@@ -69,7 +69,7 @@ class PredictionSets:
 
 # %% ../../nbs/lib/evaluation/05_sets.ipynb #5354a3e6
 def quantile_of(scores:np.ndarray, coverage:float)->float: # At most 1, which lets every grade in
-    "The score that a new student stays below with the stated chance (Vovk et al. 2005: one more student than were looked at)"
+    "The score that a new student stays below with the stated chance (Vovk et al. 2005: one more than were seen)"
     place = math.ceil((len(scores) + 1)*coverage)
     return 1.0 if place > len(scores) else min(float(np.sort(scores)[place - 1]), 1.0)
 

@@ -62,8 +62,8 @@ def compare_unseen(
     return pd.DataFrame.from_dict(rows, "index")
 
 # %% ../../nbs/lib/evaluation/15_unseen.ipynb #c2a6429f
-NOT_NAMED = ("The schema names no group (a school, a class, a course) and no cohort (a year, a term). So the figures hold for "
-             "students of the schools and years in this table, and what a new one costs is not known.")
+NOT_NAMED = ("The schema names no group (a school, a class, a course) and no cohort (a year, a term). So the figures "
+             "hold for students of the schools and years in this table, and what a new one costs is not known.")
 
 def unseen_sentences(
     table:pd.DataFrame, # What `compare_unseen` returned
@@ -75,10 +75,11 @@ def unseen_sentences(
     for kind, row in table.iterrows():
         title = model.schema.by_name[getattr(model.schema, kind)].title
         who = f"a new {title}" if kind == "group" else f"a later {title} than those learnt"
-        said.append(
-            f"For {row.students:.0f} students of {who}, the most probable grade is right for {100*row.accuracy_unseen:.0f} in "
-            f"100, where it is right for {100*row.accuracy_seen:.0f} if others of theirs have been seen (difference "
-            f"{100*row.accuracy_worse:+.0f}, 95 % interval {100*row.accuracy_low:+.0f} to {100*row.accuracy_high:+.0f}). The log "
-            f"loss is {row.log_loss_unseen:.3f} instead of {row.log_loss_seen:.3f} (difference {row.log_loss_worse:+.3f}, "
-            f"{row.log_loss_low:+.3f} to {row.log_loss_high:+.3f}).")
+        right = [f"{100*row[f'accuracy_{part}']:.0f}" for part in ("unseen", "seen")]
+        points = [f"{100*row[f'accuracy_{part}']:+.0f}" for part in ("worse", "low", "high")]
+        loss = [f"{row[f'log_loss_{part}']:+.3f}" for part in ("worse", "low", "high")]
+        said.append(f"For {row.students:.0f} students of {who}, the most probable grade is right for {right[0]} in 100, "
+                    f"where it is right for {right[1]} if others of theirs have been seen (difference {points[0]}, "
+                    f"95 % interval {points[1]} to {points[2]}). The log loss is {row.log_loss_unseen:.3f} instead of "
+                    f"{row.log_loss_seen:.3f} (difference {loss[0]}, {loss[1]} to {loss[2]}).")
     return "\n\n".join(said)

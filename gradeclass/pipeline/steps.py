@@ -280,8 +280,10 @@ def allowed_giveaways(
     both = model, clone(model).set_params(schema=rest)
     right = [100*(out_of_fold(one, frame, folds, seed).argmax(axis=1) == grades).mean() for one in both]
     words = "; ".join(one.words(model.schema.grades) for one in found)
-    return [f"{words}. Without {listed(names)} the most probable grade is right for {right[1]:.0f} in 100 students, with "
-            f"{'it' if len(names) == 1 else 'them'} for {right[0]:.0f} (out of fold). {'Is it' if len(names) == 1 else 'Are they'} known before the grade?"]
+    one = len(names) == 1
+    return [f"{words}. Without {listed(names)} the most probable grade is right for {right[1]:.0f} in 100 students, "
+            f"with {'it' if one else 'them'} for {right[0]:.0f} (out of fold). {'Is it' if one else 'Are they'} known "
+            "before the grade?"]
 
 # %% ../../nbs/lib/pipeline/04_steps.ipynb #71f1dbe4
 class Evaluation(NamedTuple):

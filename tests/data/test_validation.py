@@ -250,7 +250,8 @@ def test_inputs_that_decide_a_cut_stop_the_run_until_a_person_allows_them(kind):
     best = (frame["GradeClass"] < 2).to_numpy()
     coin = rng.integers(0, 2, 500)
     told = {"flag": {"Tutoring": best*1}, "noisy": {"Tutoring": (best ^ (rng.random(500) < .02))*1},
-            "pair": {"Tutoring": coin, "Sports": coin ^ best}, "number": {"Absences": np.where(best, 2, 20) + coin}}[kind]
+            "pair": {"Tutoring": coin, "Sports": coin ^ best},
+            "number": {"Absences": np.where(best, 2, 20) + coin}}[kind]
     found = validate(make_dataset(frame.assign(**told), STUDENTS))
     errors = [finding for finding in found.errors if finding.check == "gives the grade away"]
     assert len(errors) == 1 and all(name in errors[0].message for name in told) and "B or better" in errors[0].message
