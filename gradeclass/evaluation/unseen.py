@@ -74,11 +74,11 @@ def unseen_sentences(
     said = []
     for kind, row in table.iterrows():
         title = model.schema.by_name[getattr(model.schema, kind)].title
-        who = f"a new {title}" if kind == "group" else f"a later {title} than those learnt"
+        who = f"a new {title}" if kind == "group" else f"a later {title}"
         right = [f"{100*row[f'accuracy_{part}']:.0f}" for part in ("unseen", "seen")]
         points = [f"{100*row[f'accuracy_{part}']:+.0f}" for part in ("worse", "low", "high")]
         loss = [f"{row[f'log_loss_{part}']:+.3f}" for part in ("worse", "low", "high")]
-        said.append(f"For {row.students:.0f} students of {who}, the most probable grade is right for {right[0]} in 100, "
+        said.append(f"For {row.students:.0f} students of {who}, the likeliest grade is right for {right[0]} in 100, "
                     f"where it is right for {right[1]} if others of theirs have been seen (difference {points[0]}, "
                     f"95 % interval {points[1]} to {points[2]}). The log loss is {row.log_loss_unseen:.3f} instead of "
                     f"{row.log_loss_seen:.3f} (difference {loss[0]}, {loss[1]} to {loss[2]}).")
