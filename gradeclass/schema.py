@@ -93,6 +93,7 @@ class Column(Part):
     codes: dict[int | str, str] = Field(default_factory=dict)
     missing: list[str] = Field(default_factory=list)  # Words of the file that mean no answer, such as ABS
     confirm: str = ""          # A guess that a person should confirm
+    known_before: bool = False # A person's word that it is known before the grade, though it decides a cut of the scale
 
     @property
     def title(self)->str:
@@ -239,6 +240,9 @@ class Schema(Part):
     title: str = ""
     description: str = ""
     source: Source = Field(default_factory=Source)
+    key: list[str] = Field(default_factory=list)  # Columns that together tell a student where there is no id
+    group: str = ""   # Column of what students come from together: a school, a class, a course
+    cohort: str = ""  # Column of the year or the term, earlier ones first in its codes or in its numbers
     columns: list[Column]
     grades: GradeScale
     synthesis: Synthesis | None = None
@@ -293,6 +297,9 @@ class Schema(Part):
         if not self.target: return "no column has the role target"
         if not self.inputs(): return "no column has the role feature"
         if self.grades.cuts and not self.score: return "grades have cuts but no column has the role score"
+        for place, names in {"key": self.key, "group": [self.group], "cohort": [self.cohort]}.items():
+            unknown = [name for name in names if name and (name not in self.by_name or name == self.target)]
+            if unknown: return f"{place}: {unknown[0]!r} is no column besides the grade"
         return self.synthesis_problem() if self.synthesis else ""
 
     def synthesis_problem(self)->str:

@@ -55,7 +55,7 @@ def registry_list(outputs:Outputs=None, as_json:AsJson=False)->None:
 @registry_app.command("compare")
 def registry_compare(
     version:Annotated[int|None, Argument(help="Number of a version. Without it: the challenger.")]=None, # Its number
-    metric:Annotated[str, Option(help="The metric that decides.")]="macro_f1", # A name in METRICS
+    metric:Annotated[str, Option(help="The metric that decides.")]="log_loss", # A name in METRICS
     outputs:Outputs=None, # Where results are
     as_json:AsJson=False, # Print JSON
 )->None:

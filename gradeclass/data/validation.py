@@ -18,7 +18,9 @@ import pandas as pd
 
 from .dataset import Dataset, clean, coded_columns, only_numbers
 from .files import DataError
-from ..schema import PHRASES, Column, Schema, band_of, plain_name
+from .giveaway import schema_giveaways
+from .split import find_copies
+from ..schema import LATE, PHRASES, Column, Schema, band_of, plain_name
 from ..words import count, show
 
 # %% ../../nbs/lib/data/07_validation.ipynb #6654e2ae
@@ -174,8 +176,10 @@ def find_repeated_content(frame:pd.DataFrame, schema:Schema)->list[Finding]: # A
     once = frame.drop_duplicates() if schema.id in frame else frame
     rows = once.index[once.duplicated(content, keep=False)].tolist()
     if not rows: return []
-    message = (f"{count(len(rows), 'row')} equal to another in everything but the id (first row {rows[0]}); "
-               "the split keeps them together")
+    copies = once.index[find_copies(once[content])]
+    rest = ("the split keeps them together" if len(copies) == len(rows) else
+            f"the split keeps {len(copies):,} of them together, for chance does not explain that those are equal")
+    message = f"{count(len(rows), 'row')} equal to another in everything but the id (first row {rows[0]}); {rest}"
     return [Finding("warning", "repeated content", "", rows, message=message)]
 
 # %% ../../nbs/lib/data/07_validation.ipynb #06cfdadb
@@ -198,6 +202,20 @@ def find_contradictions(frame:pd.DataFrame, schema:Schema)->list[Finding]: # At 
     where = f"rows {first} to {last}; the first: {values[0]}" if len(table) > 1 else f"row {first}: {values[0]}"
     message = f"{count(len(table), 'row')} ({share:.1%}) whose grade is not the band of their {schema.score} ({where})"
     return [Finding("warning", "score contradicts grade", schema.target, table.index.tolist(), values, message)]
+
+# %% ../../nbs/lib/data/07_validation.ipynb #b1595d67
+def find_giveaway_columns(frame:pd.DataFrame, schema:Schema)->list[Finding]: # Errors
+    "Findings about inputs that decide a cut of the scale, unless a person has said that they are known before"
+    if schema.target not in frame: return []
+    findings = []
+    for found in schema_giveaways(frame, schema):
+        open_ones = [name for name in found.inputs if not schema.by_name[name].known_before]
+        if not open_ones: continue
+        those = " and ".join(open_ones)
+        message = (f"{found.words(schema.grades)}, as if {LATE}: give {those} the role ignored in the schema, or say "
+                   "known_before: true there if it is known in time")
+        findings.append(Finding("error", "gives the grade away", open_ones[0], message=message))
+    return findings
 
 # %% ../../nbs/lib/data/07_validation.ipynb #f6615fbc
 def find_grades(frame:pd.DataFrame, schema:Schema)->list[Finding]:
@@ -336,6 +354,7 @@ def validate(
     findings += find_repeated_ids(accepted, schema)
     if purpose == "predict": findings += find_blanks(accepted, schema)
     else:
-        for find in (find_grades, find_repeated_content, find_contradictions): findings += find(accepted, schema)
+        checks = find_grades, find_repeated_content, find_contradictions, find_giveaway_columns
+        for find in checks: findings += find(accepted, schema)
         findings += find_sparse_columns(tidy, schema)
     return Validation(findings, accepted, refuse(dataset, reason))

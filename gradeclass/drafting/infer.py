@@ -15,12 +15,13 @@ import pandas as pd
 from pydantic import ValidationError
 
 from ..data.dataset import BLANKS, MISSING
+from ..data.giveaway import find_giveaways
 from ..data.layout import ABSENT
 from ..data.numbers import NumberStyle
 from .cells import Cells, as_numbers, distinct_labels, read_cells, read_table_cells, read_texts
 from gradeclass.drafting.roles import (
-    blanks_tell, follows_from, is_counter, is_cut_off, holds_people, is_date, is_id, is_personal, is_protected,
-    known_words, names_students, says,
+    ask_unit, blanks_tell, follows_from, is_counter, is_cut_off, holds_people, is_date, is_id, is_personal,
+    is_protected, known_words, names_students, says,
 )
 from .scales import GradeOrder, answer_order, name_words, order_grades
 from ..words import count
@@ -422,11 +423,31 @@ def known_afterwards(column:Column, texts:pd.Series, grades:pd.Series, target:st
     if column.codes and follows_from(grades, texts, 0.9 if late else 0.99):
         return Column(name=column.name, role="ignored",
                       confirm=f"ignored: each value of {target} has one {column.name}, as if it were {LATE}: "
-                              "set role to feature if it is known before")
+                              "set role to feature and known_before to true if so")
     doubt = f"its name speaks of something that is {LATE}: set role to ignored if so" if late else ""
     if blanks_tell(grades, texts.index):
         doubt = f"only some values of {target} have it filled in, as if it were {LATE}: set role to ignored if so"
     return column.model_copy(update={"confirm": "; ".join(filter(None, [doubt, column.confirm]))})
+
+# %% ../../nbs/lib/drafting/04_infer.ipynb #79c33a03
+def leave_out_giveaways(columns:list[Column], cells:dict, grades:pd.Series, scale:list[str])->list[Column]:
+    "Leave out a column of codes that alone decides a cut of the scale; of a number, or of a pair, ask"
+    inputs = [column for column in columns if column.role in ("feature", "audit")]
+    pick = lambda column: (cells[column.name].numbers if column.kind == "numeric" else
+                           cells[column.name].texts).reindex(grades.index)
+    table = pd.DataFrame({column.name: pick(column) for column in inputs}, index=grades.index)
+    doubts = {}
+    for found in find_giveaways(table, grades.map(scale.index).to_numpy(), len(scale)):
+        told = f"{found.words(GradeScale.model_construct(codes={name: name for name in scale}))}, as if {LATE}"
+        for name in found.inputs: doubts.setdefault(name, (len(found.inputs) == 1, told))
+    def judged(column):
+        if column.name not in doubts: return column
+        alone, told = doubts[column.name]
+        way = "set role to feature and known_before to true if it is known in time"
+        if alone and column.codes: return Column(name=column.name, role="ignored", confirm=f"ignored: {told}: {way}")
+        doubt = f"{told}: set role to ignored, or known_before to true"
+        return column.model_copy(update={"confirm": "; ".join(filter(None, [doubt, column.confirm]))})
+    return [judged(column) for column in columns]
 
 # %% ../../nbs/lib/drafting/04_infer.ipynb #f7c0754c
 def infer_schema(
@@ -456,6 +477,9 @@ def infer_schema(
     giving_away = {bands.column: as_score(bands, cells[bands.column].numbers, bands in scores[:1]) for bands in found}
     columns = [giving_away.get(column.name, column) for column in columns]
     columns = [column if column.name == target else known_afterwards(column, cells[column.name].texts, grades, target)
+               for column in columns]
+    columns = leave_out_giveaways(columns, cells, grades, order.labels)
+    columns = [ask_unit(column, cells[column.name].texts.nunique(), len(table)) if column.name in cells else column
                for column in columns]
     roles = ", ".join(f"{column.name} is taken as {column.role}" for column in columns)
     if not any(column.role == "feature" for column in columns): raise SchemaError(f"no column can be an input: {roles}")

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['INSIDE', 'CUT_OFF', 'known_words', 'says', 'all_words', 'words_inside', 'is_protected', 'holds_people', 'is_cut_off',
-           'names_students', 'is_id', 'is_counter', 'is_date', 'follows_from', 'blanks_tell']
+           'names_students', 'is_id', 'is_counter', 'is_date', 'ask_unit', 'follows_from', 'blanks_tell']
 
 # %% ../../nbs/lib/drafting/02_roles.ipynb #4b9ce21b
 import re
@@ -14,6 +14,7 @@ import pandas as pd
 import yaml
 
 from ..config import PACKAGE
+from ..schema import Column
 from .scales import name_words, plain_letters, split_name
 
 # %% ../../nbs/lib/drafting/02_roles.ipynb #076debd7
@@ -135,6 +136,21 @@ def is_date(name:str, texts:pd.Series, numbers:pd.Series)->bool:
     if not says(name, "dates") or numbers.isna().any() or not len(numbers): return False
     return bool(numbers.between(20_000, 60_000).all() or numbers.between(5e8, 4e9).all()
                 or numbers.between(5e11, 4e12).all())
+
+# %% ../../nbs/lib/drafting/02_roles.ipynb #bec7210c
+def ask_unit(
+    column:Column, # A guessed column
+    levels:int,    # Different cells
+    rows:int,      # Cells
+)->Column:         # The same; with a question where its name speaks of a school, a course or a year
+    "Ask whether a column says what students come from together; a person decides"
+    if column.role in ("target", "score", "id") or column.kind == "numeric" and levels > rows/5: return column
+    if not 2 < levels <= rows/2: return column
+    place = "group" if says(column.name, "groups") else "cohort" if says(column.name, "cohorts") else ""
+    if not place: return column
+    what = "which school, class or course" if place == "group" else "the year or the term"
+    question = f"if it says {what} a student is from, add the line `{place}: {column.name}` to the schema"
+    return column.model_copy(update={"confirm": "; ".join(filter(None, [column.confirm, question]))})
 
 # %% ../../nbs/lib/drafting/02_roles.ipynb #48bf9276
 def follows_from(

@@ -7,7 +7,7 @@ __all__ = ['SHARES', 'LIST_NOTE', 'places_table', 'show_places', 'Threshold', 'f
            'listed_words']
 
 # %% ../../nbs/lib/evaluation/09_ranking.ipynb #07997e66
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -16,9 +16,19 @@ from ..config import SEED, GradeclassError
 from gradeclass.evaluation.metrics import (
     MIN_SIZE, check_predictions, found_within, places, ratio, risk_ladder,
 )
-from .resampling import bootstrap, interval, plain_numbers, share_words, top_k
+from gradeclass.evaluation.resampling import (
+    bootstrap, distinct_interval, interval, on_list, plain_numbers, share_words, top_k,
+)
 from ..schema import GradeScale
 from ..words import in_hundred
+
+# %% ../../nbs/lib/evaluation/09_ranking.ipynb #8f1d7b23
+def list_ends(listed:np.ndarray, at_risk:np.ndarray, units:np.ndarray|None, precision:float, recall:float)->dict:
+    "Ends of the intervals of a list's precision and recall"
+    ends, own = {}, lambda chosen: None if units is None else units[chosen]
+    ends["precision_low"], ends["precision_high"] = distinct_interval(at_risk[listed], own(listed), precision)
+    ends["recall_low"], ends["recall_high"] = distinct_interval(listed[at_risk], own(at_risk), recall)
+    return ends
 
 # %% ../../nbs/lib/evaluation/09_ranking.ipynb #e78f2b50
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.5)  # Places that a table shows, as shares of the students
@@ -30,25 +40,25 @@ def places_table(
     choices:tuple=SHARES,       # Places: numbers or shares of the students
     n_boot:int=1000,            # Resamples; 0 leaves the intervals empty
     seed:int=SEED,              # Seed of the resampling
+    units:np.ndarray|None=None, # What students are drawn with, such as the school, shape (n,); None: each alone
 )->pd.DataFrame:                # Index places: what `top_k` gives, best_recall, and the ends of intervals
-    "What lists of several lengths are worth, with 95 % bootstrap intervals"
+    "What lists of several lengths are worth, with 95 % intervals: Wilson's for shares, for the lift by bootstrap"
     case = check_predictions(y, p, scale)
     counted = sorted({places(k, len(y)) for k in choices})
 
-    def measure(weights):
+    def lifts(weights):
         ladder = risk_ladder(case, weights)  # Students are put in order once for all lists
-        at_risk = (weights @ case.truly_at_risk)[:, None]
         found = np.column_stack([found_within(*ladder, k) for k in counted])
-        precision = found/counted
-        by_chance = at_risk/weights.sum(axis=1, keepdims=True)
-        return np.stack([precision, ratio(found, at_risk), ratio(precision, by_chance)], axis=2)
+        by_chance = (weights @ case.truly_at_risk/weights.sum(axis=1))[:, None]
+        return ratio(found/counted, by_chance)
 
-    draws = bootstrap(len(y), measure, n_boot, seed) if n_boot else np.full((1, len(counted), 3), np.nan)
+    draws = bootstrap(len(y), lifts, n_boot, seed, units) if n_boot else np.full((1, len(counted)), np.nan)
     rows = []
     for position, k in enumerate(counted):
         row = top_k(y, p, scale, k)
-        for measure, name in enumerate(("precision", "recall", "lift")):
-            row[f"{name}_low"], row[f"{name}_high"] = interval(draws[:, position, measure])
+        listed = on_list(replace(case, k=k)) if n_boot else np.zeros(len(y), bool)
+        row |= list_ends(listed, case.truly_at_risk & bool(n_boot), units, row["precision"], row["recall"])
+        row["lift_low"], row["lift_high"] = interval(draws[:, position])
         rows.append(row | {"best_recall": float(ratio(min(k, row["at_risk"]), row["at_risk"]))})
     return pd.DataFrame(rows).set_index("places")
 
@@ -117,22 +127,18 @@ def find_threshold(
     scale:GradeScale,       # The K grades
     k:int|float=0.1,        # Places: a number or a share of the students
     measured_on:str="",     # Which students these are, for people
-    n_boot:int=1000,        # Resamples
-    seed:int=SEED,          # Seed of the resampling
+    units:np.ndarray|None=None, # What students come from together, such as the school, shape (n,); None: each alone
 )->Threshold:               # The risk of the last one with a place, and what it is worth
     "The threshold that hands out k places, with the precision and recall to expect"
     case = check_predictions(y, p, scale, k=k)
     cut = float(np.sort(case.risk)[-case.k])
     listed = case.risk >= cut
     at_risk = case.truly_at_risk
-    cells = np.column_stack([listed & at_risk, listed, at_risk]).astype(float)
-    def measure(weights):
-        hits, all_listed, all_at_risk = (weights @ cells).T
-        return np.column_stack([ratio(hits, all_listed), ratio(hits, all_at_risk)])
-    precision, recall = measure(np.ones((1, len(y))))[0].tolist()
-    draws = bootstrap(len(y), measure, n_boot, seed)
-    return Threshold(cut, float(listed.mean()), precision, *interval(draws[:, 0]), recall, *interval(draws[:, 1]),
-                     len(y), measured_on)
+    hits = (listed & at_risk).sum()
+    precision, recall = float(hits/listed.sum()), float(ratio(hits, at_risk.sum()))
+    ends = list_ends(listed, at_risk, units, precision, recall)
+    return Threshold(cut, float(listed.mean()), precision=precision, recall=recall, students=len(y),
+                     measured_on=measured_on, **ends)
 
 # %% ../../nbs/lib/evaluation/09_ranking.ipynb #ec93fd19
 def threshold_sentence(

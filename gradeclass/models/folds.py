@@ -24,10 +24,11 @@ def deal_folds(
     schema:Schema,      # What they are
     n_folds:int=5,      # Folds
     seed:int=SEED,      # Seed of the deal
+    whole:str="student", # What a fold holds whole: student, or group
 )->np.ndarray:          # Fold of each row, 0 to n_folds - 1, shape (n,)
     "Deal rows into folds with the same mix of grades, students whole"
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
-    grades, groups = grade_index(frame, schema), group_rows(frame, schema)
+    grades, groups = grade_index(frame, schema), group_rows(frame, schema, whole)
     once = len(np.unique(groups)) == len(frame)
     # The dealer for groups is slow, and deals otherwise, where every student has one row
     Dealer = StratifiedKFold if once else StratifiedGroupKFold
@@ -45,9 +46,10 @@ def out_of_fold(
     n_folds:int=5,      # Folds
     seed:int=SEED,      # Seed of the deal
     weight:np.ndarray|None=None, # Weight of each row in training, shape (n,)
+    whole:str="student", # What a fold holds whole: student, or group
 )->np.ndarray:          # Probability of each grade, best to worst, shape (n, grades)
     "Probabilities of every student by a model that has not seen the student"
-    fold = deal_folds(frame, model.schema, n_folds, seed)
+    fold = deal_folds(frame, model.schema, n_folds, seed, whole)
     said = np.empty((len(frame), len(model.schema.grades.codes)))
     for i in range(n_folds):
         rows = fold != i

@@ -139,6 +139,7 @@ CHOICES = {
     "on_drift": ["warn", "fail", "retrain"],
     "promote": ["auto", "ask", "never"],
     "promote_if": ["better", "not_worse"],
+    "whole": ["student", "group", "cohort"],
 }
 
 # %% ../../nbs/lib/pipeline/01_stages.ipynb #64246134

@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['save_prepared', 'load_prepared', 'plot_parts', 'fit_and_look', 'learnt_rows', 'fit_final', 'possible_folds',
            'predict_out_of_fold', 'calibrate_model', 'out_of_fold_files', 'save_out_of_fold', 'load_out_of_fold',
-           'describe_labels', 'input_importance', 'plot_importance', 'evaluate_model', 'list_students', 'Judged',
-           'judge_all', 'look_closer', 'extra_files', 'describe_sets', 'explain_first', 'save_evaluation']
+           'describe_labels', 'input_importance', 'plot_importance', 'without_inputs', 'allowed_giveaways',
+           'evaluate_model', 'list_students', 'Judged', 'judge_all', 'look_closer', 'extra_files', 'describe_sets',
+           'explain_first', 'save_evaluation']
 
 # %% ../../nbs/lib/pipeline/04_steps.ipynb #30433478
 import json
@@ -15,14 +16,16 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from sklearn.base import clone
 
 from ..evaluation.calibration import Calibration, calibrate, calibrate_out_of_fold, load_calibration
-from ..evaluation.sets import coverage_table
+from ..evaluation.sets import coverage_table, fit_sets
 from ..evaluation.card import card_files, list_cautions
 from ..config import SEED, GradeclassError
 from ..data.dataset import Dataset, table_digest
 from ..data.files import write_table
-from ..data.split import Split
+from ..data.giveaway import schema_giveaways
+from ..data.split import Split, drawn_with
 from ..models.decide import RULES
 from ..drift.check import PROFILE
 from ..drift.profile import take_profile
@@ -41,6 +44,7 @@ from ..scoring.table import predict_table
 from ..evaluation.ranking import Threshold, find_threshold, places_table
 from ..schema import GradeScale, Schema, check_answered, parse_schema, schema_yaml
 from ..data.validation import Validation
+from ..words import listed
 
 # %% ../../nbs/lib/pipeline/04_steps.ipynb #7d4d0a44
 class Prepared(NamedTuple):
@@ -139,7 +143,6 @@ def fit_final(
     model:GradeModel,  # Unfitted, or fitted on the training part
 )->GradeModel:         # Fitted on training and validation part
     "Fit on all rows but the test part"
-    from sklearn.base import clone
     return clone(model).fit(learnt_rows(prepared))
 
 # %% ../../nbs/lib/pipeline/04_steps.ipynb #e4e4f34f
@@ -255,6 +258,33 @@ def plot_importance(
         ax.set(title="What the model relies on", xlabel="Rise of the log loss when the input is shuffled", ylabel="")
     return figure
 
+# %% ../../nbs/lib/pipeline/04_steps.ipynb #d0359914
+def without_inputs(schema:Schema, names:list[str])->Schema: # The same schema with the role ignored there
+    "Leave inputs out"
+    columns = [column.model_dump() | ({"role": "ignored"} if column.name in names else {}) for column in schema.columns]
+    return Schema(**(schema.model_dump() | {"columns": columns}))
+
+def allowed_giveaways(
+    model:GradeModel,   # The final model
+    frame:pd.DataFrame, # The rows it was fitted on
+    folds:int=5,        # Folds
+    seed:int=SEED,      # Seed of the deal
+)->list[str]:           # A sentence; empty where there is none
+    "What a person has let in although it decides a cut of the scale, and what the model is without it"
+    inputs = {column.name for column in model.schema.inputs(model.audit)}
+    found = [one for one in schema_giveaways(frame, model.schema) if inputs.issuperset(one.inputs)]
+    if not found: return []
+    names = list(dict.fromkeys(name for one in found for name in one.inputs))
+    rest, grades = without_inputs(model.schema, names), grade_index(frame, model.schema)
+    if not rest.inputs(model.audit): return [f"{'; '.join(one.words(model.schema.grades) for one in found)}."]
+    both = model, clone(model).set_params(schema=rest)
+    right = [100*(out_of_fold(one, frame, folds, seed).argmax(axis=1) == grades).mean() for one in both]
+    words = "; ".join(one.words(model.schema.grades) for one in found)
+    one = len(names) == 1
+    return [f"{words}. Without {listed(names)} the most probable grade is right for {right[1]:.0f} in 100 students, "
+            f"with {'it' if one else 'them'} for {right[0]:.0f} (out of fold). {'Is it' if one else 'Are they'} known "
+            "before the grade?"]
+
 # %% ../../nbs/lib/pipeline/04_steps.ipynb #71f1dbe4
 class Evaluation(NamedTuple):
     "What the evaluate stage knows"
@@ -277,7 +307,7 @@ def evaluate_model(
     scale, grades = model.schema.grades, grade_index(frame, model.schema)
     answers = Predictor(model).frame(frame)
     said, predicted = answers.probability, answers.grade
-    table = headline(grades, said, scale, predicted, n_boot, seed, places)
+    table = headline(grades, said, scale, predicted, n_boot, seed, places, drawn_with(frame, model.schema))
     by_grade = per_grade(grades, said, scale, predicted)
     return Evaluation(grades, said, predicted, table, by_grade, top_k(grades, said, scale, places))
 
@@ -343,9 +373,11 @@ def look_closer(
     p = judged.probability[chosen]
     share = evaluation.at_risk["places"]/evaluation.at_risk["students"]
     words = f"{len(y):,} students, {'the test part' if judged.test.all() else 'out of fold'}"
-    threshold = find_threshold(y, p, schema.grades, float(share), words, n_boot, seed)
-    return Closer(fairness, threshold,
-                  places_table(judged.grades, judged.probability, schema.grades, n_boot=n_boot, seed=seed))
+    units = drawn_with(judged.frame, schema)
+    learnt = None if units is None else units[chosen]
+    threshold = find_threshold(y, p, schema.grades, float(share), words, learnt)
+    lists = places_table(judged.grades, judged.probability, schema.grades, n_boot=n_boot, seed=seed, units=units)
+    return Closer(fairness, threshold, lists)
 
 # %% ../../nbs/lib/pipeline/04_steps.ipynb #dd03b367
 def all_metrics(evaluation:Evaluation)->dict: # What metrics.json holds
@@ -375,17 +407,23 @@ def describe_sets(
     bundle:str|Path,       # The train stage's bundle
     evaluation:Evaluation, # What was measured on the test part
     scale:GradeScale,      # The grades
+    judged:Judged,         # What `judge_all` gave: what is not in the test part sets thresholds by grade
 )->tuple:                  # A sentence, and a table of coverage by grade (None where the bundle has no sets)
     "How often the true grade is in the set that is named"
     found = load_calibration(bundle)
     if found.sets is None:
         return "There were too few training rows to name sets of grades with a stated coverage.", None
-    table = coverage_table(found.sets.sets(evaluation.probability), evaluation.grades, scale)
-    every, shown = table.loc[("all", "all")], table.loc["grade"]
-    shown = pd.DataFrame({"Students": shown.students.astype(int),
-                          "Grade is in the set": [f"{100*c:.0f} %" if n else "–" for c, n in zip(
-        shown.coverage, shown.students, strict=True)],
-                          "Grades per set": shown.mean_size.round(1)}).rename_axis(columns="True grade", index=None)
+    learnt = ~judged.test
+    each = fit_sets(judged.probability[learnt], judged.grades[learnt], found.sets.coverage, by_grade=True)
+    table, other = (coverage_table(sets.sets(evaluation.probability), evaluation.grades, scale).loc[["all", "grade"]]
+                    for sets in (found.sets, each))
+    every = table.loc[("all", "all")]
+    share = lambda row: f"{100*row.coverage:.0f} %" if row.students else "–"
+    columns = {"Students": table.students.astype(int)}
+    for words, one in {"one threshold": table, "one for each grade": other}.items():
+        columns[f"Grade is in the set, {words}"] = one.apply(share, axis=1)
+        columns[f"Grades per set, {words}"] = one.mean_size.round(1)
+    shown = pd.DataFrame(columns).droplevel(0).rename_axis(columns="True grade", index=None)
     return (f"A set such as “{scale.labels[0]} or {scale.labels[1]}” is meant to hold the true grade of "
             f"{100*found.sets.coverage:.0f} in 100 students. "
             f"In the test part it holds it for {100*every.coverage:.0f} in 100 ({100*every.low:.0f} to "
@@ -418,11 +456,12 @@ def save_evaluation(
     evaluation:Evaluation,    # What was measured
     predictions:pd.DataFrame, # What `predict_table` gives for the test part
     extras:dict|None=None,    # What `extra_files` returned
+    cautions:list[str]=(),    # More to be known before any figure
 )->dict:                      # The metrics, as in metrics.json
     "Write metrics and predictions, and the final bundle with the metrics and the other files in it"
     schema = parse_schema(Path(bundle, "schema.yaml").read_text(encoding="utf-8"), "schema.yaml")
     metrics = all_metrics(evaluation)
-    metrics["cautions"] = list_cautions(schema, read_manifest(bundle), metrics)
+    metrics["cautions"] = [*cautions, *list_cautions(schema, read_manifest(bundle), metrics)]
     write_json(Path(folder, "metrics.json"), metrics)
     write_table(predictions, Path(folder, "predictions.csv"))
     extend_bundle(bundle, Path(folder, "bundle"), {"metrics.json": metrics, **(extras or {})})

@@ -15,12 +15,14 @@ import numpy as np
 import pandas as pd
 
 from ..config import GradeclassError
+from ..data.split import drawn_with
 from ..evaluation.metrics import METRICS, Predictions
 from ..models.bundle import MANIFEST, bundle_digest, load_model, read_extra
 from ..models.grade_model import GradeModel
 from .promotions import ChampionError, history
 from gradeclass.registry.rails import (
-    Rail, Rules, calibration_rail, doubt_rail, drift_rail, group_rail, judge_by, metric_rail, row_hashes, what_differs,
+    Rail, Rules, calibration_rail, doubt_rail, drift_rail, group_rail, judge_by, learnt_before, metric_rail, row_hashes,
+    what_differs,
 )
 from gradeclass.registry.versions import (
     Version, challenger_of, champion_of, load_rows, promote, read_state, record_refusal, register_bundle, run_records,
@@ -46,8 +48,9 @@ class Gate:
 def conclude(old:Predictions|None, new:Predictions, frame:pd.DataFrame, model:GradeModel, drift:dict|None, rules:Rules,
              left_out:int=0)->Gate:
     "Promote where every rail holds, and say so in one sentence"
-    rails = (metric_rail(old, new, rules), calibration_rail(old, new, rules),
-             group_rail(old, new, frame, model.schema, rules), drift_rail(drift, rules), doubt_rail(model))
+    units = drawn_with(frame, model.schema)
+    rails = (metric_rail(old, new, rules, units), calibration_rail(old, new, rules, units),
+             group_rail(old, new, frame, model.schema, rules, units), drift_rail(drift, rules), doubt_rail(model))
     failed = [rail for rail in rails if not rail.passed]
     unseen = "the model has not seen, with no champion yet" if old is None else "neither model has seen"
     reasons = " ".join(rail.sentence for rail in (failed or rails[:1]))
@@ -72,7 +75,7 @@ def judge_challenger(challenger:str|Path, champion:str|Path|None, frame:pd.DataF
     except GradeclassError as error: return undecided(f"Cannot be compared: the champion cannot be loaded ({error})")
     if differs := what_differs(new, old, frame):
         return undecided(f"Cannot be compared: the champion has {differs}, so no student is the same thing to both")
-    kept = frame if learnt is None else frame[~np.isin(row_hashes(frame, new.schema), learnt)]
+    kept = frame if learnt is None else frame[~learnt_before(row_hashes(frame, new.schema), learnt)]
     left_out = len(frame) - len(kept)
     if len(kept) < rules.least:
         return undecided(f"Cannot be compared: {len(kept)} of {len(frame)} test students are new to both models (the "

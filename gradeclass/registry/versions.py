@@ -210,7 +210,7 @@ def keep_rows(version:Version, learnt)->None:
     if learnt is None or version.rows.is_file(): return
     import numpy as np
     with whole_file(version.rows) as part, open(part, "wb") as file:
-        np.save(file, np.unique(np.asarray(learnt, dtype=np.uint64)), allow_pickle=False)
+        np.save(file, np.sort(np.asarray(learnt, dtype=np.uint64)), allow_pickle=False)
         file.flush()
         os.fsync(file.fileno())
 

@@ -1,5 +1,6 @@
 "The split: students on one side, the rows of scikit-learn"
 
+import numpy as np
 import pandas as pd
 import pytest
 from data_tables import QUICK, STUDENTS, random_students
@@ -9,7 +10,7 @@ from sklearn.model_selection import train_test_split
 
 from gradeclass.data.dataset import clean
 from gradeclass.data.files import DataError
-from gradeclass.data.split import split
+from gradeclass.data.split import find_copies, group_rows, split
 from gradeclass.schema import load_schema
 
 
@@ -63,3 +64,52 @@ def test_split_without_a_part():
 def test_impossible_share_is_refused():
     with pytest.raises(DataError, match="from 0 to below 1, not 1.5"):
         split(clean(random_students(10), STUDENTS), STUDENTS, test_size=1.5)
+
+def test_chance_repeats_of_a_poor_table_are_students_of_their_own():
+    rng = np.random.default_rng(1)
+    poor = pd.DataFrame({"GradeClass": rng.integers(0, 5, 800), "Tutoring": rng.integers(0, 2, 800),
+                         "ParentalSupport": rng.integers(0, 5, 800)})
+    assert poor.duplicated(keep=False).mean() > .99
+    assert len(set(group_rows(clean(poor, STUDENTS), STUDENTS))) == 800
+
+@pytest.mark.parametrize("weight", [0.0, 0.8])
+def test_columns_that_go_together_are_no_copies_and_copies_among_them_are_found(weight):
+    rng = np.random.default_rng(2)
+    hidden = weight*rng.normal(size=(1500, 1))
+    answers = lambda columns: pd.DataFrame(np.digitize(hidden + rng.normal(size=(1500, columns)), [-1, 0, 1]))
+    assert find_copies(answers(5)).mean() < 0.02
+    rich = answers(25)
+    again = find_copies(pd.concat([rich, rich.head(60)], ignore_index=True))
+    assert again[:60].all() and again[-60:].all() and again.sum() < 130
+
+def test_copies_among_chance_repeats_are_told_apart():
+    "Half of the students left nearly all blank, which makes them equal; 40 of the others are there twice"
+    rng = np.random.default_rng(3)
+    rich = pd.DataFrame(rng.integers(0, 6, (600, 12)).astype(float))
+    blank = pd.DataFrame(np.nan, index=range(600), columns=range(12))
+    blank[0], blank[1], blank[2] = rng.integers(0, 6, 600), rng.integers(0, 6, 600), rng.integers(0, 3, 600)
+    found = find_copies(pd.concat([rich, blank, rich.head(40)], ignore_index=True))
+    assert found[:40].all() and found[-40:].all() and found[40:1200].mean() < 0.05
+
+def test_rows_of_one_key_are_one_student():
+    frame = clean(random_students(60).assign(StudentID=None), STUDENTS)
+    frame["Absences"] = np.repeat(np.arange(20.0), 3)
+    schema = STUDENTS.model_copy(update={"key": ["Absences"]})
+    assert group_rows(frame, schema).tolist() == np.repeat(np.arange(20), 3).tolist()
+
+def test_groups_and_later_cohorts_are_kept_out_of_training():
+    frame = clean(random_students(400), STUDENTS)
+    frame["Absences"] = np.repeat(np.arange(20.0), 20)
+    schema = STUDENTS.model_copy(update={"group": "Absences", "cohort": "Absences"})
+    parts = split(frame, schema, whole="group")
+    schools = [set(part["Absences"]) for part in parts]
+    assert sum(map(len, schools)) == 20 and min(map(len, schools)) >= 2
+    parts = split(frame, schema, whole="cohort")
+    assert [part["Absences"].max() for part in parts] == [17, 18, 19] and sum(map(len, parts)) == 400
+    frame["StudentID"] = np.r_[np.arange(399), 0]
+    assert 0 in split(frame, schema, whole="cohort").test.index, "a student who comes again belongs to the later year"
+
+@pytest.mark.parametrize(("whole", "words"), [("group", "names no group"), ("cohort", "names no cohort"),
+                                              ("school", "use one of student, group, cohort")])
+def test_whole_that_the_schema_does_not_name_is_refused(whole, words):
+    with pytest.raises(DataError, match=words): split(clean(random_students(20), STUDENTS), STUDENTS, whole=whole)

@@ -9,9 +9,10 @@ from data_tables import random_students
 
 from gradeclass.data.dataset import clean, make_dataset
 from gradeclass.data.files import DataError
+from gradeclass.data.giveaway import find_giveaways
 from gradeclass.data.sources import load
 from gradeclass.data.validation import contradictions, validate
-from gradeclass.schema import load_schema
+from gradeclass.schema import Schema, load_schema
 
 STUDENTS = load_schema("students")
 QUICK = settings(max_examples=60, deadline=None)
@@ -240,3 +241,30 @@ def test_published_students_table_is_accepted_with_its_contradictions(real_data)
 def test_published_university_table_is_accepted(real_data):
     validation = validate(load(real_data("student_prediction.csv")))
     assert validation.findings == [] and len(validation.accepted) == 145
+
+
+@pytest.mark.parametrize("kind", ["flag", "noisy", "pair", "number"])
+def test_inputs_that_decide_a_cut_stop_the_run_until_a_person_allows_them(kind):
+    rng = np.random.default_rng(40)
+    frame = random_students(500, seed=4)
+    best = (frame["GradeClass"] < 2).to_numpy()
+    coin = rng.integers(0, 2, 500)
+    told = {"flag": {"Tutoring": best*1}, "noisy": {"Tutoring": (best ^ (rng.random(500) < .02))*1},
+            "pair": {"Tutoring": coin, "Sports": coin ^ best},
+            "number": {"Absences": np.where(best, 2, 20) + coin}}[kind]
+    found = validate(make_dataset(frame.assign(**told), STUDENTS))
+    errors = [finding for finding in found.errors if finding.check == "gives the grade away"]
+    assert len(errors) == 1 and all(name in errors[0].message for name in told) and "B or better" in errors[0].message
+    with pytest.raises(DataError, match="known_before: true"): found.raise_for_errors()
+    columns = [column.model_dump() | {"known_before": column.name in told} for column in STUDENTS.columns]
+    allowed = Schema(**(STUDENTS.model_dump() | {"columns": columns}))
+    validate(make_dataset(frame.assign(**told), allowed)).raise_for_errors()
+
+@pytest.mark.parametrize("students", [80, 400])
+def test_honest_midterm_is_no_giveaway(students):
+    rng = np.random.default_rng(5)
+    for _ in range(20):
+        final = rng.normal(size=students)
+        midterm = 60 + 15*(0.95*final + 0.3*rng.normal(size=students)).round(1)
+        grades = np.digitize(-final, [-1.2, -.4, .4, 1.2])
+        assert not find_giveaways(pd.DataFrame({"midterm": midterm, "sex": rng.integers(0, 2, students)}), grades, 5)

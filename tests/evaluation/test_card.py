@@ -45,7 +45,7 @@ def example(name="students", n=300, **changes):
             "probability": p, "digest": "f"*64,
             "metrics": metrics | {"at_risk": top_k(y, p, schema.grades), "students": n},
             "fairness": check_fairness(frame, schema, y, p.argmax(1), n_boot=20),
-            "threshold": find_threshold(y, p, schema.grades, 0.1, n_boot=20),
+            "threshold": find_threshold(y, p, schema.grades, 0.1),
             "places": places_table(y, p, schema.grades, n_boot=20), **changes}
 
 

@@ -92,7 +92,7 @@ def test_handful_of_places_or_of_students_in_need_gets_no_figure():
 
 def test_threshold_lists_as_many_as_there_are_places():
     y, p = example()
-    threshold = find_threshold(y, p, SCALE, 30, n_boot=50)
+    threshold = find_threshold(y, p, SCALE, 30)
     listed = threshold.lists(p[:, 4])
     assert listed.sum() == 30 and threshold.share == pytest.approx(0.15)
     assert threshold.precision == pytest.approx((y[listed] == 4).mean())
@@ -104,13 +104,13 @@ def test_threshold_lists_as_many_as_there_are_places():
 def test_students_tied_with_the_last_place_are_listed_too():
     y = np.array([4, 4, 0, 0])
     p = np.array([[0.1, 0, 0, 0, 0.9], [0.5, 0, 0, 0, 0.5], [0.5, 0, 0, 0, 0.5], [1, 0, 0, 0, 0]])
-    threshold = find_threshold(y, p, SCALE, 2, n_boot=10)
+    threshold = find_threshold(y, p, SCALE, 2)
     assert threshold.share == 0.75 and threshold.precision == pytest.approx(2/3) and threshold.recall == 1
 
 
 def test_threshold_survives_json_even_without_anyone_at_risk():
     y, p = example(40)
-    threshold = find_threshold(y.clip(max=3), p, SCALE, 0.1, n_boot=10)
+    threshold = find_threshold(y.clip(max=3), p, SCALE, 0.1)
     state = json.loads(json.dumps(threshold.as_dict(), allow_nan=False))
     assert state["recall"] is None and np.isnan(Threshold.from_dict(state).recall)
     assert "cannot be said" in threshold_sentence(Threshold.from_dict(state))
@@ -118,7 +118,31 @@ def test_threshold_survives_json_even_without_anyone_at_risk():
 
 @pytest.mark.parametrize("state",
                          [{}, {"probability": 1},
-                          {**find_threshold(*example(20), SCALE, n_boot=5).as_dict(), "more": 1}])
+                          {**find_threshold(*example(20), SCALE).as_dict(), "more": 1}])
 def test_something_else_than_a_threshold_is_refused(state):
     with pytest.raises(RankingError, match="this is no threshold"): Threshold.from_dict(state)
 
+
+
+@pytest.mark.parametrize("rate", [0.02, 0.1, 0.3, 0.6])
+def test_interval_of_a_lists_precision_covers_the_truth(rate):
+    "Lists of a fifth of 400 students; the truth is the share at risk among all students above the cut"
+    rng = np.random.default_rng(int(1000*rate))
+    sharp = np.clip(rate*3, 0, .9)
+    covered = []
+    for _ in range(400):
+        risk = np.where(rng.random(400) < .2, sharp, max(0, (rate - .2*sharp)/.8))
+        y = np.where(rng.random(400) < risk, 4, 0)
+        p = np.column_stack([1 - risk, *[np.zeros(400)]*3, risk])
+        found = find_threshold(y, p, SCALE, int((risk == sharp).sum()))
+        covered.append(found.precision_low <= sharp <= found.precision_high)
+    assert 0.92 <= np.mean(covered) <= 0.985
+
+
+def test_list_that_is_all_right_is_not_sure_to_be_right():
+    y = np.repeat([4, 0], [20, 80])
+    p = np.eye(5)[y]*0.9 + 0.02
+    row = places_table(y, p, SCALE, (20,), n_boot=50).iloc[0]
+    assert row.precision == 1 and row.precision_low == pytest.approx(0.84, abs=0.01)
+    alike = places_table(y, p, SCALE, (20,), n_boot=50, units=np.repeat(np.arange(20), 5)).iloc[0]
+    assert alike.precision_low < 0.6, "four units of students tell less than twenty strangers"

@@ -174,3 +174,26 @@ def test_two_grades_are_enough():
 def test_scores_of_a_row_do_not_depend_on_other_rows():
     p, _ = draw(50)
     assert np.allclose(stretch_scores(p)[7], stretch_scores(p[7:8])[0])
+
+
+def test_thresholds_by_grade_cover_the_students_of_each_grade_and_widen_the_sets():
+    rng = np.random.default_rng(7)
+    y = rng.choice(3, 6000, p=[.08, .62, .30])
+    p = normalised(rng.dirichlet([1, 1, 1], 6000)*[.08, .62, .30] + .3*np.eye(3)[y]*rng.random((6000, 1)) + 1e-6)
+    rare = lambda sets: coverage_rates(sets, y[3000:])
+    plain, each = (fit_sets(p[:3000], y[:3000], .9, by_grade).sets(p[3000:]) for by_grade in (False, True))
+    assert rare(plain)[0] < .85 and min(rare(each)) > .87
+    assert each.sum() > plain.sum()
+    starts = (np.diff(each.astype(int), axis=1, prepend=0) == 1).sum(axis=1)
+    assert (starts == 1).all(), "sets by grade have no gaps either"
+
+
+def coverage_rates(sets, y):
+    "Share of the students of each grade whose grade is in the set"
+    return [sets[y == grade, grade].mean() for grade in range(sets.shape[1])]
+
+
+def test_grade_without_enough_students_is_in_every_set():
+    p, y = draw(200)
+    fitted = fit_sets(p, np.where(y == 0, 1, y), .9, by_grade=True)
+    assert fitted.by_grade[0] == 1 and fitted.sets(p)[:, 0].all()

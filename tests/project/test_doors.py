@@ -60,7 +60,7 @@ def make_bundle(fitted, rule, kind, folder):
     model.calibrate(calibrator, raw)
     said = calibrator.apply(raw)
     files = {"calibration.json": Calibration(calibrator, fit_sets(said, y)).to_dict(),
-             "threshold.json": find_threshold(y, said, SCHEMA.grades, n_boot=5).as_dict()}
+             "threshold.json": find_threshold(y, said, SCHEMA.grades).as_dict()}
     save_model(model, folder, files)
     return folder
 

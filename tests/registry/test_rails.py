@@ -33,7 +33,7 @@ def test_row_hashes_survive_parquet_and_other_ids(parts, tmp_path):
 def test_probabilities_that_are_too_bold_fail_though_the_grades_are_the_same(said):
     schema, fair = said
     bold = replace(fair, p=np.where(np.eye(fair.p.shape[1])[fair.predicted] > 0, 0.99, 0.0025))
-    assert metric_rail(fair, bold, Rules(promote_if="not_worse")).passed
+    assert metric_rail(fair, bold, Rules("macro_f1", "not_worse")).passed
     assert not calibration_rail(fair, bold, Rules()).passed and not calibration_rail(
         None, bold, Rules()).passed
     assert calibration_rail(fair, fair, Rules()).passed
