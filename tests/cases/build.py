@@ -171,6 +171,15 @@ def layouts(letters):
     yield Case("tabs", table(letters, separator="\t").encode(), order=order)
     yield Case("pipes", table(letters, separator="|").encode(), order=order)
     yield Case("mark", codecs.BOM_UTF8 + semicolons.encode(), order=order)
+    called = ("not what its name says",)
+    cells = [line.split(",") for line in lines]
+    page = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in cells)
+    book = "".join("<Row>" + "".join(f"<Cell><Data>{cell}</Data></Cell>" for cell in row) + "</Row>" for row in cells)
+    for name, content in {"text": plain.encode(), "tabs in utf-16": table(letters, separator="\t").encode("utf-16"),
+                          "web page": f"<html><body><table><tr><td>Class 7B</td></tr>{page}</table></body></html>".encode(),
+                          "xml": f'<?xml version="1.0"?><Workbook><Worksheet ss:Name="7B"><Table>{book}</Table></Worksheet></Workbook>'.encode()}.items():
+        yield Case(f"{name} called a workbook", content, kind=".xls", order=order, notes=called)
+    yield Case("web page called a text", f"<table>{page}</table>".encode(), order=order, notes=called)
     canvas = {"Student": [f"Doe, Jane {chr(65 + row % 26)}" for row in range(60)], "ID": [str(9000 + row*3) for row in range(60)], "Section": ["7B", "7C"]}
     possible = table(letters, canvas, "Final Grade").splitlines()
     yield Case("canvas", "\n".join([possible[0], "    Points Possible,10,10,,,,(read only)", *possible[1:]]).encode(), "Final Grade", order=order,

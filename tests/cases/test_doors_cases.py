@@ -106,6 +106,7 @@ WAYS = {
     "packed": [packed({"klasse.csv": PLAIN}), gzip.compress(PLAIN.encode("utf-16")), packed({"7b/klasse.xlsx": book({"7B": typed(ROWS)})})],
     "workbook": [book({"7B": typed(ROWS)}), book({"Info": [["Notenliste"]], "7B": typed(ROWS)}), book({"7B": [["Klasse 7B"], [], *typed(ROWS)]}),
                  open_document(ROWS), open_document(GERMAN)],
+    "web page": ["<html><table>" + "".join(f"<tr><td>{'</td><td>'.join(row)}</td></tr>" for row in ROWS) + "</table></html>"],
 }
 ENDINGS = {b"PK": ".zip", b"\x1f\x8b": ".gz"}
 CASES = [pytest.param(content if isinstance(content, bytes) else content.encode(), id=f"{kind} {number}")
@@ -114,6 +115,7 @@ CASES = [pytest.param(content if isinstance(content, bytes) else content.encode(
 
 def name_of(content):
     "A file name that fits the content"
+    if content[:1] == b"<": return "klasse.xls"
     if content[:2] == b"\x1f\x8b": return "klasse.csv.gz"
     if content[:2] != b"PK": return "klasse.csv"
     with zipfile.ZipFile(io.BytesIO(content)) as archive: names = archive.namelist()
