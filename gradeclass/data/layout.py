@@ -184,6 +184,7 @@ def counts_up(row:list)->bool:
     "Whether a row is a word and whole numbers that rise, such as the names of quizzes 1, 2 and 3"
     numbers = [str(cell) for cell in filled(row) if not as_words([cell])]
     if len(numbers) < 2 or not as_words(row[:1]) or not all(map(str.isdecimal, numbers)): return False
+    if max(map(len, numbers)) > 9: return False
     return sorted({*map(int, numbers)}) == [*map(int, numbers)]
 
 # %% ../../nbs/lib/data/01_layout.ipynb #088dbc6e

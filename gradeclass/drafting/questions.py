@@ -17,7 +17,7 @@ from .infer import MANY_GRADES, PLAIN_RANGE, infer_schema
 from .roles import is_protected, names_students, says
 from .scales import holds_all, is_plain_number, known_scales, name_words, order_grades
 from ..data.sources import read_table
-from ..schema import Schema, SchemaError
+from ..schema import LATE, Schema, SchemaError
 from ..words import count
 
 # %% ../../nbs/lib/drafting/05_questions.ipynb #10a94fe4
@@ -58,7 +58,7 @@ def all_ranges(names:list[str])->str:
 def list_questions(
     schema:Schema, # A draft
 )->list[Question]: # The grade scale first
-    "All that a person should confirm or has to answer"
+    "All that a person should confirm or has to answer; after the scale, what may give the grade away"
     scale, found = schema.grades, []
     order = ", ".join(scale.labels)
     if scale.ask: found.append(Question(schema.target, scale.ask, order, False, True))
@@ -67,7 +67,8 @@ def list_questions(
         certain = not known.question and known.labels == scale.labels
         found.append(Question(schema.target, scale.confirm, order, certain, False))
     ranges = plain_ranges(schema)
-    for column in [column for column in schema.columns if column.confirm and column.name not in ranges]:
+    doubtful = [column for column in schema.columns if column.confirm and column.name not in ranges]
+    for column in sorted(doubtful, key=lambda column: LATE not in column.confirm):
         certain = column.role == "id" and names_students(column.name)
         found.append(Question(column.name, column.confirm, column.role if column.role != "feature" else column.kind,
                               certain, False))

@@ -17,6 +17,7 @@ class Case:
     reads: dict = field(default_factory=dict)  # Column -> number in its first row
     notes: tuple[str, ...] = ()                # Words that a note has to hold
     rows: int = 60
+    late: tuple[str, ...] = ()                 # Inputs that may be known only after the grade
 
 
 def table(grades, extra=None, target="Grade", separator=",", rows=60, first="StudentNo"):
@@ -142,6 +143,15 @@ def afterwards(letters):
     for name, text in scores.items():
         pairs = [f"{letter},{text.format(90 - 10*place - row)}" for row in range(8) for place, letter in enumerate(letters)]
         yield Case(f"afterwards {name}", with_names(table(pairs, rows=120), name), order=tuple(letters), roles={name: ("score", "ignored")}, rows=120)
+
+
+    said = {"Forecast": "ABCDF", "Predicted level": "12356", "Tutor": ["very good", "good", "fair", "poor", "bad"]}
+    grades = [letters[row*7 % 5] for row in range(60)]
+    for name, words in said.items():
+        cells = [words[letters.index(grade) if row % 9 else row % 5] for row, grade in enumerate(grades)]
+        yield graded(f"nearly {name}", letters, more={name: cells}, roles={name: "feature"}, late=(name,))
+    ranks = sorted(range(60), key=lambda row: (letters.index(grades[row]) if row % 12 else row % 5, row))
+    yield graded("nearly Place", letters, more={"Place": [str(ranks.index(row) + 1) for row in range(60)]}, late=("Place",))
 
 
 def with_names(text, name):
