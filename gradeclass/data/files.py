@@ -25,9 +25,10 @@ import pandas as pd
 
 from ..config import resolve_path
 from gradeclass.data.layout import (
-    CONTROLS, DECLARED, HEAD, SAMPLE, DataError, Layout, decode_text, find_encoding, find_extras, find_layout,
+    CONTROLS, DECLARED, HEAD, SAMPLE, DataError, Layout, decode_text, find_extras, find_layout,
     find_separator, note_extras, read_head,
 )
+from .letters import find_encoding
 from gradeclass.data.sheets import (
     MARKUP, MOST_UNPACKED, Merged, Sheets, check_formulas, check_unpacked, choose_sheet, fill_merged, read_markup,
     read_sheets,

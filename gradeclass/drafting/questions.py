@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['find_grade_columns', 'Question', 'plain_ranges', 'all_ranges', 'list_questions', 'confirm_guesses', 'Checked',
-           'inspect_table', 'describe_columns']
+           'inspect_table', 'draft_table', 'describe_columns']
 
 # %% ../../nbs/lib/drafting/05_questions.ipynb #23c25c96
 from typing import NamedTuple
@@ -17,6 +17,7 @@ from .infer import MANY_GRADES, PLAIN_RANGE, infer_schema
 from .roles import is_protected, names_students, says
 from .scales import holds_all, is_plain_number, known_scales, name_words, order_grades
 from ..data.sources import read_table
+from ..config import GradeclassError
 from ..schema import LATE, Schema, SchemaError
 from ..words import count
 
@@ -105,6 +106,12 @@ def inspect_table(
 )->Checked:         # What a person should see
     "Read a table as every command does, and draft its schema"
     table, notes = read_table(source)
+    try: return Checked(*draft_table(table, notes, source, target, best, most))
+    except GradeclassError as error:
+        raise SchemaError(f"{error} (the table was read so: {'; '.join(notes)})" if notes else str(error)) from None
+
+def draft_table(table:pd.DataFrame, notes:list[str], source:str, target:str, best:str, most:int)->tuple:
+    "What `Checked` holds"
     found = find_grade_columns(table)
     if not target and len(found) != 1:
         why = f"{' and '.join(found[:4])} may be it" if found else f"the columns are {', '.join(table.columns[:12])}"
@@ -112,7 +119,7 @@ def inspect_table(
     target = target or found[0]
     schema = infer_schema(table, target, str(source).rsplit("/", 1)[-1].split(".")[0], best)
     data = make_dataset(table, schema, notes)
-    return Checked(schema, table, data.notes, data.frame.head(most))
+    return schema, table, data.notes, data.frame.head(most)
 
 # %% ../../nbs/lib/drafting/05_questions.ipynb #136edb77
 def describe_columns(

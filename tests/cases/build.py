@@ -76,9 +76,12 @@ IDS = {"Matrikelnummer": "30{}7", "Matrícula": "A{}", "N° étudiant": "7{}1", 
 DATES = {"iso": "2024-03-{:02}", "day_first": "{}/09/2024", "month_first": "9/{}/24", "points": "{}.9.2024",
          "words": "{} Sep 2024", "time": "2024-03-{:02}T10:00:00Z",
          "serial": "455{:02}", "unix": "17000000{:02}"}
-LETTERS = {"latin": ("cp1252", "Förderung"), "mac": ("mac_roman", "Förderung é à ü"), "polish": ("cp1250",
-         "Wyróżnienie żółć łąka"), "utf16": ("utf-16", "Förderung"),
-           "sjis": ("cp932", "学生の成績を表にしたもの"), "gbk": ("gb18030", "学生的学习成绩和出勤"), "russian": ("cp1251", "Количество пропусков занятий")}
+LETTERS = {"latin": ("cp1252", "Förderung"), "mac": ("mac_roman", "Förderung é à ü"), "polish": ("cp1250", "Wyróżnienie żółć łąka"),
+           "utf16": ("utf-16", "Förderung"), "sjis": ("cp932", "学生の成績を表にしたもの"), "gbk": ("gb18030", "学生的学习成绩和出勤"),
+           "russian": ("cp1251", "Количество пропусков занятий"), "russian dos": ("cp866", "Пропуски"), "russian koi8": ("koi8_r", "Пропуски"),
+           "hebrew": ("cp1255", "היעדרויות"), "arabic": ("cp1256", "الغياب"), "greek": ("cp1253", "Απουσίες"), "thai": ("cp874", "ขาดเรียน"),
+           "vietnamese": ("cp1258", "Vắng".replace("ắ", "ă\u0301")), "big5": ("big5", "缺席次數"), "korean": ("cp949", "결석 일수"),
+           "czech dos": ("cp852", "Známky z češtiny"), "turkish": ("cp1254", "Devamsızlık günü"), "lithuanian": ("cp1257", "Praleista pamokų, žymė")}
 
 
 def graded(name, letters="ABCDF", more=None, first="StudentNo", **right):
