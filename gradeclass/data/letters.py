@@ -18,8 +18,8 @@ MARKS = [(b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32"), (b"\xef\xbb\x
 # %% ../../nbs/lib/data/15_letters.ipynb #fde47562
 # Encodings, letters beyond ASCII from the commonest on, words of a school's tables (any sign for other letters)
 LANGUAGES = [
-    ("cp1252 mac_roman cp850", "éèàêçôâîûëïùœ", "prenom|classe|absences|moyenne|note"),
-    ("cp1252 mac_roman cp850", "üäöß", "klasse|vorname|fehl|bemerk|note"),
+    ("cp1252 mac_roman cp850", "éèàêçôâîûëïùœ", "pr.nom|classe|moyenne|appr.ciation"),
+    ("cp1252 mac_roman cp850", "üäöß", "klasse|vorname|fehl|bemerk"),
     ("cp1252 mac_roman cp850", "óíáñéúü", "nombre|apellido|nota|ausencias|curso"),
     ("cp1252 mac_roman cp850", "ãçáéíóêõâúàô", "nome|faltas|turma|nota"),
     ("cp1252 mac_roman cp850", "àèéìòù", "cognome|voto|classe|assenze"),
