@@ -80,7 +80,7 @@ LETTERS = {"latin": ("cp1252", "Förderung"), "mac": ("mac_roman", "Förderung �
            "utf16": ("utf-16", "Förderung"), "sjis": ("cp932", "学生の成績を表にしたもの"), "gbk": ("gb18030", "学生的学习成绩和出勤"),
            "russian": ("cp1251", "Количество пропусков занятий"), "russian dos": ("cp866", "Пропуски"), "russian koi8": ("koi8_r", "Пропуски"),
            "hebrew": ("cp1255", "היעדרויות"), "arabic": ("cp1256", "الغياب"), "greek": ("cp1253", "Απουσίες"), "thai": ("cp874", "ขาดเรียน"),
-           "vietnamese": ("cp1258", "Vắng".replace("ắ", "ă\u0301")), "big5": ("big5", "缺席次數"), "korean": ("cp949", "결석 일수"),
+           "vietnamese": ("cp1258", "Sô\u0301 buô\u0309i vă\u0301ng"), "big5": ("big5", "缺席次數"), "korean": ("cp949", "결석 일수"),
            "czech dos": ("cp852", "Známky z češtiny"), "turkish": ("cp1254", "Devamsızlık günü"), "lithuanian": ("cp1257", "Praleista pamokų, žymė")}
 
 
