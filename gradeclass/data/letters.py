@@ -55,9 +55,9 @@ EAST = {
 
 # %% ../../nbs/lib/data/15_letters.ipynb #0bc20fb1
 NEUTRAL = "’‘“”–—°ªº«»€£…•§\xa0"
-# Signs inside words, final letters that are not last, two scripts in a word, accents on consonants
+# Signs inside words, final letters that are not last, two scripts in a word, accents on consonants, Greek without any
 ODD = re.compile(r"[^\W\d_][‘“”«»°ªº–—€£…•§](?=[^\W\d_])|[ςךםןףץ](?=[^\W\d_])|[a-zA-Z](?=[\u0370-\u0fff])|"
-                 r"[\u0370-\u0fff](?=[a-zA-Z])|[^aeiouyăâêôơư][\u0300-\u0323]", re.IGNORECASE)
+                 r"[\u0370-\u0fff](?=[a-zA-Z])|[^aeiouyăâêôơư][\u0300-\u0323]|\b(?-i:[α-ω]{3,})\b", re.IGNORECASE)
 
 def is_turn(before:str, sign:str)->bool:
     "Whether a capital stands behind a small letter, one of them no plain one"
