@@ -98,6 +98,8 @@ WAYS = {
                   as_text(with_numbers(grouped(" ", ",")), ";"), as_text(with_numbers(grouped("'", ".")))],
     "decimal comma": [as_text(GERMAN, ";"), as_text(GERMAN, "\t"), as_text(GERMAN)],
     "percent": [as_text(as_rows(CLASS.assign(Stunden=[f"{hours}{unit}" for hours in CLASS.Stunden]))) for unit in ("%", " %", " h")],
+    "yes and no": [as_text([[*row[:3], cell] for row, cell in zip(ROWS, [ROWS[0][3], *(words[row[3] == "ja"] for row in ROWS[1:])], strict=True)])
+                   for words in (("N", "Y"), ("no", " YES "), ("0", "1"), ("FALSE", "TRUE"), ("non", "x"), ("0.0", "1.0"), ("Nein", "JA"))],
     "sep line": [f"sep={sign}\n" + as_text(ROWS, sign) for sign in (";", ",", "|")],
     "header with commas": [as_text([[*row, note] for row, note in zip(ROWS, ["Bemerkung (kurz, lang, keine)", *["gut, aber"]*60],
                                                                       strict=True)], sign) for sign in (";", "\t", ",")],
