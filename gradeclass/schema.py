@@ -73,8 +73,9 @@ class SchemaError(GradeclassError):
 
 
 # %% ../nbs/lib/05_schema.ipynb #e59e92c9
-YES = frozenset("yes y true t 1 x ✓ ✔ on ja j oui sí si sim tak ano да так evet wahr vrai vero 是 はい 예".split())
-NO = frozenset("no n false f 0 off nein non não nao nie ne nej nee nei нет ні hayır falsch faux falso 否 いいえ 아니오".split())
+YES, NO = (frozenset(words.split()) for words in (
+    "yes y true t 1 x ✓ ✔ on ja j oui sí si sim tak ano да так evet wahr vrai vero 是 はい 예",
+    "no n false f 0 off nein non não nao nie ne nej nee nei нет ні hayır falsch faux falso 否 いいえ 아니오"))
 LATE = "known only after the grade"  # Part of a guess about a column that may give the grade away
 
 # %% ../nbs/lib/05_schema.ipynb #d1212340

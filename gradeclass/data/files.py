@@ -35,6 +35,17 @@ from gradeclass.data.sheets import (
 )
 from ..disk import whole_file
 
+# %% ../../nbs/lib/data/02_files.ipynb #3eb45d93
+ROSTER = ("users.csv", "results.csv", "lineItems.csv", "demographics.csv", "enrollments.csv", "classes.csv", "orgs.csv")
+
+def check_roster(names:list[str], source:str)->None:
+    "Say of a OneRoster export what it is, and how one table is made of it"
+    held = {Path(name).name.casefold() for name in names}
+    seen = [name for name in ROSTER if name.casefold() in held]
+    if len(seen) < 2 or not {"users.csv", "results.csv"} & set(seen): return
+    raise DataError(f"{source} is a OneRoster export ({', '.join(seen)}): make one table of it, with one row for each "
+                    "sourcedId of users.csv, a column for the score of each line item in results.csv, and the final grade")
+
 # %% ../../nbs/lib/data/02_files.ipynb #40914098
 def find_file(
     source:str|Path, # Path as a person wrote it
@@ -42,7 +53,9 @@ def find_file(
     "Find a table's file, or say why there is none"
     try:
         path = resolve_path(source)
-        if path.is_dir(): raise DataError(f"{source} is a folder: name one file in it")
+        if path.is_dir():
+            check_roster([file.name for file in path.iterdir()], str(source))
+            raise DataError(f"{source} is a folder: name one file in it")
         if not path.is_file(): raise DataError(f"no such file: {source}")
         if not path.stat().st_size: raise DataError(f"{path.name} is empty")
     except (OSError, ValueError, RuntimeError): raise DataError(f"no such file: {str(source)[:80]!r}") from None
@@ -329,6 +342,7 @@ def find_packed(path:Path, folder:Path, most:int)->Path: # The file, in the fold
     with zipfile.ZipFile(path) as archive:
         names = [name for name in archive.namelist() if Path(name).suffix.lower() in READERS
                  and not Path(name).name.startswith((".", "~$", "__"))]
+        check_roster(archive.namelist(), path.name)
         if len(names) > 1: names = [name for name in names if Path(name).suffix.lower() != ".txt"] or names
         if len(names) != 1:
             held = f"{len(names)} tables ({', '.join(names[:4])})" if names else "no table"

@@ -19,8 +19,8 @@ from ..data.layout import ABSENT
 from ..data.numbers import NumberStyle
 from .cells import Cells, as_numbers, distinct_labels, read_cells, read_table_cells, read_texts
 from gradeclass.drafting.roles import (
-    blanks_tell, follows_from, is_counter, is_cut_off, holds_people, is_date, is_id, is_personal, is_protected,
-    known_words, names_students, says, share_agreed, tells_grade,
+    are_rooms, blanks_tell, follows_from, is_counter, is_cut_off, holds_people, is_date, is_id, is_personal,
+    is_protected, known_words, names_students, percent, says, share_agreed, tells_grade,
 )
 from .scales import GradeOrder, answer_order, name_words, order_grades
 from ..words import count
@@ -162,6 +162,7 @@ def guess_column(
 def describe_cells(name:str, cells:Cells)->Column:
     "What a column seems to be"
     texts, style, numbers = cells
+    if are_rooms(texts): return mark_audit(guess_words(name, texts))
     reason = reason_to_ignore(name, texts, numbers, style)
     if reason: return Column(name=name, role="ignored", confirm=f"ignored: {reason}")
     if is_id(name, texts, numbers):
@@ -182,7 +183,10 @@ def reason_to_ignore(name:str, texts:pd.Series, numbers:pd.Series, style:NumberS
     if texts.nunique() < 9 and len(distinct_labels(texts)) < 2: return "it holds one value"
     if is_personal(name, texts): return "it names a person or says how to reach one"
     if is_counter(name, numbers): return "it counts the rows, from the first on; the next table counts again"
-    if is_date(name, texts, numbers): return "a date is no input; a span of time such as an age can be one"
+    if is_date(name, texts, numbers):
+        if says(name, "dates", "protected"): return "a date is no input; a span of time such as an age can be one"
+        return ("it holds dates, which are no input: if a spreadsheet has made dates of marks such as 3/4, give the column "
+                "the format text and enter them again")
     if style.mixed: return f"{style.mixed!r} has a unit, and other numbers without one are of another size"
     if style.open:
         return (f"{style.open!r} can be read with a decimal or a thousands separator: write the column without "
@@ -372,10 +376,6 @@ def ask_blanks(scale:GradeScale, blanks:pd.Series, target:str, share:float)->Gra
     return scale.model_copy(update={key: "; ".join(filter(None, [getattr(scale, key), said]))})
 
 # %% ../../nbs/lib/drafting/04_infer.ipynb #02ade095
-def percent(share:float)->str:
-    "A share as it is said"
-    return f"{share:.0%}".replace("%", " %")
-
 def as_score(
     bands:Bands,     # How the grades are cut from a column
     values:pd.Series, # Its numbers

@@ -110,6 +110,10 @@ def build():
         yield graded(f"counter {name}", more={name: [str(row % 30 + 1) for row in range(60)]}, roles={name: "ignored"})
         yield graded(f"counter once {name}", more={name: [str(row + 1) for row in range(60)]}, roles={name: "ignored"})
     for name in PLAIN: yield graded(f"plain {name}", more={name: marks}, roles={name: "feature"})
+    for name, rooms in {"Room": "1E1 2E10 1e3 2E1", "Class": "7E1 7E2 10E1"}.items():
+        yield graded(f"no power of ten {name}", more={name: [room for room in rooms.split() for _ in "ab"]}, roles={name: "category"})
+    for name, text in {"Quiz": "{}-Mar", "Test mark": "2026-05-{:02} 00:00:00"}.items():
+        yield graded(f"marks as dates {name}", more={name: [text.format(1 + row % 12) for row in range(60)]}, roles={name: "ignored"})
     for name, text in IDS.items():
         yield graded(f"id {name}", more={name: [text.format(1000 + 7*row) for row in range(60)]}, first="Quiz", roles={name: "id"})
         yield graded(f"id twice {name}", more={name: [text.format(1000 + 7*(row//2)) for row in range(60)]}, first="Quiz", roles={name: "id"})
