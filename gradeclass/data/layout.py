@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SAMPLE', 'CONTROLS', 'CELL_END', 'SPOKEN', 'SEPARATORS', 'DECLARED', 'HEAD', 'NUMBER_LIKE', 'TOTALS', 'ONLY_TOTAL',
-           'ABSENT', 'POINTS_POSSIBLE', 'DataError', 'decode_text', 'read_head', 'find_separator', 'filled', 'as_words',
-           'Layout', 'find_layout', 'find_extras', 'note_extras']
+           'ABSENT', 'POINTS_POSSIBLE', 'ABOUT_COLUMNS', 'NOBODY', 'DataError', 'decode_text', 'read_head',
+           'find_separator', 'filled', 'as_words', 'Layout', 'find_layout', 'pass_over', 'find_extras', 'note_extras']
 
 # %% ../../nbs/lib/data/01_layout.ipynb #824bfdec
 import csv
@@ -104,6 +104,9 @@ ABSENT = frozenset({"abs", "absent", "excused", "exempt", "missing", "dns", "dnf
 POINTS_POSSIBLE = re.compile(r"(points possible|max(imum)? (points|score|marks)|out of|"
                              r"possible points|höchstpunktzahl) ?:?", re.IGNORECASE)
 
+ABOUT_COLUMNS = re.compile(r"(due )?date|manual posting|muted|fälligkeitsdatum|abgabedatum", re.IGNORECASE)
+NOBODY = re.compile(r"student, test|test student", re.IGNORECASE)  # Whom systems for learning add to try a course
+
 def filled(row:list)->list: # Cells that hold something
     "The cells of a row that are not empty"
     return [cell for cell in row if cell not in ("", None)]
@@ -192,15 +195,24 @@ def find_layout(
     if above:
         said = " ".join(map(str, filled(above[0])))[:40]
         layout.notes.append(f"row {header + 1} is the header; {count(len(above), 'line')} above it left out ({said!r})")
+    pass_over(rows, layout)
     if layout.first < len(rows) and is_second_header(rows[layout.first], rows[layout.first + 1:HEAD]):
         layout.names = join_headers(rows[header], rows[layout.first])
         layout.first += 1
         layout.notes.append(f"rows {header + 1} and {header + 2} are both header, and joined: {layout.names[1]!r}")
-    below = filled(rows[layout.first])[:2] if layout.first < len(rows) else []
-    if any(POINTS_POSSIBLE.fullmatch(str(cell).strip()) for cell in below):
-        layout.notes.append(f"row {layout.first + 1} left out: it holds the points that are possible")
-        layout.first += 1
+    pass_over(rows, layout)
     return layout
+
+def pass_over(rows:list[list], layout:Layout)->None:
+    "Leave out rows right below the header that speak of the columns, as systems for learning write them"
+    while layout.first < min(len(rows), layout.header + 5):
+        row = rows[layout.first]
+        below = [str(cell).strip() for cell in filled(row)[:2]]
+        points = any(map(POINTS_POSSIBLE.fullmatch, below)) or below[:1] == ["Points"] == row[:1] and not as_words(row[1:])
+        if not points and not (below and ABOUT_COLUMNS.fullmatch(below[0])): return
+        what = "the points that are possible" if points else f"{below[0]!r}"
+        layout.notes.append(f"row {layout.first + 1} left out: it holds {what}")
+        layout.first += 1
 
 # %% ../../nbs/lib/data/01_layout.ipynb #243254e7
 def is_total(row:list, width:int)->bool:
@@ -232,6 +244,7 @@ def find_extras(
         cells = filled(row)
         if not cells: continue
         if [str(cell).strip() for cell in row] == names: extras[place] = "the header again"
+        elif NOBODY.fullmatch(str(cells[0]).strip()): extras[place] = "a test"
         elif shape_of(row[0]) in usual: continue
         elif is_total(row, len(names)): extras[place] = "a total"
         elif len(cells) == 1 and row[0] == cells[0] and typical > 2: extras[place] = "a group"

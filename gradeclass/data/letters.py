@@ -118,7 +118,7 @@ def find_encoding(
             return "utf-8", True
         except UnicodeDecodeError: pass
     lines = [line for line in data[:200_000].splitlines() if not line.isascii()]
-    told = b"\n".join(lines[:500] or [data[-1000:]])[:20_000]
+    told = b"\n".join(lines[:500] or [data[-1000:]])[:8_000]
     best, found = rate_letters(told)
     for encoding in EAST:
         score = rate_east(told, encoding)

@@ -201,6 +201,15 @@ def layouts(letters):
     possible = table(letters, canvas, "Final Grade").splitlines()
     yield Case("canvas", "\n".join([possible[0], "    Points Possible,10,10,,,,(read only)", *possible[1:]]).encode(), "Final Grade", order=order,
                roles={"Student": "ignored"}, notes=("points that are possible",))
+    posted = [possible[0], ",,,,Manual Posting,,", "    Points Possible,,10,10,,,(read only)", *possible[1:], '"Student, Test",,,,,7B,']
+    yield Case("canvas with a test student", "\n".join(posted).encode(), "Final Grade", order=order, roles={"Hours": "numeric"},
+               notes=("'Manual Posting'", "points that are possible", "'Student, Test'"))
+    names = [f"Doe{chr(97 + row % 26)}" for row in range(60)]
+    given = table(letters, {"Essay 1": ["12", "14", "9"]}, first="Last Name").splitlines()
+    given[1:] = [line.replace(line.split(",")[0], name, 1) for line, name in zip(given[1:], names, strict=True)]
+    above = ['Date,,,"May 3, 2026",', "Points,,,20,", "Class Average,14,9,12.1,71.3%"]
+    yield Case("classroom", "\n".join([given[0], *above, *given[1:]]).encode(), order=order, roles={"Essay 1": "numeric"},
+               notes=("'Date'", "points that are possible", "'Class Average'"))
     moodle = {"First name": ["Ann", "Bo", "Cy"], "Email address": [f"a{row}@school.org" for row in range(60)],
               "Quiz: one (Real)": [f"{row % 17}.50" for row in range(60)], "Last downloaded from this course": ["1714550000"]}
     yield graded("moodle", more=moodle, roles={"First name": "ignored", "Email address": "ignored", "Quiz: one (Real)": "numeric"})
