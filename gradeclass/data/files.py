@@ -44,7 +44,7 @@ def check_roster(names:list[str], source:str)->None:
     seen = [name for name in ROSTER if name.casefold() in held]
     if len(seen) < 2 or not {"users.csv", "results.csv"} & set(seen): return
     raise DataError(f"{source} is a OneRoster export ({', '.join(seen)}): make one table of it, with one row for each "
-                    "sourcedId of users.csv, a column for the score of each line item in results.csv, and the final grade")
+                    "sourcedId of users.csv, a column for the scores of each line item in results.csv, and the grade")
 
 # %% ../../nbs/lib/data/02_files.ipynb #40914098
 def find_file(
@@ -275,8 +275,8 @@ def read_page_file(path:Path)->tuple[pd.DataFrame, list[str]]: # Cells as text, 
     return table, [*notes, *more]
 
 # %% ../../nbs/lib/data/02_files.ipynb #8f3283b0
-MAGIC = {b"PK\3\4": "book", b"\xd0\xcf\x11\xe0": "book", b"%PDF": "a PDF", b"{\\rtf": "a document", b"\x89PNG": "a picture",
-         b"\xff\xd8\xff": "a picture", b"\x1f\x8b": "packed", b"PAR1": "a Parquet file"}
+MAGIC = {b"PK\3\4": "book", b"\xd0\xcf\x11\xe0": "book", b"%PDF": "a PDF", b"{\\rtf": "a document",
+         b"\x89PNG": "a picture", b"\xff\xd8\xff": "a picture", b"\x1f\x8b": "packed", b"PAR1": "a Parquet file"}
 CONTENTS = {"book": ("a workbook", read_book_file), "page": ("a web page or XML", read_page_file),
             "text": ("text", read_text_file)}
 

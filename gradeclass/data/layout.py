@@ -208,7 +208,8 @@ def pass_over(rows:list[list], layout:Layout)->None:
     while layout.first < min(len(rows), layout.header + 5):
         row = rows[layout.first]
         below = [str(cell).strip() for cell in filled(row)[:2]]
-        points = any(map(POINTS_POSSIBLE.fullmatch, below)) or below[:1] == ["Points"] == row[:1] and not as_words(row[1:])
+        points = any(map(POINTS_POSSIBLE.fullmatch, below))
+        points = points or below[:1] == ["Points"] == row[:1] and not as_words(row[1:])
         if not points and not (below and ABOUT_COLUMNS.fullmatch(below[0])): return
         what = "the points that are possible" if points else f"{below[0]!r}"
         layout.notes.append(f"row {layout.first + 1} left out: it holds {what}")

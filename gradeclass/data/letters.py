@@ -42,7 +42,8 @@ LANGUAGES = [
     ("cp1253 iso8859_7", "αοιετσνηυρπκμλωςγδθάίόέήύχφβώξζψϊϋΐΰ", ""),
     ("cp1255 iso8859_8", "יוהלאמרתבשנםכפעחדקגזטסןצךףץ", ""),
     ("cp1256 iso8859_6", "اليمنرتوبةعدسفهكقحجىأذشطصخزضغئءثإآظؤ", ""),
-    ("cp874", "านรอกเงมยลวดทสต\u0e31\u0e35\u0e48\u0e34\u0e49ะ\u0e37ปบคหแจพชขใไโผฟถ\u0e38\u0e39\u0e4c\u0e47ศธซณญภษฉ", "")]
+    ("cp874", "านรอกเงมยลวดทสต\u0e31\u0e35\u0e48\u0e34\u0e49ะ\u0e37ปบคหแจพชขใไโผฟถ"
+     "\u0e38\u0e39\u0e4c\u0e47ศธซณญภษฉ", "")]
 
 # %% ../../nbs/lib/data/15_letters.ipynb #e709582c
 # Encoding -> first bytes of common signs, what one of them counts, and signs of a school's tables
@@ -72,7 +73,7 @@ def rate_letters(data:bytes)->tuple[float, str]: # The higher, the likelier; nam
     def read_signs(encoding):
         text = data.decode(encoding, errors="replace")
         odd = len(ODD.findall(text)) + sum(map(is_turn, text, text[1:]))
-        others = {sign for codes, more, _ in LANGUAGES if encoding in codes for sign in more}
+        others = {sign: 0.2 for codes, more, _ in LANGUAGES if encoding in codes for sign in more}
         return Counter(sign for sign in text if ord(sign) > 127 and sign not in NEUTRAL), odd, others
 
     best, found = -1e9, "cp1252"
@@ -81,7 +82,8 @@ def rate_letters(data:bytes)->tuple[float, str]: # The higher, the likelier; nam
         weights = {sign: 1 - place/len(letters)/2 for place, sign in enumerate(letters)}
         for encoding in encodings.split():
             signs, odd, others = read_signs(encoding)
-            score = sum(number*weights.get(sign.lower(), 0.2 if sign.lower() in others else -2)*(1 if sign == sign.lower() else 0.9)
+            rates = others | weights
+            score = sum(number*rates.get(sign.lower(), -2)*(1 if sign == sign.lower() else 0.9)
                         for sign, number in signs.items()) - 2*odd
             if score > 0: score = score*(1 + 0.3*min(hints, 3)) + hints + (encoding == "cp1252")/2
             if score > best: best, found = score, encoding

@@ -91,7 +91,8 @@ def check_formulas(path:Path, title:str, table:pd.DataFrame, layout:Layout)->Non
     if not blank or not zipfile.is_zipfile(path): return
     from openpyxl import load_workbook
     try:
-        rows = load_workbook(path, read_only=True)[title].iter_rows(layout.first + 1, layout.first + HEAD, values_only=True)
+        sheet = load_workbook(path, read_only=True)[title]
+        rows = sheet.iter_rows(layout.first + 1, layout.first + HEAD, values_only=True)
         formulas = {place for row in rows for place, cell in enumerate(row) if str(cell).startswith("=")}
     except Exception: return  # Such as an .ods file, whose results are always stored
     found = [name for place, name in enumerate(layout.names) if place in formulas and name in blank]
