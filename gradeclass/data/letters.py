@@ -19,7 +19,7 @@ MARKS = [(b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32"), (b"\xef\xbb\x
 # Encodings, letters beyond ASCII from the commonest on, words of a school's tables (any sign for other letters)
 LANGUAGES = [
     ("cp1252 mac_roman cp850", "éèàêçôâîûëïùœ", "pr.nom|classe|moyenne|appr.ciation"),
-    ("cp1252 mac_roman cp850", "üäöß", "klasse|vorname|fehl|bemerk"),
+    ("cp1252 mac_roman cp850", "üäöß", "sch.ler|klasse|vorname|fehl|bemerk|f.rder|stunden"),
     ("cp1252 mac_roman cp850", "óíáñéúü", "nombre|apellido|nota|ausencias|curso"),
     ("cp1252 mac_roman cp850", "ãçáéíóêõâúàô", "nome|faltas|turma|nota"),
     ("cp1252 mac_roman cp850", "àèéìòù", "cognome|voto|classe|assenze"),
@@ -32,7 +32,7 @@ LANGUAGES = [
     ("cp1250 iso8859_2 cp852", "áéóöőüíúű", "jegy|oszt.ly|jeles|hi.nyz|n.v|k.zepes"),
     ("cp1250 iso8859_2", "čšžćđ", "ocjena|ocena|ime|razred|izostanci|broj"),
     ("cp1250 iso8859_16 iso8859_2", "ăîţşâșț", "elev|nume|clasa|bine|suficient|absen"),
-    ("cp1254 cp857", "ıişğüöçİ", "renci|soyad|not|s.n.f|devams"),
+    ("cp1254", "ıişğüöçİ", "renci|soyad|not|s.n.f|devams"),
     ("cp1257 iso8859_13", "ėųįšūžąęč", "mokin|vardas|pa.ymys|pastaba|praleista|numeris"),
     ("cp1257 iso8859_13", "āīēšņļūģčķž", "skol|v.rds|atz.me|piez.me|numurs|labi"),
     ("cp1258", "đ\u0301\u0300\u0309\u0303\u0323ăâêôơưáàéèíóúùãõ", "trung|nguy|ghi|h. t|m. s"),

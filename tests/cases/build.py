@@ -205,7 +205,7 @@ def layouts(letters):
     yield Case("canvas with a test student", "\n".join(posted).encode(), "Final Grade", order=order, roles={"Hours": "numeric"},
                notes=("'Manual Posting'", "points that are possible", "'Student, Test'"))
     names = [f"Doe{chr(97 + row % 26)}" for row in range(60)]
-    given = table(letters, {"Essay 1": ["12", "14", "9"]}, first="Last Name").splitlines()
+    given = table(letters, {"Essay 1": [str(mark) for mark in range(20, 35)]}, first="Last Name").splitlines()
     given[1:] = [line.replace(line.split(",")[0], name, 1) for line, name in zip(given[1:], names, strict=True)]
     above = ['Date,,,"May 3, 2026",', "Points,,,20,", "Class Average,14,9,12.1,71.3%"]
     yield Case("classroom", "\n".join([given[0], *above, *given[1:]]).encode(), order=order, roles={"Essay 1": "numeric"},
