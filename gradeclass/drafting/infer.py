@@ -185,7 +185,7 @@ def reason_to_ignore(name:str, texts:pd.Series, numbers:pd.Series, style:NumberS
     if is_counter(name, numbers): return "it counts the rows, from the first on; the next table counts again"
     if is_date(name, texts, numbers):
         if says(name, "dates", "protected"): return "a date is no input; a span of time such as an age can be one"
-        return ("it holds dates, which are no input: if a spreadsheet has made dates of marks such as 3/4, give the "
+        return ("a date is no input: if a spreadsheet has made dates of marks such as 3/4, give the "
                 "column the format text and enter them again")
     if style.mixed: return f"{style.mixed!r} has a unit, and other numbers without one are of another size"
     if style.open:
