@@ -37,3 +37,10 @@ def test_band_counts_the_cuts_above_a_score(scores, cuts):
 
 def test_low_scores_may_be_good():
     assert band_of([1.0, 1.5, 4.7], [1.5, 2.5, 3.5]).tolist() == [0, 0, 3]
+
+
+def test_yes_is_read_in_other_languages_where_a_flag_says_yes_and_no():
+    flag = lambda **codes: Column(name="Sport", kind="flag", codes=codes).lookup
+    assert [flag(N="No", Y="Yes").get(word) for word in ("ja", "x", "1", "true", "non", "0", "maybe")] == ["Yes"]*4 + ["No"]*2 + [None]
+    assert "ja" not in flag(a="absent", p="present") and "ja" not in flag(N="north", Y="yes")
+    assert flag(no="n", x="no answer").get("ja") is None

@@ -49,7 +49,7 @@ def load(
     name = hide_password(source)
     if schema is None: schema = match_schema(list(frame.columns))
     advice = "make one with `gradeclass schema infer`, then name it"
-    if schema is None: raise DataError(f"no schema fits the columns of {name}: {advice}")
+    if schema is None: raise DataError("; ".join([f"no schema fits the columns of {name}: {advice}", *notes]))
     return make_dataset(frame, schema, notes, name)
 
 # %% ../../nbs/lib/data/10_sources.ipynb #0f7622b8

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['find_grade_columns', 'Question', 'plain_ranges', 'all_ranges', 'list_questions', 'confirm_guesses', 'Checked',
-           'inspect_table', 'describe_columns']
+           'inspect_table', 'draft_table', 'describe_columns']
 
 # %% ../../nbs/lib/drafting/05_questions.ipynb #23c25c96
 from typing import NamedTuple
@@ -17,7 +17,8 @@ from .infer import MANY_GRADES, PLAIN_RANGE, infer_schema
 from .roles import is_protected, names_students, says
 from .scales import holds_all, is_plain_number, known_scales, name_words, order_grades
 from ..data.sources import read_table
-from ..schema import Schema, SchemaError
+from ..config import GradeclassError
+from ..schema import LATE, Schema, SchemaError
 from ..words import count
 
 # %% ../../nbs/lib/drafting/05_questions.ipynb #10a94fe4
@@ -58,7 +59,7 @@ def all_ranges(names:list[str])->str:
 def list_questions(
     schema:Schema, # A draft
 )->list[Question]: # The grade scale first
-    "All that a person should confirm or has to answer"
+    "All that a person should confirm or has to answer; after the scale, what may give the grade away"
     scale, found = schema.grades, []
     order = ", ".join(scale.labels)
     if scale.ask: found.append(Question(schema.target, scale.ask, order, False, True))
@@ -67,7 +68,8 @@ def list_questions(
         certain = not known.question and known.labels == scale.labels
         found.append(Question(schema.target, scale.confirm, order, certain, False))
     ranges = plain_ranges(schema)
-    for column in [column for column in schema.columns if column.confirm and column.name not in ranges]:
+    doubtful = [column for column in schema.columns if column.confirm and column.name not in ranges]
+    for column in sorted(doubtful, key=lambda column: LATE not in column.confirm):
         certain = column.role == "id" and names_students(column.name)
         found.append(Question(column.name, column.confirm, column.role if column.role != "feature" else column.kind,
                               certain, False))
@@ -104,6 +106,12 @@ def inspect_table(
 )->Checked:         # What a person should see
     "Read a table as every command does, and draft its schema"
     table, notes = read_table(source)
+    try: return Checked(*draft_table(table, notes, source, target, best, most))
+    except GradeclassError as error:
+        raise SchemaError(f"{error} (the table was read so: {'; '.join(notes)})" if notes else str(error)) from None
+
+def draft_table(table:pd.DataFrame, notes:list[str], source:str, target:str, best:str, most:int)->tuple:
+    "What `Checked` holds"
     found = find_grade_columns(table)
     if not target and len(found) != 1:
         why = f"{' and '.join(found[:4])} may be it" if found else f"the columns are {', '.join(table.columns[:12])}"
@@ -111,7 +119,7 @@ def inspect_table(
     target = target or found[0]
     schema = infer_schema(table, target, str(source).rsplit("/", 1)[-1].split(".")[0], best)
     data = make_dataset(table, schema, notes)
-    return Checked(schema, table, data.notes, data.frame.head(most))
+    return schema, table, data.notes, data.frame.head(most)
 
 # %% ../../nbs/lib/drafting/05_questions.ipynb #136edb77
 def describe_columns(

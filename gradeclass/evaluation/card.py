@@ -104,7 +104,7 @@ def list_cautions(
         f"it, "
         "give it the role ignored in the schema, for the figures are too good to be true.": suspects,
         f"Not tested, because no student of the test part has the grade: {', '.join(untested)}.": untested,
-        f"The name of {listed(doubtful)} speaks of what is {LATE}: if so, give it the role ignored.": doubtful,
+        f"{listed(doubtful)} may be {LATE}: if so, give it the role ignored.": doubtful,
         f"Left out of the inputs, as if {LATE}: {listed(left_out)}.": left_out,
         f"Nobody has confirmed what a program guessed of {listed(others)}: see confirm in the schema.": others,
     }

@@ -27,7 +27,8 @@ import pyarrow.parquet as pq
 
 from ..config import hide_password
 from ..data.files import COUNTER, FORMULA, find_csv_layout, name_columns, parse_rows, read_csv_text, restore
-from ..data.layout import SAMPLE, TOTALS, DataError, decode_text, find_encoding, find_extras, note_extras
+from ..data.layout import SAMPLE, TOTALS, DataError, decode_text, find_extras, note_extras
+from ..data.letters import find_encoding
 from ..data.numbers import LONGEST_NUMBER
 from .objects import ending
 

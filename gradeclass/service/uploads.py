@@ -34,7 +34,7 @@ from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 
 from ..config import find_outputs
 from ..data.dataset import make_dataset
-from ..data.files import DAMAGED, MOST_UNPACKED, DataError, unpack
+from ..data.files import DAMAGED, MOST_UNPACKED, DataError, find_content, unpack
 from ..data.layout import SAMPLE
 from ..data.validation import validate
 from .engine import PARQUET, Service
@@ -180,8 +180,9 @@ BOOKS = (".xlsx", ".xls", ".ods")
 
 def find_kind(path:Path)->str: # Ending of its name, such as '.csv'
     "What kind a file is, by its content: programs send other names for it"
-    with open(path, "rb") as file: start = file.read(4)
+    with open(path, "rb") as file: start = file.read(4096)
     kind = next((kind for mark, kind in KINDS.items() if start.startswith(mark)), ".csv")
+    if kind == ".csv" and find_content(start) == "page": return ".xls"  # As those who export web pages call them
     if kind != ".zip": return kind
     try:
         with zipfile.ZipFile(path) as archive: names = archive.namelist()

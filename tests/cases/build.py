@@ -17,6 +17,7 @@ class Case:
     reads: dict = field(default_factory=dict)  # Column -> number in its first row
     notes: tuple[str, ...] = ()                # Words that a note has to hold
     rows: int = 60
+    late: tuple[str, ...] = ()                 # Inputs that may be known only after the grade
 
 
 def table(grades, extra=None, target="Grade", separator=",", rows=60, first="StudentNo"):
@@ -75,9 +76,12 @@ IDS = {"Matrikelnummer": "30{}7", "Matrícula": "A{}", "N° étudiant": "7{}1", 
 DATES = {"iso": "2024-03-{:02}", "day_first": "{}/09/2024", "month_first": "9/{}/24", "points": "{}.9.2024",
          "words": "{} Sep 2024", "time": "2024-03-{:02}T10:00:00Z",
          "serial": "455{:02}", "unix": "17000000{:02}"}
-LETTERS = {"latin": ("cp1252", "Förderung"), "mac": ("mac_roman", "Förderung é à ü"), "polish": ("cp1250",
-         "Wyróżnienie żółć łąka"), "utf16": ("utf-16", "Förderung"),
-           "sjis": ("cp932", "学生の成績を表にしたもの"), "gbk": ("gb18030", "学生的学习成绩和出勤"), "russian": ("cp1251", "Количество пропусков занятий")}
+LETTERS = {"latin": ("cp1252", "Förderung"), "mac": ("mac_roman", "Förderung é à ü"), "polish": ("cp1250", "Wyróżnienie żółć łąka"),
+           "utf16": ("utf-16", "Förderung"), "sjis": ("cp932", "学生の成績を表にしたもの"), "gbk": ("gb18030", "学生的学习成绩和出勤"),
+           "russian": ("cp1251", "Количество пропусков занятий"), "russian dos": ("cp866", "Пропуски"), "russian koi8": ("koi8_r", "Пропуски"),
+           "hebrew": ("cp1255", "היעדרויות"), "arabic": ("cp1256", "الغياب"), "greek": ("cp1253", "Απουσίες"), "thai": ("cp874", "ขาดเรียน"),
+           "vietnamese": ("cp1258", "Sô\u0301 buô\u0309i vă\u0301ng"), "big5": ("big5", "缺席次數"), "korean": ("cp949", "결석 일수"),
+           "czech dos": ("cp852", "Známky z češtiny"), "turkish": ("cp1254", "Devamsızlık günü"), "lithuanian": ("cp1257", "Praleista pamokų, žymė")}
 
 
 def graded(name, letters="ABCDF", more=None, first="StudentNo", **right):
@@ -106,6 +110,10 @@ def build():
         yield graded(f"counter {name}", more={name: [str(row % 30 + 1) for row in range(60)]}, roles={name: "ignored"})
         yield graded(f"counter once {name}", more={name: [str(row + 1) for row in range(60)]}, roles={name: "ignored"})
     for name in PLAIN: yield graded(f"plain {name}", more={name: marks}, roles={name: "feature"})
+    for name, rooms in {"Room": "1E1 2E10 1e3 2E1", "Class": "7E1 7E2 10E1"}.items():
+        yield graded(f"no power of ten {name}", more={name: [room for room in rooms.split() for _ in "ab"]}, roles={name: "category"})
+    for name, text in {"Quiz": "{}-Mar", "Test mark": "2026-05-{:02} 00:00:00"}.items():
+        yield graded(f"marks as dates {name}", more={name: [text.format(1 + row % 12) for row in range(60)]}, roles={name: "ignored"})
     for name, text in IDS.items():
         yield graded(f"id {name}", more={name: [text.format(1000 + 7*row) for row in range(60)]}, first="Quiz", roles={name: "id"})
         yield graded(f"id twice {name}", more={name: [text.format(1000 + 7*(row//2)) for row in range(60)]}, first="Quiz", roles={name: "id"})
@@ -144,6 +152,15 @@ def afterwards(letters):
         yield Case(f"afterwards {name}", with_names(table(pairs, rows=120), name), order=tuple(letters), roles={name: ("score", "ignored")}, rows=120)
 
 
+    said = {"Forecast": "ABCDF", "Predicted level": "12356", "Tutor": ["very good", "good", "fair", "poor", "bad"]}
+    grades = [letters[row*7 % 5] for row in range(60)]
+    for name, words in said.items():
+        cells = [words[letters.index(grade) if row % 9 else row % 5] for row, grade in enumerate(grades)]
+        yield graded(f"nearly {name}", letters, more={name: cells}, roles={name: "feature"}, late=(name,))
+    ranks = sorted(range(60), key=lambda row: (letters.index(grades[row]) if row % 12 else row % 5, row))
+    yield graded("nearly Place", letters, more={"Place": [str(ranks.index(row) + 1) for row in range(60)]}, late=("Place",))
+
+
 def with_names(text, name):
     "A table whose grade cells hold a grade and a value: two columns of it"
     return text.replace('"', "").replace(",Grade", f",Grade,{name}").encode()
@@ -171,10 +188,28 @@ def layouts(letters):
     yield Case("tabs", table(letters, separator="\t").encode(), order=order)
     yield Case("pipes", table(letters, separator="|").encode(), order=order)
     yield Case("mark", codecs.BOM_UTF8 + semicolons.encode(), order=order)
+    called = ("not what its name says",)
+    cells = [line.split(",") for line in lines]
+    page = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in cells)
+    book = "".join("<Row>" + "".join(f"<Cell><Data>{cell}</Data></Cell>" for cell in row) + "</Row>" for row in cells)
+    for name, content in {"text": plain.encode(), "tabs in utf-16": table(letters, separator="\t").encode("utf-16"),
+                          "web page": f"<html><body><table><tr><td>Class 7B</td></tr>{page}</table></body></html>".encode(),
+                          "xml": f'<?xml version="1.0"?><Workbook><Worksheet ss:Name="7B"><Table>{book}</Table></Worksheet></Workbook>'.encode()}.items():
+        yield Case(f"{name} called a workbook", content, kind=".xls", order=order, notes=called)
+    yield Case("web page called a text", f"<table>{page}</table>".encode(), order=order, notes=called)
     canvas = {"Student": [f"Doe, Jane {chr(65 + row % 26)}" for row in range(60)], "ID": [str(9000 + row*3) for row in range(60)], "Section": ["7B", "7C"]}
     possible = table(letters, canvas, "Final Grade").splitlines()
     yield Case("canvas", "\n".join([possible[0], "    Points Possible,10,10,,,,(read only)", *possible[1:]]).encode(), "Final Grade", order=order,
                roles={"Student": "ignored"}, notes=("points that are possible",))
+    posted = [possible[0], ",,,,Manual Posting,,", "    Points Possible,,10,10,,,(read only)", *possible[1:], '"Student, Test",,,,,7B,']
+    yield Case("canvas with a test student", "\n".join(posted).encode(), "Final Grade", order=order, roles={"Hours": "numeric"},
+               notes=("'Manual Posting'", "points that are possible", "'Student, Test'"))
+    names = [f"Doe{chr(97 + row % 26)}" for row in range(60)]
+    given = table(letters, {"Essay 1": [str(mark) for mark in range(20, 35)]}, first="Last Name").splitlines()
+    given[1:] = [line.replace(line.split(",")[0], name, 1) for line, name in zip(given[1:], names, strict=True)]
+    above = ['Date,,,"May 3, 2026",', "Points,,,20,", "Class Average,14,9,12.1,71.3%"]
+    yield Case("classroom", "\n".join([given[0], *above, *given[1:]]).encode(), order=order, roles={"Essay 1": "numeric"},
+               notes=("'Date'", "points that are possible", "'Class Average'"))
     moodle = {"First name": ["Ann", "Bo", "Cy"], "Email address": [f"a{row}@school.org" for row in range(60)],
               "Quiz: one (Real)": [f"{row % 17}.50" for row in range(60)], "Last downloaded from this course": ["1714550000"]}
     yield graded("moodle", more=moodle, roles={"First name": "ignored", "Email address": "ignored", "Quiz: one (Real)": "numeric"})

@@ -98,6 +98,8 @@ WAYS = {
                   as_text(with_numbers(grouped(" ", ",")), ";"), as_text(with_numbers(grouped("'", ".")))],
     "decimal comma": [as_text(GERMAN, ";"), as_text(GERMAN, "\t"), as_text(GERMAN)],
     "percent": [as_text(as_rows(CLASS.assign(Stunden=[f"{hours}{unit}" for hours in CLASS.Stunden]))) for unit in ("%", " %", " h")],
+    "yes and no": [as_text([[*row[:3], cell] for row, cell in zip(ROWS, [ROWS[0][3], *(words[row[3] == "ja"] for row in ROWS[1:])], strict=True)])
+                   for words in (("N", "Y"), ("no", " YES "), ("0", "1"), ("FALSE", "TRUE"), ("non", "x"), ("0.0", "1.0"), ("Nein", "JA"))],
     "sep line": [f"sep={sign}\n" + as_text(ROWS, sign) for sign in (";", ",", "|")],
     "header with commas": [as_text([[*row, note] for row, note in zip(ROWS, ["Bemerkung (kurz, lang, keine)", *["gut, aber"]*60],
                                                                       strict=True)], sign) for sign in (";", "\t", ",")],
@@ -106,6 +108,7 @@ WAYS = {
     "packed": [packed({"klasse.csv": PLAIN}), gzip.compress(PLAIN.encode("utf-16")), packed({"7b/klasse.xlsx": book({"7B": typed(ROWS)})})],
     "workbook": [book({"7B": typed(ROWS)}), book({"Info": [["Notenliste"]], "7B": typed(ROWS)}), book({"7B": [["Klasse 7B"], [], *typed(ROWS)]}),
                  open_document(ROWS), open_document(GERMAN)],
+    "web page": ["<html><table>" + "".join(f"<tr><td>{'</td><td>'.join(row)}</td></tr>" for row in ROWS) + "</table></html>"],
 }
 ENDINGS = {b"PK": ".zip", b"\x1f\x8b": ".gz"}
 CASES = [pytest.param(content if isinstance(content, bytes) else content.encode(), id=f"{kind} {number}")
@@ -114,6 +117,7 @@ CASES = [pytest.param(content if isinstance(content, bytes) else content.encode(
 
 def name_of(content):
     "A file name that fits the content"
+    if content[:1] == b"<": return "klasse.xls"
     if content[:2] == b"\x1f\x8b": return "klasse.csv.gz"
     if content[:2] != b"PK": return "klasse.csv"
     with zipfile.ZipFile(io.BytesIO(content)) as archive: names = archive.namelist()

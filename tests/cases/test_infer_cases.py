@@ -5,6 +5,7 @@ from cases.build import build
 from gradeclass.drafting.cells import as_numbers, read_texts
 from gradeclass.drafting.infer import infer_schema
 from gradeclass.data.sources import read_table
+from gradeclass.schema import LATE
 
 CASES = {case.name: case for case in build()}
 
@@ -22,5 +23,6 @@ def test_draft_is_right_or_asks(tmp_path, name):
     for column, right in case.roles.items():
         found = schema.by_name[column]
         assert {found.role, found.kind} & set(right if isinstance(right, tuple) else (right,)), found
+    assert all(LATE in schema.by_name[column].confirm for column in case.late)
     for column, number in case.reads.items(): assert as_numbers(read_texts(frame[column])).iloc[0] == pytest.approx(number)
     assert len(frame) == case.rows and all(any(word in note for note in notes) for word in case.notes), notes

@@ -5,6 +5,7 @@ import gzip
 import time
 import zipfile
 
+import openpyxl
 import pandas as pd
 import pytest
 from data_tables import QUICK, STUDENTS, random_students, save
@@ -22,7 +23,7 @@ from gradeclass.data.sources import load, read_table
 FAULTS = {
     "empty.csv": (b"", "empty.csv is empty"),
     "blank.csv": (b"\n\n \n", "blank.csv is empty"),
-    "binary.csv": (b"PK\x03\x04\x00\x00\x08", "binary.csv is not a text table"),
+    "binary.csv": (b"PK\x03\x04\x00\x00\x08", "binary.csv is not a workbook (.xlsx, .xls or .ods)"),
     "noise.csv": (bytes(range(1, 256)), "noise.csv is not a text table"),
     "long.csv": (b"Age,Sports\n17,1\n18,1,0\n", "long.csv: line 3 has 3 fields where the header has 2"),
     "all_long.csv": (b"Age,Sports\n17,1,9\n18,1,0\n", "all_long.csv: line 2 has 3 fields where the header has 2"),
@@ -32,7 +33,9 @@ FAULTS = {
     "quote_below_blank.csv": (b'\n\nAge,Sports\n17,1\n\n18,"1\n16,0\n', "a quote that opens in line 6 is never closed"),
     "quote.csv": (b'Age,Sports\n17,1\n18,"1\n16,0\n', "a quote that opens in line 3 is never closed"),
     "twins.csv": (b"Age,Sports,Age\n17,1,18\n", "two columns are called Age"),
-    "false.xlsx": (b"Age,Sports\n17,1\n", "false.xlsx is not a workbook (.xlsx, .xls or .ods)"),
+    "false.xlsx": (bytes(range(1, 256)), "false.xlsx is not a workbook (.xlsx, .xls or .ods)"),
+    "scan.xlsx": (b"%PDF-1.7", "scan.xlsx is a PDF, whatever its name says: export the table"),
+    "login.csv": (b"<html><body>Please log in</body></html>", "login.csv is a web page without a table"),
     "false.parquet": (b"Age,Sports\n17,1\n", "false.parquet is not a Parquet file"),
     "table.json": (b"{}", "table.json is of an unknown kind: give a .csv, .xlsx, .xls, .ods or .parquet file"),
 }
@@ -231,3 +234,50 @@ def test_archive_says_why_it_cannot_be_unpacked_and_a_note_beside_the_table_is_n
     full = OSError(errno.ENOSPC, "No space left on device")
     monkeypatch.setattr("gradeclass.data.files.copy_out", lambda *_: (_ for _ in ()).throw(full))
     with pytest.raises(DataError, match="a.zip cannot be unpacked: No space left"): read_table(tmp_path/"a.zip")
+
+# Workbooks
+
+def save_book(path, rows, change=lambda book: None):
+    book = openpyxl.Workbook()
+    for row in rows: book.active.append(row)
+    change(book)
+    book.save(path)
+    return path
+
+PUPILS = [["Class", "Pupil", "Grade"], ["7B", 1001, "A"], [None, 1002, "B"], ["7C", 1003, "A"]]
+
+def test_formulas_without_results_are_named(tmp_path):
+    path = save_book(tmp_path/"sums.xlsx", [[*PUPILS[0], "Total"], *([*row, "=B2*2"] for row in PUPILS[1:])])
+    with pytest.raises(DataError, match="sums.xlsx: Total holds formulas without results: open the file"): read_table(path)
+
+def test_an_empty_column_without_formulas_is_read(tmp_path):
+    path = save_book(tmp_path/"blank.xlsx", [[*PUPILS[0], "Note"], *PUPILS[1:]])
+    assert "Note" in read_table(path)[0]
+
+def test_a_class_that_spans_its_pupils_holds_for_each(tmp_path):
+    path = save_book(tmp_path/"spans.xlsx", PUPILS, lambda book: book.active.merge_cells("A2:A3"))
+    table, notes = read_table(path)
+    assert table["Class"].tolist() == ["7B", "7B", "7C"]
+    assert notes == ["Class: a cell that spans several rows holds for each of them"]
+
+def test_hidden_sheets_are_named_and_not_read(tmp_path):
+    def hide(book):
+        sheet = book.create_sheet("Old")
+        sheet.append(["x"]*9)
+        sheet.sheet_state = "hidden"
+    table, notes = read_table(save_book(tmp_path/"hidden.xlsx", PUPILS, hide))
+    assert list(table) == PUPILS[0] and notes == ["hidden sheets are not read: 'Old'"]
+    with pytest.raises(DataError, match="only the hidden sheet 'Old' holds something: unhide it"):
+        read_table(save_book(tmp_path/"all_hidden.xlsx", [], hide))
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_roster_is_named_with_the_way_to_one_table(tmp_path, packed):
+    folder = tmp_path/"export"
+    folder.mkdir()
+    for name in ("manifest.csv", "users.csv", "results.csv", "lineItems.csv"): (folder/name).write_text("sourcedId,status\n1,active\n")
+    path = folder
+    if packed:
+        path = tmp_path/"export.zip"
+        with zipfile.ZipFile(path, "w") as archive:
+            for file in folder.iterdir(): archive.write(file, f"roster/{file.name}")
+    with pytest.raises(DataError, match=r"is a OneRoster export \(users.csv, results.csv, lineItems.csv\): make one table"): read_table(path)

@@ -367,3 +367,14 @@ def test_score_is_read_as_the_table_reads_it(tmp_path):
     table, _ = read_table(tmp_path/"a.csv")
     column = infer_schema(table, "Note").by_name["Gesamtpunkte total"]
     assert column.role == "score" and (column.min, column.max) == (1003, 1770)
+
+
+def test_a_good_input_is_not_taken_for_a_copy_of_the_grade():
+    rng = np.random.default_rng(3)
+    merit = rng.normal(size=300)
+    grades = pd.cut(merit, [-9, -0.7, 0.3, 9], labels=["C", "B", "A"]).astype(str)
+    mid = (50 + 10*merit + 5*rng.normal(size=300)).round()
+    schema = infer_schema(pd.DataFrame({"Mid": mid, "Same": 50 + 10*merit + 2*rng.normal(size=300), "Grade": grades}).astype(str), "Grade")
+    assert "known only after" not in schema.by_name["Mid"].confirm and "known only after" in schema.by_name["Same"].confirm
+    most = pd.DataFrame({"Sport": ["yes", *["no"]*9]*30, "Mid": mid, "Grade": ["pass"]*280 + ["fail"]*20}).astype(str)
+    assert "known only after" not in infer_schema(most, "Grade").by_name["Sport"].confirm

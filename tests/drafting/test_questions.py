@@ -59,3 +59,10 @@ def test_grade_column_is_found_or_asked_for(marks):
     path = marks("ABCDF", "Band")
     with pytest.raises(SchemaError, match="name the column that holds the grades with --target"): inspect_table(path)
     assert inspect_table(path, "Band").schema.grades.labels == infer_schema(read_table(path)[0], "Band").grades.labels
+
+
+def test_letters_are_shown_before_a_column_is_missed(tmp_path):
+    rows = [f"{place};{place*7 % 23};{grade}" for place, grade in enumerate("12345"*6)]
+    (tmp_path/"klasa.csv").write_bytes("\n".join(["Numer;Nieobecności;Zażółć", *rows]).encode("cp1250"))
+    with pytest.raises(SchemaError, match=r"no column Ocena.*read as Windows-1250 \(it holds 'Nieobecności', 'Zażółć'\)"):
+        inspect_table(str(tmp_path/"klasa.csv"), "Ocena")
