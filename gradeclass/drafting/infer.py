@@ -20,8 +20,8 @@ from ..data.layout import ABSENT
 from ..data.numbers import NumberStyle
 from .cells import Cells, as_numbers, distinct_labels, read_cells, read_table_cells, read_texts
 from gradeclass.drafting.roles import (
-    ask_unit, blanks_tell, follows_from, is_counter, is_cut_off, holds_people, is_date, is_id, is_personal,
-    is_protected, known_words, names_students, says,
+    are_rooms, ask_unit, blanks_tell, follows_from, holds_people, is_counter, is_cut_off, is_date, is_id,
+    is_personal, is_protected, known_words, names_students, percent, says, share_agreed, tells_grade,
 )
 from .scales import GradeOrder, answer_order, name_words, order_grades
 from ..words import count
@@ -163,6 +163,7 @@ def guess_column(
 def describe_cells(name:str, cells:Cells)->Column:
     "What a column seems to be"
     texts, style, numbers = cells
+    if are_rooms(texts): return mark_audit(guess_words(name, texts))
     reason = reason_to_ignore(name, texts, numbers, style)
     if reason: return Column(name=name, role="ignored", confirm=f"ignored: {reason}")
     if is_id(name, texts, numbers):
@@ -183,7 +184,10 @@ def reason_to_ignore(name:str, texts:pd.Series, numbers:pd.Series, style:NumberS
     if texts.nunique() < 9 and len(distinct_labels(texts)) < 2: return "it holds one value"
     if is_personal(name, texts): return "it names a person or says how to reach one"
     if is_counter(name, numbers): return "it counts the rows, from the first on; the next table counts again"
-    if is_date(name, texts, numbers): return "a date is no input; a span of time such as an age can be one"
+    if is_date(name, texts, numbers):
+        if says(name, "dates", "protected"): return "a date is no input; a span of time such as an age can be one"
+        return ("a date is no input: if a spreadsheet has made dates of marks such as 3/4, give the "
+                "column the format text and enter them again")
     if style.mixed: return f"{style.mixed!r} has a unit, and other numbers without one are of another size"
     if style.open:
         return (f"{style.open!r} can be read with a decimal or a thousands separator: write the column without "
@@ -279,6 +283,16 @@ def judge_score(
         if bands: bands.rising = True
     return bands if bands and bands.agreement >= (0.9 if hinted else 0.99) and bands.balanced >= 0.7 else None
 
+def bands_tell(scores:pd.Series, grades:pd.Series)->float: # As `share_agreed`
+    "Share of the rows whose grade is that of the band of their number, in whatever order"
+    scores = scores[scores.index.isin(grades.index)].dropna()
+    here = grades[scores.index]
+    if len(scores) < max(FEW_ROWS, len(grades)/2) or scores.nunique() < 3: return 0.0
+    order = list(scores.groupby(here).median().sort_values(ascending=False).index)
+    bands = find_bands("", scores.to_numpy(), here.to_numpy(), order)
+    if not bands: return 0.0
+    return share_agreed(here, pd.Series(np.array(order)[band_of(scores.to_numpy(), bands.cuts)], index=here.index))
+
 # %% ../../nbs/lib/drafting/04_infer.ipynb #ee958bb4
 def mirrors(scores:pd.Series, grades:pd.Series)->bool:
     "Whether a column is the grade itself, not rounded: a mean of marks says nothing of which end is good"
@@ -369,7 +383,7 @@ def as_score(
     chosen:bool,     # Whether this is the score, or one more column like it
 )->Column:           # Role `score`, or `ignored`
     "Take a column that gives the grade away out of the inputs"
-    share = f"{bands.agreement:.0%}".replace("%", " %")
+    share = percent(bands.agreement)
     given_away = f"ignored: it gives the grade away in {share} of the rows, as if it were {LATE}"
     if not chosen: return Column(name=bands.column, role="ignored", confirm=given_away)
     values = values.dropna()
@@ -416,9 +430,10 @@ def order_by_score(order:GradeOrder, found:list[Bands])->GradeOrder:
     at_risk = telling.grades[-max(1, len(telling.grades)//3):]
     return GradeOrder(telling.grades, at_risk, f"{telling.column} falls in this order")
 
-def known_afterwards(column:Column, texts:pd.Series, grades:pd.Series, target:str)->Column:
-    "Leave out an input that follows from the grade"
+def known_afterwards(column:Column, cells:Cells, grades:pd.Series, target:str)->Column:
+    "Leave out an input that follows from the grade, and doubt one that nearly does"
     if column.role not in ("feature", "audit"): return column
+    texts = cells.texts
     late = says(column.name, "afterwards")
     if column.codes and follows_from(grades, texts, 0.9 if late else 0.99):
         return Column(name=column.name, role="ignored",
@@ -427,6 +442,10 @@ def known_afterwards(column:Column, texts:pd.Series, grades:pd.Series, target:st
     doubt = f"its name speaks of something that is {LATE}: set role to ignored if so" if late else ""
     if blanks_tell(grades, texts.index):
         doubt = f"only some values of {target} have it filled in, as if it were {LATE}: set role to ignored if so"
+    share = tells_grade(grades, texts) if column.codes else bands_tell(cells.numbers, grades)
+    if share and column.role == "feature":
+        doubt = (f"it gives {target} in {percent(share)} of the rows, as if it were {LATE}, such as a forecast or a "
+                 "converted grade: set role to ignored if so")
     return column.model_copy(update={"confirm": "; ".join(filter(None, [doubt, column.confirm]))})
 
 # %% ../../nbs/lib/drafting/04_infer.ipynb #79c33a03
@@ -476,7 +495,7 @@ def infer_schema(
     scores = [bands for bands in found if not bands.rising and bands.grades == order.labels]
     giving_away = {bands.column: as_score(bands, cells[bands.column].numbers, bands in scores[:1]) for bands in found}
     columns = [giving_away.get(column.name, column) for column in columns]
-    columns = [column if column.name == target else known_afterwards(column, cells[column.name].texts, grades, target)
+    columns = [column if column.name == target else known_afterwards(column, cells[column.name], grades, target)
                for column in columns]
     columns = leave_out_giveaways(columns, cells, grades, order.labels)
     columns = [ask_unit(column, cells[column.name].texts.nunique(), len(table)) if column.name in cells else column

@@ -137,7 +137,7 @@ def doubt_rail(
     late = [column.title for column in inputs if LATE in column.confirm and column.name not in model.suspects_]
     if scale: doubts.append(f"nobody has confirmed the grade scale ({scale})")
     if model.suspects_: doubts.append(f"{listed(model.suspects_)} alone predicts the grade almost perfectly")
-    if late: doubts.append(f"the name of {listed(late)} speaks of something that is {LATE}")
+    if late: doubts.append(f"{listed(late)} may be {LATE}")
     if doubts: return Rail("doubts", False, f"A person has to look first: {'; '.join(doubts)}.")
     return Rail("doubts", True, "The grade scale is confirmed, and no input gives the grade away.")
 
