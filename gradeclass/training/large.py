@@ -26,7 +26,7 @@ from ..evaluation.explain import typical_student
 from ..evaluation.resampling import headline, metrics_dict, plain_numbers
 from ..models.calibrator import Calibrator
 from ..models.bundle import FittedSteps, save_model
-from ..models.decide import RULES, macro_f1_gains
+from ..models.decide import RULES, learn_rule
 from ..models.family import ModelError
 from ..models.features import SchemaEncoder, check_leaks
 from ..models.grade_model import GradeModel, make_family
@@ -209,7 +209,7 @@ def finish_model(want:Want, name:str, family, params:dict, rule:str, survey:Surv
     model.pipeline_ = FittedSteps(encode=encoder, family=family)
     model.classes_ = np.array(want.schema.grades.labels)
     model.calibrator_, model.decides_on_raw_ = Calibrator(), False
-    model.gains_ = macro_f1_gains(model.predict_proba(as_frame(want, survey.sample[1]))) if rule == "macro_f1" else None
+    model.gains_ = learn_rule(rule, model.predict_proba(as_frame(want, survey.sample[1])))
     return model
 
 # %% ../../nbs/lib/training/05_large.ipynb #8c795524
