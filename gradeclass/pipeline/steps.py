@@ -6,7 +6,8 @@
 __all__ = ['save_prepared', 'load_prepared', 'plot_parts', 'fit_and_look', 'learnt_rows', 'fit_final', 'possible_folds',
            'predict_out_of_fold', 'calibrate_model', 'out_of_fold_files', 'save_out_of_fold', 'load_out_of_fold',
            'describe_labels', 'input_importance', 'plot_importance', 'evaluate_model', 'list_students', 'Judged',
-           'judge_all', 'look_closer', 'extra_files', 'describe_sets', 'explain_first', 'save_evaluation']
+           'judge_all', 'look_closer', 'compare_rules', 'extra_files', 'describe_sets', 'explain_first',
+           'save_evaluation']
 
 # %% ../../nbs/lib/pipeline/04_steps.ipynb #30433478
 import json
@@ -23,10 +24,11 @@ from ..config import SEED, GradeclassError
 from ..data.dataset import Dataset, table_digest
 from ..data.files import write_table
 from ..data.split import Split
-from ..models.decide import RULES
+from ..models.decide import RULES, follow_rule, learn_rule
 from ..drift.check import PROFILE
 from ..drift.profile import take_profile
 from ..evaluation.figures import COLOURS, new_figure, plot_style
+from ..evaluation.metrics import METRICS, check_predictions
 from ..evaluation.resampling import headline, metrics_dict, per_grade, top_k
 from ..evaluation.explain import explain_student, in_words, plot_contributions, typical_student
 from ..evaluation.fairness import Fairness, check_fairness
@@ -36,6 +38,7 @@ from ..evaluation.labels import audit_labels, describe_audit, estimate_noise, pl
 from ..disk import write_json
 from ..models.bundle import bundle_digest, extend_bundle, read_manifest
 from ..models.grade_model import GradeModel
+from ..models.ordinal import strata_folds
 from ..scoring.answer import Predictor
 from ..scoring.table import predict_table
 from ..evaluation.ranking import Threshold, find_threshold, places_table
@@ -346,6 +349,23 @@ def look_closer(
     threshold = find_threshold(y, p, schema.grades, float(share), words, n_boot, seed)
     return Closer(fairness, threshold,
                   places_table(judged.grades, judged.probability, schema.grades, n_boot=n_boot, seed=seed))
+
+# %% ../../nbs/lib/pipeline/04_steps.ipynb #c1beead3
+def compare_rules(
+    judged:Judged, # What `judge_all` returned
+    schema:Schema, # What a student is
+    seed:int=SEED, # Seed of the folds
+)->pd.DataFrame:   # One row for each rule: its name, accuracy, macro-F1, weighted kappa, within one grade
+    "What each decision rule gains and costs; what a rule learns it learns from other students"
+    fold, rows = strata_folds(judged.grades, 5, seed), {}
+    for rule in RULES:
+        picked = np.empty(len(fold), int)
+        for held in (fold == number for number in range(5)):
+            picked[held] = follow_rule(rule, judged.probability[held], learn_rule(rule, judged.probability[~held]))
+        case = check_predictions(judged.grades, judged.probability, schema.grades, picked)
+        rows[rule] = {METRICS[name].label: METRICS[name].measure(case, np.ones((1, len(fold))))[0]
+                      for name in ("accuracy", "macro_f1", "qwk", "within_one")}
+    return pd.DataFrame(rows).T.round(3).rename_axis(columns="Rule")
 
 # %% ../../nbs/lib/pipeline/04_steps.ipynb #dd03b367
 def all_metrics(evaluation:Evaluation)->dict: # What metrics.json holds
