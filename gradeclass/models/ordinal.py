@@ -104,6 +104,25 @@ def forest_probability(
     shares = -np.diff(worse, axis=1, prepend=1.0, append=0.0)
     return 0.99*shares + 0.01/shares.shape[1]
 
+# %% ../../nbs/lib/models/05_ordinal.ipynb #2e5d11e2
+def forest_place(forest)->object: # xgboost Booster of one output
+    "The same trees, each leaf with the expected number of grades below the best: their sum can be split exactly"
+    import xgboost as xgb
+    state = json.loads(forest.save_raw("json"))
+    about, trees = state["learner"]["learner_model_param"], state["learner"]["gradient_booster"]["model"]["trees"]
+    start = sum(json.loads(about["base_score"]))
+    about.update(num_target="1", base_score=f"[{start}]")
+    for tree in trees:
+        size = int(tree["tree_param"]["size_leaf_vector"])
+        leaf = np.array(tree.pop("leaf_weights")).reshape(-1, size).sum(axis=1)
+        for node, left in enumerate(tree["left_children"]):
+            if left < 0: tree["split_conditions"][node] = float(leaf[tree["right_children"][node]])
+        tree["right_children"] = [-1 if left < 0 else right
+                                  for left, right in zip(tree["left_children"], tree["right_children"], strict=True)]
+        tree["base_weights"] = [0.0]*len(tree["left_children"])
+        tree["tree_param"]["size_leaf_vector"] = "1"
+    return xgb.Booster({"nthread": 1}, model_file=bytearray(json.dumps(state), "utf-8"))
+
 # %% ../../nbs/lib/models/05_ordinal.ipynb #18c54a4a
 INNER_ROWS = 20_000  # Rows for trees and inner folds, at the most
 
@@ -340,6 +359,26 @@ class OrdinalGrades(GradeFamily):
             import xgboost as xgb
             added = added + self.booster_.predict(xgb.DMatrix(X, nthread=1), pred_contribs=True)
         return self.line_.sign*added
+
+    def place_terms(
+        self,
+        X:np.ndarray, # Encoded rows, shape (n, p)
+    )->np.ndarray:    # Shape (n, p+1); the last column is that of the average student
+        "What each column adds to the expected position on the scale, in grades, better is more; gaps count as average"
+        import xgboost as xgb
+        X = self._checked(X)
+        added, share = self.line_.sign*self.terms(X), self.shares_.get("forest", 0.0)
+        average, rise = added[0, -1], added[:, :-1].sum(axis=1)
+        grades = np.arange(len(self.classes_))
+        place = -self.line_.probability(np.append(average + rise, average), np.ones(len(X) + 1)) @ grades
+        # A curve of a sum: each term gets its part of the rise from the average student to this one
+        slope = (place[:-1] - place[-1])/np.where(np.abs(rise) > TINY, rise, 1.0)
+        said = (1 - share)*np.c_[added[:, :-1]*slope[:, None], np.full(len(X), place[-1])]
+        if not share: return said
+        if not hasattr(self, "places_"): self.places_ = forest_place(self.forest_)
+        trees = -0.99*self.places_.predict(xgb.DMatrix(X, nthread=1), pred_contribs=True)
+        trees[:, -1] -= 0.005*grades[-1]  # Every grade has a hundredth of its share
+        return said + share*trees
 
     def _write(self, folder):
         line = asdict(self.line_)
