@@ -1,6 +1,6 @@
 """The default model beside its peers, on tables that nobody tuned it for.
 
-    python benchmarks/tables.py --tables ../shared/data/tables --json benchmarks/tables.json   # all tables, all peers (an hour on one core)
+    python benchmarks/tables.py --tables FOLDER --json benchmarks/tables.json   # all tables, all peers (an hour on one core)
     python benchmarks/tables.py bdf insteval --only logistic forest
 
 Every model is fitted on the same folds and sees the same inputs: those of `gradeclass schema infer`, with the order of the grades set.
@@ -28,7 +28,7 @@ from gradeclass.data.sources import read_table
 from gradeclass.drafting.infer import infer_schema
 from gradeclass.evaluation.metrics import METRICS, check_predictions
 from gradeclass.evaluation.resampling import bootstrap, interval
-from gradeclass.models.decide import RULES, decide
+from gradeclass.models.decide import RULES, follow_rule, learn_rule
 from gradeclass.models.features import Spreader, encode_frame, grade_index
 from gradeclass.models.grade_model import GradeModel
 from gradeclass.schema import Schema
@@ -185,13 +185,9 @@ def lacking(module):
 
 def run_ours(table, train, held):
     "Probabilities, and the grades that each rule announces; what a rule learns it learns inside the training rows"
-    said, announced = None, {}
-    for rule in RULES:
-        if rule == "macro_f1" or said is None:
-            model = GradeModel(table.schema, OURS, rule="macro_f1").fit(table.frame.iloc[train])
-            said = model.predict_proba(table.frame.iloc[held])
-        announced[rule] = model.set_params(rule=rule).decide(said)
-    return said, announced
+    model = GradeModel(table.schema, OURS).fit(table.frame.iloc[train])
+    said, unseen = model.predict_proba(table.frame.iloc[held]), model.pipeline_["family"].out_of_fold_
+    return said, {rule: follow_rule(rule, said, learn_rule(rule, unseen)) for rule in RULES}
 
 
 def run_peer(name, table, train, held):
@@ -226,7 +222,7 @@ def run_model(name, table, work):
 def cases_of(table, found, rule):
     "Checked predictions, one for each repeat"
     grades = table.grades
-    return [check_predictions(grades, said, table.schema.grades, found[rule][i] if rule in found else decide(said, "mode"))
+    return [check_predictions(grades, said, table.schema.grades, found[rule][i] if rule in found else said.argmax(axis=1))
             for i, said in enumerate(found["said"])]
 
 

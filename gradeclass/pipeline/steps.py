@@ -40,7 +40,6 @@ from ..models.bundle import bundle_digest, extend_bundle, read_manifest
 from ..models.grade_model import GradeModel
 from ..models.ordinal import strata_folds
 from ..scoring.answer import Predictor
-from ..scoring.table import predict_table
 from ..evaluation.ranking import Threshold, find_threshold, places_table
 from ..schema import GradeScale, Schema, check_answered, parse_schema, schema_yaml
 from ..data.validation import Validation
@@ -289,15 +288,18 @@ def list_students(
     model:GradeModel,   # Fitted
     frame:pd.DataFrame, # Students, with grades where they are known
     most:int=20,        # Length of the list
-)->pd.DataFrame:        # Rank, id, probability in percent, predicted grade, actual grade
+)->pd.DataFrame:        # Rank, id, risk in percent, what orders equal risks, predicted grade, actual grade
     "The students who come first on a list for help"
-    table = predict_table(model, frame).sort_values("at_risk", ascending=False, kind="stable").head(most)
-    chance = (100*table.at_risk).round().astype(int).astype(str) + " %"
-    who = ({model.schema.by_name[model.schema.id].title: table[model.schema.id]} if model.schema.id in table
-           else {"Row": table.index})
-    listed = pd.DataFrame({**who, f"Risk of {' or '.join(model.schema.grades.at_risk)}": chance,
-                           "Predicted grade": table.grade})
-    if model.schema.target in frame: listed["Actual grade"] = frame.loc[table.index, model.schema.target].astype(str)
+    schema, answers = model.schema, Predictor(model).frame(frame)
+    first = answers.order()[:most]
+    chosen, labels, titles = frame.iloc[first], np.array(schema.grades.labels), schema.by_name
+    risk = [f"{100*risk:.0f} %" for risk in answers.risk[first]]
+    behind = {f"Steps below {labels[0]}": answers.below_best[first].round(2)} if answers.score is None else {
+        f"Expected {titles[schema.score].title}": answers.score[first, 0].round(2)}
+    who = {titles[schema.id].title: chosen[schema.id]} if schema.id in chosen else {"Row": chosen.index}
+    listed = pd.DataFrame({**who, f"Risk of {' or '.join(schema.grades.at_risk)}": risk, **behind,
+                           "Predicted grade": labels[answers.grade[first]]}, index=chosen.index)
+    if schema.target in frame: listed["Actual grade"] = chosen[schema.target].astype(str)
     return listed.set_axis(pd.RangeIndex(1, len(listed) + 1)).rename_axis(columns="Rank")
 
 # %% ../../nbs/lib/pipeline/04_steps.ipynb #1b0938d9
