@@ -139,8 +139,9 @@ class CatBoost(Peer):
         self.coded = [place for place, column in enumerate(self.schema.inputs()) if column.kind == "category"]
         grades, cells = grade_index(frame, self.schema), self.cells(frame)
         parts = train_test_split(cells, grades, test_size=0.15, random_state=SEED, stratify=grades)
-        self.model = CatBoostClassifier(1000, learning_rate=0.05, loss_function="MultiClass", random_seed=SEED,
-                                        thread_count=1, verbose=False, cat_features=self.coded, allow_writing_files=False)
+        self.model = CatBoostClassifier(500, learning_rate=0.05, loss_function="MultiClass", random_seed=SEED,
+                                        thread_count=1, max_ctr_complexity=1, verbose=False,
+                                        cat_features=self.coded, allow_writing_files=False)
         self.model.fit(parts[0], parts[2], eval_set=(parts[1], parts[3]), early_stopping_rounds=50)
         return self
 
