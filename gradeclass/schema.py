@@ -92,6 +92,7 @@ class Column(Part):
     max: float | None = None
     whole: bool = False        # Numeric, whole numbers only
     changeable: bool = False   # A student or a school can change it: what-if may move it
+    better: Literal["", "more", "less"] = ""  # Which way is good: the model is held to it, whatever the rows say
     codes: dict[int | str, str] = Field(default_factory=dict)
     missing: list[str] = Field(default_factory=list)  # Words of the file that mean no answer, such as ABS
     confirm: str = ""          # A guess that a person should confirm
@@ -160,6 +161,7 @@ class Column(Part):
         if self.kind == "numeric" and self.codes: return "a numeric column has no codes"
         if self.kind == "flag" and len(self.codes) != 2: return "a flag has exactly two codes"
         if len(set(map(spelling, self.labels))) < len(self.codes): return "two codes share one label"
+        if self.better and self.kind == "category": return "better is for columns with an order, not for a category"
         low, high = self.bounds
         if low > high: return f"min {show(low)} is above max {show(high)}"
         clash = clashing_label(self.codes)

@@ -15,7 +15,7 @@ from ..config import SEED
 from .calibrator import Calibrator
 from .decide import LEARN_ROWS, RULES, follow_rule, learn_rule
 from .family import ModelError
-from .features import SchemaEncoder, Spreader, check_leaks, encode_column, grade_index
+from .features import SchemaEncoder, Spreader, check_leaks, encode_column, grade_index, which_way
 from .latent import some_rows
 from .ordinal import strata_folds
 from .stack import SINGLE_FAMILIES, StackedGrades, build_family
@@ -34,10 +34,16 @@ def make_family(
     params:dict,    # The family's own parameters
     groups:np.ndarray|None=None, # Source column of each 0/1 column after one-hot encoding, shape (q,)
     cuts:list[float]|None=None,  # Cuts of the score from the best grade to the worst
+    better:np.ndarray|None=None, # Which way is good in each encoded column, shape (q,); None: as the rows say
 ):                  # An unfitted family
     "Build a family by name and tell it what it wants to know of the schema"
-    context = {"n_grades": n_grades, "categorical": categorical, "groups": groups, "cuts": cuts, "seed": seed}
-    return build_family(FAMILIES, family, context, params)
+    context = {"n_grades": n_grades, "categorical": categorical, "groups": groups, "cuts": cuts, "better": better,
+               "seed": seed}
+    made = build_family(FAMILIES, family, context, params)
+    if better is not None and family != "majority" and "better" not in made.get_params():
+        raise ModelError(f"family {family} cannot be held to what the schema says under better: use family ordinal, or "
+                         f"delete better from the schema")
+    return made
 
 # %% ../../nbs/lib/models/09_grade_model.ipynb #cbcb0016
 class GradeModel(ClassifierMixin, BaseEstimator):
@@ -117,7 +123,7 @@ class GradeModel(ClassifierMixin, BaseEstimator):
         categorical = np.array([column.kind == "category" for column in columns])
         scale, source = self.schema.grades, Spreader(columns).source
         family = make_family(self.family, len(scale.codes), categorical, self.seed, self.params or {}, source,
-                             scale.cuts)
+                             scale.cuts, which_way(columns, source))
         encoder = SchemaEncoder(self.schema, self.audit, family.one_hot)
         coded = np.array([column.kind != "numeric" for column in columns])[source if family.one_hot else slice(None)]
         steps = [("encode", encoder), ("balance", Balancer(self.balance, coded, self.seed)), ("family", family)]

@@ -28,7 +28,7 @@ from ..models.calibrator import Calibrator
 from ..models.bundle import FittedSteps, save_model
 from ..models.decide import RULES, learn_rule
 from ..models.family import ModelError
-from ..models.features import SchemaEncoder, check_leaks
+from ..models.features import SchemaEncoder, check_leaks, which_way
 from ..models.grade_model import GradeModel, make_family
 from ..models.latent import fit_line
 from ..models.ordinal import INNER_ROWS, OrdinalGrades
@@ -275,7 +275,8 @@ def train_large(
         check_leaks(as_frame(want, survey.sample[1]), want.schema, audit)
         task = make_task(want, survey)
         categorical = np.array([kind == "c" for kind in want.kinds])
-        made = make_family(family, task.n_grades, categorical, seed, params, task.groups, want.schema.grades.cuts)
+        made = make_family(family, task.n_grades, categorical, seed, params, task.groups, want.schema.grades.cuts,
+                           which_way(want.schema.inputs(audit), task.groups))
         if family == "ordinal": fit_ordinal(made, want, survey)
         else:
             settings = made.restore(task.n_grades, len(categorical)).settings(survey.rows)
