@@ -1,6 +1,6 @@
 """The default model beside its peers, on tables that nobody tuned it for.
 
-    python benchmarks/tables.py --tables FOLDER --json benchmarks/tables.json   # all tables, all peers (an hour on one core)
+    python benchmarks/tables.py --tables FOLDER --json benchmarks/tables.json   # everything, an hour
     python benchmarks/tables.py bdf insteval --only logistic forest
 
 Every model is fitted on the same folds and sees the same inputs: those of `gradeclass schema infer`, with the order of the grades set.
@@ -33,7 +33,7 @@ from gradeclass.models.features import Spreader, encode_frame, grade_index
 from gradeclass.models.grade_model import GradeModel
 from gradeclass.schema import Schema
 
-BOOT = 1000
+BOOT = 300
 OURS = "ordinal"
 SHOWN = {"log_loss": "mode", "macro_f1": "macro_f1", "qwk": "qwk", "ece": "mode"}  # Metric -> our rule for it
 
@@ -130,7 +130,7 @@ class CatBoost(Peer):
     def cells(self, frame):
         "Categories as texts, other inputs as numbers"
         encoded = pd.DataFrame(self.matrix(frame))
-        return encoded.astype({place: str for place in self.coded})
+        return encoded.astype(dict.fromkeys(self.coded, str))
 
     def fit(self, frame):
         "Fit, and keep the best number of rounds"

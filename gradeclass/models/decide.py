@@ -104,6 +104,6 @@ def decide(
     rule:str="mode",           # A name in `RULES`
     like:np.ndarray|None=None, # Probabilities that a rule is learnt from; `probability` itself unless given
 )->np.ndarray:                 # Grade index, shape (n,)
-    "One grade for each student; `macro_f1` and `qwk` look at all rows together, so give `like` where a student is alone"
+    "One grade for each student; `macro_f1` and `qwk` are learnt from all rows, so give `like` where a student is alone"
     if rule not in RULES: raise GradeclassError(f"no decision rule {rule}: use one of {', '.join(RULES)}")
     return follow_rule(rule, probability, learn_rule(rule, probability if like is None else like))

@@ -237,7 +237,7 @@ class OrdinalGrades(GradeFamily):
         n_grades:int|None=None,       # Grades of the scale
         groups=None,                  # Source column of each encoded column, shape (p,); None: each is its own
         cuts=None,                    # Cuts of the score from the best grade to the worst; None: no score is used
-        better=None,                  # Of each encoded column: 1 more is better, -1 less, 0 as the rows say; None: all 0
+        better=None,                  # Of each encoded column: 1 more is better, -1 less, 0 as the rows say
         members:tuple=MEMBERS,        # Which of linear, boost, forest may be used
         folds:int=5,                  # Inner folds that choose among them
         noise_strength:float=100.0,   # Imaginary rows of each band in the noise matrix

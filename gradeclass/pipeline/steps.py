@@ -138,13 +138,14 @@ def cost_of_better(
     held = [column for column in model.schema.inputs(model.audit) if column.better]
     if not held: return ""
     schema, validation = model.schema, prepared.parts["validation"]
-    free = schema.model_copy(update={"columns": [column.model_copy(update={"better": ""}) for column in schema.columns]})
+    columns = [column.model_copy(update={"better": ""}) for column in schema.columns]
+    free = schema.model_copy(update={"columns": columns})
     models = model, clone(model).set_params(schema=free).fit(prepared.parts["train"])
-    grades = grade_index(validation, schema)
-    loss = [-np.log(each.predict_proba(validation)[np.arange(len(grades)), grades].clip(1e-12)).mean() for each in models]
+    own = np.arange(len(validation)), grade_index(validation, schema)
+    loss = [-np.log(each.predict_proba(validation)[own].clip(1e-12)).mean() for each in models]
     said = ", ".join(f"{column.better} {column.title}" for column in held)
-    return (f"The model is held to what the schema says is better: {said}. Its log loss is {loss[0]:.3f}; left to the rows "
-            f"alone it would be {loss[1]:.3f}.")
+    return (f"The model is held to what the schema says is better: {said}. Its log loss is {loss[0]:.3f}; left to the "
+            f"rows alone it would be {loss[1]:.3f}.")
 
 # %% ../../nbs/lib/pipeline/04_steps.ipynb #6d12b42d
 def learnt_rows(

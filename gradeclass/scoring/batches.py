@@ -194,7 +194,8 @@ class Summary:
         "What a person should know, one sentence each"
         cells = [f"{column}: {', '.join(values[:3])}{', ...' if len(values) > 3 else ''} {PHRASES[check]} "
                  f"({count(rows, 'row')}, first row {first})"
-                 f"{'; allowed: ' if allowed else ''}{allowed}" for (column, check), (rows, first, values, allowed) in self.problems.items()]
+                 f"{'; allowed: ' if allowed else ''}{allowed}"
+                 for (column, check), (rows, first, values, allowed) in self.problems.items()]
         return list(filter(None, [*self.notes, *cells, count_blanks(self.blanks)]))
 
 # %% ../../nbs/lib/scoring/06_batches.ipynb #10e907c3

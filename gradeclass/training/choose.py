@@ -26,7 +26,8 @@ from .search import SPACES, TuneError, measure_once, tune
 
 # %% ../../nbs/lib/training/03_choose.ipynb #f4e9d9f7
 DEFAULT = "ordinal"  # Always tried; another family has to be surely better
-WORK = {"majority": 1, "logistic": 100, "xgboost": 2_000, "ordinal": 2_000, "neural": 20_000}  # Visits of a cell in a fit
+# Visits of a cell in a fit
+WORK = {"majority": 1, "logistic": 100, "xgboost": 2_000, "ordinal": 2_000, "neural": 20_000}
 SPEED = 50_000_000   # Visits that count as a second
 
 def order_families(families:list[str]|None=None)->list[str]: # The same, the default first, then the cheapest
@@ -114,8 +115,9 @@ def weigh_families(
     loss = -np.log(likelihood).mean(axis=0)
     best = int(loss.argmin())
     if len(names) == 1: return {names[0]: 1.0}, f"Chosen: {names[0]}, the only family that was tried to the end."
-    gain, error = gain_over(likelihood[:, best], likelihood[:, names.index(DEFAULT)]) if DEFAULT in names else (1.0, 0.0)
-    base = best if gain > SURE*error else names.index(DEFAULT)
+    base = names.index(DEFAULT) if DEFAULT in names else best
+    gain, error = gain_over(likelihood[:, best], likelihood[:, base])
+    if gain > SURE*error: base = best
     chosen = names[base]
     gain, error = stack_gain(likelihood, fold, base)
     shares = dict(zip(names, learn_shares(likelihood).tolist(), strict=True))
