@@ -279,7 +279,7 @@ def measure_rows(rows, name, jobs):
                     strict=True))
 
 
-def ceiling(said, scale, draws=300, seed=SEED):
+def if_exact(said, scale, draws=300, seed=SEED):
     "What the most probable grade would score if every probability were exact: accuracy, macro-F1 and log loss -> mean, low, high"
     rng, found = np.random.default_rng(seed), []
     steps = said.cumsum(axis=1)/said.sum(axis=1, keepdims=True)
@@ -338,13 +338,13 @@ def bar_line(name, bar, value, low, high):
 
 def limits_text(row):
     "How near ours is to what noise allows, and where the noise is"
-    top, sound = ceiling(row.said[0], row.model.schema.grades), sound_accuracy(row)
+    top, sound = if_exact(row.said[0], row.model.schema.grades), sound_accuracy(row)
     own = measure(as_comparison(row, row.said), [(metric, "mode") for metric in top])
     lines = [{"metric": METRICS[metric].label, "measured": with_interval(*own[metric, "mode"]),
-              "ceiling": with_interval(*top[metric]),
-              "measured − ceiling": f"{own[metric, 'mode'][0] - top[metric][0]:+.3f}"} for metric in top]
-    return (f"{markdown(lines)}\n\nThe ceiling is what the same probabilities would score if they were exact (300 "
-            f"simulated sets of grades). "
+              "if exact": with_interval(*top[metric]),
+              "measured − if exact": f"{own[metric, 'mode'][0] - top[metric][0]:+.3f}"} for metric in top]
+    return (f"{markdown(lines)}\n\n*If exact* is what these very probabilities would score if each were true (300 sets of grades "
+            f"drawn from them). It says how well they are calibrated; a model that knows more could score higher. "
             f"All {sound['contradict']} grades that contradict the GPA are in the last {sound['after']} rows; on the "
             f"{sound['sound']} rows before "
             f"them accuracy is {sound['accuracy']:.3f}.")
@@ -371,7 +371,7 @@ def report(name, rows, figures):
         parts += [f"### Up to {deals} × {folds}-fold cross-validation (deals with seeds {SEED} to {SEED + deals - 1})",
                   cv]
     ours = next((row for row in rows if row.name == "ordinal" and row.said is not None), None)
-    if ours and ours.model.schema.score: parts += ["### How near the ceiling", limits_text(ours)]
+    if ours and ours.model.schema.score: parts += ["### What the model's own probabilities would score", limits_text(ours)]
     return "\n\n".join(filter(None, [*parts, notes_of(rows)]))
 
 

@@ -191,7 +191,7 @@ def train_large_command(
     params:Annotated[str, Option(help="The family's own parameters, such as '{rounds: 200}'.")]="{}", # Its parameters
     schema:SchemaOption="", # Name or file of the schema
     audit:Annotated[bool, Option("--audit", help="Let the model see protected attributes.")]=False, # Let it see them
-    rule:Annotated[str, Option(help="How probabilities become a grade: mode, distance or macro_f1.")]="mode", # Rule
+    rule:Annotated[str, Option(help="From probabilities to a grade: mode, distance, macro_f1 or qwk.")]="mode", # Rule
     held:Annotated[float, Option(help="Share of the students held out to evaluate the model.")]=0.15, # Share
     seed:Seed=SEED,         # Seed
     scheduler:Scheduler="", # Address of a Dask scheduler

@@ -16,9 +16,10 @@ import pandas as pd
 
 from ..config import SEED, GradeclassError
 from .figures import COLOURS, new_figure, plot_style
-from ..models.family import XGBoostGrades
+from ..models.family import LogisticGrades, XGBoostGrades, standardise
 from ..models.features import encode_column, encode_frame
 from ..models.grade_model import GradeModel
+from ..models.ordinal import OrdinalGrades
 from ..schema import Column, Schema
 
 # %% ../../nbs/lib/evaluation/10_explain.ipynb #0c98f16f
@@ -44,6 +45,13 @@ def tree_terms(
     rows = xgb.DMatrix(X, feature_types=booster.feature_types, enable_categorical=True)
     return np.einsum("nkq,k->nq", booster.predict(rows, pred_contribs=True), scale_slope(n_grades))
 
+# %% ../../nbs/lib/evaluation/10_explain.ipynb #862a0148
+def logistic_terms(family:LogisticGrades, X:np.ndarray)->np.ndarray: # Shape (n, q+1), the average in the last column
+    "The same for a logistic regression, whose margins are sums already"
+    slope = scale_slope(len(family.coef_))
+    added = standardise(X, family.mean_, family.scale_)*(slope @ family.coef_)
+    return np.c_[added, np.full(len(X), slope @ family.intercept_)]
+
 # %% ../../nbs/lib/evaluation/10_explain.ipynb #b35592a8
 def exact_terms(
     model:GradeModel, # Fitted
@@ -51,10 +59,12 @@ def exact_terms(
 )->tuple|None:        # Terms, the average last, shape (n, q+1), and their unit; None without an exact sum
     "Terms of the model's own sum"
     family = model.pipeline_["family"]
-    if hasattr(family, "terms") and "forest" not in family.shares_:
+    if isinstance(family, OrdinalGrades):
+        if "forest" in family.shares_: return family.place_terms(X), "grades"
         return family.terms(X), model.schema.score if family.line_.link == "normal" else "log-odds"
     if isinstance(family, XGBoostGrades):
         return tree_terms(family.booster_, X, len(model.schema.grades.codes)), "log-odds per grade"
+    if isinstance(family, LogisticGrades): return logistic_terms(family, X), "log-odds per grade"
     return None
 
 # %% ../../nbs/lib/evaluation/10_explain.ipynb #3f53e30f
@@ -76,7 +86,7 @@ def sampled_terms(
     answer:Callable,       # Encoded inputs, shape (rows, p) -> one number each
     row:np.ndarray,        # Encoded inputs of the student, shape (p,)
     background:np.ndarray, # Encoded inputs of those it is compared with, shape (m, p)
-    orders:int=64,         # Orders to try
+    orders:int=256,        # Orders to try
     seed:int=SEED,         # Seed of orders and choices
 )->np.ndarray:             # A term for each column, the average last, shape (p+1,)
     "Shapley values of one student by sampling"

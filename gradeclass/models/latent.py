@@ -197,10 +197,12 @@ def fit_weights(
     sums:np.ndarray,   # What `sum_products` gives, shape (p+1, p+1)
     count:float,       # Sum of the row weights
     groups:np.ndarray, # Source column of each column, shape (p,)
+    rising:np.ndarray|None=None, # As in `Task`
 )->tuple:              # Weights, shape (p,), and the variance that they leave
     "Ridge regression from sums, the penalties and the left-over variance fitted in turn"
     within, across, total = sums[:-1, :-1], sums[:-1, -1], sums[-1, -1]
     penalty, variance = np.ones(len(groups)), total/count + TINY
+    rising, still = np.zeros(len(groups)) if rising is None else rising, np.zeros(len(groups), bool)
     for _ in range(STEPS):
         covariance = np.linalg.inv(within/variance + np.diag(penalty))
         beta = covariance @ across/variance
@@ -208,8 +210,10 @@ def fit_weights(
         left = total - 2*beta @ across + beta @ within @ beta
         variance = max(left/max(count - free, 1.0), 1e-8*total/count) + TINY
         old, penalty = penalty, update_penalties(beta, covariance, groups)
+        still |= rising*beta < 0  # A slope that points the wrong way is held at zero
+        penalty = np.where(still, 1e12, penalty)
         if settled(old, penalty): break
-    return beta, variance
+    return np.where(still, 0.0, beta), variance
 
 # %% ../../nbs/lib/models/04_latent.ipynb #6e275151
 class Terms(NamedTuple):
@@ -342,23 +346,6 @@ def explained_by(
     sums = np.stack([parts[:, line.groups == group].sum(axis=1) for group in range(line.groups.max() + 1)], axis=1)
     return (there*sums**2).sum(axis=0)/np.maximum(there.sum(axis=0), TINY)
 
-# %% ../../nbs/lib/models/04_latent.ipynb #67b8e416
-def fit_to_grades(line:Line, rows:Rows, n_grades:int)->Line: # Fitted
-    "Weights, cuts and share of wrong grades that make the recorded grades most probable; gaps count as blur"
-    X, scale = line.scaled(rows.X), np.ones(len(rows.X))
-    theta, penalty = first_guess(rows, n_grades), np.full(X.shape[1], 10.0)
-    for _ in range(STEPS):
-        args = (X, rows.y, rows.weight, penalty, scale)
-        theta = minimize(objective, theta, args, jac=True, method="L-BFGS-B", options={"maxiter": 200}).x
-        beta, free, eps = unpack(theta, X.shape[1])
-        line = replace(line, beta=beta, cuts=to_cuts(free), mislabelled=eps)
-        line = replace(line, explained=explained_by(line, rows.X, rows.weight))
-        bend = rows.weight*curvature(X @ beta, rows.y, line.cuts, eps, scale)[1]
-        old, penalty = penalty, update_penalties(beta, weight_covariance(X, bend, penalty), line.groups)
-        scale = line.widening(rows.X)
-        if settled(old, penalty): break
-    return replace(line, noise=(1 - line.mislabelled)*np.eye(n_grades) + line.mislabelled/n_grades)
-
 # %% ../../nbs/lib/models/04_latent.ipynb #de59c5bb
 class Task(NamedTuple):
     "What all fits of one model have in common"
@@ -366,6 +353,28 @@ class Task(NamedTuple):
     groups: np.ndarray          # Source column of each column, 0, 1, ..., shape (p,)
     cuts: np.ndarray|None       # Cuts of the score, best to worst, falling; None: no score is used
     noise: np.ndarray|None      # Recorded grade by band where a score is used, shape (K, K)
+    rising: np.ndarray|None = None # Of each column: 1 makes grades worse, -1 better, 0 as the rows say, shape (p,)
+
+# %% ../../nbs/lib/models/04_latent.ipynb #67b8e416
+def fit_to_grades(line:Line, rows:Rows, task:Task)->Line: # Fitted
+    "Weights, cuts and share of wrong grades that make the recorded grades most probable; gaps count as blur"
+    X, scale = line.scaled(rows.X), np.ones(len(rows.X))
+    theta, penalty = first_guess(rows, task.n_grades), np.full(X.shape[1], 10.0)
+    ways = {0: (None, None), 1: (0.0, None), -1: (None, 0.0)}
+    bounds = None if task.rising is None else [*map(ways.get, task.rising), *[(None, None)]*task.n_grades]
+    for _ in range(STEPS):
+        args = (X, rows.y, rows.weight, penalty, scale)
+        theta = minimize(objective, theta, args, jac=True, bounds=bounds, method="L-BFGS-B",
+                         options={"maxiter": 200}).x
+        beta, free, eps = unpack(theta, X.shape[1])
+        line = replace(line, beta=beta, cuts=to_cuts(free), mislabelled=eps)
+        line = replace(line, explained=explained_by(line, rows.X, rows.weight))
+        bend = rows.weight*curvature(X @ beta, rows.y, line.cuts, eps, scale)[1]
+        old, penalty = penalty, update_penalties(beta, weight_covariance(X, bend, penalty), line.groups)
+        scale = line.widening(rows.X)
+        if settled(old, penalty): break
+    return replace(line, noise=(1 - line.mislabelled)*np.eye(task.n_grades)
+                   + line.mislabelled/task.n_grades)
 
 # %% ../../nbs/lib/models/04_latent.ipynb #17b89d46
 def fit_to_score(line:Line, rows:Rows, task:Task)->Line: # Fitted
@@ -373,7 +382,7 @@ def fit_to_score(line:Line, rows:Rows, task:Task)->Line: # Fitted
     latent = line.sign*rows.score
     shift = np.average(latent, weights=rows.weight)
     sums = sum_products(line, rows.X, latent - shift, rows.weight)
-    beta, variance = fit_weights(sums, rows.weight.sum(), line.groups)
+    beta, variance = fit_weights(sums, rows.weight.sum(), line.groups, task.rising)
     line = replace(line, link="normal", beta=beta, shift=float(shift), sd=float(np.sqrt(variance)),
                    cuts=line.sign*task.cuts, noise=task.noise)
     few = rows.take(some_rows(len(rows.y), BLOCK))
@@ -391,6 +400,6 @@ def fit_line(
     mean, scale = column_scale(few.X, few.weight, task.groups)
     line = Line(mean, scale, task.groups, "logistic", -1.0, cuts=np.zeros(0), noise=np.zeros(0),
                 beta=np.zeros(len(mean)))
-    if task.cuts is None: return fit_to_grades(line, few, task.n_grades)
+    if task.cuts is None: return fit_to_grades(line, few, task)
     known = np.isfinite(rows.score)
     return fit_to_score(line, rows if known.all() else rows.take(known), task)

@@ -43,7 +43,11 @@ def grow(
     return xgb.train(params, xgb.DMatrix(X, target, weight=weight, nthread=1), rounds, obj=objective)
 
 # %% ../../nbs/lib/models/05_ordinal.ipynb #b506706d
-def boost_line(line:Line, rows:Rows, params:dict, seed:int):
+def held_to(task:Task)->dict: # XGBoost's own parameters
+    "Trees that rise or fall where the schema says so"
+    return {} if task.rising is None else {"monotone_constraints": tuple(map(int, task.rising))}
+
+def boost_line(line:Line, rows:Rows, task:Task, params:dict, seed:int):
     "Trees on what the linear score leaves over"
     settings = BOOST_DEFAULTS | params
     rounds = settings.pop("rounds")
@@ -56,7 +60,7 @@ def boost_line(line:Line, rows:Rows, params:dict, seed:int):
         first, second = curvature(start + margin, rows.y, line.cuts, line.mislabelled, widening)
         return rows.weight*first, rows.weight*second
 
-    settings = {"seed": seed, "base_score": 0.0, "disable_default_eval_metric": 1} | settings
+    settings = {"seed": seed, "base_score": 0.0, "disable_default_eval_metric": 1} | held_to(task) | settings
     return grow(settings, rows.X, rows.y, None, rounds, slopes)
 
 # %% ../../nbs/lib/models/05_ordinal.ipynb #99365967
@@ -91,6 +95,7 @@ def grow_forest(rows:Rows, task:Task, params:dict, seed:int):
     forest = {"objective": "reg:squarederror", "multi_strategy": "multi_output_tree", "num_parallel_tree": trees,
               "learning_rate": 1.0, "base_score": 0.5, "seed": seed}
     weight = np.r_[rows.weight, BLANK_WEIGHT*rows.weight]
+    if task.rising is not None: forest |= {"multi_strategy": "one_output_per_tree"} | held_to(task)
     return grow(forest | settings, X, worse, weight, 1)
 
 # %% ../../nbs/lib/models/05_ordinal.ipynb #4fcaa254
@@ -103,6 +108,27 @@ def forest_probability(
     worse = np.minimum.accumulate(np.clip(worse, 0.0, 1.0), axis=1)
     shares = -np.diff(worse, axis=1, prepend=1.0, append=0.0)
     return 0.99*shares + 0.01/shares.shape[1]
+
+# %% ../../nbs/lib/models/05_ordinal.ipynb #2e5d11e2
+def forest_place(forest)->object: # xgboost Booster of one output
+    "The same trees, each leaf with the expected number of grades below the best: their sum can be split exactly"
+    import xgboost as xgb
+    state = json.loads(forest.save_raw("json"))
+    about, trees = state["learner"]["learner_model_param"], state["learner"]["gradient_booster"]["model"]["trees"]
+    start = sum(json.loads(about["base_score"]))
+    about.update(num_target="1", base_score=f"[{start}]")
+    state["learner"]["gradient_booster"]["model"]["tree_info"] = [0]*len(trees)
+    for tree in trees:
+        size = int(tree["tree_param"]["size_leaf_vector"])
+        if size < 2: continue  # Grown for one threshold of the scale; the sum over thresholds is the sum over trees
+        leaf = np.array(tree.pop("leaf_weights")).reshape(-1, size).sum(axis=1)
+        for node, left in enumerate(tree["left_children"]):
+            if left < 0: tree["split_conditions"][node] = float(leaf[tree["right_children"][node]])
+        tree["right_children"] = [-1 if left < 0 else right
+                                  for left, right in zip(tree["left_children"], tree["right_children"], strict=True)]
+        tree["base_weights"] = [0.0]*len(tree["left_children"])
+        tree["tree_param"]["size_leaf_vector"] = "1"
+    return xgb.Booster({"nthread": 1}, model_file=bytearray(json.dumps(state), "utf-8"))
 
 # %% ../../nbs/lib/models/05_ordinal.ipynb #18c54a4a
 INNER_ROWS = 20_000  # Rows for trees and inner folds, at the most
@@ -211,6 +237,7 @@ class OrdinalGrades(GradeFamily):
         n_grades:int|None=None,       # Grades of the scale
         groups=None,                  # Source column of each encoded column, shape (p,); None: each is its own
         cuts=None,                    # Cuts of the score from the best grade to the worst; None: no score is used
+        better=None,                  # Of each encoded column: 1 more is better, -1 less, 0 as the rows say
         members:tuple=MEMBERS,        # Which of linear, boost, forest may be used
         folds:int=5,                  # Inner folds that choose among them
         noise_strength:float=100.0,   # Imaginary rows of each band in the noise matrix
@@ -219,7 +246,7 @@ class OrdinalGrades(GradeFamily):
         seed:int=SEED,                # Seed of folds and trees
     ):
         self.n_grades, self.groups = n_grades, groups
-        self.cuts, self.members = cuts, members
+        self.cuts, self.better, self.members = cuts, better, members
         self.folds, self.noise_strength = folds, noise_strength
         self.boost, self.forest = boost, forest
         self.seed = seed
@@ -238,10 +265,11 @@ class OrdinalGrades(GradeFamily):
 
     def _make_task(self, rows, n_columns):
         groups = np.arange(n_columns) if self.groups is None else np.unique(self.groups, return_inverse=True)[1]
-        if rows.score is None: return Task(len(self.classes_), groups, None, None)
+        rising = None if self.better is None else -np.asarray(self.better)
+        if rows.score is None: return Task(len(self.classes_), groups, None, None, rising)
         known, cuts = rows.take(np.isfinite(rows.score)), np.asarray(self.cuts, float)
         noise = noise_matrix(band_of(known.score, cuts), known.y, known.weight, len(self.classes_), self.noise_strength)
-        return Task(len(self.classes_), groups, cuts, noise)
+        return Task(len(self.classes_), groups, cuts, noise, rising)
 
     def fit_around(
         self,
@@ -254,7 +282,7 @@ class OrdinalGrades(GradeFamily):
         self.line_, self.shares_ = line, {members[0]: 1.0}
         if len(members) > 1: self._weigh(rows, task, members)
         boosted, forested = "boost" in self.shares_, "forest" in self.shares_
-        self.booster_ = boost_line(self.line_, rows, self.boost or {}, self.seed) if boosted else None
+        self.booster_ = boost_line(self.line_, rows, task, self.boost or {}, self.seed) if boosted else None
         self.forest_ = grow_forest(rows, task, self.forest or {}, self.seed) if forested else None
         return self
 
@@ -294,7 +322,7 @@ class OrdinalGrades(GradeFamily):
         line = fit_line(inside, task)
         latent = {"linear": line.latent(outside.X)}
         if "boost" in members:
-            trees = boost_line(line, inside, self.boost or {}, self.seed)
+            trees = boost_line(line, inside, task, self.boost or {}, self.seed)
             latent["boost"] = boosted_latent(line, trees, outside.X)
         return held, line, line.widening(outside.X), latent
 
@@ -340,6 +368,26 @@ class OrdinalGrades(GradeFamily):
             import xgboost as xgb
             added = added + self.booster_.predict(xgb.DMatrix(X, nthread=1), pred_contribs=True)
         return self.line_.sign*added
+
+    def place_terms(
+        self,
+        X:np.ndarray, # Encoded rows, shape (n, p)
+    )->np.ndarray:    # Shape (n, p+1); the last column is that of the average student
+        "What each column adds to the expected position on the scale, in grades, better is more; gaps count as average"
+        import xgboost as xgb
+        X = self._checked(X)
+        added, share = self.line_.sign*self.terms(X), self.shares_.get("forest", 0.0)
+        average, rise = added[0, -1], added[:, :-1].sum(axis=1)
+        grades = np.arange(len(self.classes_))
+        place = -self.line_.probability(np.append(average + rise, average), np.ones(len(X) + 1)) @ grades
+        # A curve of a sum: each term gets its part of the rise from the average student to this one
+        slope = (place[:-1] - place[-1])/np.where(np.abs(rise) > TINY, rise, 1.0)
+        said = (1 - share)*np.c_[added[:, :-1]*slope[:, None], np.full(len(X), place[-1])]
+        if not share: return said
+        if not hasattr(self, "places_"): self.places_ = forest_place(self.forest_)
+        trees = -0.99*self.places_.predict(xgb.DMatrix(X, nthread=1), pred_contribs=True)
+        trees[:, -1] -= 0.005*grades[-1]  # Every grade has a hundredth of its share
+        return said + share*trees
 
     def _write(self, folder):
         line = asdict(self.line_)

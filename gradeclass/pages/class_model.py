@@ -235,7 +235,6 @@ def rank_class(served:Bundle, students:pd.DataFrame)->pd.DataFrame:
     columns = {"risk": answers.risk, "grade": labels[answers.grade], "likely": served.name_sets(answers),
                "flagged": answers.listed}
     table = pd.DataFrame(columns, index=students.index)
-    score = np.zeros(len(table)) if answers.score is None else answers.score[:, 0]
-    table = table.iloc[np.lexsort([np.arange(len(table)), score, -answers.risk.round(4)])]
+    table = table.iloc[answers.order()]
     table.insert(0, "rank", np.arange(1, len(table) + 1))
     return table

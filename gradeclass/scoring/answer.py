@@ -52,6 +52,16 @@ class Answers(NamedTuple):
     sets: np.ndarray|None    # Whether each grade is in the prediction set, shape (n, K); None without sets
     unsure: np.ndarray       # Whether a person should look first, shape (n,)
 
+    @property
+    def below_best(self)->np.ndarray:
+        "Expected number of grades below the best, shape (n,)"
+        return self.probability @ np.arange(self.probability.shape[1])
+
+    def order(self)->np.ndarray:
+        "Positions by risk in whole percent, highest first; among equals the lowest expected score or grade comes first"
+        behind = -self.below_best if self.score is None else self.score[:, 0]
+        return np.lexsort([behind, -self.risk.round(2)])
+
 # %% ../../nbs/lib/scoring/01_answer.ipynb #ad6d83eb
 def score_limits(schema:Schema)->tuple: # Lowest and highest possible score; infinite where the schema names none
     "What a score can be"

@@ -193,8 +193,9 @@ class Summary:
     def messages(self)->list[str]:
         "What a person should know, one sentence each"
         cells = [f"{column}: {', '.join(values[:3])}{', ...' if len(values) > 3 else ''} {PHRASES[check]} "
-                 f"({count(rows, 'row')}, first row {first}); "
-                 f"allowed: {allowed}" for (column, check), (rows, first, values, allowed) in self.problems.items()]
+                 f"({count(rows, 'row')}, first row {first})"
+                 f"{'; allowed: ' if allowed else ''}{allowed}"
+                 for (column, check), (rows, first, values, allowed) in self.problems.items()]
         return list(filter(None, [*self.notes, *cells, count_blanks(self.blanks)]))
 
 # %% ../../nbs/lib/scoring/06_batches.ipynb #10e907c3

@@ -27,7 +27,7 @@ from gradeclass.data.validation import (
     Finding, Purpose, Validation, column_findings, find_failures, validate,
 )
 from ..models.features import encode_column, find_columns
-from ..schema import Column, Schema
+from ..schema import PHRASES, Column, Schema
 
 # %% ../../nbs/lib/scoring/05_columns.ipynb #1dd3976b
 class Reading(NamedTuple):
@@ -262,5 +262,6 @@ def sort_rows(
         for place, column in enumerate(reading.columns):
             values[checked.accepted.index, place] = encode_column(checked.accepted[column.name], column)
         used[checked.accepted.index] = True
-        refused, findings = checked.refused, [finding for finding in checked.errors if finding.rows]
+        refused = checked.refused
+        findings = [found for found in checked.findings if found.rows and found.check in PHRASES]
     return Rows(values[used], np.flatnonzero(used), refused, findings, table.num_rows)

@@ -70,6 +70,7 @@ def read_value(
     if column.codes:
         label = read_code(str(value).lower() if isinstance(value, bool) else value, column)
         if not isinstance(label, str) or label not in column.labels:
+            if column.open: return NAN
             raise ValueError(PHRASES["unknown code"])
         return float(column.labels.index(label))
     number = None if isinstance(value, bool) else read_number(value, column)

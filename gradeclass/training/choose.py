@@ -25,14 +25,21 @@ from ..schema import GradeScale, Schema
 from .search import SPACES, TuneError, measure_once, tune
 
 # %% ../../nbs/lib/training/03_choose.ipynb #f4e9d9f7
-COST = ("majority", "logistic", "xgboost", "ordinal", "neural")  # Cheapest first
+DEFAULT = "ordinal"  # Always tried; another family has to be surely better
+# Visits of a cell in a fit
+WORK = {"majority": 1, "logistic": 100, "xgboost": 2_000, "ordinal": 2_000, "neural": 20_000}
+SPEED = 50_000_000   # Visits that count as a second
 
-def order_families(families:list[str]|None=None)->list[str]: # The same, cheapest first
+def order_families(families:list[str]|None=None)->list[str]: # The same, the default first, then the cheapest
     "Which families are tried, and in which order"
     families = list(SINGLE_FAMILIES) if families is None else families
     unknown = [name for name in families if name not in SINGLE_FAMILIES]
     if unknown: raise TuneError(f"{unknown[0]} cannot be tried: use some of {', '.join(SINGLE_FAMILIES)}")
-    return sorted(families, key=lambda name: COST.index(name) if name in COST else len(COST))
+    return sorted(families, key=lambda name: (name != DEFAULT, WORK[name]))
+
+def count_work(name:str, rows:int, inputs:int, folds:int)->float: # Seconds, the same on every machine
+    "What trying a family takes, counted: rows, inputs and fits"
+    return WORK[name]*rows*inputs*folds/SPEED
 
 # %% ../../nbs/lib/training/03_choose.ipynb #75e95c01
 class Attempt(NamedTuple):
@@ -41,33 +48,31 @@ class Attempt(NamedTuple):
     seconds: float         # What it took
     note: str = ""         # Why it was left out
 
-def try_family(model:GradeModel, frame:pd.DataFrame, fold:np.ndarray, budget:float)->Attempt:
-    "Predict every row out of fold, if that can be done in time"
+def try_family(model:GradeModel, frame:pd.DataFrame, fold:np.ndarray)->Attempt:
+    "Predict every row out of fold"
     from threadpoolctl import threadpool_limits
-    began, n_folds = time.perf_counter(), fold.max() + 1
+    began = time.perf_counter()
     said = np.empty((len(frame), len(model.schema.grades.codes)))
     with warnings.catch_warnings(), threadpool_limits(1):
         warnings.simplefilter("ignore")
-        for done in range(1, n_folds + 1):
-            held = fold == done - 1
+        for held in (fold == number for number in range(fold.max() + 1)):
             try: said[held] = clone(model).fit(frame[~held]).predict_proba(frame[held])
             except (GradeclassError, ImportError) as error:
                 return Attempt(None, time.perf_counter() - began, f"left out: {error}")
-            spent = time.perf_counter() - began
-            whole = spent*n_folds/done
-            if whole > budget and done < n_folds:
-                return Attempt(None, spent, f"left out: it would have taken about {whole:.0f} s, "
-                                            f"{max(budget, 0):.0f} s were left")
     return Attempt(said, time.perf_counter() - began)
 
 # %% ../../nbs/lib/training/03_choose.ipynb #13e009a6
 def try_families(models:list[GradeModel], frame:pd.DataFrame, fold:np.ndarray, seconds:float)->dict[str, Attempt]:
-    "Try families until the time is up"
-    end = time.perf_counter() + seconds
-    found = {}
-    must = True
+    "Try families until the counted work is used up; the first that can be fitted is tried whatever it takes"
+    found, left, must = {}, seconds, True
     for model in models:
-        found[model.family] = try_family(model, frame, fold, float("inf") if must else end - time.perf_counter())
+        work = count_work(model.family, len(frame), len(model.schema.inputs(model.audit)), fold.max() + 1)
+        if not must and work > left:
+            note = f"left out: its work counts as {work:.0f} s, {left:.0f} s were left"
+            found[model.family] = Attempt(None, 0.0, note)
+            continue
+        found[model.family] = try_family(model, frame, fold)
+        left = max(left - work, 0.0)
         if model.family != "majority" and found[model.family].said is not None: must = False
     return found
 
@@ -81,37 +86,48 @@ def learn_shares(
     return shares/shares.sum()
 
 # %% ../../nbs/lib/training/03_choose.ipynb #01a4e08c
+def gain_over(better:np.ndarray, base:np.ndarray)->tuple[float, float]: # Mean, and its standard error
+    "Gain in log likelihood, row by row"
+    gain = np.log(better) - np.log(base)
+    return float(gain.mean()), float(gain.std(ddof=1)/np.sqrt(len(gain)))
+
 def stack_gain(
     likelihood:np.ndarray, # Probability that each family gave to the recorded grade, shape (n, families)
     fold:np.ndarray,       # Fold of each row
-)->tuple[float, float]:    # Mean gain in log likelihood over the best family, and its standard error
+    base:int,              # Which family it is compared with
+)->tuple[float, float]:    # Mean gain in log likelihood over that family, and its standard error
     "What a stack would gain on rows that its shares were not learnt on"
     mixed = np.empty(len(likelihood))
     for i in range(fold.max() + 1):
         held = fold == i
         mixed[held] = likelihood[held] @ learn_shares(likelihood[~held])
-    best = likelihood[:, np.log(likelihood).mean(axis=0).argmax()]
-    gain = np.log(mixed) - np.log(best)
-    return float(gain.mean()), float(gain.std(ddof=1)/np.sqrt(len(gain)))
+    return gain_over(mixed, likelihood[:, base])
 
 # %% ../../nbs/lib/training/03_choose.ipynb #524bd3f2
+SURE = 2.0  # Standard errors by which another family, or a stack, has to be better
+
 def weigh_families(
     names:list[str],        # Families that were tried
     likelihood:np.ndarray,  # Probability that each gave to the recorded grade, shape (n, families)
     fold:np.ndarray,        # Fold of each row
 )->tuple:                   # Family -> share, and the reason in words
-    "The best family alone, or a stack where that is surely better"
+    "The default, another family where that is surely better, or a stack where that is surely better still"
     loss = -np.log(likelihood).mean(axis=0)
-    best = names[int(loss.argmin())]
-    if len(names) == 1: return {best: 1.0}, f"Chosen: {best}, the only family that was tried to the end."
-    gain, error = stack_gain(likelihood, fold)
+    best = int(loss.argmin())
+    if len(names) == 1: return {names[0]: 1.0}, f"Chosen: {names[0]}, the only family that was tried to the end."
+    base = names.index(DEFAULT) if DEFAULT in names else best
+    gain, error = gain_over(likelihood[:, best], likelihood[:, base])
+    if gain > SURE*error: base = best
+    chosen = names[base]
+    gain, error = stack_gain(likelihood, fold, base)
     shares = dict(zip(names, learn_shares(likelihood).tolist(), strict=True))
     kept = {name: share for name, share in shares.items() if share > 0}
-    if gain > error and len(kept) > 1:
-        return kept, (f"Chosen: a stack of {', '.join(kept)}. Its log loss is {gain:.3f} better than that of {best} "
+    if gain > SURE*error and len(kept) > 1:
+        return kept, (f"Chosen: a stack of {', '.join(kept)}. Its log loss is {gain:.3f} better than that of {chosen} "
                       f"(standard error {error:.3f}).")
-    return {best: 1.0}, (f"Chosen: {best}, with the lowest log loss ({loss.min():.3f}). A stack would gain {gain:.3f} "
-                         f"(standard error {error:.3f}).")
+    why = "with the lowest log loss" if base == best else f"since {names[best]} is not surely better: log loss"
+    return {chosen: 1.0}, (f"Chosen: {chosen}, {why} ({loss[base]:.3f}). A stack would gain {gain:.3f} "
+                           f"(standard error {error:.3f}).")
 
 # %% ../../nbs/lib/training/03_choose.ipynb #16f61874
 TRIED = ("log_loss", "accuracy", "macro_f1")  # Metrics that the table shows
@@ -168,7 +184,7 @@ def make_model(
     params:dict|None=None,    # The family's own parameters: not searched
     tune_trials:int=0,        # Trials of a search; 0: no search, unless there is a limit of seconds
     tune_seconds:float=0,     # Begin no trial after so many seconds; 0: no limit
-    auto_seconds:float=60,    # Budget of `auto`
+    auto_seconds:float=60,    # Budget of `auto`, in counted work: the same choice on every machine
     storage:str|Path|None=None, # SQLite file that keeps the search
 )->Made:                      # The model, and how it came about
     "The model that is asked for, chosen and tuned on the frame alone"

@@ -26,9 +26,9 @@ from ..evaluation.explain import typical_student
 from ..evaluation.resampling import headline, metrics_dict, plain_numbers
 from ..models.calibrator import Calibrator
 from ..models.bundle import FittedSteps, save_model
-from ..models.decide import RULES, macro_f1_gains
+from ..models.decide import RULES, learn_rule
 from ..models.family import ModelError
-from ..models.features import SchemaEncoder, check_leaks
+from ..models.features import SchemaEncoder, check_leaks, which_way
 from ..models.grade_model import GradeModel, make_family
 from ..models.latent import fit_line
 from ..models.ordinal import INNER_ROWS, OrdinalGrades
@@ -209,7 +209,7 @@ def finish_model(want:Want, name:str, family, params:dict, rule:str, survey:Surv
     model.pipeline_ = FittedSteps(encode=encoder, family=family)
     model.classes_ = np.array(want.schema.grades.labels)
     model.calibrator_, model.decides_on_raw_ = Calibrator(), False
-    model.gains_ = macro_f1_gains(model.predict_proba(as_frame(want, survey.sample[1]))) if rule == "macro_f1" else None
+    model.gains_ = learn_rule(rule, model.predict_proba(as_frame(want, survey.sample[1])))
     return model
 
 # %% ../../nbs/lib/training/05_large.ipynb #8c795524
@@ -275,7 +275,8 @@ def train_large(
         check_leaks(as_frame(want, survey.sample[1]), want.schema, audit)
         task = make_task(want, survey)
         categorical = np.array([kind == "c" for kind in want.kinds])
-        made = make_family(family, task.n_grades, categorical, seed, params, task.groups, want.schema.grades.cuts)
+        made = make_family(family, task.n_grades, categorical, seed, params, task.groups, want.schema.grades.cuts,
+                           which_way(want.schema.inputs(audit), task.groups))
         if family == "ordinal": fit_ordinal(made, want, survey)
         else:
             settings = made.restore(task.n_grades, len(categorical)).settings(survey.rows)

@@ -18,7 +18,7 @@ from ..config import SEED
 from ..data.dataset import coded_columns
 from ..data.files import DataError
 from ..disk import usable_cores
-from ..models.features import SchemaEncoder
+from ..models.features import SchemaEncoder, which_way
 from ..models.latent import BLOCK, DUMMY_SCALE, TINY, Line, Rows, Task, fit_weights, noise_matrix
 from ..schema import Schema, band_of
 from ..scoring.batches import in_order
@@ -241,7 +241,7 @@ def line_from_sums(
     to[:p, :p], to[:p, p:2*p] = np.diag(1/scale), np.diag(-offset/scale)
     to[p, 2*p], to[p, 2*p + 1] = sign, -shift
     sums = to @ survey.moments @ to.T
-    beta, variance = fit_weights(sums, count, task.groups)
+    beta, variance = fit_weights(sums, count, task.groups, task.rising)
     line = Line(centre + offset, scale, task.groups, "normal", sign, sign*task.cuts, task.noise, beta, float(shift),
                 float(np.sqrt(variance)))
     return with_gaps(line, sums, there, count)
@@ -269,11 +269,13 @@ def make_task(
 )->Task:           # Scale, source columns, and the noise of the grades
     "What all fits have in common"
     scale, groups = want.schema.grades, want.encoder.spread_.source
+    better = which_way(want.schema.inputs(want.audit), groups)
+    rising = None if better is None else -better
     if not scale.cuts or survey.moments[-1, -1] < survey.counts.sum()/2:
-        return Task(len(scale.codes), groups, None, None)
+        return Task(len(scale.codes), groups, None, None, rising)
     band, grade = np.divmod(np.arange(survey.pairs.size), len(scale.codes))
     return Task(len(scale.codes), groups, np.array(scale.cuts, float),
-                noise_matrix(band, grade, survey.pairs.ravel(), len(scale.codes)))
+                noise_matrix(band, grade, survey.pairs.ravel(), len(scale.codes)), rising)
 
 # %% ../../nbs/lib/training/04_survey.ipynb #95d8baad
 def sample_rows(

@@ -39,7 +39,27 @@ def test_tree_parts_add_up_to_the_slope_of_log_probabilities(models, parts):
     assert np.allclose(found.total, slope, atol=1e-3)
 
 
-@pytest.mark.parametrize("name", ["forest", "majority"])
+@pytest.mark.parametrize("members", [["forest"], ["linear", "forest"], ["boost", "forest"]])
+def test_parts_of_a_blend_add_up_to_the_expected_grade_and_are_the_same_each_time(parts, members):
+    params = {"members": members, "forest": {"trees": 30}}
+    model = GradeModel(load_schema("students"), "ordinal", params=params).fit(parts.train.drop(columns="GPA"))
+    model.pipeline_["family"].shares_ = {name: 1/len(members) for name in members}
+    found = contributions(model, parts.test)
+    assert found.exact and found.unit == "grades"
+    assert np.allclose(found.baseline + found.values.sum(axis=1), found.total)
+    assert np.allclose(found.total, -model.predict_proba(parts.test) @ np.arange(5), atol=1e-4)
+    again = [contributions(model, parts.test, seed=seed).values for seed in range(6)]
+    assert all((values == found.values).all() for values in again)
+
+
+def test_parts_of_a_logistic_regression_add_up_to_the_slope_of_log_probabilities(parts):
+    model = GradeModel(load_schema("students"), "logistic").fit(parts.train)
+    found = contributions(model, parts.test)
+    assert found.exact and np.allclose(found.baseline + found.values.sum(axis=1), found.total)
+    assert np.allclose(found.total, np.log(model.predict_proba(parts.test)) @ scale_slope(5))
+
+
+@pytest.mark.parametrize("name", ["majority"])
 def test_sampled_parts_add_up_to_the_expected_grade(models, parts, name):
     found = contributions(models[name], parts.test.head(3), parts.train.head(20))
     assert not found.exact and found.unit == "grades"

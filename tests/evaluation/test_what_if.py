@@ -6,6 +6,7 @@ import pytest
 from gradeclass.evaluation.explain import ExplainError, expected_place
 from gradeclass.evaluation.what_if import CAUTION, suggest_changes, what_if
 from gradeclass.models.features import encode_frame
+from gradeclass.models.family import ModelError
 from gradeclass.models.grade_model import GradeModel
 from gradeclass.schema import load_schema
 
@@ -84,3 +85,30 @@ def test_schema_without_changeable_inputs_suggests_nothing(parts):
     assert suggest_changes(model, parts.test.head(1)).empty
     with pytest.raises(ExplainError, match="no input as changeable"):
         what_if(model, parts.test.head(1), {"Absences": 3})
+
+
+@pytest.mark.parametrize("members", [["linear"], ["boost"], ["forest"]])
+@pytest.mark.parametrize("scored", [True, False])
+def test_a_column_of_which_more_is_better_never_lowers_the_expected_grade(parts, members, scored):
+    "Even where the schema says the opposite of the rows: then the column has no say"
+    schema = load_schema("students")
+    ways = {"Absences": "more", "StudyTimeWeekly": "more"}
+    columns = [column.model_copy(update={"better": ways.get(column.name, "")}) for column in schema.columns]
+    held = schema.model_copy(update={"columns": columns})
+    train = parts.train if scored else parts.train.drop(columns="GPA")
+    params = {"members": members, "forest": {"trees": 20}, "boost": {"rounds": 20}}
+    model, free = (GradeModel(each, params=params).fit(train) for each in (held, schema))
+    rows = pd.concat([parts.test.head(20)]*31).assign(Absences=np.repeat(np.arange(31.0), 20))
+    place = lambda model: -(model.predict_proba(rows) @ np.arange(5)).reshape(31, 20)
+    assert np.diff(place(model), axis=0).min() > -1e-6
+    assert np.diff(place(free), axis=0).min() < -0.01
+    more = -(model.predict_proba(rows.assign(StudyTimeWeekly=20.0)) @ np.arange(5)).reshape(31, 20)
+    less = -(model.predict_proba(rows.assign(StudyTimeWeekly=0.0)) @ np.arange(5)).reshape(31, 20)
+    assert (more >= less - 1e-6).all() and (more - less).max() > 0.01
+
+
+def test_other_families_refuse_what_they_cannot_be_held_to(parts):
+    schema = load_schema("students")
+    columns = [column.model_copy(update={"better": "less" if column.name == "Absences" else ""}) for column in schema.columns]
+    with pytest.raises(ModelError, match="family xgboost cannot be held to what the schema says under better"):
+        GradeModel(schema.model_copy(update={"columns": columns}), "xgboost").fit(parts.train)

@@ -91,10 +91,10 @@ def test_a_row_that_cannot_run_is_named_with_its_reason(quality, measured):
     assert "needs what is not there: left out, it is not installed." in text and "absent" not in measured[1]
 
 
-def test_ceiling_of_sure_probabilities_is_perfect_and_of_even_ones_is_chance(quality, students):
+def test_score_if_exact_of_sure_probabilities_is_perfect_and_of_even_ones_is_chance(quality, students):
     scale = students[0].grades
-    assert quality.ceiling(np.eye(5)[np.arange(50) % 5], scale, draws=5)["accuracy"] == (1, 1, 1)
-    even = quality.ceiling(np.full((400, 5), 0.2), scale, draws=20)
+    assert quality.if_exact(np.eye(5)[np.arange(50) % 5], scale, draws=5)["accuracy"] == (1, 1, 1)
+    even = quality.if_exact(np.full((400, 5), 0.2), scale, draws=20)
     assert even["accuracy"][0] == pytest.approx(0.2, abs=0.03) and even["log_loss"][0] == pytest.approx(np.log(5))
 
 
