@@ -99,16 +99,19 @@ def cell_finding(cells:pd.Series, check:str, column:Column)->Finding: # An error
     values = list(dict.fromkeys(show(value) for value in cells.head(1000)))
     shown = ", ".join(values[:3]) + (", ..." if len(values) > 3 else "")
     where = f"row {cells.index[0]}" if len(cells) == 1 else f"{count(len(cells), 'row')}, first row {cells.index[0]}"
-    message = f"{column.name}: {shown} {PHRASES[check]} ({where}); allowed: {column.expected}"
+    message = f"{column.name}: {shown} {PHRASES[check]} ({where})"
+    if check == "unseen code": return Finding("warning", check, column.name, cells.index.tolist(), [*cells], message)
+    message += f"; allowed: {column.expected}"
     return Finding("error", check, column.name, cells.index.tolist(), cells.tolist(), message, column.expected)
 
 # %% ../../nbs/lib/data/10_validation.ipynb #c079a365
-def find_bad_cells(frame:pd.DataFrame, schema:Schema, failures:pd.DataFrame)->list[Finding]:
+def find_bad_cells(frame:pd.DataFrame, schema:Schema, failures:pd.DataFrame, purpose:Purpose)->list[Finding]:
     "Findings about cells"
     in_cells = failures[failures["index"].notna()].replace({"check": {"not_nullable": "no grade"}})
     columns, findings = coded_columns(schema), []
     for (name, check), group in in_cells.groupby(["column", "check"], sort=False):
         cells = frame.loc[sorted(group["index"]), name]
+        if purpose == "predict" and check == "unknown code" and columns[name].open: check = "unseen code"
         findings.append(cell_finding(cells, check, columns[name]))
     return findings
 
@@ -345,7 +348,7 @@ def validate(
     if frame.empty:
         empty = Finding("error", "empty table", "", message="the table holds no rows")
         return Validation([empty, *findings], clean(frame, schema), refuse(dataset, reasons([])))
-    findings += find_bad_cells(frame, schema, failures)
+    findings += find_bad_cells(frame, schema, failures, purpose)
     reason = reasons(findings)
     tidy = clean(frame, schema)
     accepted = tidy.drop(index=reason.index)

@@ -39,6 +39,12 @@ def order_words(
 
 # %% ../../nbs/lib/drafting/04_infer.ipynb #343a2110
 FEW_NUMBERS, MANY_WORDS, MOSTLY = 10, 50, 0.95
+MOST_LEVELS, REPEATS = 500, 8  # Schools, courses, lecturers: as many, where each has so many students on average
+
+def most_words(n_cells:int)->int:
+    "How many categories a column may have: texts and ids do not repeat as the names of schools do"
+    return max(MANY_WORDS, min(MOST_LEVELS, n_cells//REPEATS))
+
 def odd_words(texts:pd.Series, numbers:pd.Series)->list[str]|None: # None where the column is not one of numbers
     "The words among the numbers of a column"
     odd = texts[numbers.isna()]
@@ -83,7 +89,7 @@ def guess_numbers(
     "Describe a column of numbers or number codes"
     values = np.unique(numbers.dropna())
     whole = bool((values % 1 == 0).all())
-    codes = {int(value): str(int(value)) for value in values} if whole and len(values) <= MANY_WORDS else {}
+    codes = {int(value): str(int(value)) for value in values} if whole and len(values) <= most_words(len(texts)) else {}
     repeats = len(values) <= len(texts)/2
     coded = len(values) == 2 or repeats and (len(values) <= FEW_NUMBERS or says(name, "codes", "nominal"))
     if codes and coded and numbers.notna().all(): return guess_codes(name, codes)
@@ -139,7 +145,7 @@ def guess_words(
     if ordered:
         return Column(name=name, kind="ordinal", codes={label: label for label in ordered},
                       confirm=f"guessed the order {', '.join(ordered)}: change it if it runs otherwise")
-    if len(labels) <= MANY_WORDS and len(labels) <= max(len(texts)/2, 5) and texts.str.len().max() <= 100:
+    if len(labels) <= min(most_words(len(texts)), max(len(texts)/2, 5)) and texts.str.len().max() <= 100:
         confirm = (f"guessed category from {len(labels)} words: "
                    "set kind to ordinal and sort the codes if they have an order")
         return Column(name=name, kind="category", codes={label: label for label in labels}, confirm=confirm)
