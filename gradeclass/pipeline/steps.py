@@ -447,7 +447,7 @@ def explain_first(
     bundle:str|Path,    # Its bundle, for the typical student
 )->tuple:               # Words, and a matplotlib Figure
     "Why the student who comes first on the list for help comes first"
-    first = frame.iloc[[int(model.predict_at_risk(frame).argmax())]]
+    first = frame.iloc[Predictor(model).frame(frame).order()[:1]]
     found = explain_student(model, first, load_typical(bundle))
     reasons = "".join(f"\n- {reason}" for reason in in_words(found, model.schema))
     return f"Compared with a typical student, the strongest reasons are:\n{reasons}", plot_contributions(
