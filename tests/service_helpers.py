@@ -46,7 +46,7 @@ def key_to_everything(outputs):
 
 @contextmanager
 def running_here(outputs, *models, settings=None, ready="/ready", keyed=False):
-    "The same server in a thread of this process, which starts faster; yields a client, with a key to everything or none"
+    "The same server in a thread of this process, which starts faster; yields a client, with a key or without"
     import uvicorn
     from gradeclass.service.guard import GuardedProtocol
     from gradeclass.service.app import make_app

@@ -93,9 +93,11 @@ def parse_rows(
     try:
         # pandas takes the first row for the widest, and would cut it to the names with a warning
         first = next(islice(csv.reader(io.StringIO(text, newline=""), delimiter=separator), skip, None), [])
-        frame = pd.read_csv(io.StringIO(text), sep=separator, header=None, names=range(max(width, len(first))), dtype=str,
+        widest = max(width, len(first))
+        frame = pd.read_csv(io.StringIO(text), sep=separator, header=None, names=range(widest), dtype=str,
                             na_filter=False, index_col=False, skip_blank_lines=False, skiprows=skip)
-        if frame.shape[1] > width + 1 or frame.iloc[:, width:].ne("").any(axis=None): raise pd.errors.ParserError("too wide")
+        extra = frame.iloc[:, width:]
+        if widest > width + 1 or extra.ne("").any(axis=None): raise pd.errors.ParserError("rows are too wide")
         return frame.iloc[:, :width]
     except pd.errors.EmptyDataError: return pd.DataFrame(columns=range(width), dtype=str)
     except (pd.errors.ParserError, csv.Error) as error:

@@ -142,7 +142,7 @@ def note_uses(
 
 # %% ../../nbs/lib/service/04_api_keys.ipynb #27755ee9
 class SharedLevels:
-    "What callers have left, in a file that all processes of a service map; each caller has a place of its own, nearly always"
+    "What callers have left, in a file that all processes of a service map"
     def __init__(self, path:Path, places:int=4_096):
         self.place = struct.Struct("dd")
         with open(path, "ab") as file: file.truncate(places*self.place.size)

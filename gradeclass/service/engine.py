@@ -76,7 +76,7 @@ BREATH = 0.02 # Seconds that a request waits where the log is behind, before req
 FILES = 2 # Files answered at a time, by each process
 KEPT = 4 # Models that are kept loaded, so that going back to one is quick
 FOLDERS = re.compile(r"(?<![\w.])(/[^\s/:]+)*/(?=[^\s/])") # Of a path
-NO_KEY = "this needs a key: make one with `gradeclass key make NAME --scope operate` and send it in the header X-API-Key"
+NO_KEY = "this needs a key: make one with `gradeclass key make NAME --scope operate`, and send it in X-API-Key"
 LOCKED = "no key is left, so nobody may ask: make one with `gradeclass key make`"
 
 class Service:
@@ -156,7 +156,7 @@ class Service:
     def note_uses(self)->None:
         "Write down when keys were last used"
         used, self.used = self.used, {}
-        moments = {key: datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds") for key, moment in used.items()}
+        moments = {key: datetime.fromtimestamp(moment, UTC).isoformat()[:19] for key, moment in used.items()}
         with suppress(OSError):
             if used: note_uses(self.keys_file, moments)
 
@@ -291,7 +291,8 @@ class Service:
         address = caller.address = client[0] if client else ""
         relayed = not RELAYED.isdisjoint(headers)
         if relayed and address in self.proxies:
-            caller.address = headers.get(b"x-forwarded-for", b"").decode("latin-1").rpartition(",")[2].strip() or address
+            nearest = headers.get(b"x-forwarded-for", b"").decode("latin-1").rpartition(",")[2]
+            caller.address = nearest.strip() or address
         if needs in KEYED or (self.locked and not self.settings.open): self.check_key(caller, needs, sent_key(headers))
         elif not (self.settings.open or (relayed and address in self.proxies)):
             near = not address or is_loopback(address)
@@ -319,7 +320,8 @@ class Service:
         caller.key = key.id
         self.used[key.id] = time.time()
         if needs not in key.scopes and GRANTED_BY.get(needs) not in key.scopes:
-            raise Refusal(403, "wrong_key", f"this key may not do that: it lacks the scope {'review' if needs == 'recall' else needs}")
+            lacking = GRANTED_BY[needs] if needs == "recall" else needs
+            raise Refusal(403, "wrong_key", f"this key may not do that: it lacks the scope {lacking}")
 
     def lane(
         self,
@@ -386,8 +388,8 @@ class Service:
         connection, # `GuardedProtocol`, the header of a request read
     )->Direct|None: # Takes the body and answers; None: the request goes the ordinary way
         "Take a request about one student straight from the connection, or turn it away where its address has too many"
-        if not connection.inside and connection.url.partition(b"?")[0].decode("latin-1").removeprefix(self.root) not in ALIVE:
-            return self.turn_away(connection)
+        path = b"" if connection.inside else connection.url.partition(b"?")[0].removeprefix(self.root.encode())
+        if not connection.inside and path.decode("latin-1") not in ALIVE: return self.turn_away(connection)
         if not connection.is_free(): return None
         asked = self.urls.get(connection.url)
         if asked is None or connection.parser.get_method() != b"POST": return None
@@ -409,8 +411,8 @@ class Service:
         refused.keep_alive = False
         self.number += 1
         connection.scope["gradeclass"] = Caller(f"{self.prefix.decode()}-{self.number:x}")
-        refused.set_exception(Refusal(503, "no_room", "too many connections are open: close some, or try again in a moment",
-                                      headers={"retry-after": "5"}))
+        reason = "too many connections are open: close some, or try again in a moment"
+        refused.set_exception(Refusal(503, "no_room", reason, headers={"retry-after": "5"}))
         return refused
 
     def charge(

@@ -108,8 +108,8 @@ def read_salt(path:Path, given:str="")->bytes|None: # 32 bytes; None where there
     if not given and not path.exists(): return None
     content = given.encode() or path.read_bytes()
     if len(content.strip()) < 16 or len(set(content)) < 8:
-        raise LogError(f"{'GRADECLASS_SERVE_LOG_SALT' if given else path.name} is too short or too simple to hide student "
-                       f"numbers: {MIXED}; restore the old one if there was a better one, or begin a new log with it")
+        raise LogError(f"{'GRADECLASS_SERVE_LOG_SALT' if given else path.name} is too short or too simple to hide "
+                       f"student numbers: {MIXED}; restore the right one, or begin a new log with a new one")
     return hashlib.sha256(content).digest()
 
 def make_salt(path:Path)->bytes: # 32 bytes
@@ -141,14 +141,14 @@ def check_salt(connection, salt:bytes|None, file:Path)->bytes: # The salt
     hashed = select(PREDICTIONS.c.id).where(PREDICTIONS.c.student.is_not(None)).limit(1)
     used = known or connection.execute(hashed).first()
     if salt is None and used:
-        raise LogError(f"the salt of this log is lost: restore {file.name} (or set GRADECLASS_SERVE_LOG_SALT as it was), or "
-                       "move the database away to begin a new log: with another salt, no student of it can be erased")
+        raise LogError(f"the salt of this log is lost: restore {file.name} or GRADECLASS_SERVE_LOG_SALT as it was, or "
+                       "move the database away to begin a new log; with another salt, nobody could be erased from it")
     salt = salt or make_salt(file)
     own = hashlib.blake2b(b"fingerprint", key=salt, digest_size=16).hexdigest()
     if known is None: connection.execute(insert(FACTS).values(name="salt", value=own))
     elif known != own:
-        raise LogError(f"the salt is another one than the rows of this log are hashed with: restore {file.name}, or set "
-                       "GRADECLASS_SERVE_LOG_SALT to what all services of this log use, or begin a new log")
+        raise LogError(f"the salt is another one than the rows of this log are hashed with: restore {file.name}, or "
+                       "set GRADECLASS_SERVE_LOG_SALT to what all services of this log use, or begin a new log")
     return salt
 
 # %% ../../nbs/lib/service/07_log_tables.ipynb #c7bdcccd
@@ -209,7 +209,7 @@ def take_over(engine, folder:Path, pattern:str)->None:
     for path, lines in journals_left(folder, pattern):
         rows = []
         for line in lines:
-            with suppress(ValueError): rows.append(tuple(json.loads(line))) # What a full disk has cut off is written twice
+            with suppress(ValueError): rows.append(tuple(json.loads(line))) # A full disk has cut it off
         rows.sort(key=lambda row: row[0])
         try:
             for start in range(0, len(rows), MOST):
@@ -242,5 +242,5 @@ def doubt_clock(connection, now:float)->str: # Why not; empty where there is no 
         return ""
     keep = [{"name": "clock", "value": str(seen)}, {"name": "clock doubted", "value": str(since)}]
     connection.execute(insert(FACTS), keep)
-    return (f"nothing is purged: the clock says {iso_time(now)[:10]}, but this log was last used on {iso_time(seen)[:10]}; "
-            f"set the clock if it is wrong, else purging goes on after a week")
+    return (f"nothing is purged: the clock says {iso_time(now)[:10]}, but this log was last used on "
+            f"{iso_time(seen)[:10]}; set the clock if it is wrong, else purging goes on after a week")

@@ -24,13 +24,14 @@ from ..processes import is_alive
 
 # %% ../../nbs/lib/service/06_metrics.ipynb #f97cc410
 EDGES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0) # Seconds
+# How several processes are taken together is the second word
 GAUGES = {"log_waiting": ("Predictions that wait to be written", "livesum"),
           "log_written": ("Predictions written", "sum"),
           "log_failing": ("1 while the log cannot be written", "livemax"),
           "suspended": ("1 while a person has stopped the service", "livemax"),
           "models": ("Models that answer", "livemin"),
           "access_dropped": ("Lines of the access log that nobody took", "sum"),
-          "connections_closed": ("Connections closed for want of room before they asked", "sum")} # How several processes are taken together
+          "connections_closed": ("Connections closed for want of room before they asked", "sum")}
 
 class Counts:
     "What has happened since the start, in all processes of a service"
@@ -81,7 +82,7 @@ def leave_out_dead(folder:str)->None:
 LINES = 20_000 # That may wait
 
 class AccessLog:
-    "One line of JSON for each request and event, written by a thread of its own; what nobody takes is dropped, and counted"
+    "One line of JSON for each request and event; what nobody takes is dropped, and counted"
     def __init__(
         self,
         stream,             # Where lines go; None: nowhere

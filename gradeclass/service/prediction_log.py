@@ -25,7 +25,8 @@ from ..config import find_outputs
 from ..disk import Journal
 from gradeclass.service.log_tables import (
     LEAST_DAYS, MOST, OUTCOMES, OVERRIDES, PREDICTIONS, TABLES, LogError, add_columns, as_lines, check_salt,
-    default_log_url, doubt_clock, hash_student, insert_rows, iso_time, open_engine, read_salt, reserve_ids, take_over, without_written,
+    default_log_url, doubt_clock, hash_student, insert_rows, iso_time, open_engine, read_salt, reserve_ids, take_over,
+    without_written,
 )
 from .settings import ServiceSettings
 

@@ -78,7 +78,8 @@ async def answer_ordered(service:Service, request:Request)->Response:
     fitting = [name for name, lane in service.lanes.items() if len(lane.served.reader.columns) == len(listed)]
     lane = service.lane(service.default if service.default in fitting or not fitting else fitting[0])
     reader = lane.served.reader
-    reply = msgspec.json.decode(await lane.ask(reader.read(reader.in_order(listed)), caller=request.scope["gradeclass"]))
+    student = reader.read(reader.in_order(listed))
+    reply = msgspec.json.decode(await lane.ask(student, caller=request.scope["gradeclass"]))
     code = list(lane.served.schema.grades.codes)[reply["grade_index"]]
     answer = {"prediction": reply["grade"], "prediction_code": code, "meaning": reply["meaning"] or reply["grade"]}
     for name in ("prediction_id", "probabilities", "at_risk", "needs_review", "version", "advice"):
@@ -402,8 +403,8 @@ def add_operating(
 
     @app.get("/docs", include_in_schema=False)
     async def get_docs(request:Request):
-        return await show_page(service, request, lambda: render_docs(app.openapi()).encode(), "text/html; charset=utf-8",
-                               {"content-security-policy": PAGE_POLICY})
+        page = lambda: render_docs(app.openapi()).encode()
+        return await show_page(service, request, page, "text/html", {"content-security-policy": PAGE_POLICY})
 
     @app.get("/openapi.json", include_in_schema=False)
     async def get_description(request:Request):

@@ -45,18 +45,20 @@ class ServiceSettings(BaseModel):
     log_salt: str = Field("",
                           description="Secret that student numbers are hashed with, for services that share one log. "
                                       "Empty: a file beside the log")
-    log_sync: Literal["group", "each"] = Field("group", description="When an answer is safe from `kill -9`: `group` within "
-                                               "50 ms, `each` before it is sent")
+    log_sync: Literal["group", "each"] = Field("group",
+                                               description="When an answer is safe from a crash: `group` within 50 ms, "
+                                                           "`each` before it is sent")
     log_patience: float = Field(10, gt=0, description="Seconds for which the log may fail before /ready says 503")
     log_max: int = Field(0, ge=0, description="Predictions that are kept, the newest; none younger than 180 days goes. "
                                               "0: no limit")
     keys: str = Field("", description="File of keys. Empty: outputs/keys.json")
     open: bool = Field(False, description="Let everybody who reaches the service ask for predictions without a key")
     make_key: bool = Field(False, description="Where there is no key, make one at the start and print it, once")
-    trusted_proxies: str = Field("", description="Addresses of proxies that say truly who asks, with blanks between; what "
-                                                 "they hand on needs no key where there are none")
-    root_path: str = Field("", pattern=r"^(/[\w.~/-]*)?$", description="Path under which a proxy shows the service, such as "
-                                                                      "/grades")
+    trusted_proxies: str = Field("",
+                                 description="Addresses of proxies that say truly who asks, with blanks between; what "
+                                             "they hand on needs no key where there are none")
+    root_path: str = Field("", pattern=r"^(/[\w.~/-]*)?$",
+                           description="Path under which a proxy shows the service, such as /grades")
     tls_cert: str = Field("", description="File of a certificate, for HTTPS")
     tls_key: str = Field("", description="File of its key")
     rate: float = Field(0, ge=0, description="Students a second for each key; 0: no limit")
@@ -71,8 +73,8 @@ class ServiceSettings(BaseModel):
                              description="Write one line of JSON for each request, without personal data, to stderr")
     cors: str = Field("", description="Web origins that may ask from a browser, with blanks between. Empty: none")
     connections: int = Field(5_000, ge=1, description="Connections at a time, for each process")
-    address_connections: int = Field(1_200, ge=1, description="Of them, from one address; /health and /ready are answered "
-                                                              "above that too")
+    address_connections: int = Field(1_200, ge=1,
+                                     description="Of them, from one address; above that only /health and /ready answer")
 
     def keys_path(self)->Path: # A file, or where it would be
         "Where the keys are"

@@ -45,8 +45,8 @@ def test_uvicorn_has_the_private_parts_that_connections_use():
              "parser", "pipeline", "scope", "server_state", "transport", "url"}
     used = named(GuardedProtocol) | named(GuardedProtocol, "super()") | named(Direct, "connection")
     own = {name for name in vars(GuardedProtocol) if not hasattr(HttpToolsProtocol, name)} | {
-        "begun", "received", "in_header", "header_bytes", "ended", "leaving", "stuck", "untaken", "direct", "running", "inside",
-        "got"}
+        "begun", "received", "in_header", "header_bytes", "ended", "leaving", "stuck", "untaken", "direct", "running",
+        "inside", "got"}
     assert used - own <= calls | holds
     assert calls <= set(dir(HttpToolsProtocol)) and holds <= named(HttpToolsProtocol)
     assert set(vars(OneByOne)) - {"__doc__", "__init__", "__module__"} <= set(dir(FlowControl))
