@@ -253,6 +253,7 @@ def read_sheets(path:Path)->dict[str, list[list]]: # Name -> rows of cells
     sheets = {}
     for sheet in book.sheets_metadata:
         if str(sheet.visible) != "SheetVisibleEnum.Visible" and len(book.sheet_names) > 1: continue
+        if getattr(path, "sheet", "") not in ("", sheet.name): continue  # A page lets its visitor choose
         rows = [[as_cell(cell) for cell in row]
                 for row in book.get_sheet_by_name(sheet.name).to_python(skip_empty_area=False)]
         if any(map(filled, rows)): sheets[sheet.name] = rows

@@ -14,7 +14,8 @@ from gradeclass.data.dataset import make_dataset
 from gradeclass.data.files import write_table
 from gradeclass.data.sources import load
 from gradeclass.data.synthetic import sample_path
-from gradeclass.pages.class_model import ClassModel, read_upload, safe_name
+from gradeclass.pages.class_model import ClassModel
+from gradeclass.pages.upload import read_upload, safe_name
 from gradeclass.pages.html import download
 from gradeclass.pages.predict_model import StudentModel
 from gradeclass.scoring.answer import open_bundle
