@@ -19,7 +19,7 @@ from ..scoring.answer import Bundle
 from .class_model import ClassModel, missing_words, template
 from .html import download, note, percent, table
 from .page import in_background
-from .upload import KINDS, Upload, read_file
+from .upload import KINDS, Upload, read_file, safe_name
 from ..evaluation.ranking import LIST_NOTE
 from ..data.validation import validate
 from ..words import count
@@ -98,14 +98,14 @@ def worth_sentence(model:ClassModel)->str: # HTML
             f"who may need help, {percent(recall)} are on the list. These are expectations from the probabilities, not "
             f'promises.{escape(flags)}{more}</p><p class="gc-small">{escape(LIST_NOTE)}</p>')
 
-def print_head(model:ClassModel)->str: # HTML, only on paper
+def print_head(model:ClassModel, saved:list[str])->str: # HTML, only on paper
     "What the list is, of which day and by which model; the pages' script puts the whole list below it"
     schema, shown = model.served.schema, {*model.sorts()} - {"Row in the file"}
-    columns = [name for name in model.table().columns.tolist() if name.removesuffix(" (list)") in shown or name in (
+    columns = [name for name in saved if name.removesuffix(" (list)") in shown or name in (
         schema.id, "Chance that help is needed (%)", "Flagged", "Likely grades", "Main reasons")]
-    day = date.today()
+    day, lacks = date.today(), note(missing_words(model.served, model.missing), "warn") if model.missing else ""
     return (f'<div class="gc-paper" data-columns="{escape("|".join(columns))}"><h2>Who to talk to first</h2><p>'
-            f'{escape(model.name)}, {day.day} {day:%B %Y}, model {model.served.digest[:8]}</p></div>')
+            f'{escape(model.name)}, {day.day} {day:%B %Y}, model {model.served.digest[:8]}</p>{lacks}</div>')
 
 # %% ../../nbs/lib/pages/07_class_view.ipynb #91ae11ba
 class ClassView(widgets.VBox):
@@ -121,7 +121,7 @@ class ClassView(widgets.VBox):
         self.sample = button("Try the sample", self._sample, "Invented students that come with the program")
         self.cancel = button("Cancel", self._cancel, "Stop reading the file")
         self.remove = button("Remove the file", self._remove, "Forget the file, here and in this tab of the browser")
-        self.summary = html("", "gc-live")
+        self.summary = html("", "gc-live", "gc-screen")
         self.understood, self.problems, self.worth, self.list = html(), html(), html("", "gc-live"), html()
         self.links, self.paper = html("", "gc-listlink"), html()
         self.make_controls()
@@ -137,6 +137,7 @@ class ClassView(widgets.VBox):
         super().__init__([card, self.result])
         self.add_class("gc-stack")
         self.add_class("gc-class")
+        for made in (self.sample, self.cancel, self.remove): made.add_class("gc-forget")
         self._busy(False)
         self.model.observe(lambda _: self.show(), ["places", "search", "grade", "group", "sort", "reverse", "page"])
         warm_up(served)
@@ -176,6 +177,7 @@ class ClassView(widgets.VBox):
         "Read a file beside the page, which goes on answering"
         self.turn += 1
         self._clear()
+        name = safe_name(name)
         waiting = self.waiting if self.waiting.get("file") == name else {}
         sheet, matches = sheet or waiting.get("sheet", ""), matches or waiting.get("matches", {})
         if in_background(self._read(self.turn, name, content, sheet, matches)) is None:
@@ -282,9 +284,9 @@ class ClassView(widgets.VBox):
         group = [self.group] if model.groups else []
         controls = box([self.places, self.search, self.grade, *group, self.sort, self.reverse], "gc-bar", "gc-screen")
         pager = box([self.back, self.where, self.on], "gc-pager", "gc-screen")
-        card = [box([self.paper, controls, self.worth, self.list, pager, self.links], "gc-card")] if len(model.ranked) else []
+        card = [box([controls, self.worth, self.list, pager, self.links], "gc-card")] if len(model.ranked) else []
         choice = [box([self.sheet], "gc-card", "gc-screen")] if sheets else []
-        self.result.children = [self.summary, *choice, *self.matcher(), *card, self.understood, self.problems]
+        self.result.children = [self.paper, self.summary, *choice, *self.matcher(), *card, self.understood, self.problems]
         self.show()
         self._busy(False)
         free_memory()
@@ -296,11 +298,12 @@ class ClassView(widgets.VBox):
         if not len(self.model.ranked): return
         with guarded(self.message):
             model = self.model
-            self.worth.value, self.list.value = worth_sentence(model) + found_words(model), list_table(model)
+            shown, saved = list_table(model), model.table()
+            self.links.value = f"<p>{download(saved, 'students-to-talk-with.csv', 'Save this list as CSV')}</p>"
+            self.paper.value = print_head(model, list(saved.columns))
+            self.list.value, self.worth.value = shown, worth_sentence(model) + found_words(model)
             self.where.value = f"<p>Page {model.page + 1} of {model.pages()}</p>"
             self.back.disabled, self.on.disabled = model.page == 0, model.page >= model.pages() - 1
-            self.links.value = f"<p>{download(model.table(), 'students-to-talk-with.csv', 'Save this list as CSV')}</p>"
-            self.paper.value = print_head(model)
 
 # %% ../../nbs/lib/pages/07_class_view.ipynb #69c5be2a
 def warm_up(served:Bundle)->None:
