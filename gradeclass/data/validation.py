@@ -126,10 +126,11 @@ def cap_numbers(
         if not above.any() or above.sum() > max(4, len(frame)/2): continue
         cells = frame.loc[above, column.name]
         frame = frame.assign(**{column.name: frame[column.name].mask(above, column.max)})
-        where = f"row {cells.index[0]}" if len(cells) == 1 else f"{count(len(cells), 'row')}, first row {cells.index[0]}"
-        message = (f"{column.title}: {', '.join(map(show, cells.head(3)))}{', ...' if len(cells) > 3 else ''} counted as "
-                   f"{show(column.max)}, the most that the model knows ({where})")
-        findings.append(Finding("warning", "above the limit", column.name, cells.index.tolist(), cells.tolist(), message,
+        rows, first = cells.index.tolist(), f"row {cells.index[0]}"
+        where = first if len(rows) == 1 else f"{count(len(rows), 'row')}, first {first}"
+        shown = ", ".join(map(show, cells.head(3))) + (", ..." if len(rows) > 3 else "")
+        message = f"{column.title}: {shown} counted as {show(column.max)}, the most that the model knows ({where})"
+        findings.append(Finding("warning", "above the limit", column.name, rows, cells.tolist(), message,
                                 column.expected))
     return frame, findings
 

@@ -93,17 +93,21 @@ def missing_words(served:Bundle, missing:dict[str, str])->str: # Missing input -
     return f"{said}: the list hardly changes without {'it' if len(order) == 1 else 'them'}."
 
 # %% ../../nbs/lib/pages/06_class_model.ipynb #45963898
-NAMES = frozenset("""name names surname forename firstname lastname fullname pupil student learner nom prenom nachname vorname
-schuler schulerin nombre apellido apellidos nome cognome sobrenome naam voornaam achternaam navn fornavn etternavn efternavn
-namn fornamn efternamn imie nazwisko jmeno prijmeni nimi etunimi sukunimi ad soyad имя фамилия фио 姓名 名前 氏名 이름""".split())
+# Words in the headers of names, and words beside which they mean something else
+NAMES = (" name names surname forename firstname lastname fullname pupil student learner nom prenom nachname vorname "
+         "schuler schulerin nombre apellido apellidos nome cognome sobrenome naam voornaam achternaam navn fornavn "
+         "etternavn efternavn namn fornamn efternamn imie nazwisko jmeno prijmeni nimi etunimi sukunimi ad soyad имя "
+         "фамилия фио 姓名 名前 氏名 이름 ")
+NO_NAMES = " school course class teacher tutor parent guardian file id no number count "
 OWN = ["Order", "Row in the file", "Chance that help is needed (%)", "Flagged", "Expected grade", "Likely grades",
        "Main reasons"] # Columns that the page adds
 
 def is_name(header:str)->bool:
     "Whether a column holds names of people, by its header"
-    plain = "".join(sign for sign in unicodedata.normalize("NFKD", header.casefold()) if not unicodedata.combining(sign))
-    words = re.split(r"[\W_]+", plain)
-    return bool(NAMES & {*words, "".join(words)}) and not {"school", "course", "teacher", "tutor", "id", "number"} & {*words}
+    folded = unicodedata.normalize("NFKD", header.casefold())
+    words = re.split(r"[\W_]+", "".join(sign for sign in folded if not unicodedata.combining(sign)))
+    within = lambda listed, found: any(f" {word} " in listed for word in found)
+    return within(NAMES, [*words, "".join(words)]) and not within(NO_NAMES, words)
 
 def plain_cell(cell:object)->object:
     "A cell as people write it: whole numbers without a decimal point, nothing for a blank"
@@ -280,7 +284,8 @@ class ClassModel(HasTraits):
             found = found.sort_values("grade", key=lambda cells: cells.map(self.served.schema.grades.labels.index),
                                       kind="stable")
         elif self.sort in self.sorts() and self.sort != "Order":
-            found = found.loc[by_size(self.column(self.sorts()[self.sort]).loc[found.index]).sort_values(kind="stable").index]
+            cells = self.column(self.sorts()[self.sort]).loc[found.index]
+            found = found.loc[by_size(cells).sort_values(kind="stable").index]
         return found.iloc[::-1] if self.reverse else found
 
     def sorts(self)->dict[str, str]: # What is shown -> column
@@ -330,9 +335,10 @@ class ClassModel(HasTraits):
             columns[f"{name} (file)" if name in OWN else name] = self.others.loc[found.index, name]
         if schema.id in self.students:
             columns[schema.by_name[schema.id].title] = self.students.loc[found.index, schema.id].fillna("–")
-        columns |= {"Row in the file": found.index, "Chance that help is needed (%)": (100*found.risk).round(1),
-                    "Flagged": np.where(found.flagged, "yes", ""),
-                    "Expected grade": found.grade, "Likely grades": found.likely}
+        columns |= {"Row in the file": found.index, "Chance that help is needed (%)": (100*found.risk).round(1)}
+        if self.served.threshold: columns["Flagged"] = np.where(found.flagged, "yes", "")
+        columns["Expected grade"] = found.grade
+        if self.served.calibration.sets: columns["Likely grades"] = found.likely
         if reasons:
             columns["Main reasons"] = reasons_of(self.served, self.students.loc[found.index]) if len(found) else []
         return pd.DataFrame(columns, index=found.index)
@@ -352,7 +358,7 @@ class ClassModel(HasTraits):
 
     def preview(
         self,
-        rows:int=5,    # How many students
+        rows:int=3,    # How many students
     )->pd.DataFrame:   # A column for each input that was found
         "The first students as they were understood"
         names = [name for name in [self.served.schema.id, *(column.name for column in self.served.inputs)]
@@ -367,7 +373,7 @@ class ClassModel(HasTraits):
     )->pd.DataFrame:  # Row, Column, Found, Allowed, Result
         "What is wrong, cell by cell"
         results = {"above the limit": "counted as the limit"}
-        rows = [(row, finding.column, value, finding.expected or "–",
+        rows = [(row, finding.column, plain_cell(value), finding.expected or "–",
                  "skipped" if finding.severity == "error" else results.get(finding.check, "noted"))
                 for finding in self.findings if finding.rows and finding.check != "extra column"
                 for row, value in zip(finding.rows, finding.values or [""]*len(finding.rows), strict=False)]

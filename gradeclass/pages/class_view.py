@@ -7,6 +7,7 @@ __all__ = ['ClassView']
 
 # %% ../../nbs/lib/pages/07_class_view.ipynb #7086993b
 import asyncio
+import json
 from datetime import date
 from html import escape
 
@@ -14,9 +15,9 @@ import ipywidgets as widgets
 import numpy as np
 import pandas as pd
 
-from .host import free_memory, plain_words
+from .host import free_memory
 from ..scoring.answer import Bundle
-from .class_model import ClassModel, missing_words, template
+from .class_model import OWN, ClassModel, missing_words, template
 from .html import download, note, percent, table
 from .page import in_background
 from .upload import KINDS, Upload, read_file, safe_name
@@ -38,18 +39,17 @@ def told_notes(model:ClassModel)->list[str]:
     "What was noted while the file was read"
     extra = [finding.column for finding in model.findings if finding.check == "extra column"]
     unused = [f"Shown and saved, but not used for the prediction: {', '.join(extra)}"] if extra else []
-    warnings = [finding for finding in model.findings if finding.severity == "warning"]
-    return [*model.notes, *(found.message for found in warnings if found.check not in ("extra column", "missing column")),
-            *unused]
+    told = [finding.message for finding in model.findings if finding.severity == "warning"
+            and finding.check not in ("extra column", "missing column")]
+    return [*model.notes, *told, *unused]
 
 def understood(model:ClassModel)->str: # HTML
     "How the file was read, with its first students"
     told = told_notes(model)
     items = "".join(f"<li>{escape(text[:1].upper() + text[1:])}</li>" for text in told[:20])
     if len(told) > 20: items += f"<li>and {len(told) - 20} more</li>"
-    loud = model.missing or model.upload and model.upload.sheets or len(told) > 0
     first = table(model.preview(), "The first students, as they were understood") if len(model.students) else ""
-    return (f'<details class="gc-card gc-screen"{" open" if loud else ""}><summary><b>How the file was read</b> '
+    return (f'<details class="gc-card gc-screen"{" open" if told else ""}><summary><b>How the file was read</b> '
             f'({count(len(told), "note") if told else "no notes"})</summary><ul>{items}</ul>{first}</details>')
 
 # %% ../../nbs/lib/pages/07_class_view.ipynb #04c9d395
@@ -67,11 +67,12 @@ def list_table(model:ClassModel)->str: # HTML
     "The page of the list that is shown"
     shown = model.shown()
     if shown.empty:
-        return note("Nobody in the file fits the search." if model.search.strip() else "Nobody on the list is in this group.")
+        where = "in the file fits the search" if model.search.strip() else "on the list is in this group"
+        return note(f"Nobody {where}.")
     known = model.served.schema.id in model.students or any(name in shown for name in model.others)
-    return (f'<div class="gc-list">'
-            + table(shown.drop(columns="Row in the file") if known and model.sort != "Row in the file" else shown,
-                    "Who to talk to first", ("Order", "Chance that help is needed (%)", "Row in the file")) + "</div>")
+    if known and model.sort != "Row in the file": shown = shown.drop(columns="Row in the file")
+    rows = table(shown, "Who to talk to first", ("Order", "Chance that help is needed (%)", "Row in the file"))
+    return f'<div class="gc-list">{rows}</div>'
 
 def found_words(model:ClassModel)->str: # HTML; nothing without a search
     "Where in the list the students are whom a search has found"
@@ -92,19 +93,22 @@ def worth_sentence(model:ClassModel)->str: # HTML
     threshold, tied = model.served.threshold, model.cut_off()
     share = np.nan if threshold is None else threshold.precision
     flags = f" About {percent(share)} of flagged students needed help in the past." if share == share else ""
-    more = (f" {count(tied, 'more student')} {'has' if tied == 1 else 'have'} the same risk as the last one on the list."
-            if tied else "")
-    return (f"<p><b>Top {model.places:,}.</b> Of these students, {percent(precision)} can be expected to need help; of all "
-            f"who may need help, {percent(recall)} are on the list. These are expectations from the probabilities, not "
-            f'promises.{escape(flags)}{more}</p><p class="gc-small">{escape(LIST_NOTE)}</p>')
+    same = f"{'has' if tied == 1 else 'have'} the same risk as the last one on the list"
+    more = f" {count(tied, 'more student')} {same}." if tied else ""
+    return (f"<p><b>Top {model.places:,}.</b> Of these students, {percent(precision)} can be expected to need help; of "
+            f"all who may need help, {percent(recall)} are on the list. These are expectations from the probabilities, "
+            f'not promises.{escape(flags)}{more}</p><p class="gc-small">{escape(LIST_NOTE)}</p>')
 
 def print_head(model:ClassModel, saved:list[str])->str: # HTML, only on paper
     "What the list is, of which day and by which model; the pages' script puts the whole list below it"
-    schema, shown = model.served.schema, {*model.sorts()} - {"Row in the file"}
-    columns = [name for name in saved if name.removesuffix(" (list)") in shown or name in (
-        schema.id, "Chance that help is needed (%)", "Flagged", "Likely grades", "Main reasons")]
+    schema = model.served.schema
+    titles = {"Order": "Order"} | {name: name for name in model.shown_others()}
+    if schema.id in model.students: titles[schema.id] = schema.by_name[schema.id].title
+    titles |= {name: name for name in OWN if name not in ("Order", "Row in the file")}
+    columns = {column: title for name, title in titles.items()
+               for column in (name, f"{name} (list)") if column in saved}
     day, lacks = date.today(), note(missing_words(model.served, model.missing), "warn") if model.missing else ""
-    return (f'<div class="gc-paper" data-columns="{escape("|".join(columns))}"><h2>Who to talk to first</h2><p>'
+    return (f'<div class="gc-paper" data-columns="{escape(json.dumps(columns))}"><h2>Who to talk to first</h2><p>'
             f'{escape(model.name)}, {day.day} {day:%B %Y}, model {model.served.digest[:8]}</p>{lacks}</div>')
 
 # %% ../../nbs/lib/pages/07_class_view.ipynb #91ae11ba
@@ -126,12 +130,12 @@ class ClassView(widgets.VBox):
         self.links, self.paper = html("", "gc-listlink"), html()
         self.make_controls()
         needed = escape(", ".join(column.title for column in served.inputs))
-        words = html(f"<p>A CSV, Excel or OpenDocument file, one row for each student, up to 10 MB. It needs the columns "
-                     f"{needed}; names and other columns are carried along. The server reads it in memory and keeps "
-                     f"nothing; this tab of your browser remembers it until you remove it or close the tab.</p>")
+        words = html(f"<p>A CSV, Excel or OpenDocument file, one row for each student, up to 10 MB. It needs the "
+                     f"columns {needed}; names and other columns are carried along. It is read in memory and not kept on the "
+                     f"server; this tab of your browser remembers it until you remove it or close the tab.</p>")
         empty = html(f"<p>{download(template(served), 'class-template.csv', 'Get a template to fill in')}</p>")
-        self.bar = box([self.upload, *([self.sample] if self.model.has_sample() else []), empty, self.cancel, self.remove],
-                       "gc-bar")
+        sample = [self.sample] if self.model.has_sample() else []
+        self.bar = box([self.upload, *sample, empty, self.cancel, self.remove], "gc-bar")
         self.result = box([], "gc-stack")
         card = box([words, self.bar, self.message, self.kept], "gc-card", "gc-screen")
         super().__init__([card, self.result])
@@ -163,7 +167,7 @@ class ClassView(widgets.VBox):
         self.sheet = as_field(widgets.Dropdown(options=[("All together", "")], description="Sheet"))
         self.sheet.observe(lambda change: self._choose_sheet(change["new"]), "value")
         self.columns = {}
-        self.match = button("Use these columns", self._match, "Read the chosen columns as the inputs that were not found")
+        self.match = button("Use these columns", self._match, "Read these columns as what was not found")
 
     def _set(self, name, value)->None:
         with guarded(self.message):
@@ -256,7 +260,8 @@ class ClassView(widgets.VBox):
 
     def matcher(self)->list: # Widgets; none where nothing is missing or left
         "Let the visitor say which column holds what was not found"
-        schema, absent = self.model.served.schema, [name for name in self.model.missing if name not in self.model.students]
+        schema = self.model.served.schema
+        absent = [name for name in self.model.missing if name not in self.model.students]
         unused = list(self.model.others)
         self.columns = {name: as_field(widgets.Dropdown(
             options=[("not in the file", ""), *((column[:60], column) for column in unused)],
@@ -284,9 +289,11 @@ class ClassView(widgets.VBox):
         group = [self.group] if model.groups else []
         controls = box([self.places, self.search, self.grade, *group, self.sort, self.reverse], "gc-bar", "gc-screen")
         pager = box([self.back, self.where, self.on], "gc-pager", "gc-screen")
-        card = [box([controls, self.worth, self.list, pager, self.links], "gc-card")] if len(model.ranked) else []
+        parts = [controls, self.worth, self.list, pager, self.links]
+        card = [box(parts, "gc-card")] if len(model.ranked) else []
         choice = [box([self.sheet], "gc-card", "gc-screen")] if sheets else []
-        self.result.children = [self.paper, self.summary, *choice, *self.matcher(), *card, self.understood, self.problems]
+        self.result.children = [self.paper, self.summary, *choice, *self.matcher(), *card, self.understood,
+                                self.problems]
         self.show()
         self._busy(False)
         free_memory()

@@ -95,11 +95,11 @@
     const paper = document.querySelector(".gc-paper"), link = document.querySelector(".gc-listlink a");
     if (!paper || !link || paper.querySelector("table")) return;
     const [header, ...rows] = readCsv(new TextDecoder().decode(bytesOf(link.href)));
-    const places = paper.dataset.columns.split("|").map((name) => header.indexOf(name)).filter((place) => place >= 0);
+    const titles = JSON.parse(paper.dataset.columns), places = Object.keys(titles).map((name) => header.indexOf(name)).filter((place) => place >= 0);
     const table = document.createElement("table"), plain = (text) => text.replace(/^'+(?=[=+\-@])/, "");
     table.className = "gc-table";
     const head = table.createTHead().insertRow(), body = table.createTBody();
-    places.forEach((place) => { const cell = document.createElement("th"); cell.textContent = header[place].replace(/ \(list\)$/, ""); head.append(cell); });
+    places.forEach((place) => { const cell = document.createElement("th"); cell.textContent = titles[header[place]]; head.append(cell); });
     rows.forEach((row) => { const line = body.insertRow(); places.forEach((place) => { line.insertCell().textContent = plain(row[place] || ""); }); });
     paper.append(table);
     document.querySelector(".gc-class")?.classList.add("gc-whole");
