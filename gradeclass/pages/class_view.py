@@ -131,8 +131,8 @@ class ClassView(widgets.VBox):
         self.make_controls()
         needed = escape(", ".join(column.title for column in served.inputs))
         words = html(f"<p>A CSV, Excel or OpenDocument file, one row for each student, up to 10 MB. It needs the "
-                     f"columns {needed}; names and other columns are carried along. It is read in memory and not kept on the "
-                     f"server; this tab of your browser remembers it until you remove it or close the tab.</p>")
+                     f"columns {needed}; names and other columns are carried along. It is read in memory and not kept "
+                     f"on the server; this tab of your browser remembers it until you remove it or close the tab.</p>")
         empty = html(f"<p>{download(template(served), 'class-template.csv', 'Get a template to fill in')}</p>")
         sample = [self.sample] if self.model.has_sample() else []
         self.bar = box([self.upload, *sample, empty, self.cancel, self.remove], "gc-bar")
