@@ -150,7 +150,9 @@ def find_missing_columns(missing:list[str], extra:list[str], schema:Schema, purp
     features = schema.names("feature")
     absent = [name for name in missing if name in features]
     if len(absent) == len(features):
+        found = ", ".join(map(str, extra[:8])) + (", ..." if len(extra) > 8 else "")
         message = f"none of the columns that a prediction needs is there: {', '.join(features)}"
+        message += f"; others are: {found}" if extra else ""
         return [Finding("error", "missing column", "", values=absent, message=message)]
     listed = ", ".join(name_missing(name, extra) for name in absent)
     message = f"missing column{'s' if len(absent) > 1 else ''}: {listed}; unknown for every student"

@@ -179,11 +179,7 @@ class ClassModel(HasTraits):
     )->None:
         "Take in a file that was read"
         self.clear()
-        try: self.take(upload.dataset(self.served.schema, matches), upload.name)
-        except DataError as error:
-            columns = ", ".join(map(str, list(upload.frame.columns)[:8]))
-            told = f"; its columns are {columns}" if "none of the columns" in str(error) else ""
-            raise DataError(str(error) if upload.name in str(error) else f"{upload.name}: {error}{told}") from None
+        self.take(upload.dataset(self.served.schema, matches), upload.name)
         self.upload, self.matches = upload, matches or {}
 
     def clear(self)->None:
@@ -210,7 +206,7 @@ class ClassModel(HasTraits):
         "Check every row, rank those that can be graded, list the others"
         checked = validate(dataset, "predict", [column.name for column in self.served.inputs])
         wrong = [finding for finding in checked.errors if not finding.rows]
-        if wrong: raise DataError(wrong[0].message.replace("the table holds no rows", "this sheet has no student rows"))
+        if wrong: raise DataError(wrong[0].message)
         ranked = rank_class(self.served, checked.accepted)
         threshold = self.served.threshold
         with self.hold_trait_notifications():

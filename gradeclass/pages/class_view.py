@@ -8,6 +8,7 @@ __all__ = ['ClassView']
 # %% ../../nbs/lib/pages/07_class_view.ipynb #7086993b
 import asyncio
 import json
+from contextlib import contextmanager
 from datetime import date
 from html import escape
 
@@ -15,7 +16,8 @@ import ipywidgets as widgets
 import numpy as np
 import pandas as pd
 
-from .host import free_memory
+from ..config import GradeclassError
+from .host import AppError, free_memory
 from ..scoring.answer import Bundle
 from .class_model import OWN, ClassModel, missing_words, template
 from .html import download, note, percent, table
@@ -111,6 +113,16 @@ def print_head(model:ClassModel, saved:list[str])->str: # HTML, only on paper
     return (f'<div class="gc-paper" data-columns="{escape(json.dumps(columns))}"><h2>Who to talk to first</h2><p>'
             f'{escape(model.name)}, {day.day} {day:%B %Y}, model {model.served.digest[:8]}</p>{lacks}</div>')
 
+# %% ../../nbs/lib/pages/07_class_view.ipynb #e467b240
+@contextmanager
+def naming(name:str, place:widgets.HTML): # Nothing
+    "Show what goes wrong with a file as one sentence that names it"
+    with guarded(place):
+        try: yield
+        except GradeclassError as error:
+            said = str(error).replace("the table holds no rows", "this sheet has no student rows")
+            raise AppError(said if name in said else f"{name}: {said}") from None
+
 # %% ../../nbs/lib/pages/07_class_view.ipynb #91ae11ba
 class ClassView(widgets.VBox):
     "Upload a file, see how it was read and what is wrong with it, and the list"
@@ -185,7 +197,8 @@ class ClassView(widgets.VBox):
         waiting = self.waiting if self.waiting.get("file") == name else {}
         sheet, matches = sheet or waiting.get("sheet", ""), matches or waiting.get("matches", {})
         if in_background(self._read(self.turn, name, content, sheet, matches)) is None:
-            self._opened(read_file(name, content, self.model.served.schema, sheet), matches)
+            with naming(name, self.message):
+                self._opened(read_file(name, content, self.model.served.schema, sheet), matches)
 
     async def _read(self, turn, name, content, sheet, matches)->None:
         self._busy(True)
@@ -193,7 +206,7 @@ class ClassView(widgets.VBox):
         try: upload, error = await work, None
         except Exception as problem: upload, error = None, problem
         if turn != self.turn: return
-        with guarded(self.message):
+        with naming(name, self.message):
             if error: raise error
             self._opened(upload, matches)
         self._busy(False)

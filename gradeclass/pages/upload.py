@@ -198,7 +198,7 @@ def read_file(
     schema:Schema, # What a student is
     sheet:str="",  # Only this sheet of a workbook
 )->Upload:         # The table as it is
-    "Read an uploaded file; whatever is wrong is one sentence that names it"
+    "Read an uploaded file; whatever is wrong is one sentence"
     name = safe_name(name)
     if len(content) > LIMIT:
         raise AppError(f"{name} has {len(content)/1e6:.1f} MB, this page takes 10: use `gradeclass predict FILE --out "
@@ -210,9 +210,7 @@ def read_file(
             file = memory/name
             file.write_bytes(content)
             return read_table(file, memory, content, schema, sheet)
-    except DataError as error:
-        said = str(error).replace("the table holds no rows", "this sheet has no student rows")
-        raise DataError(said if name in said else f"{name}: {said}") from None
+    except DataError: raise
     except Exception as error:
         # The words of an error may hold cells: only where it happened is kept
         log_trace(RuntimeError(f"{type(error).__name__} while reading an upload").with_traceback(error.__traceback__))

@@ -161,9 +161,14 @@ def test_list_is_the_same_after_state_and_restore(trained, sixty):
 
 
 def test_failed_file_clears_the_one_before_and_is_named(trained, sixty):
-    room = read_frame(ClassModel(open_bundle(trained)), sixty)
-    with pytest.raises(GradeclassError, match="other.csv: none of the columns .*; its columns are a, b"):
-        room.read("other.csv", b"a,b\n1,2\n")
-    assert room.ranked is None and room.state() == {}
-    with pytest.raises(GradeclassError, match="bare.csv: this sheet has no student rows"):
-        room.read("bare.csv", ",".join(sixty.columns).encode() + b"\n")
+    from gradeclass.pages.class_view import ClassView
+    view = ClassView(open_bundle(trained))
+    for name, content, says in [("other.csv", b"a,b\n1,2\n", "other.csv: none of the columns"),
+                                ("bare.csv", ",".join(sixty.columns).encode() + b"\n",
+                                 "bare.csv: this sheet has no student rows"),
+                                ("noise.csv", b"\0\1\2\3", "noise.csv is not a text table")]:
+        view._take("class.csv", sixty.to_csv(index=False).encode())
+        assert view.result.children and json.loads(view.kept.value)["file"] == "class.csv"
+        view._take(name, content)
+        assert says in view.message.value and not view.result.children
+        assert view.model.ranked is None and view.state() == {} and view.kept.value == ""

@@ -73,7 +73,7 @@ def named_class(tmp_path):
 def test_list_survives_reload_another_page_and_back_and_leads_to_the_student(visit, named_class):
     page = visit("class")
     choose_file(page, named_class)
-    page.wait_for_selector("text=it is the strongest input, so the list is much less certain")
+    page.wait_for_selector(".gc-live:has-text('it is the strongest input, so the list is much less certain')")
     page.get_by_label("Absences").select_option("Days away")
     page.get_by_role("button", name="Use these columns").click()
     page.wait_for_selector(".gc-note-good:has-text('30 students ranked, none left out')")
