@@ -237,8 +237,8 @@ class ClassModel(HasTraits):
         "Groups that the list can be narrowed to"
         found = {}
         for name, title in self.group_columns().items():
-            values = self.column(name).loc[self.students.index]
-            different = sorted({*map(str, values.unique())} - {""})
+            values = (self.others if name in self.others else self.students).loc[self.students.index, name]
+            different = sorted({str(plain_cell(value)) for value in values.unique()} - {""})
             if not 2 <= len(different) <= min(30, max(2, len(values)/2)): continue
             found |= {f"{title}: {value}": f"{name}\t{value}" for value in different}
         return found

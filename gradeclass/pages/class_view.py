@@ -212,8 +212,11 @@ class ClassView(widgets.VBox):
         self._busy(False)
 
     def _opened(self, upload:Upload, matches:dict)->None:
-        self.model.open(upload, matches)
-        if self.waiting.get("file") == upload.name: self.model.restore(self.waiting)
+        self.quiet = True  # Shown once, when all of it is there
+        try:
+            self.model.open(upload, matches)
+            if self.waiting.get("file") == upload.name: self.model.restore(self.waiting)
+        finally: self.quiet = False
         self.waiting = {}
         self.begin()
 

@@ -184,8 +184,8 @@ def download(
     "A table as a CSV file to save, harmless in a spreadsheet"
     file = io.BytesIO()
     file.write("\ufeff".encode())  # By this mark Excel knows that it is UTF-8
-    plain = frame.map(lambda cell: cell.replace("\u2212", "-") if isinstance(cell, str) else cell)
-    write_csv(plain, file)
+    minus = lambda cell: cell.replace("\u2212", "-") if isinstance(cell, str) else cell
+    write_csv(frame.assign(**frame.select_dtypes(object).map(minus)), file)
     return (f'<a class="gc-button" download="{escape(name)}" '
             f'href="data:text/csv;charset=utf-8;base64,{base64.b64encode(file.getvalue()).decode()}">'
             f"{escape(words)}</a>")
