@@ -172,3 +172,16 @@ def test_failed_file_clears_the_one_before_and_is_named(trained, sixty):
         view._take(name, content)
         assert says in view.message.value and not view.result.children
         assert view.model.ranked is None and view.state() == {} and view.kept.value == ""
+
+
+def test_view_of_a_newer_model_shows_the_same_file_and_choices(trained, sixty):
+    from gradeclass.pages.class_view import ClassView
+    view = ClassView(open_bundle(trained))
+    view._take("class.csv", sixty.rename(columns={"Absences": "Days away"}).to_csv(index=False).encode())
+    view.columns["Absences"].value = "Days away"
+    view.match.click()
+    view.places.value, view.search.value = 20, "zoë1"
+    newer = ClassView(open_bundle(trained))
+    newer.restore(view.state())
+    assert newer.list.value == view.list.value and "gc-note-good" in newer.summary.value
+    assert (newer.places.value, newer.search.value) == (20, "zoë1")
