@@ -109,6 +109,7 @@ def column_style(
 )->NumberStyle:      # How its numbers are written
     "How a column writes its numbers, by its cells and its range"
     style = number_style(texts, hint)
+    if beside and column.unit != f"out of {style.of}": style = replace(style, of="")
     check_unit(style, column)
     if beside and style == NumberStyle(words=style.words):
         style = replace(style, open=next((text for text in texts if OPEN.search(text)), ""))
