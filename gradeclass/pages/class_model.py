@@ -332,7 +332,8 @@ class ClassModel(HasTraits):
             columns[f"{name} (file)" if name in OWN else name] = self.others.loc[found.index, name]
         if schema.id in self.students:
             columns[schema.by_name[schema.id].title] = self.students.loc[found.index, schema.id].fillna("–")
-        columns |= {"Row in the file": found.index, "Chance that help is needed (%)": (100*found.risk).round().astype(int),
+        columns |= {"Row in the file": found.index,
+                    "Chance that help is needed (%)": (100*found.risk).round().astype(int),
                     **{name: found[name] for name in ORDERS if name in found}}
         if self.served.threshold: columns["Flagged"] = np.where(found.flagged, "yes", "")
         columns["Expected grade"] = found.grade
