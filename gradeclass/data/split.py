@@ -37,16 +37,20 @@ def count_pairs(keys:np.ndarray)->float: # From 0
     return float((same_as(keys) - 1).sum()/2)
 
 # %% ../../nbs/lib/data/08_split.ipynb #07ab5b8e
+PAIR_COLUMNS = 40    # Pairs of columns are counted among so many at most, those in which most rows alone differ
+
 def dependence(cells:np.ndarray)->float: # At least 1
     "How many times more equal pairs there are by chance than each column's frequencies alone make"
-    width, row = cells.shape[1], cells.sum(axis=1, dtype=np.uint64)
+    row = cells.sum(axis=1, dtype=np.uint64)
     equal = count_pairs(row)
     one = np.array([count_pairs(row - column) - equal for column in cells.T])
     odds = np.array([count_pairs(column) for column in cells.T])/(len(cells)*(len(cells) - 1)/2)
     by_column = (one*odds/np.maximum(1 - odds, 1/len(cells))).max()
-    in_two = sum(count_pairs(row - first - second) for first, second in combinations(cells.T, 2))
-    two = in_two - (width - 1)*one.sum() - width*(width - 1)/2*equal
-    by_poisson = one.sum()**2/max(2*two, 1)*(width - 1)/width
+    some = np.sort(np.argsort(-one, kind="stable")[:PAIR_COLUMNS])
+    width, one = len(some), one[some].sum()
+    in_two = sum(count_pairs(row - first - second) for first, second in combinations(cells.T[some], 2))
+    two = in_two - (width - 1)*one - width*(width - 1)/2*equal
+    by_poisson = one**2/max(2*two, 1)*(width - 1)/width
     return max(1.0, float(by_poisson/max(by_column, 1e-9))) if by_poisson else 1.0
 
 # %% ../../nbs/lib/data/08_split.ipynb #667e77e8

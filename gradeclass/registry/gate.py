@@ -192,7 +192,8 @@ def judge_version(
                                      read_drift(folders.get("drift")), rules)
 
 # %% ../../nbs/lib/registry/04_gate.ipynb #003d4efe
-RAIL_TITLES = {"calibration": "Calibration error", "groups": "At-risk recall, worst group", "drift": "Drift"}
+RAIL_TITLES = {"calibration": "Calibration error", "groups": "At-risk recall, worst group", "drift": "Drift",
+               "doubts": "Grade scale and inputs"}
 
 # %% ../../nbs/lib/registry/04_gate.ipynb #04fc4707
 def comparison_table(

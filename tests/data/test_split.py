@@ -1,5 +1,7 @@
 "The split: students on one side, the rows of scikit-learn"
 
+import time
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -90,6 +92,21 @@ def test_copies_among_chance_repeats_are_told_apart():
     blank[0], blank[1], blank[2] = rng.integers(0, 6, 600), rng.integers(0, 6, 600), rng.integers(0, 3, 600)
     found = find_copies(pd.concat([rich, blank, rich.head(40)], ignore_index=True))
     assert found[:40].all() and found[-40:].all() and found[40:1200].mean() < 0.05
+
+@pytest.mark.parametrize("codes", [2, 50])
+def test_copies_in_a_table_of_a_thousand_columns_are_found_in_a_moment(codes):
+    rng = np.random.default_rng(4)
+    wide = pd.DataFrame(rng.integers(0, codes, (980, 1000)))
+    table, began = pd.concat([wide, wide.head(20)], ignore_index=True), time.process_time()
+    found = find_copies(table)
+    assert time.process_time() - began < 2
+    assert np.flatnonzero(found).tolist() == [*range(20), *range(980, 1000)]
+
+def test_chance_repeats_of_a_poor_table_stay_so_beside_many_columns_that_say_nothing():
+    rng = np.random.default_rng(5)
+    poor = pd.DataFrame(rng.integers(0, 3, (500, 4)))
+    padded = pd.concat([poor, pd.DataFrame(0, index=poor.index, columns=range(4, 200))], axis=1)
+    assert padded.duplicated(keep=False).mean() > .9 and not find_copies(padded).any()
 
 def test_rows_of_one_key_are_one_student():
     frame = clean(random_students(60).assign(StudentID=None), STUDENTS)
