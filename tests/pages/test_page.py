@@ -27,7 +27,7 @@ def test_page_has_no_serious_accessibility_violation(name, scheme, visit):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
     page = visit(name, scheme=scheme)
     if name == "predict":
-        page.get_by_label("Not known: Absences").check()
+        page.get_by_label("Unknown: Absences").check()
         page.wait_for_selector(".gc-unknown")
         page.get_by_role("button", name="What if").click()
         page.wait_for_selector(".gc-panel table, .gc-panel .gc-small")

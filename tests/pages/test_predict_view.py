@@ -54,7 +54,7 @@ def test_form_answers_the_keyboard_and_says_why(visit):
     page.wait_for_function("document.querySelector('.gc-reasons').innerText.includes('−')")
     assert "Absences" in page.inner_text(".gc-reasons")
     assert ADVICE in page.inner_text(".gc-advice")
-    assert "Might need support" in page.inner_text(".gc-support")
+    assert "Likely to need support" in page.inner_text(".gc-support")
 
 
 @pytest.mark.browser
@@ -62,16 +62,16 @@ def test_form_answers_the_keyboard_and_says_why(visit):
 @pytest.mark.slow
 def test_number_can_be_unknown_and_the_answer_says_so(visit):
     page = visit("predict")
-    unknown = page.get_by_label("Not known: Absences")
+    unknown = page.get_by_label("Unknown: Absences")
     unknown.focus()
     page.keyboard.press("Space")
-    page.wait_for_selector("text=Not known: Absences. The answer does without")
+    page.wait_for_selector("text=Unknown: Absences. The estimate is less certain without")
     assert unknown.is_checked() and page.locator(".gc-unset").count() == 1
     unknown.uncheck()
     page.wait_for_function("!document.querySelector('.gc-unknown')")
-    page.get_by_label("Not known: Study time").check()
-    page.wait_for_selector("text=Not known: Study time")
-    page.get_by_role("button", name="Start again").click()
+    page.get_by_label("Unknown: Study time").check()
+    page.wait_for_selector("text=Unknown: Study time")
+    page.get_by_role("button", name="Reset").click()
     page.wait_for_function("!document.querySelector('.gc-unknown')")
 
 
