@@ -58,9 +58,9 @@ class Offer(widgets.VBox):
     "There is no model yet: say so, and who can make one; the page finds the model when it is there"
     def __init__(self, host:Host):
         self.host = host
-        words = html("<h2>No model yet</h2><p>This page shows what a trained model says, and there is none so far. Whoever "
-                     "looks after this server can train one on the page <a href=\"manage\">Manage</a>. This page goes on "
-                     "by itself when it is there.</p>")
+        words = html("<h2>No model yet</h2><p>This page shows what a trained model says, and there is none so far. "
+                     "Whoever looks after this server can train one on the page <a href=\"manage\">Manage</a>. "
+                     "This page goes on by itself when it is there.</p>")
         super().__init__([words])
         self.add_class("gc-offer")
 

@@ -139,7 +139,7 @@ def sum_words(about:dict, schema:Schema)->str: # One sentence
     way = signed(here - average)
     if unit == "grades":
         return f"Together {way} grades: from {-average:.2f} grades below the best (average student) to {-here:.2f}."
-    if unit not in schema.by_name: return f"Together {size_words(here - average, unit)}, compared with the average student."
+    if unit not in schema.by_name: return f"Together {size_words(here - average, unit)}."
     return f"Together {way} {unit}: from {average:.2f} (average student) to {here:.2f}."
 
 # %% ../../nbs/lib/pages/02_predict_model.ipynb #a5d25cfe

@@ -47,7 +47,7 @@ class WhatIf(widgets.VBox):
     def _fill(self)->None:
         fields = [field._replace(group="What could be different?") for field in self.model.fields.values()
                   if field.column.changeable]
-        if not fields: self.panel.children = [html(note("Nothing that this model looks at is marked as something that can be different."))]
+        if not fields: self.panel.children = [html(note("The schema of this model marks nothing as changeable."))]
         else:
             groups, self.inputs = make_form(fields, self.model.student, self._change,
                                             unknown=any(self.model.student[field.name] is None for field in fields))
