@@ -39,7 +39,7 @@ def served_table(served:Bundle)->dict[str, Path]: # What a visitor reads -> file
         if path.suffix.lower() in KINDS and path.is_file():
             return {f"The data of the model that serves ({path.name})": path}
         kept = [Path(stage["folder"]) for stage in record.get("stages", []) if stage["name"] == "prepare"]
-        return {"The data of the model that serves": folder for folder in kept if (folder/"train.parquet").is_file()}
+        if kept and (kept[0]/"train.parquet").is_file(): return {"The data of the model that serves": kept[0]}
     return {}
 
 def read_kept(folder:Path, schema:Schema)->Dataset:

@@ -119,7 +119,7 @@ def longest_bar(served:Bundle, unit:str)->float: # In that unit
     "What a bar over half the width stands for: the same for every student, so that bars can be compared"
     column = served.schema.by_name.get(unit)
     if column and None not in (column.min, column.max): return (column.max - column.min)/2
-    return (len(served.schema.grades.labels) - 1)/2 if unit == "grades" else 2.0
+    return (len(served.schema.grades.labels) - 1)/2 if unit == "grades" else 1.0
 
 def main_reasons(served:Bundle, frame:pd.DataFrame, most:int=5)->tuple[list[Reason], str]: # And what they add up to
     "Why this grade: the strongest inputs, then all others together"

@@ -141,7 +141,7 @@
       const name = pair.querySelector(".gc-field > .widget-label")?.firstChild?.textContent, box = pair.querySelector("input[type=checkbox]");
       if (name && box && !box.hasAttribute("aria-label")) box.setAttribute("aria-label", `Unknown: ${name}`);
       const typed = pair.querySelector(".gc-typed input");
-      if (name && typed && !typed.labels?.length && !typed.hasAttribute("aria-label")) typed.setAttribute("aria-label", `${name}, typed`);
+      if (name && typed && ![...(typed.labels || [])].some((label) => label.textContent.trim()) && !typed.hasAttribute("aria-label")) typed.setAttribute("aria-label", `${name}, typed`);
     });
     document.querySelectorAll(".widget-toggle-buttons").forEach((widget) => {
       const group = widget.querySelector(":scope > div"), name = nameOf(widget);
