@@ -43,7 +43,8 @@ def facts(
 # %% ../../nbs/lib/pages/03_html.ipynb #884d39df
 def answer_facts(answer:StudentAnswer)->list: # For `facts`
     "Which grades are likely, the risk, and the score with its range"
-    sure = f"{round(10*answer.coverage)} in 10 end with one of these" if answer.coverage else ""
+    end = "one of these" if " or " in answer.named else "it"
+    sure = f"{round(10*answer.coverage)} in 10 end with {end}" if answer.coverage else ""
     named = ("open", "too many are possible") if answer.named == "not sure" else (answer.named, sure)
     middle, low, high = answer.score or (0, 0, 0)
     score = (f"{middle:.2f}", f"{low:.2f} to {high:.2f}") if answer.score else ("", "")

@@ -167,8 +167,14 @@ class OrUnknown(widgets.VBox):
         (self.add_class if value is None else self.remove_class)("gc-unset")
         if value is not None:
             self.last = value
-            if self.number is not self.typed: self.number.value = type(self.number.value)(value)
+            if self.number is not self.typed: self._slide(value)
         self.busy = False
+
+    def _slide(self, value:float)->None:
+        "Put the slider on its step next to a number: a browser moves it there anyhow, and would send that back"
+        slider = self.number
+        steps = round((min(max(value, slider.min), slider.max) - slider.min)/slider.step)
+        slider.value = type(slider.value)(slider.min + steps*slider.step)
 
 # %% ../../nbs/lib/pages/04_widgets.ipynb #f2e2a8f4
 def make_input(field:Question, value:object, unknown:bool=True)->widgets.Widget: # The input

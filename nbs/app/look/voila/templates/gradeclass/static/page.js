@@ -210,7 +210,12 @@
       show();
     });
     show();
-    addEventListener("scroll", () => { const answer = document.querySelector(".gc-answer"); answer?.classList.toggle("gc-stuck", scrollY > (answer.parentElement?.offsetTop || 0) + 120); }, { passive: true });
+    // Far down the answer is one line; what shrinks moves the page up, so it grows again only near the top.
+    addEventListener("scroll", () => {
+      const answer = document.querySelector(".gc-answer"), above = scrollY - (answer?.parentElement?.offsetTop || 0);
+      if (answer && above > 320) answer.classList.add("gc-stuck");
+      if (answer && above < 20) answer.classList.remove("gc-stuck");
+    }, { passive: true });
     let waiting = false;
     new MutationObserver(() => {
       if (waiting) return;
