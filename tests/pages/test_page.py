@@ -31,7 +31,7 @@ def test_page_has_no_serious_accessibility_violation(name, scheme, visit):
         page.wait_for_selector(".gc-unknown")
         page.get_by_role("button", name="What if").click()
         page.wait_for_selector(".gc-panel table, .gc-panel .gc-small")
-    if name == "explore": page.wait_for_function("document.querySelectorAll('.gc-figure img').length === 5")
+    if name == "explore": page.wait_for_function("document.querySelectorAll('.gc-figure img').length === 6")
     if name == "class":
         page.get_by_role("button", name="Try the sample").click()
         page.wait_for_selector("text=places.")
