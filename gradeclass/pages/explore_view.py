@@ -129,6 +129,8 @@ class ExploreView(widgets.VBox):
         "Draw all figures"
         self.figures.children = [html("<p>Drawing …</p>")]
         yield
+        if self.ask.value is None and self.ask.options: self.ask.value = self.ask.options[0][1]
+        yield
         with guarded(self.message):
             drawn = []
             try:
