@@ -21,7 +21,7 @@ from ..data.dataset import Dataset, clean, coded_columns, make_dataset
 from ..data.files import tables_in
 from ..data.sources import load
 from .class_model import KINDS, read_upload, safe_name
-from .host import AppError, free_memory
+from .host import AppError, free_memory, in_own_process
 from ..models.bundle import MANIFEST, bundle_digest
 from ..registry.versions import run_records
 from ..schema import Column, Schema, schema_names
@@ -44,8 +44,13 @@ def served_table(served:Bundle)->dict[str, Path]: # What a visitor reads -> file
 
 def read_kept(folder:Path, schema:Schema)->Dataset:
     "The rows that a run kept"
-    parts = [pd.read_parquet(folder/f"{part}.parquet") for part in ("train", "validation", "test")]
-    return make_dataset(pd.concat(parts, ignore_index=True), schema)
+    return make_dataset(pd.DataFrame(**in_own_process(__name__, "kept_rows", str(folder))), schema)
+
+def kept_rows(folder:str)->dict: # columns, index and data
+    "The rows that a run kept, as texts"
+    parts = [pd.read_parquet(f"{folder}/{part}.parquet") for part in ("train", "validation", "test")]
+    cells = pd.concat(parts, ignore_index=True).astype(object)
+    return cells.where(cells.notna(), "").astype(str).to_dict("split")
 
 def tables(served:Bundle)->dict[str, Path]: # What a visitor reads -> file
     "What the model that serves has learnt from, what lies in `data/raw/` and fits the schema, and the sample"

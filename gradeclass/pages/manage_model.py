@@ -21,7 +21,7 @@ from pathlib import Path
 import pandas as pd
 from traitlets import Bool, Dict, HasTraits, List, Unicode
 
-from .host import AppError, without_paths
+from .host import AppError, in_own_process, without_paths
 from ..config import GradeclassError, find_home, find_outputs
 from ..disk import digest_text
 from ..processes import is_alive
@@ -240,6 +240,14 @@ def about_version(version, record:dict)->dict: # number, time, digest, metrics, 
     data = str(record.get("parameters", {}).get("data", ""))
     return {**version._asdict(), "metrics": measures(version.folder), "data": Path(data).name or "unknown data"}
 
+# %% ../../nbs/lib/pages/09_manage_model.ipynb #ff5c4ac9
+def ask_gate(outputs:str, number:int)->tuple[dict|None, str]: # Its figures, and why it would not promote
+    "What the gate says of a version"
+    from gradeclass.registry.gate import judge_version
+    try: gate = judge_version(outputs, number)[1]
+    except GradeclassError as error: return None, f"They cannot be compared: {without_commands(str(error))}."
+    return gate.as_dict(), "" if gate.promote else gate.sentence
+
 # %% ../../nbs/lib/pages/09_manage_model.ipynb #939cc42f
 class ManageModel(HasTraits):
     "What the page Manage knows: the newest run, the models, and how things came about"
@@ -285,11 +293,8 @@ class ManageModel(HasTraits):
         number:int, # Version
     )->tuple:       # What the gate finds, None where it cannot compare; why it would not promote, empty where it would
         "Ask the gate before a person decides"
-        from gradeclass.registry.gate import judge_version
         if number == self.champion.get("number"): return None, ""
-        try: gate = judge_version(self.outputs, number)[1]
-        except GradeclassError as error: return None, f"They cannot be compared: {without_commands(str(error))}."
-        return gate, "" if gate.promote else gate.sentence
+        return tuple(in_own_process(__name__, "ask_gate", str(self.outputs), number))
 
     def promote(
         self,
@@ -303,7 +308,7 @@ class ManageModel(HasTraits):
         self.check(why, who)
         gate, against = advice
         words = f"{why.strip()} (against the advice: {against})" if against else why.strip()
-        promote(self.outputs, number, f"{who.strip()} (page Manage)", words, gate and gate.as_dict(),
+        promote(self.outputs, number, f"{who.strip()} (page Manage)", words, gate,
                 instead_of=self.champion.get("number", 0))
         self.look()
 

@@ -154,7 +154,7 @@ class ManageView(widgets.VBox):
         self.against = 0  # The version that a person was warned of
         self.version = as_field(widgets.Dropdown(description="Version"))
         self.other = as_field(widgets.Dropdown(description="Compared with"))
-        for made in (self.version, self.other): made.observe(lambda _: self._compare(), "value")
+        for made in (self.version, self.other): made.observe(lambda _: self._show_figures(), "value")
         self.who = as_field(widgets.Text(description="Your name"))
         self.why = as_field(widgets.Text(description="Reason", placeholder="one sentence"))
         self.promote = button("Use this version", self._promote, main=True)
@@ -180,7 +180,7 @@ class ManageView(widgets.VBox):
             self.model.refresh()
             self.show()
 
-    def _compare(self)->None:
+    def _show_figures(self)->None:
         by_number = {version["number"]: version for version in self.model.versions}
         one, other = by_number.get(self.other.value, {}), by_number.get(self.version.value, {})
         self.compared.value = comparison_figure(one, other, self.model.champion.get("number", 0))
@@ -225,7 +225,7 @@ class ManageView(widgets.VBox):
             self.version.options = self.other.options = options
             newest = model.versions[-1]["number"]
             self.version.value, self.other.value = chosen if known else (newest, serving or newest)
-        self._compare()
+        self._show_figures()
         self.promote.disabled, self.revert.disabled = not model.versions, not model.champion
 
     async def watch(

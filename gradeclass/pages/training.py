@@ -14,10 +14,10 @@ from pathlib import Path
 import ipywidgets as widgets
 import pandas as pd
 
-from ..config import find_outputs
+from ..config import GradeclassError, find_outputs
 from ..disk import whole_file
 from .class_model import KINDS, LIMIT, safe_name
-from .host import AppError
+from .host import AppError, in_own_process, without_paths
 from .html import note, table
 from .widgets import as_field, box, button, guarded, html, upload_button
 from ..schema import Schema, load_schema, match_schema, schema_names, schema_yaml
@@ -95,6 +95,12 @@ def store_words(added)->str: # One sentence
     if added.store.versions: state = f"the store {added.store.name} holds {count(added.store.rows(), 'student')}"
     return f"{count(added.rows, 'new student')} added{known}{refused}: {state}."
 
+def add_table(path:str, schema:str)->tuple[str, str]: # What became of it, and its kind
+    "Add a table to the store"
+    from gradeclass.data.add import add_file
+    try: return store_words(add_file(path, schema)), "good"
+    except GradeclassError as error: return without_paths(str(error)), "bad"
+
 # %% ../../nbs/lib/pages/17_training.ipynb #6333b3e2
 def reading(studied:Studied)->str: # HTML
     "How a table was read"
@@ -171,7 +177,5 @@ class TrainingView(widgets.VBox):
             self.message.value = note("The run has begun: see below.")
 
     def _add(self)->None:
-        from gradeclass.data.add import add_file
         with guarded(self.message):
-            added = add_file(self.studied.path, self._settled())
-            self.message.value = note(store_words(added), "good")
+            self.message.value = note(*in_own_process(__name__, "add_table", str(self.studied.path), self._settled()))
