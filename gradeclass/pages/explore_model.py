@@ -232,8 +232,9 @@ def draw_pairs(rows:pd.DataFrame, columns:dict, hue:str, most:int=4):
     titles = {name: columns[name].title for name in [*numeric, *filter(None, [hue])]}
     colours = {"hue": titles[hue], "palette": palette_of(columns[hue])} if hue else {}
     with plot_style():
-        grid = sns.pairplot(rows[[*titles]].rename(columns=titles), vars=[titles[name] for name in numeric], corner=True,
-                            height=2.1, plot_kws={"s": 10, "alpha": 0.5}, **colours)
+        shown = rows[[*titles]].rename(columns=titles)
+        grid = sns.pairplot(shown, vars=[titles[name] for name in numeric], corner=True, height=2.1,
+                            plot_kws={"s": 10, "alpha": 0.5}, **colours)
         heading = f"Numbers against each other, {len(rows):,} students"
         grid.figure.suptitle(heading, x=0.02, y=1.03, ha="left", weight="bold")
         grid.axes[0][0].set_title(heading, loc="left", size=1, alpha=0)

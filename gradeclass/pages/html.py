@@ -124,7 +124,8 @@ def paper(
     rows = "".join(f'<tr><th scope="row">{escape(name)}</th><td>{escape(value)}</td></tr>'
                    for name, value in facts.items())
     return (f'<div class="gc-paper"><h2>{escape(title)}</h2><p>{day.day} {day:%B %Y}, model {escape(model)}</p>'
-            f'<table class="gc-table gc-entered"><caption>What was entered</caption><tbody>{rows}</tbody></table></div>')
+            f'<table class="gc-table gc-entered"><caption>What was entered</caption><tbody>{rows}</tbody></table>'
+            '</div>')
 
 # %% ../../nbs/lib/pages/03_html.ipynb #7ea0cc94
 def comparison(

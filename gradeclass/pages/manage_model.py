@@ -274,8 +274,8 @@ class ManageModel(HasTraits):
         "Read the registry"
         from gradeclass.registry.versions import challenger_of, champion_of, list_versions, run_records
         from gradeclass.registry.gate import serving_sentence
-        runs = {folder.name: record for folder, record in run_records(self.outputs)}
-        about = lambda version: about_version(version, runs.get(version.run_id, {})) if version else {}
+        runs = {record.get("registration", {}).get("digest"): record for _, record in run_records(self.outputs)}
+        about = lambda version: about_version(version, runs.get(version.digest, {})) if version else {}
         self.champion, self.challenger = about(champion_of(self.outputs)), about(challenger_of(self.outputs))
         self.versions = [about(version) for version in list_versions(self.outputs)]
         self.serving, self.newest = without_commands(serving_sentence(self.outputs)), newest_run(self.outputs)
