@@ -87,7 +87,7 @@ def unlock(page):
     "Open the door of Manage"
     page.get_by_label("Token for this page").fill(MANAGE)
     page.keyboard.press("Enter")
-    page.wait_for_selector("text=How it came about", timeout=60_000)
+    page.wait_for_selector("text=History, newest first", timeout=60_000)
 
 
 def choose_file(page, path, label="Choose a file"):

@@ -36,12 +36,11 @@ def grades_sentence(
     largest = table.share.idxmax()
     smallest = table.share.idxmin()
     ungraded = frame[schema.target].isna().sum()
-    told = (f"The largest grade is **{largest}** with {percent(table.share[largest])} of the students "
+    told = (f"The most common grade is **{largest}** with {percent(table.share[largest])} of the students "
             f"(95 % interval {percent(table.low[largest])} to {percent(table.high[largest])}), the smallest is "
             f"{smallest} with {percent(table.share[smallest])} ({table.students[smallest]:,} students). "
             f"{percent(table.share[risk].sum())} have a grade that calls for help ({listed(risk)}). "
-            f"Always predicting {largest} is right in {percent(table.share[largest])} of the cases: "
-            f"a model has to beat that.")
+            f"Always guessing {largest} would be right for {percent(table.share[largest])}: a model has to beat that.")
     return told + (f" {ungraded:,} rows have no grade and are left out." if ungraded else "")
 
 # %% ../../nbs/lib/evaluation/13_explore.ipynb #26a699a2

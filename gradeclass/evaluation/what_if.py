@@ -24,9 +24,18 @@ CAUTION = ("This compares students as they are; it does not say what a change wo
 # %% ../../nbs/lib/evaluation/11_what_if.ipynb #b52b2b11
 STEPS = 10 # Values to try in a range of numbers that are not whole
 
+def can_become(column:Column, now:float, value:float)->bool:
+    "Whether a suggestion may move an input there: what is counted already stays, and what is good goes one way"
+    if column.so_far and value < now: return False
+    return not column.better or (value > now) == (column.better == "more")
+
 def possible_values(column:Column, now:float)->list[tuple[float, float]]:
-    "Where an input could go"
+    "Where an input could go, and how far that is"
     if math.isnan(now): return []
+    return [(value, way) for value, way in all_values(column, now) if can_become(column, now, value)]
+
+def all_values(column:Column, now:float)->list[tuple[float, float]]:
+    "Every other value, and how far it is"
     if column.kind == "category":
         return [(float(code), 1.0) for code in range(len(column.codes)) if code != now]
     if column.codes:

@@ -30,6 +30,15 @@ def folded(card:str)->str: # HTML: the beginning and its first part open, the ot
              for number, (title, text) in enumerate(zip(parts[::2], parts[1::2], strict=True))]
     return lower(first) + "".join(shown)
 
+# %% ../../nbs/lib/pages/13_about_view.ipynb #91755b5c
+def flag_facts(served:Bundle)->list: # For `facts`
+    "How often a flag is right, and whom the flags miss: the one does not say the other"
+    threshold = served.threshold
+    if threshold is None or math.isnan(threshold.precision): return [("Right when it flags", "not measured", "")]
+    missed = [] if math.isnan(threshold.recall) else [(
+        "Missed by the flags", percent(1 - threshold.recall), "of the students who really needed help")]
+    return [("Right when it flags", percent(threshold.precision), "of flagged students really needed help"), *missed]
+
 # %% ../../nbs/lib/pages/13_about_view.ipynb #41edd54f
 def about(served:Bundle, outputs:Path)->str: # HTML
     "What the model is, what it was made from, how good it is, and its card"
@@ -46,10 +55,9 @@ def about(served:Bundle, outputs:Path)->str: # HTML
     lines = "".join(f'<tr><th scope="row">{escape(name)}</th><td>{escape(value)}</td></tr>' for name, value in rows)
     card = served.folder/"card.md"
     text = folded(card.read_text(encoding="utf-8")) if card.is_file() else "<p>This model came without a card.</p>"
-    flags = served.threshold.precision if served.threshold else math.nan
     good = [("Right grade", share("accuracy"), f"of {figures.get('students', 0):,} unseen students"),
             ("Right or one grade off", share("within_one"), ""),
-            ("Flags that were right", percent(flags) if flags == flags else "not measured", "were actually at risk")]
+            *flag_facts(served)]
     return (f'<div class="gc-stack"><section class="gc-card gc-cardtext"><h2>In short</h2>{facts(good)}'
             f'<table class="gc-table gc-pairs"><tbody>{lines}</tbody>'
             f'</table></section><section class="gc-card gc-cardtext" aria-label="Model card">{text}</section></div>')

@@ -7,6 +7,7 @@ __all__ = ['ManageView']
 
 # %% ../../nbs/lib/pages/12_manage_view.ipynb #11d521ca
 import asyncio
+from datetime import datetime
 from html import escape
 from pathlib import Path
 
@@ -17,7 +18,10 @@ from ..data.choice import existing_file
 from .host import free_memory
 from .html import note, table
 from .page import in_background
-from .manage_model import STATES, ManageModel, may_manage, documents_of, read_options, side_by_side
+from gradeclass.pages.manage_model import (
+    STATES, ManageModel, documents_of, may_manage, read_options, side_by_side, stop_run,
+)
+from .training import TrainingView
 from .widgets import as_field, box, button, guarded, html
 from ..pipeline.report import render_markdown
 from ..pipeline.stages import choices
@@ -52,24 +56,30 @@ def figure_text(value:float, low:float, high:float)->str: # Such as '0.788 (0.74
     return f"{value:.3f}" if low is None or low != low else f"{value:.3f} ({low:.3f} to {high:.3f})"
 
 # %% ../../nbs/lib/pages/12_manage_view.ipynb #bacc5475
-def comparison_figure(champion:dict, challenger:dict)->str: # HTML
-    "Champion and challenger, figure by figure"
-    found = side_by_side(champion.get("metrics", {}), challenger.get("metrics", {}))
+def version_words(version:dict, serving:int)->str: # Such as 'Version 2 of 28 Nov 2026, grades.csv (serves)'
+    "A version as people tell it from others"
+    if not version: return "none"
+    day = datetime.strptime(version["time"][:10], "%Y-%m-%d")
+    return (f"Version {version['number']} of {day.day} {day:%b %Y}, {version['data']}"
+            f"{' (serves)' if version['number'] == serving else ''}")
+
+def comparison_figure(one:dict, other:dict, serving:int=0)->str: # HTML
+    "Two versions, figure by figure"
+    found = side_by_side(one.get("metrics", {}), other.get("metrics", {}))
     if found.empty: return note("No figures to compare yet.")
-    rows = []
+    rows, names = [], [escape(version_words(version, serving)) for version in (one, other)]
     for name, row in found.iterrows():
         lines = span(row.champion, row.low, row.high) + span(row.challenger, row.low_2, row.high_2, "var(--bar-risk)")
         rows.append(f'<tr role="row"><th scope="row" role="rowheader">{escape(name)} <small>{row.better} is '
                     f'better</small></th>'
-                    f'<td role="cell" data-label="Champion">{figure_text(row.champion, row.low, row.high)}</td>'
-                    f'<td role="cell" data-label="Challenger">{figure_text(row.challenger, row.low_2, row.high_2)}</td>'
+                    f'<td role="cell" data-label="{names[0]}">{figure_text(row.champion, row.low, row.high)}</td>'
+                    f'<td role="cell" data-label="{names[1]}">{figure_text(row.challenger, row.low_2, row.high_2)}</td>'
                     f'<td role="cell">{lines}</td></tr>')
-    named = lambda model: f"version {model['number']}" if model else "none"
-    words = ("Measure", f"Champion: {named(champion)}", f"Challenger: {named(challenger)}", "0 to 1; above: champion")
+    words = ("Measure", *names, "From 0 to 1; first version above, second below")
     heads = "".join(f'<th scope="col" role="columnheader">{word}</th>' for word in words)
-    return ('<div class="gc-scroll" tabindex="0" role="region" aria-label="Champion and challenger">'
+    return ('<div class="gc-scroll" tabindex="0" role="region" aria-label="Two versions">'
             '<table class="gc-table gc-cards" role="table">'
-            f'<caption>Champion and challenger, on the test students of their own runs</caption><thead role="rowgroup">'
+            f'<caption>Each on the test students of its own run</caption><thead role="rowgroup">'
             f'<tr role="row">{heads}</tr></thead>'
             f'<tbody role="rowgroup">{"".join(rows)}</tbody></table></div>')
 
@@ -83,8 +93,7 @@ def status(model:ManageModel)->str: # HTML
     drift = run.get("drift", {}).get("sentence") or "not looked at"
     data = (f"<p><b>Data</b>: {escape(source)}, run {escape(run['run_id'])}.</p><p><b>Drift</b>: {escape(drift)}</p>"
             if run else "")
-    tracking = "<li>MLflow: <code>gradeclass ui</code> on the server opens its pages</li>"
-    return f"<h2>Status</h2>{render_markdown(model.serving)}{data}<ul>{links}{tracking}</ul>"
+    return f"<h2>Status</h2>{render_markdown(model.serving)}{data}<ul>{links}</ul>"
 
 # %% ../../nbs/lib/pages/12_manage_view.ipynb #f339c1c7
 class ManageView(widgets.VBox):
@@ -120,45 +129,76 @@ class ManageView(widgets.VBox):
         self.compared = html()
         self.past = html("", "gc-card")
         self.note = html("", "gc-live")
-        self.inside.children = [self.status, self.make_run(), self.make_decision(), self.past]
+        self.training = TrainingView(self._start)
+        self.inside.children = [self.status, self.training, self.make_run(), self.make_decision(), self.past]
         self.show()
         free_memory()
         self.task = in_background(self.watch())
 
     def make_run(self)->widgets.VBox: # A card
         "Choose parameters, start, watch"
-        self.data = as_field(widgets.Text(description="Table", placeholder="empty: data/raw or the sample",
+        self.data = as_field(widgets.Text(description="Table", placeholder="empty: the server's data, or the sample",
                                           tooltip="A file on the server, store:NAME, or sample"))
         self.family = as_field(widgets.Dropdown(options=choices("family"), value="ordinal", description="Model type"))
-        ends = [("a person decides", "ask"), ("the gate decides", "auto"), ("register it only", "never")]
+        ends = [("I decide", "ask"), ("automatic if better", "auto"), ("only save", "never")]
         self.then = as_field(widgets.Dropdown(options=ends, description="When it is done"))
         self.more = as_field(widgets.Text(description="Further parameters", placeholder="seed=7, resamples=200",
                                           tooltip="name=value, with commas between"))
         self.go = button("Run the pipeline", self._run, main=True)
-        return box([html("<h2>Run</h2>"), box([self.data, self.family, self.then, self.more], "gc-bar"), self.go,
-                    self.steps], "gc-card", "gc-stack")
+        self.stop = button("Stop the run", self._stop, "Nothing of it will be registered")
+        return box([html("<h2>Run</h2>"), box([self.data, self.family, self.then, self.more], "gc-bar"),
+                    box([self.go, self.stop], "gc-bar"), self.steps], "gc-card", "gc-stack")
 
     def make_decision(self)->widgets.VBox: # A card
         "Compare, then promote or go back"
+        self.against = 0  # The version that a person was warned of
         self.version = as_field(widgets.Dropdown(description="Version"))
+        self.other = as_field(widgets.Dropdown(description="Compared with"))
+        for made in (self.version, self.other): made.observe(lambda _: self._show_figures(), "value")
         self.who = as_field(widgets.Text(description="Your name"))
         self.why = as_field(widgets.Text(description="Reason", placeholder="one sentence"))
-        self.promote = button("Let this version serve", self._promote, main=True)
-        self.revert = button("Restore previous model", self._revert)
-        asked = box([self.version, self.who, self.why], "gc-bar")
+        self.promote = button("Use this version", self._promote, main=True)
+        self.revert = button("Go back to the previous model", self._revert)
+        chosen, asked = box([self.version, self.other], "gc-bar"), box([self.who, self.why], "gc-bar")
         buttons = box([self.promote, self.revert], "gc-bar")
-        return box([html("<h2>Decide</h2>"), self.compared, asked, buttons, self.note], "gc-card", "gc-stack")
+        return box([html("<h2>Decide</h2>"), chosen, asked, buttons, self.note, self.compared], "gc-card", "gc-stack")
 
     def _run(self)->None:
         with guarded(self.steps):
             data = self.data.value.strip()
             if data and data != "sample" and "://" not in data and not is_store(data): existing_file(data)
-            self.model.start({"data": data, "family": self.family.value, "promote": self.then.value,
-                              **read_options(self.more.value)})
+            self._start({"data": data})
+
+    def _start(self, given:dict)->None:
+        self.model.start({"family": self.family.value, "promote": self.then.value, **read_options(self.more.value),
+                          **given})
+        self.show()
+
+    def _stop(self)->None:
+        with guarded(self.note):
+            stop_run()
+            self.model.refresh()
             self.show()
 
+    def _show_figures(self)->None:
+        by_number = {version["number"]: version for version in self.model.versions}
+        one, other = by_number.get(self.other.value, {}), by_number.get(self.version.value, {})
+        self.compared.value = comparison_figure(one, other, self.model.champion.get("number", 0))
+        self.against = 0
+
     def _promote(self)->None:
-        self._decide(self.model.promote, self.version.value)
+        "Let the chosen version serve; where the gate would not, only when the button is pressed a second time"
+        number, model = self.version.value, self.model
+        with guarded(self.note):
+            model.check(self.why.value, self.who.value)
+            self.note.value = note("Comparing ...")
+            advice = model.advise(number)
+            if advice[1] and self.against != number:
+                self.against = number
+                self.note.value = note(f"{advice[1]} Press the button once more to use it against this advice; the "
+                                       f"history will say so.", "warn")
+                return
+            self._decide(lambda why, who: model.promote(number, why, who, advice))
 
     def _revert(self)->None:
         self._decide(self.model.revert)
@@ -173,13 +213,19 @@ class ManageView(widgets.VBox):
         "Everything as it is now"
         model = self.model
         self.steps.value, self.go.disabled = steps(model.run), model.run["running"]
+        self.stop.layout.display = None if model.run["running"] else "none"
         self.status.value = status(model)
-        self.compared.value = comparison_figure(model.champion, model.challenger)
         past = model.history()
         nothing = "<p>Nothing has been decided yet.</p>"
-        self.past.value = table(past, "How it came about, newest first") if len(past) else nothing
-        if list(self.version.options) != model.versions[::-1]:
-            self.version.options, self.version.value = model.versions[::-1], model.versions[-1]
+        self.past.value = table(past, "History, newest first") if len(past) else nothing
+        serving, chosen = model.champion.get("number", 0), (self.version.value, self.other.value)
+        options = [(version_words(version, serving), version["number"]) for version in model.versions[::-1]]
+        if list(self.version.options) != options:
+            known = len(self.version.options) == len(options)
+            self.version.options = self.other.options = options
+            newest = model.versions[-1]["number"]
+            self.version.value, self.other.value = chosen if known else (newest, serving or newest)
+        self._show_figures()
         self.promote.disabled, self.revert.disabled = not model.versions, not model.champion
 
     async def watch(

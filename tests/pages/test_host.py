@@ -41,6 +41,6 @@ def test_damaged_bundle_leaves_the_old_model_and_a_new_one_is_taken_without_a_re
         shutil.rmtree(outputs/"champion")
         other = browser.new_page()
         other.goto(f"{server.base}/predict?token={TOKEN}")
-        other.wait_for_selector("text=Train on the built-in sample", timeout=60_000)
+        other.wait_for_selector("text=No model yet", timeout=60_000)
         page.close(), other.close()
     finally: server.close()

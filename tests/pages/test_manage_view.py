@@ -1,7 +1,10 @@
 "The page that runs the pipeline and promotes, in a browser"
+import shutil
+
 import pytest
 
-from pages_helpers import TOKEN, fetch, serve_copy, unlock
+from gradeclass.models.bundle import extend_bundle
+from pages_helpers import TOKEN, choose_file, fetch, serve_copy, unlock
 
 pytestmark = [pytest.mark.browser, pytest.mark.process, pytest.mark.slow]
 
@@ -24,18 +27,58 @@ def test_manage_runs_a_pipeline_and_a_person_promotes_and_reverts(visit, server)
     page.get_by_label("Further parameters").fill("params={rounds: 5, patience: null}, resamples=40")
     page.get_by_role("button", name="Run the pipeline").click()
     page.wait_for_selector(".gc-steps progress", timeout=20_000)
-    page.wait_for_selector(".gc-note-good", timeout=120_000)
-    page.get_by_role("button", name="Let this version serve").click()
+    page.wait_for_selector("text=It waits for your decision below", timeout=120_000)
+    use = page.get_by_role("button", name="Use this version")
+    use.click()
     page.wait_for_selector("text=a decision needs a name and a reason")
     page.get_by_label("Your name").fill("A. Teacher")
-    for version in ("1", "2"):
-        page.get_by_label("Version").select_option(version)
+    for place, version in ((1, "1"), (0, "2")):
+        page.get_by_label("Version", exact=True).select_option(index=place)
         page.get_by_label("Reason").fill(f"Version {version} is what we want")
-        page.get_by_role("button", name="Let this version serve").click()
+        use.click()
+        warned = page.locator("text=Press the button once more")
+        page.locator(f"text=Version {version} serves now").or_(warned).first.wait_for(timeout=20_000)
+        if warned.count(): use.click()
         page.wait_for_selector(f"text=Version {version} serves now", timeout=20_000)
-    assert "A. Teacher" in page.inner_text("#rendered_cells")
+    assert "A. Teacher" in page.inner_text("#rendered_cells") and "gradeclass registry" not in page.inner_text("body")
     page.get_by_label("Reason").fill("Only a try")
-    page.get_by_role("button", name="Restore previous model").click()
+    page.get_by_role("button", name="Go back to the previous model").click()
     page.wait_for_selector("text=Version 1 serves now", timeout=20_000)
     link = page.get_by_role("link", name="Report of the newest run").get_attribute("href")
     assert fetch(f"{server.base}/{link}&token={TOKEN}")[0] == 200
+
+
+def test_manager_uploads_a_table_answers_what_is_asked_and_stops_the_run(visit, server, tmp_path):
+    table = tmp_path/"marks.csv"
+    table.write_text("\n".join(["Nr,Hours,Grade", *(f"{i},{i % 9},{1 + i % 4}" for i in range(80))]))
+    page = visit("manage")
+    unlock(page)
+    choose_file(page, table, "Choose a table with grades")
+    page.wait_for_selector("text=marks.csv")
+    assert page.get_by_role("button", name="Run on this table").count() == 0
+    page.get_by_label("The best grade").select_option("1")
+    page.get_by_role("button", name="Run on this table").click()
+    stop = page.get_by_role("button", name="Stop the run")
+    stop.click()
+    page.wait_for_selector("text=The run was stopped on this page", timeout=20_000)
+    page.wait_for_function("![...document.querySelectorAll('button')].some(made => made.innerText === 'Stop the run' && made.offsetParent)")
+
+
+def test_decision_against_the_advice_is_asked_for_twice_and_kept(finished_run, tmp_path, monkeypatch):
+    from gradeclass.pages.manage_view import ManageView
+    from gradeclass.registry.promotions import history
+    from gradeclass.registry.versions import list_versions, register_bundle
+    source = finished_run.report.parent.parent.parent
+    shutil.copytree(source, tmp_path/"outputs", symlinks=True)
+    outputs = tmp_path/"outputs"
+    monkeypatch.setenv("GRADECLASS_OUTPUTS", str(outputs))
+    extend_bundle(list_versions(outputs)[-1].folder, tmp_path/"other", {"note.txt": "the same model"})
+    number = register_bundle(outputs, tmp_path/"other").number
+    view = ManageView()
+    view.unlock()
+    view.version.value, view.who.value, view.why.value = number, "A. Teacher", "We want it"
+    view.promote.click()
+    assert "Press the button once more" in view.note.value and history(outputs)[-1]["event"] == "register"
+    view.promote.click()
+    decided = history(outputs)[-1]
+    assert decided["event"] == "promote" and "We want it (against the advice: They cannot be compared" in decided["why"]

@@ -27,11 +27,11 @@ def test_page_has_no_serious_accessibility_violation(name, scheme, visit):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
     page = visit(name, scheme=scheme)
     if name == "predict":
-        page.get_by_label("Not known: Absences").check()
+        page.get_by_label("Unknown: Absences").check()
         page.wait_for_selector(".gc-unknown")
         page.get_by_role("button", name="What if").click()
         page.wait_for_selector(".gc-panel table, .gc-panel .gc-small")
-    if name == "explore": page.wait_for_function("document.querySelectorAll('.gc-figure img').length === 5")
+    if name == "explore": page.wait_for_function("document.querySelectorAll('.gc-figure img').length === 6")
     if name == "class":
         page.get_by_role("button", name="Try the sample").click()
         page.wait_for_selector("text=Top ")

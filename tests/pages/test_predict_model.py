@@ -15,7 +15,7 @@ from pages_helpers import fit_bundle
 def test_form_asks_for_the_inputs_of_the_model_and_nothing_else(served):
     assert [field.name for field in form_fields(served)] == [column.name for column in served.schema.inputs()]
     for field in form_fields(served):
-        assert as_cell(field.column, field.start) == (None if field.start == "Not known" else field.start)
+        assert as_cell(field.column, field.start) == (None if field.start == "Unknown" else field.start)
 
 
 def test_answer_of_one_is_that_of_the_batch(served):

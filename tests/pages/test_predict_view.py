@@ -54,7 +54,7 @@ def test_form_answers_the_keyboard_and_says_why(visit):
     page.wait_for_function("document.querySelector('.gc-reasons').innerText.includes('−')")
     assert "Absences" in page.inner_text(".gc-reasons")
     assert ADVICE in page.inner_text(".gc-advice")
-    assert "Might need support" in page.inner_text(".gc-support")
+    assert "Likely to need support" in page.inner_text(".gc-support")
 
 
 @pytest.mark.browser
@@ -62,17 +62,21 @@ def test_form_answers_the_keyboard_and_says_why(visit):
 @pytest.mark.slow
 def test_number_can_be_unknown_and_the_answer_says_so(visit):
     page = visit("predict")
-    unknown = page.get_by_label("Not known: Absences")
+    unknown = page.get_by_label("Unknown: Absences")
     unknown.focus()
     page.keyboard.press("Space")
-    page.wait_for_selector("text=Not known: Absences. The answer does without")
+    page.wait_for_selector("text=Unknown: Absences. The estimate is less certain without")
     assert unknown.is_checked() and page.locator(".gc-unset").count() == 1
     unknown.uncheck()
-    page.wait_for_function("!document.querySelector('.gc-unknown')")
-    page.get_by_label("Not known: Study time").check()
-    page.wait_for_selector("text=Not known: Study time")
-    page.get_by_role("button", name="Start again").click()
-    page.wait_for_function("!document.querySelector('.gc-unknown')")
+    page.wait_for_function("!document.body.innerText.includes('less certain')")
+    page.get_by_label("Unknown: Study time").check()
+    page.wait_for_selector("text=Unknown: Study time")
+    page.get_by_role("button", name="Reset").click()
+    page.wait_for_function("!document.body.innerText.includes('less certain')")
+    assert "Example: a typical student" in page.inner_text(".gc-answer")
+    page.get_by_role("button", name="Clear").click()
+    page.wait_for_selector("text=Nothing is known of this student yet")
+    assert page.locator(".gc-grade").count() == 0
 
 
 @pytest.mark.browser
@@ -81,9 +85,50 @@ def test_number_can_be_unknown_and_the_answer_says_so(visit):
 def test_what_if_compares_without_touching_the_form(visit):
     page = visit("predict")
     page.get_by_role("button", name="What if").click()
-    slider = page.locator(".gc-panel").get_by_role("slider", name="Absences")
-    slider.focus()
+    absences = page.locator(".gc-panel").get_by_role("slider", name="Absences")
+    absences.focus()
     page.keyboard.press("Home")
+    page.wait_for_selector("text=Absences cannot fall below")
+    slider = page.locator(".gc-panel").get_by_role("slider", name="Study time")
+    slider.focus()
+    page.keyboard.press("End")
     page.wait_for_selector("text=With the changes")
-    assert page.locator(".gc-form").get_by_role("slider", name="Absences").get_attribute("aria-valuenow") != "0.0"
+    assert page.locator(".gc-form").get_by_role("slider", name="Study time").get_attribute("aria-valuenow") != "20.0"
     assert "does not say what a change would do" in page.inner_text(".gc-panel")
+
+
+@pytest.mark.browser
+@pytest.mark.process
+@pytest.mark.slow
+def test_what_is_typed_stays_and_survives_a_reload_and_a_link(visit, server):
+    page = visit("predict")
+    hours = page.get_by_label("Study time (hours a week), typed")
+    hours.fill("7,25")
+    hours.press("Enter")
+    page.wait_for_function("JSON.parse(document.querySelector('.gc-kept input').value).inputs.StudyTimeWeekly === 7.25")
+    days = page.get_by_label("Absences (days), typed")
+    days.fill("99")
+    days.press("Enter")
+    page.wait_for_selector("text=99 is outside what the model knows")
+    assert days.input_value() == "99"
+    page.reload()
+    page.wait_for_function("document.querySelector('.gc-answer')?.innerText.includes('Still from the example')",
+                           timeout=60_000)
+    assert hours.input_value() == "7.25"
+    other = page.context.new_page()
+    other.goto(server.base + '/predict#inputs={"Absences": 4}')
+    other.wait_for_selector("text=Unknown: Parents' education", timeout=60_000)
+    assert other.get_by_label("Absences (days), typed").input_value() == "4" and "#" not in other.url
+
+
+@pytest.mark.browser
+@pytest.mark.process
+@pytest.mark.slow
+def test_printed_sheet_holds_inputs_day_and_model(visit):
+    page = visit("predict", scheme="dark")
+    page.emulate_media(media="print")
+    sheet = page.inner_text(".gc-predict")
+    for words in ("What was entered", "Absences", "model ", "Main reasons", ADVICE): assert words in sheet
+    assert not page.locator(".gc-form").is_visible() and not page.locator(".gc-head").is_visible()
+    assert page.evaluate("getComputedStyle(document.querySelector('.gc-answer')).position") == "static"
+    assert page.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--card').trim()") == "#fff"

@@ -76,6 +76,14 @@
     if (state.file && !state.sample) sendFile();
   }
   document.addEventListener("click", (event) => { if (event.target.closest?.(".gc-forget")) store(FILE, ""); }, true);
+  document.addEventListener("click", async (event) => {
+    if (event.target.closest?.(".gc-print")) window.print();
+    const share = event.target.closest?.(".gc-share");
+    if (!share) return;
+    const { inputs } = JSON.parse(document.querySelector(".gc-kept input")?.value || "{}");
+    const link = `${location.origin}${location.pathname}#inputs=${encodeURIComponent(JSON.stringify(inputs))}`;
+    try { await navigator.clipboard.writeText(link); share.textContent = "Link copied"; } catch { window.prompt("Copy this link", link); }
+  });
 
   // On paper stands the whole list, not only the page of it that is shown: the file to save holds it.
   function readCsv(text) {
@@ -131,7 +139,9 @@
     });
     document.querySelectorAll(".gc-ornot").forEach((pair) => {
       const name = pair.querySelector(".gc-field > .widget-label")?.firstChild?.textContent, box = pair.querySelector("input[type=checkbox]");
-      if (name && box && !box.hasAttribute("aria-label")) box.setAttribute("aria-label", `Not known: ${name}`);
+      if (name && box && !box.hasAttribute("aria-label")) box.setAttribute("aria-label", `Unknown: ${name}`);
+      const typed = pair.querySelector(".gc-typed input");
+      if (name && typed && ![...(typed.labels || [])].some((label) => label.textContent.trim()) && !typed.hasAttribute("aria-label")) typed.setAttribute("aria-label", `${name}, typed`);
     });
     document.querySelectorAll(".widget-toggle-buttons").forEach((widget) => {
       const group = widget.querySelector(":scope > div"), name = nameOf(widget);
@@ -200,6 +210,12 @@
       show();
     });
     show();
+    // Far down the answer is one line; what shrinks moves the page up, so it grows again only near the top.
+    addEventListener("scroll", () => {
+      const answer = document.querySelector(".gc-answer"), above = scrollY - (answer?.parentElement?.offsetTop || 0);
+      if (answer && above > 320) answer.classList.add("gc-stuck");
+      if (answer && above < 20) answer.classList.remove("gc-stuck");
+    }, { passive: true });
     let waiting = false;
     new MutationObserver(() => {
       if (waiting) return;
