@@ -112,6 +112,7 @@ class Column(Part):
     max: float | None = None
     whole: bool = False        # Numeric, whole numbers only
     changeable: bool = False   # A student or a school can change it: what-if may move it
+    so_far: bool = False       # Counted up to now, such as days missed: what-if never lowers it
     better: Literal["", "more", "less"] = ""  # Which way is good: the model is held to it, whatever the rows say
     codes: dict[int | str, str] = Field(default_factory=dict)
     missing: list[str] = Field(default_factory=list)  # Words of the file that mean no answer, such as ABS

@@ -14,7 +14,7 @@ import ipywidgets as widgets
 
 from .host import Host, free_memory, log_trace
 from .html import note
-from .widgets import box, button, guarded, html
+from .widgets import box, guarded, html
 
 # %% ../../nbs/lib/pages/10_page.ipynb #786bfda4
 class Page(widgets.VBox):
@@ -55,24 +55,14 @@ class Page(widgets.VBox):
 
 # %% ../../nbs/lib/pages/10_page.ipynb #1d7483be
 class Offer(widgets.VBox):
-    "There is no model yet: say so, and offer to train one on the sample"
+    "There is no model yet: say so, and who can make one; the page finds the model when it is there"
     def __init__(self, host:Host):
-        self.host, self.message = host, html(note(host.problem or "There is no model yet."))
-        self.button = button("Train on the built-in sample", self.train, "Takes about a minute", main=True)
-        words = html("<h2>No model yet</h2><p>These pages show what a trained model says. You can train one on the "
-                     "built-in sample of invented students, "
-                     "which takes about a minute, or on your own table with <code>gradeclass run --data "
-                     "FILE</code>.</p>")
-        super().__init__([words, self.button, self.message])
+        self.host = host
+        words = html("<h2>No model yet</h2><p>This page shows what a trained model says, and there is none so far. "
+                     "Whoever looks after this server can train one on the page <a href=\"manage\">Manage</a>. "
+                     "This page goes on by itself when it is there.</p>")
+        super().__init__([words])
         self.add_class("gc-offer")
-
-    def train(self)->None:
-        "Run the pipeline on the sample in a process of its own; the page finds the model when it is there"
-        from gradeclass.pages.manage_model import start_run
-        with guarded(self.message):
-            start_run({"data": "sample"})
-            self.button.disabled = True
-            self.message.value = note("Training has begun. This page goes on by itself when it is done.")
 
 # %% ../../nbs/lib/pages/10_page.ipynb #0435d6c1
 def in_background(

@@ -11,12 +11,16 @@ from html import escape
 import ipywidgets as widgets
 
 from ..evaluation.what_if import CAUTION
-from .html import comparison, details, headline, note
-from .predict_model import UNKNOWN, StudentModel, as_cell
-from .widgets import Kept, box, button, guarded, html, make_form
+from .html import comparison, details, headline, note, paper
+from .predict_model import UNKNOWN, StudentModel
+from .widgets import Kept, OrUnknown, box, button, guarded, html, make_form
+from ..schema import Column
 from ..scoring.answer import Bundle
+from ..words import show
 
 # %% ../../nbs/lib/pages/05_predict_view.ipynb #975604f1
+COMPARE = "To compare: students who differ in this are expected to do about a grade better"
+
 class WhatIf(widgets.VBox):
     "A few things different, before and after side by side; made when it is first opened"
     def __init__(self, model:StudentModel):
@@ -43,7 +47,7 @@ class WhatIf(widgets.VBox):
     def _fill(self)->None:
         fields = [field._replace(group="What could be different?") for field in self.model.fields.values()
                   if field.column.changeable]
-        if not fields: self.panel.children = [html(note("The schema marks nothing as changeable."))]
+        if not fields: self.panel.children = [html(note("The schema of this model marks nothing as changeable."))]
         else:
             groups, self.inputs = make_form(fields, self.model.student, self._change,
                                             unknown=any(self.model.student[field.name] is None for field in fields))
@@ -57,15 +61,22 @@ class WhatIf(widgets.VBox):
         if not self.filled: return
         for name, made in self.inputs.items():
             value = change["new"][name]
-            if change["old"].get(name) != value and value is not None: made.value = value
+            if name not in self.model.changes and value is not None: made.value = value
 
     def _show(self, _)->None:
         if not self.filled or not self.opener.value: return
         with guarded(self.message):
             self.result.value = comparison(self.model.answer, self.model.after, CAUTION)
-            ideas = "".join(f"<li>{escape(idea)}</li>" for idea in self.model.suggestions())
-            self.ideas.value = (f"<h3>Smallest changes after which the model expects more</h3><ul>{ideas}</ul>"
-                                if ideas else "")
+            found, known = self.model.suggestions()
+            ideas = "".join(f"<li>{escape(idea)}</li>" for idea in found)
+            heading = "Small changes that would raise the expected grade" if known else COMPARE
+            self.ideas.value = f"<h3>{heading}</h3><ul>{ideas}</ul>" if ideas else ""
+
+# %% ../../nbs/lib/pages/05_predict_view.ipynb #cd784efd
+def cell_words(column:Column, cell:object)->str:
+    "An input as people write it"
+    if cell is None: return UNKNOWN
+    return str(cell) if column.codes else f"{show(cell)} {column.unit}".strip()
 
 # %% ../../nbs/lib/pages/05_predict_view.ipynb #d1b0029e
 class PredictView(widgets.VBox):
@@ -74,45 +85,76 @@ class PredictView(widgets.VBox):
         self,
         served:Bundle, # The bundle
     ):
-        self.model = StudentModel(served)
+        self.model, self.quiet = StudentModel(served), False
         self.message = html("", "gc-message")
         self.headline, self.details = html("", "gc-answer", "gc-live"), html("", "gc-why")
+        self.paper, self.kept, self.what_if = html(), Kept(self.restore), WhatIf(self.model)
         groups, self.inputs = make_form(list(self.model.fields.values()), self.model.student, self._put)
-        form = box([*groups, button("Start again", self._reset, "Back to a typical student")], "gc-form")
-        self.kept = Kept(self.restore)
-        side = box([self.message, self.details, WhatIf(self.model), self.kept], "gc-side")
-        super().__init__([self.headline, form, side])
+        buttons = [button("Clear", lambda: self._reset(False), "Begin with nothing known"),
+                   button("Reset", self._reset, "Back to the example of a typical student"),
+                   button("Print", lambda: None, "One sheet with the inputs, the estimate and its reasons"),
+                   button("Copy a link", lambda: None, "A link that opens this page on these inputs")]
+        for made, name in zip(buttons[2:], ("gc-print", "gc-share"), strict=True): made.add_class(name)
+        form = box([*groups, box(buttons, "gc-bar")], "gc-form")
+        side = box([self.message, self.details, self.what_if, self.kept], "gc-side")
+        super().__init__([self.paper, self.headline, form, side])
         self.add_class("gc-predict")
-        self.model.observe(self._show, "answer")
-        self.model.observe(lambda change: setattr(self.message, "value", note(change["new"], "bad")), "problem")
+        self.model.observe(self._show, ["answer", "changes", "entered"])
+        self.model.observe(self._tell, "said")
         self._show(None)
 
     def _put(self, name, value)->None:
-        with guarded(self.message): self.model.put(name, value)
-
-    def _reset(self)->None:
+        if self.quiet: return
         with guarded(self.message):
-            for name, made in self.inputs.items():
-                start = self.model.fields[name].start
-                if made.value != start: made.value = start
+            self.message.value = ""
+            self.model.put(name, value)
+
+    def _reset(self, example=True)->None:
+        with guarded(self.message):
+            self.message.value = ""
+            self.model.reset(example)
+            self._fill()
+
+    def _fill(self)->None:
+        "Show in the form what the model holds"
+        self.quiet = True
+        for name, made in self.inputs.items():
+            value = self.model.student[name]
+            made.value = UNKNOWN if value is None and self.model.fields[name].column.codes else value
+        self.quiet = False
+
+    def _tell(self, change)->None:
+        for name, text in change["new"].items():
+            made = self.inputs[name]
+            if isinstance(made, OrUnknown) and text != change["old"].get(name): made.told.value = note(text, "warn")
 
     def state(self)->dict: # Ready for JSON
         "What was entered"
-        return {"inputs": self.model.student}
+        return self.model.state()
 
     def restore(
         self,
         state:dict, # What `state` gave, or the inputs of a link
     )->None:
-        "Fill the form in again; what a link leaves out is not known, and what does not fit is left as it was"
-        inputs = state.get("inputs")
-        if not isinstance(inputs, dict): return
-        for name, field in self.model.fields.items():
-            with guarded(self.message):
-                value = as_cell(field.column, inputs.get(name))
-                self.inputs[name].value = UNKNOWN if value is None and field.column.codes else value
+        "Fill the form in again"
+        with guarded(self.message):
+            lost = self.model.restore(state)
+            self._fill()
+            self.what_if.opener.value = bool(self.model.changes) or self.what_if.opener.value
+            self.message.value = note(" ".join(lost), "bad")
+
+    def about(self)->str: # One sentence, or nothing
+        "Whose the inputs are, as long as some are the example's"
+        left = self.model.left()
+        if not self.model.entered: return "Example: a typical student. Change what you know, or clear the form."
+        return f"Still from the example: {', '.join(left)}." if left else ""
 
     def _show(self, _)->None:
+        model = self.model
         with guarded(self.message):
-            self.headline.value, self.details.value = headline(self.model.answer), details(self.model.answer)
+            self.headline.value = headline(model.answer, self.about())
+            self.details.value = details(model.answer)
+            facts = {field.column.title: cell_words(field.column, model.student[name])
+                     for name, field in model.fields.items()}
+            self.paper.value = paper("One student", facts, model.served.digest[:8])
         self.kept.keep(self.state())

@@ -16,7 +16,7 @@ import pandas as pd
 
 from ..config import GradeclassError, find_outputs
 from ..disk import whole_file
-from .class_model import KINDS, LIMIT, safe_name
+from .upload import KINDS, LIMIT, safe_name
 from .host import AppError, in_own_process, without_paths
 from .html import note, table
 from .widgets import as_field, box, button, guarded, html, upload_button

@@ -8,6 +8,7 @@ __all__ = ['html', 'box', 'guarded', 'as_field', 'button', 'upload_button', 'Kep
 # %% ../../nbs/lib/pages/04_widgets.ipynb #d9ba46f9
 import json
 import math
+import re
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from html import escape
@@ -15,7 +16,7 @@ from html import escape
 import ipywidgets as widgets
 from traitlets import Any
 
-from .host import plain_words
+from .host import AppError, plain_words
 from .html import note
 from .predict_model import UNKNOWN, Question, by_group
 from ..schema import Column
@@ -119,31 +120,61 @@ def label_of(column:Column)->str: # HTML
     more = f"<em>{escape(column.description)}</em>" if column.description else ""
     return escape(column.title + unit) + more
 
+# %% ../../nbs/lib/pages/04_widgets.ipynb #70ca0edc
+def read_number(text:str)->float:
+    "A number as people type it: 7.5, 7,5 or 7.5 hours"
+    plain = re.sub(r"[^\d.,]+$", "", text.replace("−", "-").replace("\u00a0", "").replace(" ", ""))
+    if re.fullmatch(r"[+-]?[1-9]\d{0,2},\d{3}", plain):
+        raise AppError(f"{text} can be read in two ways: write {plain.replace(',', '')} or {plain.replace(',', '.')}")
+    if plain.count(",") > 1 or -1 < plain.find(",") < plain.rfind("."): plain = plain.replace(",", "")
+    elif "," in plain: plain = plain.replace(".", "").replace(",", ".")
+    try: return float(plain)
+    except ValueError: raise AppError(f"{text[:40]} is not a number: write one such as 7.5") from None
+
 # %% ../../nbs/lib/pages/04_widgets.ipynb #f513a2b3
 class OrUnknown(widgets.VBox):
-    "A number, or that it is not known"
+    "A number to type or to choose with a slider, or that it is not known; what is typed stays as it was typed"
     value = Any(allow_none=True) # The number; None where it is not known
 
-    def __init__(self, number:widgets.Widget, known:bool=True):
-        self.number, self.busy = number, False
-        self.unknown = widgets.Checkbox(value=not known, description=UNKNOWN, indent=False)
-        super().__init__([number, self.unknown])
+    def __init__(self, slider:widgets.Widget|None, typed:widgets.Text, value:float|None, unknown:bool=True):
+        self.number, self.typed, self.busy = slider or typed, typed, False
+        self.unknown = widgets.Checkbox(value=value is None, description=UNKNOWN, indent=False)
+        self.told = html("", "gc-told")
+        super().__init__([*filter(None, [slider]), typed, *([self.unknown] if unknown else []), self.told])
         self.add_class("gc-ornot")
-        for made in (number, self.unknown): made.observe(self._tell, "value")
-        self.observe(self._follow, "value")
-        self._tell(None)
+        typed.add_class("gc-typed")
+        if slider: slider.observe(lambda change: self._take(change["new"]), "value")
+        typed.observe(lambda change: self._read(change["new"]), "value")
+        self.unknown.observe(lambda change: self._take(None if change["new"] else self.last), "value")
+        self.observe(lambda change: self._show(change["new"]), "value")
+        self.last = value if value is not None else slider.value if slider else 0
+        self.value = value
+        self._show(value)
 
-    def _tell(self, _)->None:
+    def _read(self, text:str)->None:
         if self.busy: return
-        self.number.disabled = self.unknown.value
-        (self.add_class if self.unknown.value else self.remove_class)("gc-unset")
-        self.value = None if self.unknown.value else self.number.value
+        with guarded(self.told): self._take(read_number(text) if text.strip() else None)
 
-    def _follow(self, change)->None:
+    def _take(self, value:float|None)->None:
+        if self.busy: return
+        self.told.value = ""
+        self.value = value
+
+    def _show(self, value:float|None)->None:
         self.busy = True
-        if change["new"] is not None: self.number.value = change["new"]
-        self.unknown.value, self.busy = change["new"] is None, False
-        self._tell(None)
+        self.typed.value = "" if value is None else f"{value:.10g}"
+        self.unknown.value = value is None
+        (self.add_class if value is None else self.remove_class)("gc-unset")
+        if value is not None:
+            self.last = value
+            if self.number is not self.typed: self._slide(value)
+        self.busy = False
+
+    def _slide(self, value:float)->None:
+        "Put the slider on its step next to a number: a browser moves it there anyhow, and would send that back"
+        slider = self.number
+        steps = round((min(max(value, slider.min), slider.max) - slider.min)/slider.step)
+        slider.value = type(slider.value)(slider.min + steps*slider.step)
 
 # %% ../../nbs/lib/pages/04_widgets.ipynb #f2e2a8f4
 def make_input(field:Question, value:object, unknown:bool=True)->widgets.Widget: # The input
@@ -155,17 +186,19 @@ def make_input(field:Question, value:object, unknown:bool=True)->widgets.Widget:
         kind = widgets.ToggleButtons if len(column.labels) == 2 else widgets.Dropdown
         options = [*column.labels, *([UNKNOWN] if unknown else [])]
         return as_field(kind(options=options, value=UNKNOWN if value is None else value, **look))
-    made = as_field(make_number(field, field.start if value is None else value, look))
-    return OrUnknown(made, value is not None) if unknown else made
+    slider = make_slider(field, look)
+    typed = as_field(widgets.Text(continuous_update=False, placeholder="unknown", **({} if slider else look)))
+    return OrUnknown(slider, typed, value, unknown)
 
 # %% ../../nbs/lib/pages/04_widgets.ipynb #2f5c9aa6
-def make_number(field:Question, value:float, look:dict)->widgets.Widget: # The input
-    "A slider; a box for a number without limits"
+def make_slider(field:Question, look:dict)->widgets.Widget|None: # None for a number without limits
+    "The slider that fits a number"
     low, high = field.column.bounds
-    if not 0 < high - low < math.inf: return widgets.FloatText(value=value, **look)
-    if field.step >= 1: return widgets.IntSlider(int(value), math.floor(low), math.ceil(high), int(field.step), **look)
-    digits = max(0, -math.floor(math.log10(field.step)))
-    return widgets.FloatSlider(value=value, min=low, max=high, step=field.step, readout_format=f".{digits}f", **look)
+    if not 0 < high - low < math.inf: return None
+    if field.step >= 1 and field.column.whole:
+        return as_field(widgets.IntSlider(int(field.start), math.floor(low), math.ceil(high), int(field.step),
+                                          readout=False, **look))
+    return as_field(widgets.FloatSlider(field.start, min=low, max=high, step=field.step, readout=False, **look))
 
 # %% ../../nbs/lib/pages/04_widgets.ipynb #4fdcfbb7
 def make_form(
