@@ -37,14 +37,22 @@ def train_linear(name, folder, seed=42):
     return folder
 
 
+def key_to_everything(outputs):
+    "A key with all scopes in the usual file"
+    from gradeclass.service.api_keys import SCOPES, make_key
+    outputs.mkdir(exist_ok=True)
+    return make_key(outputs/"keys.json", "tests", list(SCOPES))
+
+
 @contextmanager
-def running_here(outputs, *models, settings=None, ready="/ready"):
-    "The same server in a thread of this process, which starts faster; yields a client"
+def running_here(outputs, *models, settings=None, ready="/ready", keyed=False):
+    "The same server in a thread of this process, which starts faster; yields a client, with a key or without"
     import uvicorn
     from gradeclass.service.guard import GuardedProtocol
     from gradeclass.service.app import make_app
     from gradeclass.service.settings import ServiceSettings
     outputs.mkdir(exist_ok=True)
+    headers = {"x-api-key": key_to_everything(outputs)} if keyed else {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADECLASS_OUTPUTS", str(outputs))
         given = {"models": " ".join(map(str, models)), "access_log": False, **(settings or {})}
@@ -56,7 +64,8 @@ def running_here(outputs, *models, settings=None, ready="/ready"):
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         try:
-            with httpx.Client(base_url=f"http://127.0.0.1:{listening.getsockname()[1]}", timeout=60) as client:
+            with httpx.Client(base_url=f"http://127.0.0.1:{listening.getsockname()[1]}", timeout=60,
+                              headers=headers) as client:
                 end = time.monotonic() + 180
                 while not (server.started and client.get(ready).status_code == 200):
                     assert thread.is_alive() and time.monotonic() < end, "not ready in three minutes"

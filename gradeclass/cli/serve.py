@@ -6,6 +6,7 @@
 __all__ = []
 
 # %% ../../nbs/lib/cli/06_serve.ipynb #41596ef4
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -40,14 +41,22 @@ def serve_command(
     host:Annotated[str|None, Option(help="Address to listen on. Without it: 127.0.0.1.")]=None, # Address
     port:Annotated[int|None, Option(min=0, max=65535, help="Port to listen on. Without it: 9696.")]=None, # Port
     workers:Annotated[int|None, Option(min=1, max=64, help="Processes that answer. Without it: 1.")]=None, # Processes
+    open:Annotated[bool, Option("--open", help="Let everybody who reaches it predict without a key.")]=False, # No keys
+    make_key:Annotated[bool, Option(
+        "--make-key", help="Where there is no key, make one and print it, once.")]=False, # First key
+    root_path:Annotated[str|None, Option(help="Path under which a proxy shows it, such as /grades.")]=None, # Prefix
+    tls_cert:Annotated[str|None, Option(help="File of a certificate, for HTTPS.")]=None, # PEM
+    tls_key:Annotated[str|None, Option(help="File of its key.")]=None, # PEM
 )->None:
     "Serve over HTTP until stopped; see /docs at its address. GRADECLASS_SERVE_... variables set more."
     need_extra("serve", "serve")
     from gradeclass.service.app import serve
     from gradeclass.service.settings import load_service_settings
-    given = {"models": " ".join(model), "host": host, "port": port, "workers": workers}
+    given = {"models": " ".join(model), "host": host, "port": port, "workers": workers, "open": open,
+             "make_key": make_key, "root_path": root_path, "tls_cert": tls_cert, "tls_key": tls_key}
     settings = load_service_settings(**{name: value for name, value in given.items() if value})
-    say(f"API documentation: http://{settings.host}:{settings.port}/docs")
+    with suppress(OSError): # Where nobody can read it
+        say(f"API documentation: {'https' if settings.tls_cert else 'http'}://{settings.host}:{settings.port}/docs")
     serve(settings)
 
 # %% ../../nbs/lib/cli/06_serve.ipynb #4c7644c4
@@ -66,20 +75,23 @@ def keys_path(file:Path|None)->Path: # The file of keys that is meant
 def key_make(
     name:Annotated[str, Argument(help="Whose key it is, such as 'school office'.")], # Whose it is
     scope:Annotated[list[str], Option(
-        help="predict, operate; may be repeated. Without it: predict.")]=[], # What it may do
+        help="predict, review, operate, metrics; may be repeated. Without it: predict.")]=[], # What it may do
+    days:Annotated[int, Option(min=0, help="Days after which it opens nothing any more. Without it: never.")]=0, # Life
     file:KeyFile=None, # File of keys
 )->None:
     "Make a key and print it; it cannot be shown again. A running service accepts it at once."
     from gradeclass.service.api_keys import make_key
-    print(make_key(keys_path(file), name, scope))
+    print(make_key(keys_path(file), name, scope, days))
 
 # %% ../../nbs/lib/cli/06_serve.ipynb #a9dbff38
 @key_app.command("list")
 def key_list(file:KeyFile=None)->None:
-    "List keys: id, name, scopes, day."
-    from gradeclass.service.api_keys import read_keys
+    "List keys: id, name, scopes, when each was made, last used, and ends."
+    from gradeclass.service.api_keys import read_keys, read_uses
+    used = read_uses(keys_path(file))
     for key in read_keys(keys_path(file)).values():
-        print(f"{key.id}  {key.name:30} {', '.join(key.scopes):18} {key.created[:10]}")
+        print(f"{key.id}  {key.name:30} {', '.join(key.scopes):18} {key.created[:10]}  "
+              f"{used.get(key.id, 'not used')[:10]:10}  {key.expires[:10] or 'no end'}")
 
 # %% ../../nbs/lib/cli/06_serve.ipynb #3336b6a4
 @key_app.command("remove")

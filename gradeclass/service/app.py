@@ -7,6 +7,7 @@ __all__ = ['app_from_environment', 'serve']
 
 # %% ../../nbs/lib/service/15_app.ipynb #854d09bf
 import asyncio
+import logging
 import multiprocessing
 import os
 import shutil
@@ -21,13 +22,24 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from .engine import Service
+from .guard import Door, GuardedProtocol
+from .metrics import LogLines
+from .prediction_log import make_log
 from gradeclass.service.routes import (
     REFUSALS, add_describing, add_following_up, add_operating, add_predicting, describe,
 )
 from ..scoring.answer import ADVICE
 from gradeclass.service.settings import (
-    ServiceSettings, check_exposure, load_service_settings, model_places, serve_variable,
+    ServiceSettings, check_exposure, check_tls, load_service_settings, model_places, serve_variable,
 )
+from .uploads import sweep_uploads
+
+# %% ../../nbs/lib/service/15_app.ipynb #d130f8b2
+def most_files()->int: # Files and connections that the process may have open
+    "How many the system allows"
+    try: import resource
+    except ImportError: return 65_536
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 # %% ../../nbs/lib/service/15_app.ipynb #b8984f38
 def make_app(settings:ServiceSettings|None=None):
@@ -35,12 +47,19 @@ def make_app(settings:ServiceSettings|None=None):
     from gradeclass import __version__
     settings = settings or load_service_settings()
     service = Service(settings)
+    GuardedProtocol.door = Door(min(settings.connections, most_files() - 200), settings.address_connections,
+                                service.proxies)
 
     @asynccontextmanager
     async def life(_):
+        root = logging.getLogger()
+        if not root.handlers: root.addHandler(LogLines(service.access)) # `serve` leaves all messages to it
         service.start()
+        sweep_uploads()
         try: yield
-        finally: await asyncio.to_thread(service.stop)
+        finally:
+            await asyncio.to_thread(service.stop)
+            if multiprocessing.parent_process(): end_soon()
 
     app = FastAPI(title="gradeclass", version=__version__, lifespan=life, docs_url=None, redoc_url=None,
                   openapi_url=None, responses=REFUSALS,
@@ -61,8 +80,9 @@ def allow_origins(service:Service, settings:ServiceSettings):
     "Let pages of the named origins ask; no other page may"
     if not settings.cors: return service
     from starlette.middleware.cors import CORSMiddleware
-    app = CORSMiddleware(service, allow_origins=settings.cors.split(), allow_methods=["GET", "POST"],
-                         allow_headers=["content-type", "x-api-key"])
+    app = CORSMiddleware(service, allow_origins=settings.cors.split(), allow_methods=["GET", "POST", "DELETE"],
+                         allow_headers=["content-type", "x-api-key", "authorization", "x-request-id"],
+                         expose_headers=["x-request-id", "retry-after"])
     app.direct = service.direct # What `GuardedProtocol` asks; requests that name an origin do not take that way
     return app
 
@@ -95,7 +115,8 @@ def end_with_parent()->None:
         os.kill(os.getpid(), signal.SIGTERM)
         folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR", "")
         if os.path.basename(folder).startswith(COUNTS): shutil.rmtree(folder, ignore_errors=True)
-    if multiprocessing.parent_process(): threading.Thread(target=watch, name="parent", daemon=True).start()
+    if not multiprocessing.parent_process(): return
+    threading.Thread(target=watch, name="parent", daemon=True).start()
 
 # %% ../../nbs/lib/service/15_app.ipynb #f4f465ee
 def app_from_environment(): # ASGI application
@@ -104,22 +125,37 @@ def app_from_environment(): # ASGI application
     end_with_parent()
     return make_app()
 
+# %% ../../nbs/lib/service/15_app.ipynb #13bcbc3d
+PARTING = 15 # Seconds that requests under way have when the service is to end
+
+def end_soon()->None:
+    "End the process in a few seconds, whatever its threads still do; the log has been closed"
+    timer = threading.Timer(5, os._exit, [0])
+    timer.daemon = True
+    timer.start()
+
 # %% ../../nbs/lib/service/15_app.ipynb #3f065bbd
 def serve(
     settings:ServiceSettings, # What can be set
 )->None:
     "Answer until someone ends the process"
     import uvicorn
-    from gradeclass.service.guard import GuardedProtocol
-    check_exposure(settings)
-    model_places(settings.models)
+    key = check_exposure(settings)
+    if key: print(f"There was no key, so one was made; it is not shown again: {key}", flush=True)
+    places = model_places(settings.models)
+    if settings.models: # Workers that are started later call them the same
+        settings = settings.model_copy(update={"models": " ".join(f"{name}={place}" for name, place in places.items())})
+    log = make_log(settings)
+    log.open() # What keeps the log from opening is said before anybody is answered
+    log.engine.dispose()
     common = {"host": settings.host, "port": settings.port, "http": GuardedProtocol, "ws": "none", "loop": "auto",
               "access_log": False, "server_header": False, "proxy_headers": False, "log_level": "warning",
-              "timeout_worker_healthcheck": 60, "timeout_keep_alive": 30, "timeout_graceful_shutdown": 60,
-              "limit_concurrency": settings.connections, "backlog": 2048}
+              "timeout_worker_healthcheck": 60, "timeout_keep_alive": 30, "timeout_graceful_shutdown": PARTING,
+              "backlog": 2048, "log_config": None, **check_tls(settings)}
     if settings.workers == 1:
         prepare_process()
-        return uvicorn.run(make_app(settings), **common)
+        uvicorn.run(make_app(settings), **common)
+        return end_soon()
     with tempfile.TemporaryDirectory(prefix=COUNTS) as scratch:
         given = {serve_variable(name): str(value) for name, value in settings.model_dump().items()}
         os.environ.update(given, PROMETHEUS_MULTIPROC_DIR=scratch)

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['example_student', 'student_schema', 'describe_features', 'Prediction', 'Predictions', 'OrderedStudent',
-           'OrderedPrediction', 'Refused', 'Outcome', 'Override', 'Suspend', 'Deleted', 'Kept', 'render_docs']
+           'OrderedPrediction', 'Refused', 'Outcome', 'Override', 'Suspend', 'Deleted', 'StudentNumber', 'Recalled',
+           'Kept', 'render_docs']
 
 # %% ../../nbs/lib/service/13_openapi.ipynb #decf6ba6
 import json
@@ -168,6 +169,18 @@ class Suspend(BaseModel, extra="forbid"):
 class Deleted(BaseModel):
     "How much was deleted"
     deleted: int = Field(description="Rows of the log")
+
+# %% ../../nbs/lib/service/13_openapi.ipynb #40e7efe0
+class StudentNumber(BaseModel, extra="forbid"):
+    "A student, as the requests named them"
+    student: int | str = Field(description="Student number")
+
+# %% ../../nbs/lib/service/13_openapi.ipynb #2a7ca648
+class Recalled(BaseModel):
+    "What is kept of a student: rows of the log"
+    predictions: list[dict]
+    outcomes: list[dict]
+    overrides: list[dict]
 
 # %% ../../nbs/lib/service/13_openapi.ipynb #7ed572a4
 class Kept(BaseModel):

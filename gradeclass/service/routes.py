@@ -8,13 +8,15 @@ __all__ = ['MEANS', 'REFUSALS', 'PAGE_POLICY', 'TABLES_IN', 'UNDERSTOOD', 'TABLE
 
 # %% ../../nbs/lib/service/14_routes.ipynb #cadcc50b
 import asyncio
+import hashlib
 import json
 import time
+from collections.abc import Callable
 
 import msgspec
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.openapi.utils import get_openapi
-from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.responses import Response
 
 from ..disk import whole_file
 from ..models.bundle import MANIFEST, read_extra
@@ -22,10 +24,11 @@ from ..schema import Column
 from .engine import PARQUET, TABLES, Service
 from .http import Refusal
 from gradeclass.service.openapi import (
-    Deleted, Kept, OrderedPrediction, OrderedStudent, Outcome, Override, Prediction, Predictions, Refused, Suspend,
-    describe_features, example_student, render_docs, student_schema,
+    Deleted, Kept, OrderedPrediction, OrderedStudent, Outcome, Override, Prediction, Predictions, Recalled, Refused,
+    StudentNumber, Suspend, describe_features, example_student, render_docs, student_schema,
 )
-from .prediction_log import OUTCOMES, OVERRIDES, add_row, forget_prediction, forget_student
+from .log_tables import OUTCOMES, OVERRIDES
+from .prediction_log import add_row, forget_prediction, forget_student, recall_student
 from .reader import PROBLEMS, InputError, Problem, read_json, read_list, read_value
 from ..scoring.answer import ADVICE
 from .served import Served
@@ -51,6 +54,8 @@ async def answer_many(service:Service, request:Request, name:str)->Response:
     most = service.settings.max_batch
     sent = read_list(body, most) if len(body) < 65_536 else await asyncio.to_thread(read_list, body, most)
     lane = service.lane(name, len(sent))
+    caller = request.scope["gradeclass"]
+    service.charge(caller, len(sent) - 1)
     people = []
     problems = []
     for place, one in enumerate(sent):
@@ -59,7 +64,7 @@ async def answer_many(service:Service, request:Request, name:str)->Response:
         if len(problems) >= PROBLEMS: break
         if place % 200 == 199: await asyncio.sleep(0) # Let others be answered in between
     if problems: raise InputError(problems)
-    replies = await asyncio.gather(*map(lane.ask, people))
+    replies = await asyncio.gather(*(lane.ask(person, caller=caller) for person in people))
     return Response(b'{"predictions":[' + b",".join(replies) + b"]}", media_type="application/json")
 
 # %% ../../nbs/lib/service/14_routes.ipynb #d0f705cb
@@ -73,7 +78,8 @@ async def answer_ordered(service:Service, request:Request)->Response:
     fitting = [name for name, lane in service.lanes.items() if len(lane.served.reader.columns) == len(listed)]
     lane = service.lane(service.default if service.default in fitting or not fitting else fitting[0])
     reader = lane.served.reader
-    reply = msgspec.json.decode(await lane.ask(reader.read(reader.in_order(listed))))
+    student = reader.read(reader.in_order(listed))
+    reply = msgspec.json.decode(await lane.ask(student, caller=request.scope["gradeclass"]))
     code = list(lane.served.schema.grades.codes)[reply["grade_index"]]
     answer = {"prediction": reply["grade"], "prediction_code": code, "meaning": reply["meaning"] or reply["grade"]}
     for name in ("prediction_id", "probabilities", "at_risk", "needs_review", "version", "advice"):
@@ -135,9 +141,10 @@ def readiness(service:Service)->tuple[dict, int]: # What is the matter, and the 
     "Whether the service can answer"
     log = service.log
     state = {"models": {name: lane.served.version for name, lane in service.lanes.items()},
-             "refused": dict(service.refused),
-             "suspended": service.suspension is not None, "log_waiting": len(log.waiting), "log_failing": log.failing}
-    ready = service.default in service.lanes and service.suspension is None and log.room() > 0
+             "refused": dict(service.refused), "suspended": service.suspension is not None, "log_waiting": log.left(),
+             "log_failing": log.failing or log.unsafe, "log_note": log.note}
+    loaded = service.lanes.keys() >= service.places.keys()
+    ready = loaded and service.suspension is None and log.room() > 0 and log.stuck() < log.patience
     return {"ready": ready, **state}, 200 if ready else 503
 
 # %% ../../nbs/lib/service/14_routes.ipynb #f0cdd997
@@ -162,6 +169,7 @@ def describe(
 )->dict:             # OpenAPI
     "The OpenAPI document of what is served now"
     document = get_openapi(title="gradeclass", version=app.version, description=app.description, routes=app.routes)
+    if service.root: document["servers"] = [{"url": service.root}]
     shapes = document["components"]["schemas"]
     for name, lane in service.lanes.items(): shapes[f"Student_{name}"] = student_schema(lane.served.schema)
     ordered = shapes.setdefault("OrderedStudent", OrderedStudent.model_json_schema())["properties"]["features"]
@@ -214,7 +222,8 @@ def add_predicting(
                  openapi_extra=choice("reasons", ["true", "false"], "true: say also what counted most"))
     async def predict(request:Request, name:str=asked):
         "Codes or labels; what is unknown is left out or null, and listed in the answer under `missing`."
-        reply = await service.answer_one(name, request.scope["query_string"], await request.body())
+        reply = await service.answer_one(name, request.scope["query_string"], await request.body(),
+                                         request.scope["gradeclass"])
         return Response(reply, media_type="application/json")
 
     @router.post("/predict/batch", summary="Predict a list of students", response_model=Predictions)
@@ -281,25 +290,27 @@ def add_following_up(
     service:Service, # The service
 )->None:
     "The addresses that take what became of predictions, and delete them"
-    def keep(table, row, **cells):
+    def keep(table, row, request, **cells):
         if row.prediction_id is None and not str(row.student or "").strip() and row.student != 0:
             raise InputError([Problem("prediction_id", None, "the id of a prediction",
                                       "name the prediction by prediction_id, or the student by student")])
         grade = read_grade(service, row.grade, row.model)
-        number = add_row(service.log, table, row.prediction_id, row.student, grade=grade, **cells)
+        caller = request.scope["gradeclass"]
+        number = add_row(service.log, table, row.prediction_id, row.student, grade=grade, request_id=caller.id,
+                         key_id=caller.key, **cells)
         return reply_json({"id": number}, 201)
 
     @app.post("/outcomes", summary="Report how it came out", status_code=201,
               response_model=Kept)
-    def post_outcome(row:Outcome):
+    def post_outcome(row:Outcome, request:Request):
         "The actual grade, and the score where there is one. Drift and accuracy are watched with it."
-        return keep(OUTCOMES, row, score=row.score)
+        return keep(OUTCOMES, row, request, score=row.score)
 
     @app.post("/overrides", summary="Report that a person decided otherwise", status_code=201,
               response_model=Kept)
-    def post_override(row:Override):
+    def post_override(row:Override, request:Request):
         "What the person expects, why, and who it was."
-        return keep(OVERRIDES, row, reason=row.reason, decided_by=row.decided_by)
+        return keep(OVERRIDES, row, request, reason=row.reason, decided_by=row.decided_by)
 
     @app.delete("/predictions/{prediction_id}", summary="Delete a prediction from the log", response_model=Deleted)
     def delete_prediction(prediction_id:int):
@@ -309,12 +320,47 @@ def add_following_up(
         if not gone: raise Refusal(404, "not_found", f"there is no prediction {prediction_id}")
         return reply_json({"deleted": gone})
 
+    def about(call, student):
+        if not str(student).strip(): raise Refusal(404, "not_found", "name a student: /students/NUMBER")
+        return call(service.log, student)
+
     @app.delete("/students/{student:path}", summary="Delete all that is kept of a student",
                 response_model=Deleted)
     def delete_student(student:str):
-        "Predictions, outcomes and overrides."
-        if not student.strip(): raise Refusal(404, "not_found", "name a student: /students/NUMBER")
-        return reply_json({"deleted": forget_student(service.log, student)})
+        "Predictions, outcomes and overrides. `/students/erase` takes the number in the body, where no proxy notes it."
+        return reply_json({"deleted": about(forget_student, student)})
+
+    @app.post("/students/erase", summary="Delete all that is kept of a student, who is named in the body",
+              response_model=Deleted)
+    def erase_student(row:StudentNumber):
+        "As `DELETE /students/NUMBER`."
+        return reply_json({"deleted": about(forget_student, row.student)})
+
+    @app.post("/students/read", summary="Read all that is kept of a student, who is named in the body",
+              response_model=Recalled)
+    def read_student(row:StudentNumber):
+        "As `GET /students/NUMBER`."
+        return reply_json(about(recall_student, row.student))
+
+    @app.get("/students/{student:path}", summary="Read all that is kept of a student", response_model=Recalled)
+    def get_student(student:str):
+        "Predictions, outcomes and overrides, as the student may ask to see them."
+        return reply_json(about(recall_student, student))
+
+# %% ../../nbs/lib/service/14_routes.ipynb #95411ee7
+async def show_page(service:Service, request:Request, make:Callable, kind:str, more:dict)->Response:
+    "A page that is made once for each set of models; who looks at it again and again waits"
+    pages = service.pages # Another dictionary once a model changes
+    path = request.scope["path"]
+    client = request.client.host if request.client else ""
+    await asyncio.sleep(service.shown.owe(client, time.monotonic()))
+    if path not in pages:
+        body = await asyncio.to_thread(make)
+        pages[path] = body, f'"{hashlib.sha256(body).hexdigest()[:16]}"'
+    body, tag = pages[path]
+    headers = {"etag": tag, "cache-control": "no-cache", **more}
+    if tag in request.headers.get("if-none-match", ""): return Response(status_code=304, headers=headers)
+    return Response(body, media_type=kind, headers=headers)
 
 # %% ../../nbs/lib/service/14_routes.ipynb #02f48d05
 def add_operating(
@@ -352,10 +398,14 @@ def add_operating(
         "Takes an empty object."
         return reply_json(order_to_resume(service))
 
+    for name in ("/healthz", "/livez"): app.get(name, include_in_schema=False)(get_health)
+    app.get("/readyz", include_in_schema=False)(get_ready)
+
     @app.get("/docs", include_in_schema=False)
-    def get_docs():
-        return HTMLResponse(render_docs(app.openapi()), headers={"content-security-policy": PAGE_POLICY})
+    async def get_docs(request:Request):
+        page = lambda: render_docs(app.openapi()).encode()
+        return await show_page(service, request, page, "text/html", {"content-security-policy": PAGE_POLICY})
 
     @app.get("/openapi.json", include_in_schema=False)
-    def get_description():
-        return JSONResponse(app.openapi())
+    async def get_description(request:Request):
+        return await show_page(service, request, lambda: msgspec.json.encode(app.openapi()), "application/json", {})

@@ -204,7 +204,7 @@ def test_the_service_goes_on_with_an_old_champion_and_an_old_log(outputs, expect
 
 def test_outcomes_of_old_predictions_are_added_and_old_rows_are_erased(outputs, expected):
     ids = [answer["prediction_id"] for answer in expected["answers"]]
-    with running_here(outputs, settings={"poll": 0.02, "log_days": 36_500}) as client:
+    with running_here(outputs, settings={"poll": 0.02, "log_days": 36_500}, keyed=True) as client:
         assert client.post("/outcomes", json={"prediction_id": ids[3], "grade": "C", "score": 2.4}).status_code == 201
         override = {"student": 205, "grade": "B", "reason": "New tutor", "decided_by": "head"}
         assert client.post("/overrides", json=override).status_code == 201

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.process
                          ["text/plain", "application/x-www-form-urlencoded", "", "multipart/form-data",
                           "application/xml"])
 def test_other_content_types_are_refused(client, kind):
-    for path in ("/predict", "/predict/batch", "/suspend", "/predict/file"):
+    for path in ("/predict", "/predict/batch", "/outcomes", "/predict/file"):
         assert client.post(path, content=b'{"Absences": 3}', headers={"content-type": kind}).status_code == 415
 
 

@@ -36,16 +36,17 @@ def named(thing, owner="self"):
 def test_uvicorn_has_the_private_parts_that_connections_use():
     from uvicorn.protocols.http.flow_control import FlowControl
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-    from gradeclass.service.direct import Direct
+    from gradeclass.service.http import Direct
     from gradeclass.service.guard import GuardedProtocol, OneByOne
     calls = {"connection_made", "data_received", "on_message_begin", "on_headers_complete", "on_message_complete",
              "on_response_complete", "connection_lost", "eof_received", "pause_writing", "resume_writing", "shutdown",
              "_start_asgi_task", "_unset_keepalive_if_required", "send_400_response"}
-    holds = {"app", "connections", "cycle", "expect_100_continue", "flow", "headers", "limit_concurrency", "loop",
+    holds = {"app", "connections", "cycle", "client", "expect_100_continue", "flow", "headers", "loop",
              "parser", "pipeline", "scope", "server_state", "transport", "url"}
     used = named(GuardedProtocol) | named(GuardedProtocol, "super()") | named(Direct, "connection")
     own = {name for name in vars(GuardedProtocol) if not hasattr(HttpToolsProtocol, name)} | {
-        "begun", "received", "in_header", "header_bytes", "ended", "leaving", "stuck", "untaken", "direct", "running"}
+        "begun", "received", "in_header", "header_bytes", "ended", "leaving", "stuck", "untaken", "direct", "running",
+        "inside", "got"}
     assert used - own <= calls | holds
     assert calls <= set(dir(HttpToolsProtocol)) and holds <= named(HttpToolsProtocol)
     assert set(vars(OneByOne)) - {"__doc__", "__init__", "__module__"} <= set(dir(FlowControl))

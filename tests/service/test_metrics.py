@@ -8,7 +8,7 @@ import httpx
 import psutil
 import pytest
 
-from service_helpers import OLD_STUDENT, rows_of, running
+from service_helpers import OLD_STUDENT, key_to_everything, rows_of, running
 
 pytestmark = pytest.mark.process
 
@@ -24,8 +24,10 @@ def ask_each(client, path, workers=2):
 
 
 def test_two_workers_stop_and_count_together(bundles, tmp_path):
-    with running(tmp_path/"outputs", "--model", bundles["students"], "--workers", 2,
+    client_key = {"x-api-key": key_to_everything(tmp_path/"outputs")}
+    with running(tmp_path/"outputs", "--model", bundles["students"], "--workers", 2, "--open",
                  settings={"poll": 0.05}) as (client, _):
+        client.headers.update(client_key)
         for _ in range(40):
             with httpx.Client(base_url=client.base_url, timeout=30) as fresh:
                 assert fresh.post("/predict", json=OLD_STUDENT).status_code == 200

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.process
 
 def test_predictions_are_logged_without_the_student_number(bundles, tmp_path):
     outputs = tmp_path/"outputs"
-    with running_here(outputs, bundles["students"]) as client:
+    with running_here(outputs, bundles["students"], keyed=True) as client:
         first = client.post("/predict", json=OLD_STUDENT).json()
         client.post("/predict", json={**OLD_STUDENT, "StudentID": "123"})
         assert client.post("/outcomes",
@@ -30,14 +30,15 @@ def test_predictions_are_logged_without_the_student_number(bundles, tmp_path):
         assert client.post("/outcomes", json={"grade": "C"}).status_code == 422
         assert client.post("/outcomes", json={"student": 1, "grade": "Z"}).status_code == 422
     kept = rows_of(outputs)
-    assert list(kept.columns) == ["id", "time", "model", "digest", "student", "inputs", "outputs"]
+    assert list(kept.columns) == ["id", "time", "model", "digest", "student", "inputs", "outputs", "request_id",
+                                  "key_id"]
     assert kept.student[0] == kept.student[1] and "123" not in kept.to_csv().replace(str(kept.student[0]), "")
     assert json.loads(kept.inputs[0]) == {name: value for name, value in OLD_STUDENT.items() if name != "StudentID"}
     outputs_kept = json.loads(kept.outputs[0])
     assert {key: outputs_kept[key] for key in ("grade", "grade_index", "probabilities", "expected_score")} == {
         key: first[key] for key in ("grade", "grade_index", "probabilities", "expected_score")}
     assert rows_of(outputs, "outcomes").grade[0] == "C" and rows_of(outputs, "overrides").student[0] == kept.student[0]
-    with running_here(outputs, bundles["students"]) as client:
+    with running_here(outputs, bundles["students"], keyed=True) as client:
         assert client.post("/predict", json=OLD_STUDENT).json()["prediction_id"] > first["prediction_id"]
         assert client.delete("/students/123").json()["deleted"] == 5
         assert client.delete(f"/predictions/{first['prediction_id']}").status_code == 404
@@ -93,7 +94,7 @@ def test_the_log_goes_to_postgresql_too(bundles, tmp_path):
     server = pgserver.get_server(tmp_path/"pg", cleanup_mode="delete")
     try:
         url = server.get_uri().replace("postgresql://", "postgresql+psycopg2://")
-        with running_here(tmp_path/"outputs", bundles["students"], settings={"log_url": url}) as client:
+        with running_here(tmp_path/"outputs", bundles["students"], settings={"log_url": url}, keyed=True) as client:
             replies = client.post("/predict/batch", json=[OLD_STUDENT]*450).json()["predictions"]
             assert client.post("/outcomes",
                                json={"prediction_id": replies[7]["prediction_id"], "grade": "B"}).status_code == 201
@@ -117,7 +118,7 @@ def test_drift_reads_the_log(bundles, tmp_path):
 
 def test_every_spelling_of_a_student_is_deleted_together(bundles, tmp_path):
     outputs = tmp_path/"outputs"
-    with running_here(outputs, bundles["students"]) as client:
+    with running_here(outputs, bundles["students"], keyed=True) as client:
         for number in (123, "123", 123.0, " 123.0"): client.post("/predict", json={"Absences": 3, "StudentID": number})
         client.post("/predict", json={"Absences": 3, "StudentID": "2024/117"})
         client.post("/predict", json={"Absences": 3, "StudentID": " "})
@@ -132,7 +133,7 @@ def test_nothing_is_deleted_while_rows_wait_to_be_written(bundles, tmp_path, mon
     from gradeclass.service import prediction_log
     monkeypatch.setattr(prediction_log.PredictionLog.flush, "__defaults__", (0.5,))
     outputs = tmp_path/"outputs"
-    with running_here(outputs, bundles["students"]) as client:
+    with running_here(outputs, bundles["students"], keyed=True) as client:
         client.post("/predict", json=OLD_STUDENT)
         time.sleep(0.3)
         lock = sqlite3.connect(outputs/"predictions.db", isolation_level=None)

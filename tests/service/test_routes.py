@@ -56,7 +56,7 @@ def test_strange_texts_about_predictions_are_refused_in_json(client, wrong):
 def test_an_order_to_stop_that_cannot_be_written_stops_this_process(bundles, tmp_path, monkeypatch):
     from gradeclass.service import routes
     def full(path): raise OSError(28, "No space left on device")
-    with running_here(tmp_path, bundles["students"]) as client:
+    with running_here(tmp_path, bundles["students"], keyed=True) as client:
         monkeypatch.setattr(routes, "whole_file", full)
         assert client.post("/suspend", json={"reason": "odd grades"}).json()["error"] == "not_written"
         assert client.post("/predict", json=OLD_STUDENT).json()["error"] == "suspended"

@@ -41,12 +41,13 @@ def test_files_without_students_are_refused(client, content, kind):
 
 
 def test_a_file_under_way_ends_when_a_person_stops_the_service(bundles, tmp_path):
-    with running_here(tmp_path, bundles["students"]) as client:
+    with running_here(tmp_path, bundles["students"], keyed=True) as client:
         content = b"Absences\n" + b"3\n"*2_000_000
         with (pytest.raises(httpx.RemoteProtocolError),
               client.stream("POST", "/predict/file", content=content, headers={"content-type": "text/csv"}) as reply):
             for place, _ in enumerate(reply.iter_raw()):
-                if place == 0: httpx.post(client.base_url.join("/suspend"), json={"reason": "odd grades"})
+                if place == 0: httpx.post(client.base_url.join("/suspend"), json={"reason": "odd grades"},
+                                               headers=client.headers)
         client.post("/resume", json={})
         assert [client.post("/predict/file", content=b"Absences\n3\n",
                             headers={"content-type": "text/csv"}).status_code for _ in range(3)] == [200]*3
