@@ -14,10 +14,10 @@ import gzip
 import io
 import re
 import tempfile
-import warnings
 import zipfile
 import zlib
 from collections import Counter
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -109,13 +109,16 @@ def parse_rows(
 )->pd.DataFrame:   # Cells as text, one row per line, index and columns from 0
     "Parse rows of CSV into text cells; a row with too many cells is an error"
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            return pd.read_csv(io.StringIO(text), sep=separator, header=None, names=range(width), dtype=str,
-                               na_filter=False,
-                               index_col=False, skip_blank_lines=False, skiprows=skip)
+        # pandas takes the first row for the widest, and would cut it to the names with a warning
+        first = next(islice(csv.reader(io.StringIO(text, newline=""), delimiter=separator), skip, None), [])
+        widest = max(width, len(first))
+        frame = pd.read_csv(io.StringIO(text), sep=separator, header=None, names=range(widest), dtype=str,
+                            na_filter=False, index_col=False, skip_blank_lines=False, skiprows=skip)
+        extra = frame.iloc[:, width:]
+        if widest > width + 1 or extra.ne("").any(axis=None): raise pd.errors.ParserError("rows are too wide")
+        return frame.iloc[:, :width]
     except pd.errors.EmptyDataError: return pd.DataFrame(columns=range(width), dtype=str)
-    except (pd.errors.ParserError, pd.errors.ParserWarning, csv.Error) as error:
+    except (pd.errors.ParserError, csv.Error) as error:
         raise DataError(f"{name}: {explain_csv_error(text, separator, width, above, str(error).strip())}") from None
 
 # %% ../../nbs/lib/data/04_files.ipynb #2fd7d2d5
