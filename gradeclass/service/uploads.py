@@ -37,7 +37,7 @@ from ..data.layout import SAMPLE
 from ..data.validation import validate
 from ..processes import is_alive
 from .engine import PARQUET, Service
-from .http import Refusal
+from .http import Refusal, form_file
 from .reader import InputError, Problem
 from .served import Served
 from ..schema import Schema
@@ -340,6 +340,12 @@ def notes_header(notes:list[str])->str: # A list in JSON, in ASCII
         if len(json.dumps([*kept, note])) <= MOST_NOTES: kept.append(note)
     return json.dumps(kept)
 
+# %% ../../nbs/lib/service/12_uploads.ipynb #75171b31
+def sent_file(request:Request): # Its content, piece by piece
+    "The file that a request brings: its body, or the first file of a form"
+    kind = request.headers.get("content-type", "")
+    return form_file(request.stream(), kind) if kind.lower().startswith("multipart/") else request.stream()
+
 # %% ../../nbs/lib/service/12_uploads.ipynb #27424035
 MEDIA = {"csv": "text/csv", "parquet": PARQUET.decode()}
 WAITING = 16 # Files that may wait for their turn
@@ -400,7 +406,7 @@ async def keep_upload(
     size = 0
     checked = 0 # Bytes up to which there is room
     with open(path, "wb", opener=partial(os.open, mode=0o600)) as file:
-        async for piece in request.stream():
+        async for piece in sent_file(request):
             if size >= checked:
                 if shutil.disk_usage(path.parent).free < SPARE: raise full
                 checked = size + SPARE//4
