@@ -45,7 +45,7 @@ def serve_command(
     make_key:Annotated[bool, Option(
         "--make-key", help="Where there is no key, make one and print it, once.")]=False, # First key
     root_path:Annotated[str|None, Option(help="Path under which a proxy shows it, such as /grades.")]=None, # Prefix
-    compat:Annotated[bool, Option("--compat", help="Answer the older pages and clients too, as /docs says.")]=False, # Old
+    compat:Annotated[bool, Option("--compat", help="Answer the older page and clients too.")]=False, # Old
     tls_cert:Annotated[str|None, Option(help="File of a certificate, for HTTPS.")]=None, # PEM
     tls_key:Annotated[str|None, Option(help="File of its key.")]=None, # PEM
 )->None:

@@ -12,13 +12,14 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from fastapi import APIRouter, Depends, FastAPI, Request
 
-from ..config import find_home, find_outputs
+from ..config import GradeclassError, find_home, find_outputs
 from ..data.add import add_file
 from ..data.choice import choose_data
 from ..data.sources import load
@@ -27,9 +28,11 @@ from ..data.synthetic import sample_path
 from ..models.features import grade_index
 from ..scoring.answer import open_bundle
 from ..registry.gate import run_folders
-from ..registry.versions import challenger_of, champion_of, list_versions, promote, rollback, run_records
+from gradeclass.registry.versions import (
+    challenger_of, champion_of, list_versions, promote, rollback, run_records,
+)
 from ..schema import Schema, schema_names
-from .engine import Service
+from .engine import FOLDERS, Service
 from .http import Refusal
 from .reader import InputError, Problem, read_json, show_sent
 from .routes import reply_json
@@ -101,7 +104,8 @@ def plot_data(
     grades = frame[schema.target].astype(object).where(frame[schema.target].notna(), None)
     gone = next((name for name in columns if name not in frame), None)
     if gone: raise wrong_plot(gone, ", ".join(frame), f"the students' table has no column {gone}")
-    codes = {schema.target: schema.grades.codes} | {column.name: column.codes for column in schema.columns if column.codes}
+    codes = {column.name: column.codes for column in schema.columns if column.codes}
+    codes[schema.target] = schema.grades.codes
     cells = {name: as_numbers(frame[name], codes.get(name, {})) for name in columns}
     about = {"type": kind, "features": features[:2] if PLOTS[kind] == 2 else features}
     if kind == "scatter":
@@ -111,7 +115,8 @@ def plot_data(
         rows = zip(cells[columns[0]], cells[columns[1]], grades, strict=True)
         return {**about, "data": [{columns[0]: x, columns[1]: y, "grade_label": grade} for x, y, grade in rows]}
     pairs = list(zip(features, columns, strict=True))
-    if kind == "histogram": return {**about, "data": {name: {"values": cells[column], "bins": 10} for name, column in pairs}}
+    if kind == "histogram":
+        return {**about, "data": {name: {"values": cells[column], "bins": 10} for name, column in pairs}}
     data = {name: split_by_grade(cells[column], grades, schema) for name, column in pairs}
     if kind == "barplot":
         average = lambda values: float(np.mean(values)) if values else None
@@ -134,9 +139,10 @@ def split_by_grade(values:list, grades:pd.Series, schema:Schema)->dict: # Grade 
 # %% ../../nbs/lib/service/16_compat.ipynb #480eab46
 def default_figures(frame:pd.DataFrame, schema:Schema, made_up:bool)->list[dict]: # title, plot_data, interpretation
     "The figures that the page shows first"
-    graded = [column for column in schema.inputs(audit=False) if column.kind in ("ordinal", "numeric") and column.name in frame]
+    ordered = lambda column: column.kind in ("ordinal", "numeric") and column.name in frame
+    graded = [column.title for column in schema.inputs(audit=False) if ordered(column)]
     old = {"STUDY_HRS": "Weekly Study Hours", "MOTHER_EDU": "Mother's Education", "ATTEND": "Class Attendance"}
-    names = list(old.values()) if old.keys() <= set(frame) else [column.title for column in graded[:3]]
+    names = list(old.values()) if schema.name == "higher_ed" and old.keys() <= set(frame) else graded[:3]
     names += names[-1:]*(3 - len(names))
     note = " These students are made up: upload your own." if made_up else ""
     plans = [("histogram", ["Output Grade"], "Distribution of grades", "How many students have each grade."),
@@ -165,7 +171,8 @@ def evaluation(
                "accuracy": float(np.mean(true == answers.grade)), "precision": weighted["precision"],
                "recall": weighted["recall"], "f1_score": weighted["f1-score"], "classification_report": report}
     counts = confusion_matrix(*names, labels=labels).tolist()
-    return {"metrics": metrics, "confusion_matrix": {"type": "confusion_matrix", "confusion_matrix": counts, "labels": labels}}
+    matrix = {"type": "confusion_matrix", "confusion_matrix": counts, "labels": labels}
+    return {"metrics": metrics, "confusion_matrix": matrix}
 
 # %% ../../nbs/lib/service/16_compat.ipynb #d0c0daed
 def evaluate(bundle, digest:str)->dict: # metrics, confusion_matrix
@@ -231,6 +238,14 @@ def who(request:Request)->str: # For the registry's log
     "Who decides"
     return f"key {request.scope['gradeclass'].key} (web API)"
 
+# %% ../../nbs/lib/service/16_compat.ipynb #2b322437
+async def told(call:Callable, *given): # What the call gives
+    "Do what takes long in a thread; what cannot be done is said in a sentence, without the folders of this computer"
+    try: return await asyncio.to_thread(call, *given)
+    except InputError: raise
+    except GradeclassError as error:
+        raise Refusal(422, "cannot_be_done", FOLDERS.sub("", str(error))) from None
+
 # %% ../../nbs/lib/service/16_compat.ipynb #36b15990
 def add_compat(
     app:FastAPI,     # The application
@@ -246,20 +261,21 @@ def add_compat(
 
     async def read_all():
         schema = served_for_page(service).schema
-        source = find_students(schema)
-        return (await asyncio.to_thread(load, source, schema)).frame, schema, source
+        source = await told(find_students, schema)
+        return (await told(load, source, schema)).frame, schema, source
 
     @router.get("/visualizations/default", summary="Figures of the students")
     async def default_visualizations()->list[dict]:
         "Title, data and a sentence of each."
         frame, schema, source = await read_all()
         made_up = schema.name in schema_names() and source == str(sample_path(schema.name))
-        return reply_json(await asyncio.to_thread(default_figures, frame, schema, made_up))
+        return reply_json(await told(default_figures, frame, schema, made_up))
 
     order = {"type": "object", "required": ["plot_type"],
              "properties": {"plot_type": {"type": "string", "enum": list(PLOTS)},
                             "features": {"type": "array", "items": {"type": "string"}}}}
-    body = lambda schema, kind="application/json": {"requestBody": {"required": True, "content": {kind: {"schema": schema}}}}
+    def body(schema, kind="application/json"):
+        return {"requestBody": {"required": True, "content": {kind: {"schema": schema}}}}
 
     @router.post("/visualizations/custom", summary="A figure of the students", openapi_extra=body(order))
     async def custom_visualization(request:Request)->dict:
@@ -267,17 +283,18 @@ def add_compat(
         sent = read_json(await request.body())
         read_order(sent, served_for_page(service).schema)
         frame, schema, _ = await read_all()
-        return reply_json({"plot_data": await asyncio.to_thread(plot_data, sent, frame, schema)})
+        return reply_json({"plot_data": await told(plot_data, sent, frame, schema)})
 
     form = {"type": "object", "required": ["file"], "properties": {"file": {"type": "string", "format": "binary"}}}
 
-    @router.post("/upload", summary="Add students with their grades", openapi_extra=body(form, "multipart/form-data"), **guarded)
+    @router.post("/upload", summary="Add students with their grades", openapi_extra=body(form, "multipart/form-data"),
+                 **guarded)
     async def upload(request:Request)->dict:
         "A CSV file; students that are known already are not added twice."
         folder = Path(tempfile.mkdtemp(dir=upload_folder(), prefix=f"{os.getpid()}-"))
         try:
             await keep_upload(request, folder/"students.csv")
-            added = await asyncio.to_thread(add_file, folder/"students.csv", served_for_page(service).schema)
+            added = await told(add_file, folder/"students.csv", served_for_page(service).schema)
         finally: shutil.rmtree(folder, ignore_errors=True)
         service.access.event("students added", request_id=request.scope["gradeclass"].id, rows=added.rows)
         words = f"{added.rows} new students added, {added.known} known already, {added.refused} refused"
@@ -287,7 +304,7 @@ def add_compat(
     async def get_evaluation()->dict:
         "On the test students of its run: figures, a report by grade, and a confusion matrix."
         served = served_for_page(service)
-        return reply_json(await asyncio.to_thread(evaluate, served.bundle, served.digest))
+        return reply_json(await told(evaluate, served.bundle, served.digest))
 
     @router.post("/retrain", summary="Train a new model", **guarded)
     async def retrain(request:Request)->dict:
@@ -296,21 +313,21 @@ def add_compat(
         if training.locked():
             raise Refusal(503, "overloaded", "a model is being trained: try again when it is done",
                           headers={"retry-after": "60"})
-        async with training: summary = await train(find_students(served.schema), served.schema)
-        try: old = plain_metrics(await asyncio.to_thread(evaluate, served.bundle, served.digest))
+        async with training: summary = await train(await told(find_students, served.schema), served.schema)
+        try: old = plain_metrics(await told(evaluate, served.bundle, served.digest))
         except Refusal: old = None # Its test students are gone
-        new = open_bundle(summary["bundle"])
-        found = await asyncio.to_thread(evaluate, new, new.digest)
+        new = await told(open_bundle, summary["bundle"])
+        found = await told(evaluate, new, new.digest)
         return reply_json({"message": f"Model retrained successfully: {summary['registration']['sentence']}",
                            "old_metrics": old, "new_metrics": plain_metrics(found)})
 
-    @router.post("/save_retrain", summary="Keep the new model, or the one before", openapi_extra=body({"type": "boolean"}),
-                 **guarded)
+    @router.post("/save_retrain", summary="Keep the new model, or the one before",
+                 openapi_extra=body({"type": "boolean"}), **guarded)
     async def save_retrain(request:Request)->dict:
         "true promotes the newest model; false leaves the one before, or goes back to it."
         save = read_json(await request.body())
         if not isinstance(save, bool):
             raise InputError([Problem("", show_sent(save), "true or false", "the body must be true or false")])
-        return reply_json({"message": await asyncio.to_thread(settle, save, who(request))})
+        return reply_json({"message": await told(settle, save, who(request))})
 
     app.include_router(router)

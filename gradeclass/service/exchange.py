@@ -57,8 +57,8 @@ def read_tensor(one:object)->tuple[str, list[int], list]: # Name, shape, flat va
     values = list(chain.from_iterable(part if isinstance(part, list) else [part] for part in data))
     size = shape[0]*(shape[1] if len(shape) == 2 else 1)
     if len(values) != size:
-        raise refuse(name, f"{len(values)} values", f"{size} values", f"{name[:60]}: shape {shape} means {size} values, "
-                                                                      f"but data holds {len(values)}")
+        raise refuse(name, f"{len(values)} values", f"{size} values",
+                     f"{name[:60]}: shape {shape} means {size} values, but data holds {len(values)}")
     return name, shape, [read_element(name, one["datatype"], kind, value) for value in values]
 
 # %% ../../nbs/lib/service/15_exchange.ipynb #c5274741
@@ -79,13 +79,15 @@ def read_tensors(
     "The students of an inference request"
     inputs = sent.get("inputs") if isinstance(sent, dict) else None
     if not isinstance(inputs, list) or not inputs:
-        raise refuse("inputs", inputs, "a list of tensors", "the body must be {\"inputs\": [...]}, with at least one tensor")
+        reason = "the body must be {\"inputs\": [...]}, with at least one tensor"
+        raise refuse("inputs", inputs, "a list of tensors", reason)
     tensors = [read_tensor(one) for one in inputs]
     number = check_number(tensors[0][1][0], most)
     rows = [{} for _ in range(number)]
     for name, shape, values in tensors:
         if shape[0] != number:
-            raise refuse(name, shape, f"{number} students", f"{name[:60]} has {shape[0]} values, the first tensor has {number}")
+            reason = f"{name[:60]} has {shape[0]} values, the first tensor has {number}"
+            raise refuse(name, shape, f"{number} students", reason)
         width = shape[1] if len(shape) == 2 else 1
         if width != 1 and len(tensors) > 1:
             raise refuse(name, shape, "one column", f"{name[:60]}: of several tensors each holds one column")
@@ -110,7 +112,8 @@ def find_outputs_of(sent:dict)->list[str]: # Names in `OUTPUTS`
     "Which tensors a request wants; all unless it names some"
     wanted = sent.get("outputs")
     if wanted is None: return list(OUTPUTS)
-    names = [one.get("name") if isinstance(one, dict) else None for one in wanted] if isinstance(wanted, list) else [None]
+    listed = wanted if isinstance(wanted, list) else [wanted]
+    names = [one.get("name") if isinstance(one, dict) else None for one in listed]
     wrong = [name for name in names if not isinstance(name, str) or name not in OUTPUTS]
     if wrong:
         raise refuse("outputs", wrong[0], ", ".join(OUTPUTS), f"outputs may name {', '.join(OUTPUTS)}")
@@ -168,7 +171,8 @@ async def infer(service:Service, request:Request, name:str, version:str="")->Res
 # %% ../../nbs/lib/service/15_exchange.ipynb #e3ace560
 TENSOR = {"type": "object", "required": ["name", "shape", "datatype", "data"],
           "properties": {"name": {"type": "string"}, "shape": {"type": "array", "items": {"type": "integer"}},
-                         "datatype": {"type": "string", "enum": list(DATATYPES)}, "data": {"type": "array", "items": {}}}}
+                         "datatype": {"type": "string", "enum": list(DATATYPES)},
+                         "data": {"type": "array", "items": {}}}}
 NAMED = {"type": "object", "required": ["name"], "properties": {"name": {"type": "string", "enum": list(OUTPUTS)}}}
 INFERENCE = {"type": "object", "required": ["inputs"], "title": "InferenceRequest",
              "properties": {"id": {"type": "string"}, "inputs": {"type": "array", "items": TENSOR, "minItems": 1},
@@ -219,7 +223,7 @@ def add_inference(
         "A tensor for each column, or one with all of them in the order of `/features`."
         return await infer(service, request, *asked(request))
 
-    for prefix in ("/v2/models/{name}", "/v2/models/{name}/versions/{version}"): app.include_router(router, prefix=prefix)
+    for path in ("/v2/models/{name}", "/v2/models/{name}/versions/{version}"): app.include_router(router, prefix=path)
 
 # %% ../../nbs/lib/service/15_exchange.ipynb #1a620265
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
@@ -324,7 +328,8 @@ def add_scoring(
 
     text = {200: {"content": {"text/plain": {}}}}
 
-    @app.get("/ping", summary="Whether it can answer, for MLflow and SageMaker", response_class=PlainTextResponse, responses=text)
+    @app.get("/ping", summary="Whether it can answer, for MLflow and SageMaker", response_class=PlainTextResponse,
+             responses=text)
     async def ping():
         "200 or 503, and nothing more."
         return PlainTextResponse("\n", readiness(service)[1])

@@ -204,7 +204,7 @@ def student_body(service:Service, path:str)->dict: # OpenAPI's `requestBody`
 def add_security(document:dict, service:Service)->None:
     "Say how a key is sent, and what needs one"
     document["components"]["securitySchemes"] = {
-        "key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "From `gradeclass key make NAME`"},
+        "key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "Of `gradeclass key make NAME`"},
         "bearer": {"type": "http", "scheme": "bearer", "description": "The same key"}}
     document["security"] = [{"key": []}, {"bearer": []}]
 
@@ -324,7 +324,8 @@ MOST_CHOICES = 200
 def with_choices(row:dict)->dict: # The same, as older pages read it
     "A field whose values are chosen from a list: codes, or the whole numbers of its range"
     low, high = row.get("min"), row.get("max")
-    numbers = range(math.ceil(low), math.floor(high) + 1) if None not in (low, high) and high - low < MOST_CHOICES else ()
+    few = None not in (low, high) and high - low < MOST_CHOICES
+    numbers = range(math.ceil(low), math.floor(high) + 1) if few else ()
     options = row.get("options") or [{"code": number, "label": str(number)} for number in numbers]
     return row | {"feature": row["label"], "options": [option | {"value": option["code"]} for option in options]}
 
