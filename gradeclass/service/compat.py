@@ -74,7 +74,7 @@ def wrong_plot(value:object, allowed:str, message:str)->InputError:
     return InputError([Problem("features", show_sent(value), allowed, message)])
 
 # %% ../../nbs/lib/service/16_compat.ipynb #907f26a9
-PLOTS = {"scatter": 2, "boxplot": 1, "barplot": 1, "histogram": 1, "pairplot": 2} # Name -> columns that it takes at least
+PLOTS = {"scatter": 2, "boxplot": 1, "barplot": 1, "histogram": 1, "pairplot": 2} # Name -> columns that it needs
 
 def read_order(sent:object, schema:Schema)->tuple[str, list[str], list[str]]: # Kind, names as sent, columns
     "Which figure is wanted"
@@ -89,8 +89,8 @@ def read_order(sent:object, schema:Schema)->tuple[str, list[str], list[str]]: # 
     if unknown is not None:
         raise wrong_plot(unknown, ", ".join(known.values()), f"{show_sent(unknown)} is no column of {schema.title}")
     if len(features) < PLOTS[kind]:
-        raise wrong_plot(features[0], f"{PLOTS[kind]} columns", f"{kind} takes {PLOTS[kind]} columns, such as Gender and "
-                                                                f"Output Grade")
+        reason = f"{kind} takes {PLOTS[kind]} columns, such as Gender and Output Grade"
+        raise wrong_plot(features[0], f"{PLOTS[kind]} columns", reason)
     return kind, features, [known[name.lower()] for name in features]
 
 # %% ../../nbs/lib/service/16_compat.ipynb #2b3f225f
@@ -231,8 +231,8 @@ async def own_page(request:Request)->None:
 
 def served_for_page(service:Service)->Served: # The one with the most fields, as `/api/features` describes it
     "The model that the page shows"
-    widest = max(service.lanes, key=lambda name: len(service.lanes[name].served.reader.columns), default=service.default)
-    return service.lane(widest).served
+    width = lambda name: len(service.lanes[name].served.reader.columns)
+    return service.lane(max(service.lanes, key=width, default=service.default)).served
 
 def who(request:Request)->str: # For the registry's log
     "Who decides"

@@ -255,10 +255,10 @@ def single(value:object)->object: # A value alone
 def read_instances(found:list, reader:StudentReader)->list[dict]: # Name -> value of each student
     "Students as objects, or as lists of values in the order of the columns"
     rows = [reader.in_order(one) if isinstance(one, list) else one for one in found]
-    wrong = next((one for one in rows if not isinstance(one, dict)), None)
-    if wrong is not None:
-        raise refuse("", wrong, "an object or a list", "each student must be an object of names and values, or a list "
-                                                       "of values in the order of the columns")
+    wrong = [one for one in rows if not isinstance(one, dict)]
+    if wrong:
+        raise refuse("", wrong[0], "an object or a list", "each student must be an object of names and values, or a list "
+                                                          "of values in the order of the columns")
     return [{name: single(value) for name, value in row.items()} for row in rows]
 
 def read_columns(found:dict)->list[dict]: # Name -> value of each student

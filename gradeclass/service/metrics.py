@@ -14,7 +14,6 @@ import threading
 import time
 from collections import deque
 from pathlib import Path
-from types import SimpleNamespace
 
 import msgspec
 from prometheus_client import (
@@ -97,7 +96,9 @@ class Counts:
         "The counts of all processes as Prometheus reads them"
         registry = self.registry
         if self.folder: multiprocess.MultiProcessCollector(registry := CollectorRegistry())
-        return generate_latest(registry) + generate_latest(process_figures(self.pids()))
+        processes = CollectorRegistry()
+        processes.register(Processes(self.pids()))
+        return generate_latest(registry) + generate_latest(processes)
 
     def pids(self)->list[int]: # Process ids
         "The processes of the service that are alive"
@@ -109,19 +110,22 @@ def pid_of(path:Path)->int: # Process id
     "Whose counts a file holds"
     return int(re.findall(r"\d+", path.stem)[-1])
 
-def process_figures(pids:list[int])->CollectorRegistry: # What Prometheus knows of processes, such as their memory
-    "Time, memory and files of all processes together, and when the first one began"
-    families = {}
-    for pid in pids:
-        for family in ProcessCollector(pid=lambda pid=pid: pid, registry=None).collect():
-            families.setdefault(family.name, []).append(family)
-    for name, found in families.items():
-        total = min if name == "process_start_time_seconds" else sum
-        sample = found[0].samples[0]
-        found[0].samples = [sample._replace(value=total(family.samples[0].value for family in found))]
-    registry = CollectorRegistry()
-    registry.register(SimpleNamespace(collect=lambda: [found[0] for found in families.values()]))
-    return registry
+class Processes:
+    "What Prometheus knows of processes: time, memory and files of all together, and when the first one began"
+    def __init__(self, pids:list[int]):
+        self.pids = pids
+
+    def collect(self)->list: # One for each figure
+        "Add the figures of all processes up"
+        families = {}
+        for pid in self.pids:
+            for family in ProcessCollector(pid=lambda pid=pid: pid, registry=None).collect():
+                families.setdefault(family.name, []).append(family)
+        for name, found in families.items():
+            total = min if name == "process_start_time_seconds" else sum
+            sample = found[0].samples[0]
+            found[0].samples = [sample._replace(value=total(family.samples[0].value for family in found))]
+        return [found[0] for found in families.values()]
 
 def leave_out_dead(folder:str)->None:
     "What was true of a process that has ended says nothing of this moment; what it has counted stays"

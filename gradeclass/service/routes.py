@@ -232,7 +232,8 @@ def describe(
     document = get_openapi(title="gradeclass", version=app.version, description=app.description, routes=app.routes)
     if service.root: document["servers"] = [{"url": service.root}]
     shapes = document["components"]["schemas"]
-    for name, lane in service.lanes.items(): shapes[f"Student_{name}"] = student_schema(lane.served.schema)
+    for name, lane in service.lanes.items(): # Two models may have one schema, and programs name classes by the title
+        shapes[f"Student_{name}"] = student_schema(lane.served.schema) | {"title": f"Student {name}"}
     ordered = shapes.setdefault("OrderedStudent", OrderedStudent.model_json_schema())["properties"]["features"]
     widths = sorted({len(lane.served.reader.columns) for lane in service.lanes.values()})
     if widths: ordered |= {"minItems": widths[0], "maxItems": widths[-1]}
