@@ -23,7 +23,7 @@ import pandas as pd
 
 from .layout import ABSENT, DataError
 from .numbers import NumberStyle, number_style, read_written
-from ..schema import Column, Schema, load_schema, plain_name, spelling
+from ..schema import Column, Schema, load_schema, match_names, spelling
 
 # %% ../../nbs/lib/data/07_dataset.ipynb #2d2cf31b
 BLANKS = frozenset({"", "na", "n/a", "#n/a", "<na>", "nan", "nat", "null", "?", "-", "--"})  # Never an answer
@@ -109,6 +109,7 @@ def column_style(
 )->NumberStyle:      # How its numbers are written
     "How a column writes its numbers, by its cells and its range"
     style = number_style(texts, hint)
+    if beside and column.unit != f"out of {style.of}": style = replace(style, of="")
     check_unit(style, column)
     if beside and style == NumberStyle(words=style.words):
         style = replace(style, open=next((text for text in texts if OPEN.search(text)), ""))
@@ -197,11 +198,10 @@ def match_columns(
     frame:pd.DataFrame, # Table as read
     schema:Schema,      # What it should hold
 )->tuple[pd.DataFrame, list[str]]: # The schema's columns first, by their names in it; a note for each new name
-    "Match column names despite case, spaces and underscores"
-    wanted = {plain_name(name): name for name in schema.by_name}
-    found = {}
-    for name in frame.columns: found.setdefault(wanted.get(plain_name(name)), []).append(name)
-    extra = found.pop(None, [])
+    "Match column names by name or label, despite case, accents, spaces and underscores"
+    found = match_names(list(frame.columns), schema.columns)
+    known = {name for names in found.values() for name in names}
+    extra = [name for name in frame.columns if name not in known]
     for name, names in found.items():
         both = " and ".join(names)
         if len(names) > 1: raise DataError(f"columns {both} both read as {name}: delete or rename one of them")

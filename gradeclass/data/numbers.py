@@ -55,7 +55,7 @@ def split_cell(text:str)->Cell|None: # None where it holds no number
     plain = BODY.fullmatch(text)
     if plain: return Cell(plain[1] + plain[2].strip(), plain[3] or "")
     part = FRACTION.fullmatch(text)
-    if part and (inner := BODY.fullmatch(part[1].strip())):
+    if part and part[2].strip("0.,") and (inner := BODY.fullmatch(part[1].strip())):
         return Cell(inner[1] + inner[2].strip(), inner[3] or "", of=part[2])
     found = re.match(r"([+-]?)\s*([" + CURRENCY + r"]|[A-Z]{2,3}\s)?\s*(.*)", text, re.IGNORECASE | re.DOTALL)
     sign, front, rest = found[1], (found[2] or "").strip(), found[3]
@@ -101,6 +101,7 @@ def mark_evidence(bodies:Iterable[str], mark:str)->Counter: # Keys: decimal, tho
     found = Counter()
     for body in bodies:
         digits = body.lstrip("+-").replace(" ", "").replace("'", "")
+        if re.search("[.,][.,]", digits): continue  # No number in any style
         before, sign, behind = digits.rpartition(mark)
         if not sign:
             if other not in digits: found["whole"] += 1
@@ -174,9 +175,9 @@ def number_style(
     for sign in " '":
         if any(re.search(rf"\d{sign}\d{{3}}(\D|$)", body) for body in bodies): thousands = thousands or sign
     units = {cell.unit for cell in found} - {""}
-    wholes = {cell.of for cell in found} - {""}
+    wholes = Counter(cell.of for cell in found)
     style = NumberStyle(decimal, thousands, units.pop() if len(units) == 1 else "",
-                        wholes.pop() if len(wholes) == 1 else "")
+                        next((of for of in wholes if of and 2*wholes[of] >= len(found)), ""))
     words = tuple(text for text in cells if read_written(text, style) is None)
     sample = next((text for text, cell in cells.items() if cell and re.search(r"[.,]\d{3}$", cell.body)),
                   "") if is_open else ""

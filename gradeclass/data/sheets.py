@@ -48,6 +48,7 @@ def read_sheets(path:Path)->tuple[Sheets, Merged, list[str]]: # Those that can b
     except Exception: raise DataError(f"{path.name} is not a workbook (.xlsx, .xls or .ods) that can be read") from None
     sheets, merged, hidden = {}, {}, []
     for meta in book.sheets_metadata:
+        if getattr(path, "sheet", "") not in ("", meta.name): continue  # A page lets its visitor choose
         sheet = book.get_sheet_by_name(meta.name)
         rows = [[as_cell(cell) for cell in row] for row in sheet.to_python(skip_empty_area=False)]
         if not any(map(filled, rows)): continue

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MOST_BARS', 'ExplainError', 'exact_terms', 'contributions', 'typical_student', 'one_student', 'show_value',
-           'explain_student', 'signed', 'in_words', 'plot_contributions']
+           'explain_student', 'signed', 'in_words', 'plot_contributions', 'input_importance', 'plot_importance']
 
 # %% ../../nbs/lib/evaluation/10_explain.ipynb #580fef07
 import math
@@ -17,7 +17,7 @@ import pandas as pd
 from ..config import SEED, GradeclassError
 from .figures import COLOURS, new_figure, plot_style
 from ..models.family import LogisticGrades, XGBoostGrades, standardise
-from ..models.features import encode_column, encode_frame
+from ..models.features import encode_column, encode_frame, grade_index
 from ..models.grade_model import GradeModel
 from ..models.ordinal import OrdinalGrades
 from ..schema import Column, Schema
@@ -247,4 +247,40 @@ def plot_contributions(
         ax.set_title(headline_of(about))
         ax.set_xlabel(f"Added to the average student ({about['unit']}), blue: towards the better grades")
         ax.grid(False, axis="y")
+    return figure
+
+# %% ../../nbs/lib/evaluation/10_explain.ipynb #1b5f056f
+def input_importance(
+    model:GradeModel,    # Fitted
+    frame:pd.DataFrame,  # Rows that it was not fitted on, with grades
+    repeats:int=10,      # Shuffles of each column
+    seed:int=SEED,       # Seed of the shuffles
+)->pd.DataFrame:         # Index input, largest first: rise of the log loss, and its spread
+    "How much worse the model gets when one input is shuffled (permutation importance: Breiman 2001, Random Forests)"
+    from sklearn.inspection import permutation_importance
+    columns, grades = model.schema.inputs(model.audit), grade_index(frame, model.schema)
+
+    def score(model, encoded, grades):
+        said = model.predict_encoded(encoded)
+        return np.log(said[np.arange(len(grades)), grades].clip(1e-15)).mean()
+
+    found = permutation_importance(model, encode_frame(frame, columns), grades, scoring=score, n_repeats=repeats,
+                                   random_state=seed)
+    table = pd.DataFrame({"rise": found.importances_mean, "spread": found.importances_std},
+                         index=pd.Index([column.name for column in columns], name="input"))
+    return table.sort_values("rise", ascending=False)
+
+# %% ../../nbs/lib/evaluation/10_explain.ipynb #83c8feaa
+def plot_importance(
+    importance:pd.DataFrame, # What `input_importance` returned
+    schema:Schema,           # For the labels
+    most:int=15,             # Inputs to show
+):                           # matplotlib Figure
+    "Inputs by how much the model relies on them"
+    shown = importance.head(most)[::-1]
+    with plot_style():
+        figure, ax = new_figure(6, 1.2 + 0.27*len(shown))
+        ax.barh([schema.by_name[name].title for name in shown.index], shown.rise, xerr=shown.spread, color=COLOURS[0],
+                ecolor=COLOURS[3])
+        ax.set(title="What the model relies on", xlabel="Rise of the log loss when the input is shuffled", ylabel="")
     return figure

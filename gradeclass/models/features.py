@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..config import SEED, GradeclassError
-from ..schema import Column, Schema, plain_name, spelling
+from ..schema import Column, Schema, match_names, spelling
 
 # %% ../../nbs/lib/models/01_features.ipynb #18b454ad
 def encode_column(
@@ -50,8 +50,9 @@ def find_columns(
     columns:list,       # Columns to find
 )->list:                # The table's own name for each column, None where it is missing
     "Match a table's column names to the schema's, whatever their case and signs"
-    folded = {plain_name(name): name for name in frame.columns}
-    return [column.name if column.name in frame.columns else folded.get(plain_name(column.name)) for column in columns]
+    if all(column.name in frame.columns for column in columns): return [column.name for column in columns]
+    found = match_names(list(frame.columns), columns)
+    return [column.name if column.name in frame.columns else found.get(column.name, [None])[-1] for column in columns]
 
 # %% ../../nbs/lib/models/01_features.ipynb #18ae1c91
 def encode_frame(

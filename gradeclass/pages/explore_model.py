@@ -18,7 +18,7 @@ from ..config import find_home
 from ..data.dataset import clean, coded_columns
 from ..data.files import tables_in
 from ..data.sources import load
-from .class_model import KINDS, read_upload, safe_name
+from .upload import KINDS, read_upload, safe_name
 from .host import AppError, free_memory
 from ..schema import Column, Schema, schema_names
 from ..scoring.answer import Bundle

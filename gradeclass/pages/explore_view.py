@@ -12,7 +12,7 @@ from html import escape
 import ipywidgets as widgets
 
 from ..config import GradeclassError
-from .class_model import KINDS
+from .upload import KINDS
 from .explore_model import PLOTS, ExploreModel, Shown, build_plot, default_figures, plot_columns
 from .page import step_by_step
 from .widgets import as_field, box, button, guarded, html, upload_button

@@ -40,7 +40,10 @@ class Page(widgets.VBox):
         "Build the view anew"
         self.news = "A newer model answers from now on." if self.body.children and self.host.served else ""
         with guarded(self.notice):
-            self.body.children = [self.make_view(self.host.served)] if self.host.served else [Offer(self.host)]
+            before = next(iter(self.body.children), None)
+            view = self.make_view(self.host.served) if self.host.served else Offer(self.host)
+            if hasattr(before, "state") and hasattr(view, "restore"): view.restore(before.state())
+            self.body.children = [view]
             self._note()
 
     async def keep_fresh(self, seconds:float=4.0)->None:

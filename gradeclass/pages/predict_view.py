@@ -12,8 +12,8 @@ import ipywidgets as widgets
 
 from ..evaluation.what_if import CAUTION
 from .html import comparison, details, headline, note
-from .predict_model import StudentModel
-from .widgets import box, button, guarded, html, make_form
+from .predict_model import UNKNOWN, StudentModel, as_cell
+from .widgets import Kept, box, button, guarded, html, make_form
 from ..scoring.answer import Bundle
 
 # %% ../../nbs/lib/pages/05_predict_view.ipynb #975604f1
@@ -79,7 +79,9 @@ class PredictView(widgets.VBox):
         self.headline, self.details = html("", "gc-answer", "gc-live"), html("", "gc-why")
         groups, self.inputs = make_form(list(self.model.fields.values()), self.model.student, self._put)
         form = box([*groups, button("Start again", self._reset, "Back to a typical student")], "gc-form")
-        super().__init__([self.headline, form, box([self.message, self.details, WhatIf(self.model)], "gc-side")])
+        self.kept = Kept(self.restore)
+        side = box([self.message, self.details, WhatIf(self.model), self.kept], "gc-side")
+        super().__init__([self.headline, form, side])
         self.add_class("gc-predict")
         self.model.observe(self._show, "answer")
         self.model.observe(lambda change: setattr(self.message, "value", note(change["new"], "bad")), "problem")
@@ -94,6 +96,23 @@ class PredictView(widgets.VBox):
                 start = self.model.fields[name].start
                 if made.value != start: made.value = start
 
+    def state(self)->dict: # Ready for JSON
+        "What was entered"
+        return {"inputs": self.model.student}
+
+    def restore(
+        self,
+        state:dict, # What `state` gave, or the inputs of a link
+    )->None:
+        "Fill the form in again; what a link leaves out is not known, and what does not fit is left as it was"
+        inputs = state.get("inputs")
+        if not isinstance(inputs, dict): return
+        for name, field in self.model.fields.items():
+            with guarded(self.message):
+                value = as_cell(field.column, inputs.get(name))
+                self.inputs[name].value = UNKNOWN if value is None and field.column.codes else value
+
     def _show(self, _)->None:
         with guarded(self.message):
             self.headline.value, self.details.value = headline(self.model.answer), details(self.model.answer)
+        self.kept.keep(self.state())

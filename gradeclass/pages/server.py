@@ -316,7 +316,8 @@ class PageServer(Voila):
                 "voila_configuration": self.voila_configuration}
         base = self.server_url.rstrip("/")
         ours = [(rf"{base}/({'|'.join(PAGES)})", PageHandler, look), (rf"{base}/?", FrontHandler),
-                (rf"{base}/login", LoginHandler), (rf"{base}/logout", LogoutHandler), (rf"{base}/healthz", HealthHandler),
+                (rf"{base}/login", LoginHandler), (rf"{base}/logout", LogoutHandler),
+                (rf"{base}/healthz", HealthHandler),
                 (rf"{base}/leave/([\w-]+)", LeaveHandler), (rf"{base}/voila/api/shutdown/(.*)", NothingHandler),
                 (rf"{base}/paper/(\w+)/([\w-]+)", DocumentHandler), (rf"{base}/joined/(\w+)\.js", JoinedHandler)]
         return [*ours, *kept]

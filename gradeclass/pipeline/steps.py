@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['save_prepared', 'load_prepared', 'plot_parts', 'fit_and_look', 'cost_of_better', 'learnt_rows', 'fit_final',
            'possible_folds', 'predict_out_of_fold', 'calibrate_model', 'out_of_fold_files', 'save_out_of_fold',
-           'load_out_of_fold', 'describe_labels', 'input_importance', 'plot_importance', 'without_inputs',
-           'allowed_giveaways', 'evaluate_model', 'list_students', 'Judged', 'judge_all', 'look_closer',
-           'compare_rules', 'extra_files', 'describe_sets', 'explain_first', 'save_evaluation']
+           'load_out_of_fold', 'describe_labels', 'without_inputs', 'allowed_giveaways', 'evaluate_model',
+           'list_students', 'Judged', 'judge_all', 'look_closer', 'compare_rules', 'extra_files', 'describe_sets',
+           'explain_first', 'save_evaluation']
 
 # %% ../../nbs/lib/pipeline/04_steps.ipynb #30433478
 import json
@@ -34,7 +34,7 @@ from ..evaluation.metrics import METRICS, check_predictions
 from ..evaluation.resampling import headline, metrics_dict, per_grade, top_k
 from ..evaluation.explain import explain_student, in_words, plot_contributions, typical_student
 from ..evaluation.fairness import Fairness, check_fairness
-from ..models.features import encode_frame, grade_index
+from ..models.features import grade_index
 from ..models.folds import out_of_fold
 from ..evaluation.labels import audit_labels, describe_audit, estimate_noise, plot_audit
 from ..disk import write_json
@@ -242,42 +242,6 @@ def describe_labels(
     audit = audit_labels(frame, schema, said)
     return describe_audit(audit, estimate_noise(frame, schema, said)), plot_audit(audit)
 
-# %% ../../nbs/lib/pipeline/04_steps.ipynb #1b5f056f
-def input_importance(
-    model:GradeModel,    # Fitted
-    frame:pd.DataFrame,  # Rows that it was not fitted on, with grades
-    repeats:int=10,      # Shuffles of each column
-    seed:int=SEED,       # Seed of the shuffles
-)->pd.DataFrame:         # Index input, largest first: rise of the log loss, and its spread
-    "How much worse the model gets when one input is shuffled (permutation importance: Breiman 2001, Random Forests)"
-    from sklearn.inspection import permutation_importance
-    columns, grades = model.schema.inputs(model.audit), grade_index(frame, model.schema)
-
-    def score(model, encoded, grades):
-        said = model.predict_encoded(encoded)
-        return np.log(said[np.arange(len(grades)), grades].clip(1e-15)).mean()
-
-    found = permutation_importance(model, encode_frame(frame, columns), grades, scoring=score, n_repeats=repeats,
-                                   random_state=seed)
-    table = pd.DataFrame({"rise": found.importances_mean, "spread": found.importances_std},
-                         index=pd.Index([column.name for column in columns], name="input"))
-    return table.sort_values("rise", ascending=False)
-
-# %% ../../nbs/lib/pipeline/04_steps.ipynb #83c8feaa
-def plot_importance(
-    importance:pd.DataFrame, # What `input_importance` returned
-    schema:Schema,           # For the labels
-    most:int=15,             # Inputs to show
-):                           # matplotlib Figure
-    "Inputs by how much the model relies on them"
-    shown = importance.head(most)[::-1]
-    with plot_style():
-        figure, ax = new_figure(6, 1.2 + 0.27*len(shown))
-        ax.barh([schema.by_name[name].title for name in shown.index], shown.rise, xerr=shown.spread, color=COLOURS[0],
-                ecolor=COLOURS[3])
-        ax.set(title="What the model relies on", xlabel="Rise of the log loss when the input is shuffled", ylabel="")
-    return figure
-
 # %% ../../nbs/lib/pipeline/04_steps.ipynb #d0359914
 def without_inputs(schema:Schema, names:list[str])->Schema: # The same schema with the role ignored there
     "Leave inputs out"
@@ -483,7 +447,7 @@ def explain_first(
     bundle:str|Path,    # Its bundle, for the typical student
 )->tuple:               # Words, and a matplotlib Figure
     "Why the student who comes first on the list for help comes first"
-    first = frame.iloc[[int(model.predict_at_risk(frame).argmax())]]
+    first = frame.iloc[Predictor(model).frame(frame).order()[:1]]
     found = explain_student(model, first, load_typical(bundle))
     reasons = "".join(f"\n- {reason}" for reason in in_words(found, model.schema))
     return f"Compared with a typical student, the strongest reasons are:\n{reasons}", plot_contributions(

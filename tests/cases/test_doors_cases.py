@@ -225,6 +225,8 @@ def test_every_door_refuses_with_the_same_sentence(doors_bundle, service, tmp_pa
     path = tmp_path/name_of(content)
     path.write_bytes(content)
     found = ask_everywhere(doors_bundle, service, path, tmp_path)
+    if content == DAMAGED["two sheets alike"]:
+        assert isinstance(found.pop("page"), dict)  # There a visitor sees both, and can choose one
     assert all(isinstance(said, str) for said in found.values()), found
     said = {text.replace("students.", "klasse.").replace("klasse.gz", path.name).replace("klasse.zip", path.name) for text in found.values()}
     assert len(said) == 1, said

@@ -12,7 +12,7 @@ from gradeclass.data.files import READERS, WRITERS, DataError, tables_in, write_
 from gradeclass.data.choice import choose_data, choose_schema
 from gradeclass.data.sources import load
 from gradeclass.data.synthetic import sample_path, synthesise, to_codes
-from gradeclass.pages.class_model import KINDS
+from gradeclass.pages.upload import KINDS
 from gradeclass.schema import load_schema, schema_yaml
 
 SCHEMA = load_schema("students")

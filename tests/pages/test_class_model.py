@@ -1,5 +1,6 @@
 "What the page of a class knows and does, without a browser: any schema, odd files, hostile names"
 import base64
+import json
 import os
 import re
 import tempfile
@@ -14,7 +15,8 @@ from gradeclass.data.dataset import make_dataset
 from gradeclass.data.files import write_table
 from gradeclass.data.sources import load
 from gradeclass.data.synthetic import sample_path
-from gradeclass.pages.class_model import ClassModel, read_upload, safe_name
+from gradeclass.pages.class_model import ClassModel
+from gradeclass.pages.upload import read_upload, safe_name
 from gradeclass.pages.html import download
 from gradeclass.pages.predict_model import StudentModel
 from gradeclass.scoring.answer import open_bundle
@@ -73,3 +75,113 @@ def test_upload_with_formulas_comes_back_harmless(trained):
     link = download(room.table(), "list.csv", "Save")
     saved = base64.b64decode(link.split("base64,")[1].split('"')[0])
     assert b"'=HYPERLINK" in saved and not re.search(rb"(^|,)=HYPERLINK", saved, re.M)
+
+
+@pytest.fixture(scope="module")
+def sixty():
+    "Sixty students of the sample, with names and forms"
+    frame = pd.read_csv(sample_path("students")).head(60)
+    return frame.assign(**{"Prénom": [f"Zoë{place}" for place in range(60)], "Form": ["10A", "10B", "10C"]*20})
+
+
+def read_frame(room, frame, name="class.csv"):
+    room.read(name, frame.to_csv(index=False).encode())
+    return room
+
+
+def test_headers_may_be_the_labels_that_the_pages_show(trained, sixty):
+    served = open_bundle(trained)
+    plain = read_frame(ClassModel(served), sixty).ranked
+    titles = {column.name: column.title.upper() for column in served.schema.columns}
+    labelled = read_frame(room := ClassModel(served), sixty.rename(columns=titles))
+    assert not room.missing and labelled.ranked.equals(plain)
+
+
+def test_missing_inputs_weigh_what_they_are_worth_and_can_be_matched_by_hand(trained, sixty):
+    from gradeclass.pages.class_view import summary
+    served = open_bundle(trained)
+    whole = read_frame(ClassModel(served), sixty).ranked
+    room = read_frame(ClassModel(served), sixty.rename(columns={"Absences": "Days away"}))
+    assert list(room.missing) == ["Absences"] and "Days away" in room.others
+    assert "strongest input" in summary(room) and "gc-note-warn" in summary(room)
+    room.open(room.upload, {"Absences": "Days away"})
+    assert room.ranked.equals(whole) and "gc-note-good" in summary(room)
+    blank = read_frame(ClassModel(served), sixty.assign(Absences=""))
+    assert "is blank for 60 of 60 students" in summary(blank)
+    weak = read_frame(ClassModel(served), sixty.drop(columns="Music"))
+    assert "hardly changes" in summary(weak) and "gc-note-warn" in summary(weak)
+
+
+def test_numbers_above_a_limit_are_capped_and_unseen_columns_refuse_nobody(trained, sixty):
+    changed = sixty.copy()
+    changed.loc[3, "Absences"] = 45
+    changed["Age"] = 99
+    room = read_frame(ClassModel(open_bundle(trained)), changed)
+    assert len(room.ranked) == 60 and room.students.Absences.max() == 30
+    assert any("45 counted as 30" in finding.message for finding in room.findings)
+    hours = read_frame(ClassModel(open_bundle(trained)), sixty.assign(Absences=sixty.Absences + 31))
+    assert len(hours.refused) == 60  # Another unit is no slip
+
+
+def test_names_and_groups_go_along_but_not_to_the_model(trained, sixty):
+    room = read_frame(ClassModel(open_bundle(trained)), sixty)
+    shown = room.shown()
+    assert shown.columns[:3].tolist() == ["Order", "Prénom", "Form"]
+    room.group = room.groups["Form: 10B"]
+    assert 0 < len(room.listed()) == (room.shown().Form == "10B").sum()
+    room.group, room.sort = "", "Prénom"
+    assert room.shown()["Prénom"].tolist() == sorted(room.shown()["Prénom"], key=str.casefold)
+    last = room.ranked.index[-1]
+    room.search = room.others.loc[last, "Prénom"]
+    assert last in room.listed().index and last not in room.ranked.index[:room.places]
+    saved = room.table()
+    assert saved["Prénom"].tolist() == room.others.loc[saved.index, "Prénom"].tolist() if len(saved) else False
+    assert not {"Prénom", "Form"} & {column.name for column in room.served.inputs}
+
+
+def test_equal_risks_share_rank_and_flag(served):
+    room = ClassModel(served)
+    student = StudentModel(served).student
+    room.take(make_dataset(pd.DataFrame([student]*8), served.schema), "eight")
+    assert room.ranked["rank"].eq(1).all() and room.ranked.flagged.nunique() == 1
+    assert room.shown().Order.eq("1 =").all()
+    room.places = 3
+    assert room.cut_off() == 5
+
+
+def test_list_is_the_same_after_state_and_restore(trained, sixty):
+    served = open_bundle(trained)
+    room = read_frame(ClassModel(served), sixty)
+    room.places, room.group, room.sort, room.reverse = 20, room.groups["Form: 10A"], "Form", True
+    other = read_frame(ClassModel(served), sixty)
+    other.restore(json.loads(json.dumps(room.state())))
+    assert other.listed().equals(room.listed()) and other.state() == room.state()
+    other.restore({"places": 10**9, "group": "Form\tnone", "sort": 3, "page": -4, "grade": None})
+    assert (other.places, other.group, other.page) == (60, room.group, 0)
+
+
+def test_failed_file_clears_the_one_before_and_is_named(trained, sixty):
+    from gradeclass.pages.class_view import ClassView
+    view = ClassView(open_bundle(trained))
+    for name, content, says in [("other.csv", b"a,b\n1,2\n", "other.csv: none of the columns"),
+                                ("bare.csv", ",".join(sixty.columns).encode() + b"\n",
+                                 "bare.csv: this sheet has no student rows"),
+                                ("noise.csv", b"\0\1\2\3", "noise.csv is not a text table")]:
+        view._take("class.csv", sixty.to_csv(index=False).encode())
+        assert view.result.children and json.loads(view.kept.value)["file"] == "class.csv"
+        view._take(name, content)
+        assert says in view.message.value and not view.result.children
+        assert view.model.ranked is None and view.state() == {} and view.kept.value == ""
+
+
+def test_view_of_a_newer_model_shows_the_same_file_and_choices(trained, sixty):
+    from gradeclass.pages.class_view import ClassView
+    view = ClassView(open_bundle(trained))
+    view._take("class.csv", sixty.rename(columns={"Absences": "Days away"}).to_csv(index=False).encode())
+    view.columns["Absences"].value = "Days away"
+    view.match.click()
+    view.places.value, view.search.value = 20, "zoë1"
+    newer = ClassView(open_bundle(trained))
+    newer.restore(view.state())
+    assert newer.list.value == view.list.value and "gc-note-good" in newer.summary.value
+    assert (newer.places.value, newer.search.value) == (20, "zoë1")

@@ -1,7 +1,10 @@
 "The page of a class in a browser: messy files, large ones, and files that are no tables"
 import os
+import re
 import time
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from gradeclass.data.sources import load
@@ -26,11 +29,12 @@ def test_messy_file_is_explained_ranked_and_saved_so_that_it_opens_again(visit, 
     text = page.inner_text("#rendered_cells")
     assert "5 rows read, 4 students ranked, 1 row left out" in text and "many" in text
     assert page.evaluate("window.hit") is None and not page.complaints
-    page.get_by_role("slider", name="How many can be helped").focus()
+    page.get_by_role("slider", name="How many students can you support").focus()
     page.keyboard.press("End")
-    page.wait_for_selector("text=4 places.")
+    page.wait_for_selector("text=Top 4.")
     with page.expect_download() as saved: page.get_by_role("link", name="Save this list").click()
     saved.value.save_as(tmp_path/"list.csv")
+    assert (tmp_path/"list.csv").read_bytes().startswith(b"\xef\xbb\xbf")
     assert "'=cmd" in (tmp_path/"list.csv").read_text()
     again = load(tmp_path/"list.csv", "students")
     assert len(again.frame) == 4 and formula["StudentID"] in again.frame.StudentID.tolist()
@@ -48,11 +52,70 @@ def test_class_of_2392_is_ranked_in_two_seconds_and_loses_no_row(visit, tmp_path
         started = time.perf_counter()
         choose_file(page, tmp_path/"class.csv")
         page.wait_for_selector("text=2,392 students ranked, none left out")
-        page.wait_for_selector("text=places.")
+        page.wait_for_selector("text=Top ")
         times.append(time.perf_counter() - started)
         page.get_by_role("button", name="Try the sample").click()
         page.wait_for_selector("text=1,000 students ranked")
     assert min(times) < 2, times
+
+
+@pytest.fixture
+def named_class(tmp_path):
+    "Thirty students with names and forms; the strongest input goes by another name, 45 days are one too many"
+    frame = pd.read_csv(sample_path("students")).head(30)
+    frame.loc[3, "Absences"] = 45
+    frame.insert(0, "Last name", [f"Muñoz{place}" for place in range(30)])
+    frame["Form"] = np.where(np.arange(30) % 2, "10A", "10B")
+    frame.rename(columns={"Absences": "Days away"}).to_csv(tmp_path/"class.csv", index=False)
+    return tmp_path/"class.csv"
+
+
+def test_list_survives_reload_another_page_and_back_and_leads_to_the_student(visit, named_class):
+    page = visit("class")
+    choose_file(page, named_class)
+    page.wait_for_selector(".gc-live:has-text('it is the strongest input, so the list is much less certain')")
+    page.get_by_label("Absences").select_option("Days away")
+    page.get_by_role("button", name="Use these columns").click()
+    page.wait_for_selector(".gc-note-good:has-text('30 students ranked, none left out')")
+    page.wait_for_selector("text=45 counted as 30")
+    page.get_by_label("Group").select_option("Form: 10A")
+    page.get_by_label("Search").fill("muñoz3")
+    page.wait_for_selector("text=found in the whole file")
+    assert "Muñoz3" in page.inner_text(".gc-list") and page.locator(".gc-list tbody tr").count() == 1
+    page.reload()
+    page.wait_for_selector("text=found in the whole file", timeout=60_000)
+    assert page.get_by_label("Group").input_value() and "Muñoz3" in page.inner_text(".gc-list")
+    page.get_by_role("link", name="Open").first.click()
+    page.wait_for_selector(".gc-predict", timeout=60_000)
+    page.wait_for_selector(".gc-headline")
+    page.wait_for_function("document.querySelector('.gc-kept input').value.includes('\"Absences\": 30')")
+    assert "#" not in page.url and not [address for address in page.requested if "inputs" in address]
+    page.go_back()
+    page.wait_for_selector("text=found in the whole file", timeout=60_000)
+    page.get_by_role("button", name="Remove the file").click()
+    page.wait_for_selector("text=The file is forgotten")
+    page.reload()
+    page.wait_for_selector("text=Get a template")
+    page.wait_for_timeout(1500)
+    assert "Muñoz" not in page.content() and not page.evaluate("JSON.stringify(sessionStorage)").count("class.csv")
+    assert not page.complaints
+
+
+def test_paper_holds_the_whole_list_from_its_first_line_and_no_button(visit, tmp_path):
+    page = visit("class", scheme="dark")
+    page.get_by_role("button", name="Try the sample").click()
+    page.wait_for_selector("text=1,000 students ranked")
+    page.wait_for_selector(".gc-listlink a")
+    whole = page.locator(".gc-paper tbody tr")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert whole.count() == page.evaluate("+document.querySelector('.widget-readout').textContent") > 25
+    page.emulate_media(media="print")
+    seen = page.inner_text("body").strip()
+    assert seen.startswith("Who to talk to first") and not re.search("Choose a file|Search|Next|Save|Open", seen)
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert whole.count() == 0
+
 
 
 def test_files_that_are_no_tables_get_a_sentence_and_the_page_goes_on(visit, tmp_path):

@@ -34,7 +34,7 @@ def test_page_has_no_serious_accessibility_violation(name, scheme, visit):
     if name == "explore": page.wait_for_function("document.querySelectorAll('.gc-figure img').length === 5")
     if name == "class":
         page.get_by_role("button", name="Try the sample").click()
-        page.wait_for_selector("text=places.")
+        page.wait_for_selector("text=Top ")
     if name == "manage": unlock(page)
     time.sleep(0.3)
     context = page.context.new_cdp_session(page)

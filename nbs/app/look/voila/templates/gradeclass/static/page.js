@@ -18,18 +18,96 @@
   // A file above the limit would end the connection: it is refused before it is sent.
   const click = HTMLInputElement.prototype.click;
   HTMLInputElement.prototype.click = function () {
+    if (this.type === "file" && sending) {
+      const given = new DataTransfer();
+      given.items.add(sending);
+      sending = null;
+      this.files = given.files;
+      this.dispatchEvent(new Event("change"));
+      return undefined;
+    }
     if (this.type === "file" && !this.dataset.guarded) {
       this.dataset.guarded = "yes";
       this.addEventListener("change", (event) => {
         const large = Array.from(this.files || []).find((file) => file.size > LIMIT);
         document.querySelector(".gc-said")?.remove();
-        if (!large) return;
+        if (!large) { if (this.files.length && document.querySelector(".gc-class")) keepFile(this.files[0]); return; }
         event.stopImmediatePropagation();
         say(`${large.name} has ${(large.size / 1e6).toFixed(1)} MB. This page takes files of up to 10 MB; for a larger one use the command line: gradeclass predict FILE --out LIST.csv`);
       }, true);
     }
     return click.call(this);
   };
+
+  // What a visitor entered stays in this tab of the browser: it survives a reload, another page and Back. A link may fill a form
+  // in by what stands behind #, which no browser sends to a server.
+  const KEPT = `gradeclass:${location.pathname}`, FILE = `${KEPT}:file`;
+  const stored = (key) => { try { return sessionStorage.getItem(key); } catch { return null; } };
+  const store = (key, value) => { try { sessionStorage.removeItem(key); if (value) sessionStorage.setItem(key, value); } catch { /* too large, or a private window */ } };
+  const bytesOf = (address) => Uint8Array.from(atob(address.split(",")[1]), (sign) => sign.charCodeAt(0));
+  let brought = false, sending = null;
+  async function keepFile(file) {
+    store(FILE, "");
+    const reader = new FileReader();
+    reader.onload = () => store(FILE, JSON.stringify({ name: file.name, data: reader.result }));
+    reader.readAsDataURL(await new Response(file.stream().pipeThrough(new CompressionStream("gzip"))).blob());
+  }
+  async function sendFile() {
+    const file = JSON.parse(stored(FILE) || "null"), button = document.querySelector(".gc-class .widget-upload");
+    if (!file || !button) return;
+    const bytes = await new Response(new Blob([bytesOf(file.data)]).stream().pipeThrough(new DecompressionStream("gzip"))).blob();
+    sending = new File([bytes], file.name);
+    button.click();
+  }
+  function bring() {
+    const input = document.querySelector(".gc-kept input");
+    if (!input) return;
+    if (brought) { store(KEPT, input.value); return; }
+    brought = true;
+    let state = null;
+    try {
+      state = location.hash.startsWith("#inputs=") ? { inputs: JSON.parse(decodeURIComponent(location.hash.slice(8))) } : JSON.parse(stored(KEPT) || "null");
+    } catch { /* a broken link fills nothing in */ }
+    if (location.hash.startsWith("#inputs=")) history.replaceState(null, "", location.pathname + location.search);
+    if (!state) return;
+    input.value = JSON.stringify(state);
+    input.dispatchEvent(new Event("input", { bubbles: true }));
+    input.dispatchEvent(new Event("change", { bubbles: true }));
+    if (state.file && !state.sample) sendFile();
+  }
+  document.addEventListener("click", (event) => { if (event.target.closest?.(".gc-forget")) store(FILE, ""); }, true);
+
+  // On paper stands the whole list, not only the page of it that is shown: the file to save holds it.
+  function readCsv(text) {
+    const rows = [[""]];
+    let quoted = false;
+    for (let i = 0; i < text.length; i += 1) {
+      const sign = text[i], row = rows[rows.length - 1];
+      if (quoted && sign === '"' && text[i + 1] === '"') { row[row.length - 1] += sign; i += 1; }
+      else if (sign === '"') quoted = !quoted;
+      else if (!quoted && sign === ",") row.push("");
+      else if (!quoted && sign === "\n") rows.push([""]);
+      else row[row.length - 1] += sign;
+    }
+    return rows.filter((row) => row.length > 1 || row[0]);
+  }
+  addEventListener("beforeprint", () => {
+    const paper = document.querySelector(".gc-paper"), link = document.querySelector(".gc-listlink a");
+    if (!paper || !link || paper.querySelector("table")) return;
+    const [header, ...rows] = readCsv(new TextDecoder().decode(bytesOf(link.href)));
+    const titles = JSON.parse(paper.dataset.columns), places = Object.keys(titles).map((name) => header.indexOf(name)).filter((place) => place >= 0);
+    const table = document.createElement("table"), plain = (text) => text.replace(/^'+(?=[=+\-@])/, "");
+    table.className = "gc-table";
+    const head = table.createTHead().insertRow(), body = table.createTBody();
+    places.forEach((place) => { const cell = document.createElement("th"); cell.textContent = titles[header[place]]; head.append(cell); });
+    rows.forEach((row) => { const line = body.insertRow(); places.forEach((place) => { line.insertCell().textContent = plain(row[place] || ""); }); });
+    paper.append(table);
+    document.querySelector(".gc-class")?.classList.add("gc-whole");
+  });
+  addEventListener("afterprint", () => {
+    document.querySelector(".gc-paper table")?.remove();
+    document.querySelector(".gc-whole")?.classList.remove("gc-whole");
+  });
 
   let number = 0;
   const nameOf = (widget) => {
@@ -39,6 +117,7 @@
     return label.id;
   };
   function mend() {
+    bring();
     const shell = document.getElementById("main"), foot = document.querySelector(".gc-foot");
     if (shell && foot && foot.compareDocumentPosition(shell) & Node.DOCUMENT_POSITION_FOLLOWING) shell.after(foot);
     document.querySelectorAll(".gc-live:not([role])").forEach((area) => { area.setAttribute("role", "status"); area.setAttribute("aria-live", "polite"); });
@@ -105,6 +184,7 @@
   // Who leaves gives the process back at once.
   addEventListener("pagehide", () => {
     window.gcLeaving = true;
+    if (brought) bring();
     const config = JSON.parse(document.getElementById("jupyter-config-data")?.textContent || "{}");
     const xsrf = document.cookie.match(/(?:^|; )_xsrf=([^;]*)/)?.[1] || "";
     if (config.kernelId) navigator.sendBeacon(`${config.baseUrl}leave/${config.kernelId}?_xsrf=${encodeURIComponent(xsrf)}`);
