@@ -257,8 +257,8 @@ def read_instances(found:list, reader:StudentReader)->list[dict]: # Name -> valu
     rows = [reader.in_order(one) if isinstance(one, list) else one for one in found]
     wrong = [one for one in rows if not isinstance(one, dict)]
     if wrong:
-        raise refuse("", wrong[0], "an object or a list", "each student must be an object of names and values, or a list "
-                                                          "of values in the order of the columns")
+        reason = "each student must be an object of names and values, or a list of values in the order of the columns"
+        raise refuse("", wrong[0], "an object or a list", reason)
     return [{name: single(value) for name, value in row.items()} for row in rows]
 
 def read_columns(found:dict)->list[dict]: # Name -> value of each student
