@@ -37,7 +37,7 @@ from .http import Refusal
 from .reader import InputError, Problem, read_json, show_sent
 from .routes import reply_json
 from .served import Served
-from .uploads import keep_upload, upload_folder
+from .uploads import check_page, keep_upload, upload_folder
 
 # %% ../../nbs/lib/service/16_compat.ipynb #564cf6d9
 def find_students(schema:Schema)->str: # As `load` takes it
@@ -224,11 +224,6 @@ def settle(save:bool, who:str)->str: # What was done
     return "Reverted to previous model"
 
 # %% ../../nbs/lib/service/16_compat.ipynb #1e15698f
-async def own_page(request:Request)->None:
-    "A browser that knows the key must not be used by pages of others"
-    if request.headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
-        raise Refusal(403, "other_page", "only a page of this address may ask that from a browser")
-
 def served_for_page(service:Service)->Served: # The one with the most fields, as `/api/features` describes it
     "The model that the page shows"
     width = lambda name: len(service.lanes[name].served.reader.columns)
@@ -256,7 +251,8 @@ def add_compat(
     service.scopes |= dict.fromkeys(("/api/upload", "/api/retrain", "/api/save_retrain"), "operate")
     service.kinds["/api/upload"] = (b"multipart/form-data",), service.settings.max_file
     router = APIRouter(prefix="/api")
-    guarded = {"dependencies": [Depends(own_page)]}
+    async def own_page(request:Request)->None: check_page(request, service.settings.cors)
+    guarded = {"dependencies": [Depends(own_page)]} # A browser that knows the key sends it for any page
     training = asyncio.Lock()
 
     async def read_all():
