@@ -45,6 +45,7 @@ def serve_command(
     make_key:Annotated[bool, Option(
         "--make-key", help="Where there is no key, make one and print it, once.")]=False, # First key
     root_path:Annotated[str|None, Option(help="Path under which a proxy shows it, such as /grades.")]=None, # Prefix
+    compat:Annotated[bool, Option("--compat", help="Answer the older page and clients too.")]=False, # Old
     tls_cert:Annotated[str|None, Option(help="File of a certificate, for HTTPS.")]=None, # PEM
     tls_key:Annotated[str|None, Option(help="File of its key.")]=None, # PEM
 )->None:
@@ -53,7 +54,7 @@ def serve_command(
     from gradeclass.service.app import serve
     from gradeclass.service.settings import load_service_settings
     given = {"models": " ".join(model), "host": host, "port": port, "workers": workers, "open": open,
-             "make_key": make_key, "root_path": root_path, "tls_cert": tls_cert, "tls_key": tls_key}
+             "make_key": make_key, "compat": compat, "root_path": root_path, "tls_cert": tls_cert, "tls_key": tls_key}
     settings = load_service_settings(**{name: value for name, value in given.items() if value})
     with suppress(OSError): # Where nobody can read it
         say(f"API documentation: {'https' if settings.tls_cert else 'http'}://{settings.host}:{settings.port}/docs")

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PARQUET', 'TABLES', 'HOST_PORT', 'RELAYED', 'HOSTS', 'ALIVE', 'OPEN', 'SCOPE_OF', 'KEYED', 'GRANTED_BY', 'GUESSES',
-           'BREATH', 'FILES', 'KEPT', 'FOLDERS', 'NO_KEY', 'LOCKED', 'Service', 'wants_reasons', 'with_reasons']
+           'BREATH', 'FILES', 'KEPT', 'FOLDERS', 'NO_KEY', 'LOCKED', 'Service']
 
 # %% ../../nbs/lib/service/11_engine.ipynb #a34ab39a
 import asyncio
@@ -15,58 +15,48 @@ import secrets
 import sys
 import threading
 import time
+from base64 import b64decode
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import parse_qs
 
-import msgspec
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 
 from ..config import GradeclassError, find_outputs
-from ..evaluation.explain import in_words
 from ..models.bundle import MANIFEST, bundle_digest
 from .api_keys import Buckets, find_key, note_uses, read_keys
 from .guard import GuardedProtocol
-from .http import JSON, Direct, Refusal, Reply, limited, read_body, too_long
+from .http import JSON, Caller, Direct, Refusal, Reply, limited, read_body, too_long, unpacked
 from .lane import Lane
 from .metrics import AccessLog, Counts
 from .prediction_log import make_log
-from .reader import InputError, Problem, Student, read_object
-from .served import Served, serve_bundle
+from .reader import Student, read_object
+from .served import Served, serve_bundle, wants_reasons, with_reasons
 from .settings import ServiceSettings, is_loopback, model_places
-
-# %% ../../nbs/lib/service/11_engine.ipynb #a7d1a1a7
-@dataclass(slots=True)
-class Caller:
-    "Who asks, as far as we know"
-    id: str        # Of the request
-    key: str = ""  # Id of the key
-    address: str = ""
-    began: float = field(default_factory=time.perf_counter)
 
 # %% ../../nbs/lib/service/11_engine.ipynb #7aa03782
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 def sent_key(headers:dict)->str: # Empty where there is none
-    "The key that a request names, as X-API-Key or as Bearer"
-    bearer = headers.get(b"authorization", b"")
-    key = headers.get(b"x-api-key") or (bearer[7:].strip() if bearer[:7].lower() == b"bearer " else b"")
-    return key.decode("latin-1")
+    "The key that a request names, as X-API-Key, as Bearer, or as the password that a browser asked for"
+    if b"x-api-key" in headers: return headers[b"x-api-key"].decode("latin-1")
+    kind, _, word = headers.get(b"authorization", b"").strip().partition(b" ")
+    if kind.lower() == b"basic": # The password, as a browser asks for it
+        with suppress(ValueError): word = b64decode(word.strip(), validate=True).partition(b":")[2]
+    return word.strip().decode("latin-1") if kind.lower() in (b"bearer", b"basic") else ""
 
 # %% ../../nbs/lib/service/11_engine.ipynb #d5a65d01
 PARQUET = b"application/vnd.apache.parquet"
 TABLES = (b"text/csv", PARQUET, b"text/tab-separated-values", b"application/vnd.ms-excel",
           b"application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
           b"application/vnd.oasis.opendocument.spreadsheet", b"application/zip", b"application/gzip",
-          b"application/octet-stream")
+          b"application/octet-stream", b"application/csv", b"multipart/form-data")
 HOST_PORT = re.compile(rb":\d+$")
 RELAYED = {b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-real-ip"}
 HOSTS = {b"localhost", b"127.0.0.1", b"[::1]"} # What this computer may be called where there are no keys
 ALIVE = {"/health", "/healthz", "/livez", "/ready", "/readyz"}
-OPEN = ALIVE | {"/docs", "/openapi.json"}
+OPEN = ALIVE | {"/docs", "/openapi.json", "/ping", "/version", "/v2/health/live", "/v2/health/ready"}
 SCOPE_OF = {"/suspend": "operate", "/resume": "operate", "/metrics": "metrics", "/outcomes": "review",
             "/overrides": "review"} # Others need `predict`
 KEYED = {"operate", "recall"} # Need a key even where predictions do not
@@ -93,6 +83,11 @@ class Service:
         self.root = settings.root_path.rstrip("/")
         self.urls |= {self.root.encode() + url: asked for url, asked in self.urls.items()}
         self.lanes = {}   # Name -> lane of the model that answers
+        self.former = {}  # name/versions/N -> lane of a version that is asked for by its number
+        self.scopes = dict(SCOPE_OF)
+        self.kinds = {}   # Path -> content types and bytes of a body, where they are not the usual ones
+        self.posts = ()   # Patterns of the paths that take POST
+        self.challenge = "Bearer"
         self.refused = {} # Name -> why its bundle was refused
         self.kept = {}    # (name, folder) -> model that is loaded
         self.seen = {}    # Name -> folder that its link led to
@@ -139,6 +134,7 @@ class Service:
         gauges["log_waiting"].set(self.log.left())
         gauges["access_dropped"].set(self.access.dropped)
         gauges["connections_closed"].set(GuardedProtocol.door.closed)
+        self.counts.unreadable(GuardedProtocol.door.refused)
         gauges["log_written"].set(self.log.written)
         gauges["log_failing"].set(bool(self.log.failing))
         gauges["suspended"].set(self.suspension is not None)
@@ -183,10 +179,27 @@ class Service:
         "Let a model answer from now on"
         self.refused.pop(served.name, None)
         self.pages = {}
-        self.lanes[served.name] = Lane(served, self.log, self.counts, self.settings.batch_rows,
-                                       self.settings.log_sync == "each")
+        self.lanes[served.name] = self.make_lane(served)
+        self.counts.model(served.name, served.version, served.digest)
         self.access.event("model", model=served.name, digest=served.digest)
         if happened: self.counts.events.labels(happened).inc()
+
+    def make_lane(
+        self,
+        served:Served, # Loaded and warm
+    )->Lane:           # On which students come to it
+        "Put a model to work"
+        served.reader.lenient = self.settings.compat
+        return Lane(served, self.log, self.counts, self.settings.batch_rows, self.settings.log_sync == "each")
+
+    def put_former(
+        self,
+        key:str,       # name/versions/N
+        served:Served, # That version
+    )->None:
+        "Let a version answer those who ask for it by its number; the last few are kept"
+        self.former[key] = self.make_lane(served)
+        if len(self.former) > KEPT: del self.former[next(iter(self.former))]
 
     def watch(self)->None:
         "Look for news until the end"
@@ -270,12 +283,15 @@ class Service:
             self.number += 1
             request_id = b"%b-%x" % (self.prefix, self.number)
         caller = scope["gradeclass"] = Caller(request_id.decode())
+        if b"traceparent" in headers: caller.follow(headers[b"traceparent"])
         if needs is not None: self.identify(scope, caller, needs, headers)
         if kinds and headers.get(b"content-type", b"").split(b";")[0].strip().lower() not in kinds:
             allowed = " or ".join(kind.decode() for kind in kinds)
             raise Refusal(415, "wrong_type", f"send {allowed}, named in the header Content-Type")
-        if headers.get(b"content-encoding", b"") not in (b"", b"identity"):
-            raise Refusal(415, "wrong_type", "send the body as it is, without Content-Encoding")
+        packing = headers.get(b"content-encoding", b"identity").strip().lower()
+        caller.packed = packing in (b"gzip", b"x-gzip")
+        if not caller.packed and packing not in (b"", b"identity"):
+            raise Refusal(415, "wrong_type", "send the body as it is or packed with gzip, named in Content-Encoding")
         length = headers.get(b"content-length")
         if length and (not length.isdigit() or int(length) > limit): raise too_long(limit)
 
@@ -316,7 +332,7 @@ class Service:
             reason = "send a valid key in the header X-API-Key" if self.keys else LOCKED if self.locked else NO_KEY
             if key: reason = f"this key has expired on {key.expires[:10]}"
             wait = self.guesses.owe(caller.address, time.monotonic()) if text else 0.0
-            raise Refusal(401, "no_key", reason, headers={"www-authenticate": "Bearer"}, delay=min(wait, 10.0))
+            raise Refusal(401, "no_key", reason, headers={"www-authenticate": self.challenge}, delay=min(wait, 10.0))
         caller.key = key.id
         self.used[key.id] = time.time()
         if needs not in key.scopes and GRANTED_BY.get(needs) not in key.scopes:
@@ -332,7 +348,7 @@ class Service:
         if self.suspension is not None:
             reason = f"a person has stopped this service: {self.suspension.get('reason', '')}"
             raise Refusal(503, "suspended", reason, headers={"retry-after": "60"})
-        lane = self.lanes.get(name)
+        lane = self.lanes.get(name) or self.former.get(name)
         if lane is None and name in self.places:
             reason = self.refused.get(name, "the model is not loaded yet")
             raise Refusal(503, "no_model", reason, headers={"retry-after": "5"})
@@ -381,7 +397,7 @@ class Service:
         "Count a request and write it into the access log"
         seconds = time.perf_counter() - caller.began
         self.counts.request(route, status, seconds)
-        self.access.add(time.time(), caller.id, method, route, status, seconds, caller.key)
+        self.access.add(time.time(), caller.id, method, route, status, seconds, caller.key, caller.trace)
 
     def direct(
         self,
@@ -397,7 +413,7 @@ class Service:
         for header, value in connection.headers:
             if header == b"content-length": length = value
             # Pages of other origins want headers that only the ordinary way gives
-            elif header == b"origin" and self.settings.cors: return None
+            elif header == b"content-encoding" or (header == b"origin" and self.settings.cors): return None
         # Above uvicorn's limit reading would pause, and go on only for a cycle of its own
         most = min(self.settings.max_body, HIGH_WATER_LIMIT)
         return Direct(self, connection, *asked) if length.isdigit() and int(length) <= most else None
@@ -429,13 +445,14 @@ class Service:
         path:str,   # Path as sent
     )->tuple:       # Scope of the key that is needed, content types, bytes of the body
         "What a request must bring"
-        needs = None if path in OPEN else SCOPE_OF.get(path, "predict")
+        needs = None if path in OPEN else self.scopes.get(path, "predict")
         if path.startswith(("/students/", "/predictions/")):
             needs = "recall" if method in ("GET", "HEAD") or path == "/students/read" else "operate"
         settings = self.settings
-        if method != "POST": return needs, (), settings.max_body
+        if method != "POST" or not any(post.match(path) for post in self.posts): return needs, (), settings.max_body
+        if path in self.kinds: return needs, *self.kinds[path]
         if path.endswith("/predict/file"): return needs, TABLES, settings.max_file
-        if path.endswith("/batch"): return needs, (JSON,), settings.max_batch_body
+        if path.endswith(("/batch", "/infer")): return needs, (JSON,), settings.max_batch_body
         return needs, (JSON,), settings.max_body
 
     async def __call__(
@@ -455,7 +472,7 @@ class Service:
         reply = Reply(scope, receive, send)
         try:
             self.admit(scope, needs, kinds, limit)
-            receive = limited(receive, limit)
+            receive = limited(unpacked(receive) if scope["gradeclass"].packed else receive, limit)
             if name is None: await self.app(scope, receive, reply)
             else:
                 answer = self.answer_one(name, scope["query_string"], await read_body(receive), scope["gradeclass"])
@@ -470,29 +487,3 @@ class Service:
         finally:
             route = route or getattr(scope.get("route"), "path_format", "unknown")
             self.note(scope["gradeclass"], method if len(method) < 10 else "?", route, reply.status)
-
-# %% ../../nbs/lib/service/11_engine.ipynb #b6376746
-def wants_reasons(
-    query:bytes, # Query string
-)->bool:         # Whether reasons are asked for
-    "Read `?reasons=true`"
-    given = parse_qs(query.decode("latin-1"), keep_blank_values=True)
-    unknown = [name for name in given if name != "reasons"]
-    word = given.get("reasons", ["false"])[-1].lower()
-    if unknown or word not in ("true", "false", "1", "0", "yes", "no"):
-        raise InputError([Problem("reasons", word[:60], "true or false",
-                                  "the query may hold reasons=true or reasons=false and nothing else")])
-    return word in ("true", "1", "yes")
-
-# %% ../../nbs/lib/service/11_engine.ipynb #e8cc1874
-async def with_reasons(
-    served:Served,   # The model
-    student:Student, # Who
-    reply:bytes,     # The answer
-)->bytes:            # The answer with what counted most, strongest first
-    "Add reasons to an answer"
-    row = {}
-    for column, value in zip(served.reader.columns, student.values, strict=True):
-        if value == value: row[column.name] = column.labels[int(value)] if column.codes else value
-    reasons = await asyncio.to_thread(lambda: in_words(served.bundle.explain(row), served.schema))
-    return reply[:-1] + b',"reasons":' + msgspec.json.encode(reasons) + b"}"

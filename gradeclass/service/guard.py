@@ -56,6 +56,7 @@ class Door:
         self.outside = {}
         self.counts = Counter()
         self.closed = 0  # Connections that were closed to make room for others outside
+        self.refused = Counter() # Status -> requests that could not be read
 
     def enter(
         self,
@@ -235,9 +236,18 @@ class GuardedProtocol(HttpToolsProtocol):
         status:bytes, # Such as b'408 Request Timeout'
     )->None:
         "End the connection with a word, unless it would land in the middle of an answer"
+        self.door.refused[status[:3].decode()] += 1
         if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
             self.transport.write(b"HTTP/1.1 " + status + b"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
         self.transport.close()
+
+    def send_400_response(
+        self,
+        msg:str, # For the client
+    )->None:
+        "Refuse what is no HTTP, and count it"
+        self.door.refused["400"] += 1
+        super().send_400_response(msg)
 
     def overdue(
         self,

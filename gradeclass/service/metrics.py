@@ -17,7 +17,8 @@ from pathlib import Path
 
 import msgspec
 from prometheus_client import (
-    CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest, multiprocess,
+    CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics, generate_latest,
+    multiprocess,
 )
 
 from ..processes import is_alive
@@ -48,6 +49,10 @@ class Counts:
                               registry=registry)
         self.gauges = {name: Gauge(f"gradeclass_{name}", text, multiprocess_mode=mode, registry=registry)
                        for name, (text, mode) in GAUGES.items()}
+        self.models = Gauge("gradeclass_model_info", "1 for the model that answers, 0 for those that it replaced",
+                            ["model", "version", "digest"], multiprocess_mode="livemax", registry=registry)
+        self.answering = {} # Name of a model -> its gauge
+        self.broken = {}    # Status -> requests that could not be read
         self.known = {} # Route and status -> its counter and its histogram
         self.folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR", "") # Where there are several processes
         if self.folder: leave_out_dead(self.folder)
@@ -66,16 +71,65 @@ class Counts:
         known[0].inc()
         known[1].observe(seconds)
 
+    def model(
+        self,
+        name:str,    # Name under which it is served
+        version:str, # Of the model
+        digest:str,  # SHA-256 of its bundle
+    )->None:
+        "Say which model answers from now on"
+        if name in self.answering: self.answering[name].set(0)
+        self.answering[name] = self.models.labels(name, version, digest)
+        self.answering[name].set(1)
+
+    def unreadable(
+        self,
+        refused:dict, # Status -> requests so far that were refused before they could be read
+    )->None:
+        "Count what the connections have refused since the last time"
+        for status, number in list(refused.items()):
+            known = self.broken.get(status, 0)
+            self.requests.labels("unreadable", status).inc(number - known)
+            self.broken[status] = number
+
     def text(self)->bytes: # Prometheus' text format
         "The counts of all processes as Prometheus reads them"
         registry = self.registry
         if self.folder: multiprocess.MultiProcessCollector(registry := CollectorRegistry())
-        return generate_latest(registry)
+        processes = CollectorRegistry()
+        processes.register(Processes(self.pids()))
+        return generate_latest(registry) + generate_latest(processes)
+
+    def pids(self)->list[int]: # Process ids
+        "The processes of the service that are alive"
+        found = {pid_of(path) for path in Path(self.folder).glob("gauge_live*.db")} if self.folder else set()
+        return sorted({os.getpid(), *filter(is_alive, found)})
 
 # %% ../../nbs/lib/service/06_metrics.ipynb #5edb7eee
+def pid_of(path:Path)->int: # Process id
+    "Whose counts a file holds"
+    return int(re.findall(r"\d+", path.stem)[-1])
+
+class Processes:
+    "What Prometheus knows of processes: time, memory and files of all together, and when the first one began"
+    def __init__(self, pids:list[int]):
+        self.pids = pids
+
+    def collect(self)->list: # One for each figure
+        "Add the figures of all processes up"
+        families = {}
+        for pid in self.pids:
+            for family in ProcessCollector(pid=lambda pid=pid: pid, registry=None).collect():
+                families.setdefault(family.name, []).append(family)
+        for name, found in families.items():
+            total = min if name == "process_start_time_seconds" else sum
+            sample = found[0].samples[0]
+            found[0].samples = [sample._replace(value=total(family.samples[0].value for family in found))]
+        return [found[0] for found in families.values()]
+
 def leave_out_dead(folder:str)->None:
     "What was true of a process that has ended says nothing of this moment; what it has counted stays"
-    for pid in {int(re.findall(r"\d+", path.stem)[-1]) for path in Path(folder).glob("gauge_live*.db")}:
+    for pid in {pid_of(path) for path in Path(folder).glob("gauge_live*.db")}:
         if not is_alive(pid): multiprocess.mark_process_dead(pid, folder)
 
 # %% ../../nbs/lib/service/06_metrics.ipynb #3baff5f1
@@ -110,11 +164,13 @@ class AccessLog:
         status:int,    # HTTP status
         seconds:float, # How long it took
         key:str,       # Id of the key, or empty
+        trace:str="",  # Id of the trace that it belongs to
     )->None:
         "Note a request; never blocks"
         if not self.requests: return
+        more = {"trace_id": trace} if trace else {}
         self.note({"time": moment, "request_id": request_id, "method": method, "route": route, "status": status,
-                   "ms": round(1000*seconds, 3), "key": key})
+                   "ms": round(1000*seconds, 3), "key": key, **more})
 
     def event(
         self,

@@ -126,6 +126,7 @@ class StudentReader:
         self.spelt = {plain_name(column.name): column.name for column in schema.columns}
         self.blank = [NAN]*len(self.columns)
         self.id = schema.id
+        self.lenient = False # Whether unknown fields are passed over
 
     def read(
         self,
@@ -169,6 +170,7 @@ class StudentReader:
             if len(problems) == PROBLEMS: break
             value = sent[name]
             known = name if name in self.names else self.spelt.get(plain_name(name))
+            if known is None and self.lenient: continue
             if known is None:
                 problems.append(self.unknown(name, value))
                 continue

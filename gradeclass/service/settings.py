@@ -72,6 +72,9 @@ class ServiceSettings(BaseModel):
     access_log: bool = Field(True,
                              description="Write one line of JSON for each request, without personal data, to stderr")
     cors: str = Field("", description="Web origins that may ask from a browser, with blanks between. Empty: none")
+    compat: bool = Field(False,
+                         description="Answer the older page and clients too: unknown fields are passed over, and "
+                                     "/api/... does what the page asks")
     connections: int = Field(5_000, ge=1, description="Connections at a time, for each process")
     address_connections: int = Field(1_200, ge=1,
                                      description="Of them, from one address; above that only /health and /ready answer")

@@ -125,6 +125,37 @@ def ask_service(bundle, source):
     return [answer["grade"] for answer in answers], probability, np.array([answer["at_risk"] for answer in answers])
 
 
+def say_served(served, rows):
+    "What the service says of rows, however they came"
+    return [json.loads(core) for _, core in served.answer([served.reader.read(row) for row in rows])]
+
+
+def ask_tensors(bundle, source):
+    "As the Open Inference Protocol carries students and answers"
+    from gradeclass.service.exchange import read_tensors, write_tensors
+    from gradeclass.service.served import serve_bundle
+    served = serve_bundle(bundle, "students")
+    records = as_records(ASKED)
+    kind = lambda cells: "BYTES" if any(isinstance(cell, str) for cell in cells) else "FP64"
+    columns = {name: [record[name] for record in records] for name in records[0]}
+    sent = {"inputs": [{"name": name, "shape": [len(cells)], "datatype": kind(cells), "data": cells}
+                       for name, cells in columns.items()]}
+    replies = say_served(served, read_tensors(sent, served.reader, len(records)))
+    names = ["grade", "probabilities", "at_risk"]
+    grade, probability, risk = (np.array(tensor["data"]) for tensor in write_tensors(replies, names))
+    return grade.tolist(), probability.reshape(-1, len(LABELS)), risk
+
+
+def ask_scoring(bundle, source):
+    "As MLflow's scoring carries them"
+    from gradeclass.service.exchange import as_row, read_scoring
+    from gradeclass.service.served import serve_bundle
+    served = serve_bundle(bundle, "students")
+    body = json.dumps({"dataframe_records": as_records(ASKED)}).encode()
+    replies = say_served(served, read_scoring(body, "application/json", served.reader, len(ASKED)))
+    return from_table(pd.DataFrame([as_row(reply | {"prediction_id": 1}) for reply in replies]))
+
+
 def ask_mlflow(bundle, source):
     from gradeclass.registry import _load_pyfunc
     return from_table(_load_pyfunc(bundle).predict(ASKED))
@@ -145,8 +176,8 @@ def ask_gate(bundle, source):
 
 
 DOORS = {door.__name__: door
-         for door in (ask_python, ask_command, ask_stream, ask_upload, ask_service, ask_mlflow, ask_evaluation,
-                      ask_gate)}
+         for door in (ask_python, ask_command, ask_stream, ask_upload, ask_service, ask_tensors,
+                      ask_scoring, ask_mlflow, ask_evaluation, ask_gate)}
 
 
 @pytest.mark.slow

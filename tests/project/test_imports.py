@@ -20,7 +20,7 @@ FLOORS = [
 # Inside a floor only these know another of the same floor.
 NEIGHBOURS = {("cluster", "logs")}
 LARGEST = 500  # Lines of a module
-MOST = 16      # Modules of a package
+MOST = 18      # Modules of a package
 
 
 def read_modules(package):

@@ -1,5 +1,6 @@
 """Counts of several processes."""
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -8,7 +9,7 @@ import httpx
 import psutil
 import pytest
 
-from service_helpers import OLD_STUDENT, key_to_everything, rows_of, running
+from service_helpers import OLD_STUDENT, key_to_everything, put_champion, rows_of, running, running_here
 
 pytestmark = pytest.mark.process
 
@@ -26,7 +27,7 @@ def ask_each(client, path, workers=2):
 def test_two_workers_stop_and_count_together(bundles, tmp_path):
     client_key = {"x-api-key": key_to_everything(tmp_path/"outputs")}
     with running(tmp_path/"outputs", "--model", bundles["students"], "--workers", 2, "--open",
-                 settings={"poll": 0.05}) as (client, _):
+                 settings={"poll": 0.05}) as (client, process):
         client.headers.update(client_key)
         for _ in range(40):
             with httpx.Client(base_url=client.base_url, timeout=30) as fresh:
@@ -45,6 +46,11 @@ def test_two_workers_stop_and_count_together(bundles, tmp_path):
                          "gradeclass_log_written 40.0", "gradeclass_log_waiting 0.0", "gradeclass_log_failing 0.0",
                          "gradeclass_suspended 1.0", "gradeclass_models 1.0"):
                 assert line in text.splitlines(), line
+            assert [line for line in text.splitlines() if line.startswith("gradeclass_model_info{")][0].endswith(" 1.0")
+        memory = [float(line.split()[1]) for line in told[0].splitlines() if line.startswith("process_resident_memory_bytes ")]
+        workers = psutil.Process(process.pid).children(recursive=True)
+        least = sum(worker.memory_info().rss for worker in workers if "spawn_main" in " ".join(worker.cmdline()))
+        assert len(memory) == 1 and memory[0] > 0.8*least > 0
         client.post("/resume", json={})
     ids = rows_of(tmp_path/"outputs").id
     assert len(ids) == ids.nunique() == 40
@@ -86,3 +92,29 @@ def test_what_a_process_has_counted_outlives_it_and_its_queue_does_not(tmp_path)
                  'gradeclass_predictions_total{grade="B",model="students"} 4.0',
                  "gradeclass_log_written 14.0", "gradeclass_log_waiting 5.0"):
         assert line in text.splitlines(), line
+
+
+def test_models_and_what_cannot_be_read_are_counted(bundles, tmp_path):
+    "By whoever has a key to the metrics alone"
+    from gradeclass.service.api_keys import make_key
+    outputs = tmp_path/"outputs"
+    outputs.mkdir()
+    put_champion(outputs, bundles["students"])
+    key = make_key(outputs/"keys.json", "prometheus", ["metrics"])
+    with running_here(outputs, settings={"poll": 0.05}) as client:
+        client.headers["x-api-key"] = key
+        assert client.post("/predict", json=OLD_STUDENT).status_code == 403
+        for sent in (b"no http at all\r\n\r\n", b"GET / HTTP/1.1\r\nx: " + b"y"*70_000):
+            with socket.create_connection((client.base_url.host, client.base_url.port)) as broken:
+                broken.sendall(sent)
+                assert broken.recv(1_000)[9:12] in (b"400", b"431")
+        put_champion(outputs, bundles["other"])
+        end = time.monotonic() + 30
+        info = lambda: sorted(line[-3:] for line in client.get("/metrics").text.splitlines()
+                              if line.startswith("gradeclass_model_info{"))
+        while info() != ["0.0", "1.0"] and time.monotonic() < end: time.sleep(0.05)
+        lines = client.get("/metrics").text.splitlines()
+        assert info() == ["0.0", "1.0"]
+        assert 'gradeclass_requests_total{route="unreadable",status="400"} 1.0' in lines
+        assert 'gradeclass_requests_total{route="unreadable",status="431"} 1.0' in lines
+        assert any(line.startswith("process_cpu_seconds_total ") for line in lines)
