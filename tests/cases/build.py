@@ -120,6 +120,11 @@ def build():
     yield graded("id cut off", more={"StudentID": ["2.02301E+11"]}, first="Quiz", roles={"StudentID": "ignored"})
     for name, text in DATES.items():
         yield graded(f"date {name}", more={"Submitted on": [text.format(1 + row % 12) for row in range(60)]}, roles={"Submitted on": "ignored"})
+    for name, text in {"School code": "{}", "Ward": "0{}"}.items():
+        yield graded(f"many codes {name}", more={name: [text.format(1031 + 97*(row % 40)) for row in range(60)]}, roles={name: "ignored"})
+    yield graded("words of absence", more={"Test": [["absent", "AB", "excused", "n/s"][row % 4] if row % 5 == 2 else mark for row, mark in enumerate(marks)]},
+                 roles={"Test": "numeric"})
+    yield graded("zip", more={"Postcode": ["01277", "99084", "04109"]}, roles={"Postcode": "audit"})
     yield from afterwards(letters)
     yield from layouts(letters)
     for name, (encoding, word) in LETTERS.items():
