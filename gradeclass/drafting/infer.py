@@ -82,7 +82,8 @@ def guess_numbers(
     codes = {int(value): str(int(value)) for value in values} if whole and len(values) <= most_words(len(texts)) else {}
     repeats = len(values) <= len(texts)/2
     names_codes = are_codes(name, texts)
-    coded = len(values) == 2 or repeats and (len(values) <= FEW_NUMBERS or names_codes or says(name, "codes", "nominal"))
+    nominal = names_codes or says(name, "codes", "nominal")
+    coded = len(values) == 2 or repeats and (nominal or len(values) <= FEW_NUMBERS)
     if codes and coded and numbers.notna().all(): return guess_codes(name, codes, names_codes)
     if names_codes: return guess_words(name, texts)
     odd = texts[numbers.isna()]

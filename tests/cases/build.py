@@ -59,6 +59,7 @@ ASKED = {"one_to_five": "1 2 3 4 5", "one_to_six": "1 2 3 4 5 6", "russia": "2 3
          "roman": "I II III IV", "pass_among_letters": "A B C D F P", "X_among_letters": "A B C D X", "S_and_F": "S A B C F",
          "letters_or_NA": "E M A NA", "dash": "A B C D -"}
 NUMBERS = {  # How 60 numbers are written, and the first of them
+    "arabic": (["٨٥٫٥", "٧٠٫٢٥", "٩"], 85.5), "persian": (["۸۵", "۷۰", "۹"], 85),
     "apostrophe": (["1'020", "950", "2'310.5", "12"], 1020), "thin_space": (["1\u202f020", "950", "2\u202f310", "12"], 1020),
     "lakh": (["1,02,000", "2,000", "1,950", "300"], 102000), "comma": (["12,5", "7,25", "8", "30,1"], 12.5),
     "german": (["1.020,5", "950,25", "12"], 1020.5), "thousands": (["1,020", "910", "870", "79"], 1020),
