@@ -39,10 +39,11 @@ class Cell:
     of: str = ""        # What it is a part of: '20' in '12.3/20'
 
 # %% ../../nbs/lib/data/06_numbers.ipynb #19faaba7
-ALIKE = str.maketrans({"−": "-", "–": "-", "’": "'", "‘": "'", "٫": ".", "٬": "'"})
+ALIKE = str.maketrans({"−": "-", "–": "-", "’": "'", "‘": "'", "٫": ".", "٬": "'"}
+                      | dict(zip("٠١٢٣٤٥٦٧٨٩۰۱۲۳۴۵۶۷۸۹", "0123456789"*2, strict=True)))
 
 def tidy(text:str)->str:
-    "One kind of blank, minus and apostrophe"
+    "One kind of blank, minus, apostrophe and digit"
     text = unicodedata.normalize("NFKC", text)
     return re.sub(f"[{SPACES}]", " ", text).translate(ALIKE).strip()
 

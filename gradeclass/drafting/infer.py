@@ -19,7 +19,7 @@ from ..data.layout import ABSENT
 from ..data.numbers import NumberStyle
 from .cells import Cells, as_numbers, distinct_labels, read_cells, read_table_cells, read_texts
 from gradeclass.drafting.roles import (
-    are_rooms, ask_unit, blanks_tell, follows_from, holds_people, is_counter, is_cut_off, is_date, is_id,
+    are_codes, are_rooms, ask_unit, blanks_tell, follows_from, holds_people, is_counter, is_cut_off, is_date, is_id,
     is_personal, is_protected, known_words, names_students, percent, says, tells_grade,
 )
 from .scores import Bands, as_score, bands_tell, guess_bands, round_outward
@@ -51,8 +51,9 @@ def odd_words(texts:pd.Series, numbers:pd.Series)->list[str]|None: # None where 
     if not len(odd): return []
     share, kinds = numbers.notna().mean(), set(odd.str.casefold())
     few = numbers.nunique() <= FEW_NUMBERS  # Then "none" may be an answer
-    known = share > 0.5 and kinds <= known_words()["absent"] | ABSENT | (BLANKS if few else MISSING)
-    some = share >= 0.7 and len(kinds) <= 3 and not odd.str.contains(r"\d").any()
+    new = kinds - known_words()["absent"] - ABSENT - (BLANKS if few else MISSING)
+    known = share > 0.5 and not new
+    some = share >= 0.7 and len(new) <= 3 and not odd.str.contains(r"\d").any()
     return sorted(odd.unique()) if known or not few and (some or share >= MOSTLY) else None
 
 # %% ../../nbs/lib/drafting/05_infer.ipynb #d819b66a
@@ -80,8 +81,11 @@ def guess_numbers(
     whole = bool((values % 1 == 0).all())
     codes = {int(value): str(int(value)) for value in values} if whole and len(values) <= most_words(len(texts)) else {}
     repeats = len(values) <= len(texts)/2
-    coded = len(values) == 2 or repeats and (len(values) <= FEW_NUMBERS or says(name, "codes", "nominal"))
-    if codes and coded and numbers.notna().all(): return guess_codes(name, codes)
+    names_codes = are_codes(name, texts)
+    nominal = names_codes or says(name, "codes", "nominal")
+    coded = len(values) == 2 or repeats and (nominal or len(values) <= FEW_NUMBERS)
+    if codes and coded and numbers.notna().all(): return guess_codes(name, codes, names_codes)
+    if names_codes: return guess_words(name, texts)
     odd = texts[numbers.isna()]
     kinds = ", ".join(repr(word) for word in odd.value_counts().index[:3])
     verb = "is" if len(odd) == 1 else "are"
@@ -101,10 +105,11 @@ def guess_numbers(
 def guess_codes(
     name:str,             # Column name
     codes:dict[int, str], # Whole numbers, rising
+    nominal:bool=False,   # Whether they surely have no order
 )->Column:                # flag, category or ordinal
     "Describe a column of a few whole numbers"
     listed = ", ".join(codes.values())
-    if says(name, "codes", "nominal"):
+    if nominal or says(name, "codes", "nominal"):
         kind, confirm = "category", f"guessed category from the name and the codes {listed}: say what each code means"
     elif list(codes) == [0, 1]:
         kind, confirm, codes = "flag", "guessed that 0 means no and 1 means yes", {0: "no", 1: "yes"}

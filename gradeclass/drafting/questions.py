@@ -14,7 +14,7 @@ import pandas as pd
 from ..data.dataset import make_dataset
 from .cells import distinct_labels, read_texts
 from .infer import MANY_GRADES, PLAIN_RANGE, infer_schema
-from .roles import is_protected, names_students, says
+from .roles import is_protected, known_words, names_students, says
 from .scales import holds_all, is_plain_number, known_scales, name_words, order_grades
 from ..data.sources import read_table
 from ..config import GradeclassError
@@ -27,9 +27,18 @@ def find_grade_columns(
 )->list[str]:           # Names
     "The columns that may hold the grades"
     few = [name for name in table if 1 < table[name].nunique() <= MANY_GRADES]
-    named = [name for name in few if says(name, "grades")]
+    called = [name for name in few if says(name, "grades")]
+    named = [name for name in called if not is_beside(name, table[name])] or called
     if len(named) != 1 or not all(map(is_plain_number, read_texts(table[named[0]]).unique())): return named
     return named + [name for name in few if name not in named and holds_letters(name, table[name])]
+
+# %% ../../nbs/lib/drafting/06_questions.ipynb #afad3e4b
+def is_beside(name:str, cells:pd.Series)->bool:
+    "Whether a column with the name of a grade is a class of a school, an earlier grade or a protected attribute"
+    if is_protected(name) or says(name, "earlier"): return True
+    if not name_words(name) <= known_words()["groups"]: return False
+    labels = distinct_labels(read_texts(cells))
+    return not any(holds_all(scale, labels, name_words(name)) for scale in known_scales())
 
 # %% ../../nbs/lib/drafting/06_questions.ipynb #4043336c
 def holds_letters(name:str, cells:pd.Series)->bool:

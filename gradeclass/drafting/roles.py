@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['INSIDE', 'CUT_OFF', 'ROOM', 'NEARLY', 'BEYOND_CHANCE', 'known_words', 'says', 'all_words', 'words_inside',
-           'is_protected', 'holds_people', 'is_cut_off', 'are_rooms', 'names_students', 'is_id', 'is_counter',
-           'is_date', 'ask_unit', 'follows_from', 'blanks_tell', 'share_agreed', 'tells_grade', 'percent']
+           'is_protected', 'holds_people', 'is_cut_off', 'are_rooms', 'are_codes', 'names_students', 'is_id',
+           'is_counter', 'is_date', 'ask_unit', 'follows_from', 'blanks_tell', 'share_agreed', 'tells_grade', 'percent']
 
 # %% ../../nbs/lib/drafting/02_roles.ipynb #4b9ce21b
 import re
@@ -92,6 +92,17 @@ def are_rooms(
 )->bool:             # True where all look like 1E1, which a computer takes for ten
     "Whether a column names rooms or classes"
     return bool(len(texts) and texts.iloc[0][-1:].isdigit() and texts.str.fullmatch(ROOM).all())
+
+# %% ../../nbs/lib/drafting/02_roles.ipynb #89578349
+def are_codes(
+    name:str,        # Column name
+    texts:pd.Series, # Its texts
+)->bool:             # True for 00127 or a school's 48113: as many digits in each cell, four or more
+    "Whether whole numbers name something and measure nothing"
+    digits = texts.str.removesuffix(".0")
+    if not len(texts) or len(digits.iloc[0]) < 4 or digits.str.len().nunique() > 1: return False
+    named = says(name, "codes", "nominal") and not says(name, "amounts", "scores", "cohorts", "dates")
+    return bool(digits.str.fullmatch(r"\d+").all() and (named or digits.str.startswith("0").mean() > 0.01))
 
 # %% ../../nbs/lib/drafting/02_roles.ipynb #ca63c91c
 def names_students(name:str)->bool: # Whether a column is called a number of students

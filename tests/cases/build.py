@@ -59,6 +59,7 @@ ASKED = {"one_to_five": "1 2 3 4 5", "one_to_six": "1 2 3 4 5 6", "russia": "2 3
          "roman": "I II III IV", "pass_among_letters": "A B C D F P", "X_among_letters": "A B C D X", "S_and_F": "S A B C F",
          "letters_or_NA": "E M A NA", "dash": "A B C D -"}
 NUMBERS = {  # How 60 numbers are written, and the first of them
+    "arabic": (["٨٥٫٥", "٧٠٫٢٥", "٩"], 85.5), "persian": (["۸۵", "۷۰", "۹"], 85),
     "apostrophe": (["1'020", "950", "2'310.5", "12"], 1020), "thin_space": (["1\u202f020", "950", "2\u202f310", "12"], 1020),
     "lakh": (["1,02,000", "2,000", "1,950", "300"], 102000), "comma": (["12,5", "7,25", "8", "30,1"], 12.5),
     "german": (["1.020,5", "950,25", "12"], 1020.5), "thousands": (["1,020", "910", "870", "79"], 1020),
@@ -120,6 +121,11 @@ def build():
     yield graded("id cut off", more={"StudentID": ["2.02301E+11"]}, first="Quiz", roles={"StudentID": "ignored"})
     for name, text in DATES.items():
         yield graded(f"date {name}", more={"Submitted on": [text.format(1 + row % 12) for row in range(60)]}, roles={"Submitted on": "ignored"})
+    for name, text in {"School code": "{}", "Ward": "0{}"}.items():
+        yield graded(f"many codes {name}", more={name: [text.format(1031 + 97*(row % 40)) for row in range(60)]}, roles={name: "ignored"})
+    yield graded("words of absence", more={"Test": [["absent", "AB", "excused", "n/s"][row % 4] if row % 5 == 2 else mark for row, mark in enumerate(marks)]},
+                 roles={"Test": "numeric"})
+    yield graded("zip", more={"Postcode": ["01277", "99084", "04109"]}, roles={"Postcode": "audit"})
     yield from afterwards(letters)
     yield from layouts(letters)
     for name, (encoding, word) in LETTERS.items():

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 from gradeclass.data.dataset import clean
 from gradeclass.drafting.cells import read_texts
-from gradeclass.drafting.infer import find_bands, guess_column, infer_schema, name_words, order_grades
+from gradeclass.drafting.infer import guess_column, infer_schema, name_words, order_grades
 from gradeclass.drafting.scales import answer_order
+from gradeclass.drafting.scores import find_bands
 from gradeclass.data.sources import load, read_table
 from gradeclass.data.synthetic import sample_path, synthesise
 from gradeclass.schema import SchemaError, load_schema, parse_schema, schema_yaml

@@ -1,4 +1,5 @@
 "What a person is shown of a table, and what is asked"
+import pandas as pd
 import pytest
 
 from gradeclass.drafting.infer import infer_schema
@@ -66,3 +67,10 @@ def test_letters_are_shown_before_a_column_is_missed(tmp_path):
     (tmp_path/"klasa.csv").write_bytes("\n".join(["Numer;Nieobecności;Zażółć", *rows]).encode("cp1250"))
     with pytest.raises(SchemaError, match=r"no column Ocena.*read as Windows-1250 \(it holds 'Nieobecności', 'Zażółć'\)"):
         inspect_table(str(tmp_path/"klasa.csv"), "Ocena")
+
+
+@pytest.mark.parametrize("name, cells", [("Previous grade", "ABCDF"), ("Class", ["7A", "7B"]), ("Marital status", "12")])
+def test_what_only_sounds_like_the_grade_is_passed_over(name, cells):
+    table = pd.DataFrame({"Grade": list("ABCDF")*4, name: (list(cells)*20)[:20]})
+    assert find_grade_columns(table) == ["Grade"]
+    assert find_grade_columns(table.rename(columns={name: "Result"})) == ["Grade", "Result"]
