@@ -72,7 +72,7 @@ def make_app(settings:ServiceSettings|None=None):
         try: yield
         finally:
             await asyncio.to_thread(service.stop)
-            if multiprocessing.parent_process(): end_soon()
+            if counts_folder(): end_soon()
 
     app = FastAPI(title="gradeclass", version=__version__, lifespan=life, docs_url=None, redoc_url=None,
                   openapi_url=None, responses=REFUSALS, generate_unique_id_function=operation_id,
@@ -127,13 +127,17 @@ def prepare_process()->None:
 # %% ../../nbs/lib/service/17_app.ipynb #670f5f15
 COUNTS = "gradeclass-serve-"  # What the name of the folder begins with in which several workers count
 
+def counts_folder()->str: # Empty where this process is not one of several that `serve` has started
+    "Where the workers count"
+    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR", "")
+    return folder if os.path.basename(folder).startswith(COUNTS) else ""
+
 def end_with_parent()->None:
     "End a worker whose parent was killed, and remove the folder of counts that the parent would have removed"
     def watch():
         multiprocessing.parent_process().join()
         os.kill(os.getpid(), signal.SIGTERM)
-        folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR", "")
-        if os.path.basename(folder).startswith(COUNTS): shutil.rmtree(folder, ignore_errors=True)
+        if folder := counts_folder(): shutil.rmtree(folder, ignore_errors=True)
     if not multiprocessing.parent_process(): return
     threading.Thread(target=watch, name="parent", daemon=True).start()
 
