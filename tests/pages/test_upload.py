@@ -39,7 +39,8 @@ def as_book(sheets):
 def left_on_disk(folder, since, but):
     "Files of a folder that hold the mark, or are called as the upload is"
     found = []
-    for path in Path(folder).rglob("*"):
+    paths = [Path(root, name) for root, _, names in os.walk(folder) for name in names] # Folders may vanish meanwhile
+    for path in paths:
         try:
             if but in path.parents or not path.is_file() or path.stat().st_mtime < since: continue
             if MARK.encode() in path.read_bytes() or "marked" in path.name: found.append(path)
