@@ -100,7 +100,8 @@ NAMES = (" name names surname forename firstname lastname fullname pupil student
          "фамилия фио 姓名 名前 氏名 이름 ")
 NO_NAMES = " school course class teacher tutor parent guardian file id no number count "
 ORDERS = ["Expected score", "Steps below the best grade"] # What orders students of one risk
-OWN = ["Order", "Row in the file", "Chance that help is needed (%)", *ORDERS, "Flagged", "Expected grade",
+RISK = "Chance that help is needed (%)"
+OWN = ["Order", "Row in the file", RISK, *ORDERS, "Flagged", "Expected grade",
        "Likely grades", "Main reasons"] # Columns that the page adds
 
 def is_name(header:str)->bool:
@@ -333,7 +334,7 @@ class ClassModel(HasTraits):
         if schema.id in self.students:
             columns[schema.by_name[schema.id].title] = self.students.loc[found.index, schema.id].fillna("–")
         columns |= {"Row in the file": found.index,
-                    "Chance that help is needed (%)": (100*found.risk).round().astype(int),
+                    RISK: (100*found.risk).round().astype(int),
                     **{name: found[name] for name in ORDERS if name in found}}
         if self.served.threshold: columns["Flagged"] = np.where(found.flagged, "yes", "")
         columns["Expected grade"] = found.grade
@@ -346,6 +347,7 @@ class ClassModel(HasTraits):
         "The list as it is filtered, to save and to open again"
         found = self.listed()
         words = self.in_words(found, self.explains_all or len(found) <= 4*self.size, [])
+        words[RISK] = (100*found.risk).round(1)
         names = [name for name in self.others if is_name(name)]
         rest = [name for name in self.others if name not in names]
         cells = self.students.loc[found.index].astype(object).map(plain_cell).join(self.others.loc[found.index, rest])

@@ -19,7 +19,7 @@ import pandas as pd
 from ..config import GradeclassError
 from .host import AppError, free_memory
 from ..scoring.answer import Bundle
-from .class_model import ORDERS, OWN, ClassModel, missing_words, template
+from .class_model import ORDERS, OWN, RISK, ClassModel, missing_words, template
 from .html import download, note, percent, table
 from .page import in_background
 from .upload import KINDS, Upload, read_file, safe_name
@@ -74,7 +74,7 @@ def list_table(model:ClassModel)->str: # HTML
     known = model.served.schema.id in model.students or any(name in shown for name in model.others)
     if known and model.sort != "Row in the file": shown = shown.drop(columns="Row in the file")
     shown = shown.assign(**{name: shown[name].map("{:.2f}".format) for name in ORDERS if name in shown})
-    rows = table(shown, "Who to talk to first", ("Order", "Chance that help is needed (%)", *ORDERS, "Row in the file"))
+    rows = table(shown, "Who to talk to first", ("Order", RISK, *ORDERS, "Row in the file"))
     return f'<div class="gc-list">{rows}</div>'
 
 def found_words(model:ClassModel)->str: # HTML; nothing without a search

@@ -162,7 +162,7 @@ def afterwards(letters):
     grades = [letters[row*7 % 5] for row in range(60)]
     for name, words in said.items():
         cells = [words[letters.index(grade) if row % 9 else row % 5] for row, grade in enumerate(grades)]
-        yield graded(f"nearly {name}", letters, more={name: cells}, roles={name: ("feature", "ignored")}, late=(name,))
+        yield graded(f"nearly {name}", letters, more={name: cells}, roles={name: "ignored"}, late=(name,))
     ranks = sorted(range(60), key=lambda row: (letters.index(grades[row]) if row % 12 else row % 5, row))
     yield graded("nearly Place", letters, more={"Place": [str(ranks.index(row) + 1) for row in range(60)]}, late=("Place",))
 

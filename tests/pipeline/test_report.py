@@ -112,8 +112,10 @@ def test_list_for_help_shows_students_by_falling_risk(text, finished_run):
     ids = re.findall(r"<td>(\d{4})</td>", table)
     predicted = pd.read_csv(finished_run.folder("evaluate")/"predictions.csv",
                             dtype={"StudentID": str}).set_index("StudentID")
-    shown = predicted.at_risk.round(2) # In whole percent; among equals the lowest expected score comes first
-    assert len(ids) == 20 and shown.loc[ids].is_monotonic_decreasing and shown.loc[ids[0]] == shown.max()
+    expected = [float(number) for number in re.findall(r"<td>(\d\.\d\d)</td>", table)]
+    risks = predicted.at_risk.loc[ids].round(2)
+    order = list(zip(-risks, expected, strict=True)) # Among equals in whole percent, the lowest score first
+    assert len(ids) == 20 and order == sorted(order) and risks.iloc[0] == predicted.at_risk.round(2).max()
 
 @pytest.mark.process
 @pytest.mark.slow

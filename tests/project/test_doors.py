@@ -333,7 +333,7 @@ def test_browser_http_and_command_agree(fitted, browser, tmp_path, rule, kind):
         shown.terminate()
         shown.wait(60)
     assert seen == grades
-    assert np.abs(percent - 100*risks).max() < 0.501  # The list shows whole percents
+    assert np.abs(percent - 100*risks).max() < 0.051
     address = f"http://127.0.0.1:{service}"
     with gradeclass(tmp_path, "serve", "--model", bundle, "--port", service, ready=f"{address}/ready"):
         sent = [{name: value for name, value in record.items() if value is not None} for record in as_records(asked)]
