@@ -112,9 +112,10 @@ def test_list_for_help_shows_students_by_falling_risk(text, finished_run):
     ids = re.findall(r"<td>(\d{4})</td>", table)
     predicted = pd.read_csv(finished_run.folder("evaluate")/"predictions.csv",
                             dtype={"StudentID": str}).set_index("StudentID")
-    expected = [float(number) for number in re.findall(r"<td>(\d\.\d\d)</td>", table)]
+    sign = -1 if "Steps below" in table else 1
+    expected = [sign*float(number) for number in re.findall(r"<td>(\d\.\d\d)</td>", table)]
     risks = predicted.at_risk.loc[ids].round(2)
-    order = list(zip(-risks, expected, strict=True)) # Among equals in whole percent, the lowest score first
+    order = list(zip(-risks, expected, strict=True)) # Among equals in whole percent, the lowest score or grade first
     assert len(ids) == 20 and order == sorted(order) and risks.iloc[0] == predicted.at_risk.round(2).max()
 
 @pytest.mark.process
