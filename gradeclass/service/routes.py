@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MEANS', 'REFUSALS', 'PAGE_POLICY', 'FORM', 'TABLES_IN', 'UNDERSTOOD', 'TABLES_OUT', 'answer_rows', 'find_version',
-           'describe', 'choice', 'add_predicting', 'add_describing', 'add_following_up', 'add_operating']
+           'describe', 'choice', 'add_predicting', 'add_describing', 'add_operating']
 
 # %% ../../nbs/lib/service/14_routes.ipynb #cadcc50b
 import asyncio
@@ -23,17 +23,13 @@ from ..config import GradeclassError, find_outputs
 from ..disk import whole_file
 from ..models.bundle import MANIFEST, read_extra
 from ..registry.versions import list_versions
-from ..schema import Column
 from .engine import KEYED, PARQUET, TABLES, Service
 from .http import Refusal
 from gradeclass.service.openapi import (
-    Deleted, Feature, Health, Kept, ModelCard, ModelName, OrderedFeatures, OrderedPrediction, OrderedStudent, Outcome,
-    Override, Prediction, Predictions, Readiness, Recalled, Refused, StudentNumber, Suspend, Suspension,
-    describe_features, example_student, render_docs, student_schema,
+    Feature, Health, ModelCard, ModelName, OrderedFeatures, OrderedPrediction, OrderedStudent, Prediction, Predictions,
+    Readiness, Refused, Suspend, Suspension, describe_features, example_student, render_docs, student_schema,
 )
-from .log_tables import OUTCOMES, OVERRIDES
-from .prediction_log import add_row, forget_prediction, forget_student, recall_student
-from .reader import PROBLEMS, InputError, Problem, read_json, read_list, read_value
+from .reader import PROBLEMS, InputError, Problem, read_json, read_list
 from ..scoring.answer import ADVICE
 from .served import Served, serve_bundle
 from .uploads import answer_upload
@@ -123,21 +119,6 @@ async def answer_ordered(service:Service, request:Request)->Response:
     for name in ("prediction_id", "probabilities", "at_risk", "needs_review", "version", "advice"):
         answer[name] = reply[name]
     return reply_json(answer)
-
-# %% ../../nbs/lib/service/14_routes.ipynb #f860b81f
-def read_grade(service:Service, grade:str, name:str|None)->str: # Label
-    "Read a grade by the scale of a model"
-    lane = service.lanes.get(name or service.default)
-    if lane is None:
-        raise InputError([Problem("model", name, ", ".join(service.lanes),
-                                  f"no model is called {name or service.default}")])
-    column = Column.model_construct(name="grade", kind="ordinal", codes=lane.served.schema.grades.codes)
-    try: value = read_value(grade, column)
-    except ValueError: value = float("nan")
-    if value != value:
-        raise InputError([Problem("grade", grade, column.expected,
-                                  f"{grade} is not a grade; allowed: {column.expected}")])
-    return column.labels[int(value)]
 
 # %% ../../nbs/lib/service/14_routes.ipynb #86c32493
 def about_model(served:Served)->dict: # What its bundle says
@@ -372,69 +353,6 @@ def add_describing(
         wide = max(service.lanes.values(), key=lambda lane: len(lane.served.reader.columns), default=None)
         rows = [with_choices(row) for row in features_of(service, wide.served.name if wide else service.default)]
         return reply_json({"features": rows, "order": [row["name"] for row in rows], "count": len(rows)})
-
-# %% ../../nbs/lib/service/14_routes.ipynb #b1e39567
-def add_following_up(
-    app:FastAPI,     # The application
-    service:Service, # The service
-)->None:
-    "The addresses that take what became of predictions, and delete them"
-    def keep(table, row, request, **cells):
-        if row.prediction_id is None and not str(row.student or "").strip() and row.student != 0:
-            raise InputError([Problem("prediction_id", None, "the id of a prediction",
-                                      "name the prediction by prediction_id, or the student by student")])
-        grade = read_grade(service, row.grade, row.model)
-        caller = request.scope["gradeclass"]
-        number = add_row(service.log, table, row.prediction_id, row.student, grade=grade, request_id=caller.id,
-                         key_id=caller.key, **cells)
-        return reply_json({"id": number}, 201)
-
-    @app.post("/outcomes", summary="Report how it came out", status_code=201,
-              response_model=Kept)
-    def post_outcome(row:Outcome, request:Request):
-        "The actual grade, and the score where there is one. Drift and accuracy are watched with it."
-        return keep(OUTCOMES, row, request, score=row.score)
-
-    @app.post("/overrides", summary="Report that a person decided otherwise", status_code=201,
-              response_model=Kept)
-    def post_override(row:Override, request:Request):
-        "What the person expects, why, and who it was."
-        return keep(OVERRIDES, row, request, reason=row.reason, decided_by=row.decided_by)
-
-    @app.delete("/predictions/{prediction_id}", summary="Delete a prediction from the log", response_model=Deleted)
-    def delete_prediction(prediction_id:int):
-        "And what became of it."
-        if not 0 < prediction_id < 2**53: raise Refusal(404, "not_found", "there is no such prediction")
-        gone = forget_prediction(service.log, prediction_id)
-        if not gone: raise Refusal(404, "not_found", f"there is no prediction {prediction_id}")
-        return reply_json({"deleted": gone})
-
-    def about(call, student):
-        if not str(student).strip(): raise Refusal(404, "not_found", "name a student: /students/NUMBER")
-        return call(service.log, student)
-
-    @app.delete("/students/{student:path}", summary="Delete all that is kept of a student",
-                response_model=Deleted)
-    def delete_student(student:str):
-        "Predictions, outcomes and overrides. `/students/erase` takes the number in the body, where no proxy notes it."
-        return reply_json({"deleted": about(forget_student, student)})
-
-    @app.post("/students/erase", summary="Delete all that is kept of a student, who is named in the body",
-              response_model=Deleted)
-    def erase_student(row:StudentNumber):
-        "As `DELETE /students/NUMBER`."
-        return reply_json({"deleted": about(forget_student, row.student)})
-
-    @app.post("/students/read", summary="Read all that is kept of a student, who is named in the body",
-              response_model=Recalled)
-    def read_student(row:StudentNumber):
-        "As `GET /students/NUMBER`."
-        return reply_json(about(recall_student, row.student))
-
-    @app.get("/students/{student:path}", summary="Read all that is kept of a student", response_model=Recalled)
-    def get_student(student:str):
-        "Predictions, outcomes and overrides, as the student may ask to see them."
-        return reply_json(about(recall_student, student))
 
 # %% ../../nbs/lib/service/14_routes.ipynb #95411ee7
 async def show_page(service:Service, request:Request, make:Callable, kind:str, more:dict)->Response:

@@ -132,7 +132,7 @@ def say_served(served, rows):
 
 def ask_tensors(bundle, source):
     "As the Open Inference Protocol carries students and answers"
-    from gradeclass.service.exchange import read_tensors, write_tensors
+    from gradeclass.service.addresses.exchange import read_tensors, write_tensors
     from gradeclass.service.served import serve_bundle
     served = serve_bundle(bundle, "students")
     records = as_records(ASKED)
@@ -148,7 +148,7 @@ def ask_tensors(bundle, source):
 
 def ask_scoring(bundle, source):
     "As MLflow's scoring carries them"
-    from gradeclass.service.exchange import as_row, read_scoring
+    from gradeclass.service.addresses.exchange import as_row, read_scoring
     from gradeclass.service.served import serve_bundle
     served = serve_bundle(bundle, "students")
     body = json.dumps({"dataframe_records": as_records(ASKED)}).encode()
