@@ -10,6 +10,7 @@ import asyncio
 import json
 import random
 import time
+from itertools import count
 from pathlib import Path
 
 import httpx
@@ -34,7 +35,7 @@ PATIENCE = 30.0 # Seconds that a client waits at most before it asks again
 def next_try(reply:httpx.Response, tries:int, most:int)->float|None: # Seconds; None: do not ask again
     "When to ask again, if that can help"
     if reply.status_code not in (429, 503) or tries >= most: return None
-    try: wait = float(reply.headers.get("retry-after", ""))
+    try: wait = max(0.0, float(reply.headers.get("retry-after", "")))
     except ValueError: wait = random.uniform(0.5, 1.0)*2**tries/2
     return wait if wait <= PATIENCE else None
 
@@ -56,13 +57,15 @@ class Requests:
     def read(
         self,
         reply:httpx.Response, # Read to its end
-    ):                        # What it says
+        made=None,            # Makes something of what it says
+    ):                        # That, or what it says
         "Read an answer, and turn a refusal into an error that says why"
         if not reply.is_success: raise refusal_of(reply)
-        try: return reply.json()
+        try: said = reply.json()
         except ValueError:
             raise ClientError(f"{self.http.base_url} answers, but not as this service does",
                               reply.status_code) from None
+        return made(said) if made else said
 
     def away(self, error:httpx.RequestError, what:str)->ClientError:
         return ClientError(f"{self.http.base_url} {what} ({type(error).__name__})")
@@ -209,16 +212,12 @@ class Client(Requests):
         **more,     # What httpx takes
     ):              # The answer
         "Ask, again where the service is busy"
-        tries = 0
-        while True:
+        for tries in count():
             try: reply = self.http.request(method, path, **more)
             except httpx.RequestError as error: raise self.away(error, "does not answer") from None
             wait = next_try(reply, tries, self.retries)
-            if wait is None: break
+            if wait is None: return self.read(reply, made)
             time.sleep(wait)
-            tries += 1
-        said = self.read(reply)
-        return made(said) if made else said
 
     def predict_file(
         self,
@@ -228,8 +227,7 @@ class Client(Requests):
         "Have a file answered; both are streamed"
         source, out = Path(source), Path(out)
         asking = file_request(source, out)
-        tries = 0
-        while True:
+        for tries in count():
             try:
                 with (open(source, "rb") as sent,
                       self.http.stream("POST", f"{self.prefix}/predict/file", content=sent, timeout=self.file_timeout,
@@ -244,7 +242,6 @@ class Client(Requests):
             wait = next_try(reply, tries, self.retries)
             if wait is None: raise refusal_of(reply)
             time.sleep(wait)
-            tries += 1
 
 # %% ../../nbs/lib/service/16_client.ipynb #c059f21e
 async def read_pieces(file): # Bytes, piece by piece
@@ -280,16 +277,12 @@ class AsyncClient(Requests):
         **more,     # What httpx takes
     ):              # The answer
         "Ask, again where the service is busy"
-        tries = 0
-        while True:
+        for tries in count():
             try: reply = await self.http.request(method, path, **more)
             except httpx.RequestError as error: raise self.away(error, "does not answer") from None
             wait = next_try(reply, tries, self.retries)
-            if wait is None: break
+            if wait is None: return self.read(reply, made)
             await asyncio.sleep(wait)
-            tries += 1
-        said = self.read(reply)
-        return made(said) if made else said
 
     async def predict_file(
         self,
@@ -299,8 +292,7 @@ class AsyncClient(Requests):
         "Have a file answered; both are streamed"
         source, out = Path(source), Path(out)
         asking = file_request(source, out)
-        tries = 0
-        while True:
+        for tries in count():
             try:
                 with open(source, "rb") as sent:
                     async with self.http.stream("POST", f"{self.prefix}/predict/file", content=read_pieces(sent),
@@ -315,4 +307,3 @@ class AsyncClient(Requests):
             wait = next_try(reply, tries, self.retries)
             if wait is None: raise refusal_of(reply)
             await asyncio.sleep(wait)
-            tries += 1
