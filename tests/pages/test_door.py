@@ -8,7 +8,7 @@ import urllib.request
 import psutil
 import pytest
 
-from gradeclass.pages.door import Places, Tries
+from gradeclass.pages.door import Places, Tries, address_of
 from pages_helpers import TOKEN, Server
 
 PAGES = ("predict", "class", "explore", "about", "manage")
@@ -155,6 +155,19 @@ def test_tries_open_again_after_their_time():
     tries = Tries(most=2, seconds=60)
     for second in (0, 1): tries.note("a", second)
     assert tries.closed("a", 59) and not tries.closed("b", 59) and not tries.closed("a", 62) and not tries.wrong
+
+
+def test_many_addresses_fill_no_memory_and_a_proxy_is_not_taken_for_its_visitors():
+    from types import SimpleNamespace
+    tries = Tries(known=100)
+    for number in range(1000): tries.note(str(number), 0)
+    assert len(tries.wrong) == 100
+    for _ in range(1000): tries.note("999", 0)
+    assert len(tries.wrong["999"]) == tries.most
+    request = lambda peer, told: SimpleNamespace(remote_ip=peer, headers={"X-Forwarded-For": told} if told else {})
+    assert address_of(request("127.0.0.1", "203.0.113.5, 198.51.100.7")) == "198.51.100.7"
+    assert address_of(request("198.51.100.9", "203.0.113.5")) == "198.51.100.9"
+    assert address_of(request("127.0.0.1", "")) == "127.0.0.1"
 
 
 def test_place_that_was_connected_waits_longer_than_one_that_never_was():
