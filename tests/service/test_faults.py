@@ -143,6 +143,27 @@ def test_a_log_has_a_size_but_keeps_half_a_year(tmp_path):
     assert len(rows_of(tmp_path)) == 3
 
 
+def test_nothing_is_answered_while_neither_journal_nor_database_takes_it(tmp_path, monkeypatch):
+    from gradeclass import disk
+    from gradeclass.service import prediction_log
+    monkeypatch.setattr(prediction_log, "AGAIN", 0.05)
+    log = prediction_log.PredictionLog(f"sqlite:///{tmp_path/'predictions.db'}").start()
+    entry = lambda: prediction_log.Entry(log.next_id(), time.time(), "students", "abc", None, str, [], b"{}")
+    lock = sqlite3.connect(tmp_path/"predictions.db", isolation_level=None)
+    lock.execute("BEGIN IMMEDIATE")
+    def full(*_): raise OSError(28, "No space left on device")
+    with monkeypatch.context() as disk_is_full:
+        disk_is_full.setattr(disk.Journal, "append", full)
+        for _ in range(5): log.put(entry())
+        wait_until(lambda: log.unsafe and log.failing)
+        assert log.room() == 0
+    wait_until(lambda: log.room() > 0) # There is room again, and the database is away still
+    assert log.journal.path.read_bytes().count(b"\n") == 5
+    lock.execute("ROLLBACK")
+    lock.close()
+    assert log.flush() and not log.close() and len(rows_of(tmp_path)) == 5
+
+
 def test_what_was_answered_outlives_a_kill_while_the_database_is_locked(bundles, tmp_path):
     with running(tmp_path, "--model", bundles["students"]) as (client, process):
         client.post("/predict", json=OLD_STUDENT)

@@ -24,6 +24,7 @@ from gradeclass.service.openapi import (
     InferenceAnswer, Live, ModelMetadata, Ready, ReadyModel, ScoringAnswer, ServerMetadata,
 )
 from ..reader import InputError, Problem, StudentReader, read_json, show_sent
+from ...words import count
 from ..routes import answer_rows, find_version, readiness, reply_json
 from ..served import Served
 
@@ -242,9 +243,9 @@ def zip_rows(names:object, rows:object, where:str)->list[dict]: # Name -> value 
     if not isinstance(rows, list): raise refuse("data", rows, "a list of rows", "data must be a list of rows")
     for place, row in enumerate(rows):
         if not isinstance(row, list) or len(row) != len(names):
-            cells = f"{len(row)} cells" if isinstance(row, list) else show_sent(row)
-            raise refuse("data", cells, f"{len(names)} cells",
-                         f"row {place}: {cells} where {where} names {len(names)} columns")
+            cells = count(len(row), "cell") if isinstance(row, list) else show_sent(row)
+            raise refuse("data", cells, count(len(names), "cell"),
+                         f"row {place}: {cells} where {where} names {count(len(names), 'column')}")
     return [dict(zip(names, row, strict=True)) for row in rows]
 
 # %% ../../../nbs/lib/service/addresses/02_exchange.ipynb #ab5ffedb
