@@ -187,7 +187,7 @@ def make_input(field:Question, value:object, unknown:bool=True)->widgets.Widget:
         options = [*column.labels, *([UNKNOWN] if unknown else [])]
         return as_field(kind(options=options, value=UNKNOWN if value is None else value, **look))
     slider = make_slider(field, look)
-    typed = as_field(widgets.Text(continuous_update=False, placeholder="unknown", **({} if slider else look)))
+    typed = as_field(widgets.Text(continuous_update=False, placeholder="–", **({} if slider else look)))
     return OrUnknown(slider, typed, value, unknown)
 
 # %% ../../nbs/lib/pages/04_widgets.ipynb #2f5c9aa6
