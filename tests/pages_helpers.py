@@ -23,6 +23,7 @@ from gradeclass.scoring.answer import open_bundle
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
          "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 TOKEN, MANAGE = "a-token-for-tests", "another-token"
+PATIENCE = 60  # Seconds that a test waits for what will come, however busy the machine is
 
 
 def fetch(address):
@@ -88,6 +89,13 @@ def unlock(page):
     page.get_by_label("Token for this page").fill(MANAGE)
     page.keyboard.press("Enter")
     page.wait_for_selector("text=History, newest first", timeout=60_000)
+
+
+def expect(place):
+    "What a place of a page will show, sooner or later"
+    from playwright.sync_api import expect
+    expect.set_options(timeout=1000*PATIENCE)
+    return expect(place)
 
 
 def choose_file(page, path, label="Choose a file"):

@@ -6,7 +6,7 @@ import pytest
 from gradeclass.drafting.infer import infer_schema
 from gradeclass.data.sources import load
 from gradeclass.data.synthetic import sample_path
-from pages_helpers import FLAGS, TOKEN, fit_bundle, serve_copy, unknown_table
+from pages_helpers import FLAGS, PATIENCE, TOKEN, fit_bundle, serve_copy, unknown_table
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -36,13 +36,14 @@ def visit(browser, server):
         context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme,
                                       accept_downloads=True)
         opened.append(context)
+        context.set_default_timeout(1000*PATIENCE)
         page = context.new_page()
         page.complaints, page.requested = [], []
         page.on("console", lambda message: page.complaints.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: page.complaints.append(str(error)))
         page.on("request", lambda request: page.requested.append(request.url))
         page.goto(f"{server.base}/{name}?token={TOKEN}")
-        page.wait_for_selector(wait, timeout=60_000)
+        page.wait_for_selector(wait)
         return page
     yield open_page
     for context in opened: context.close()

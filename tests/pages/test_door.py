@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from gradeclass.pages.door import Places, Tries, address_of
-from pages_helpers import TOKEN, Server
+from pages_helpers import TOKEN, Server, expect
 
 PAGES = ("predict", "class", "explore", "about", "manage")
 
@@ -118,8 +118,8 @@ def test_fourth_page_of_a_browser_closes_the_oldest_and_says_why(browser, small)
         page.goto(f"{small.base}/about?token={TOKEN}")
         page.wait_for_selector(".gc-facts", timeout=60_000)
     pages[0].bring_to_front()
-    pages[0].wait_for_selector(".gc-lost:not([hidden])", timeout=30_000)
-    assert "more than three pages" in pages[0].inner_text(".gc-lost")
+    pages[0].wait_for_selector(".gc-lost:not([hidden])", timeout=60_000)
+    expect(pages[0].locator(".gc-lost")).to_contain_text("more than three pages")
     assert all(page.locator(".gc-lost").is_hidden() for page in pages[1:])
     context.close()
 

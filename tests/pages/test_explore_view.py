@@ -1,6 +1,8 @@
 "The page of figures in a browser"
 import pytest
 
+from pages_helpers import expect
+
 pytestmark = [pytest.mark.browser, pytest.mark.process, pytest.mark.slow]
 
 
@@ -15,7 +17,7 @@ def test_custom_figure_is_drawn_and_an_impossible_one_explained(visit):
     page.get_by_label("Figure").select_option("Bar: shares by group")
     page.get_by_role("button", name="Draw").click()
     page.wait_for_selector("text=a bar figure needs a column of answers")
-    assert page.locator(".gc-stack .gc-note-bad").count() == 1
+    expect(page.locator(".gc-stack .gc-note-bad")).to_have_count(1)
     page.get_by_label("Horizontal axis").select_option("Tutoring")
     page.get_by_role("button", name="Draw").click()
     page.wait_for_function("!document.querySelector('.gc-note-bad')")

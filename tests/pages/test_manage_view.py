@@ -4,7 +4,7 @@ import shutil
 import pytest
 
 from gradeclass.models.bundle import extend_bundle
-from pages_helpers import TOKEN, choose_file, fetch, serve_copy, unlock
+from pages_helpers import TOKEN, choose_file, expect, fetch, serve_copy, unlock
 
 pytestmark = [pytest.mark.browser, pytest.mark.process, pytest.mark.slow]
 
@@ -26,8 +26,8 @@ def test_manage_runs_a_pipeline_and_a_person_promotes_and_reverts(visit, server)
     page.get_by_label("Model type").select_option("xgboost")
     page.get_by_label("Further parameters").fill("params={rounds: 5, patience: null}, resamples=40")
     page.get_by_role("button", name="Run the pipeline").click()
-    page.wait_for_selector(".gc-steps progress", timeout=20_000)
-    page.wait_for_selector("text=It waits for your decision below", timeout=120_000)
+    page.wait_for_selector(".gc-steps progress", timeout=60_000)
+    page.wait_for_selector("text=It waits for your decision below", timeout=300_000)
     use = page.get_by_role("button", name="Use this version")
     use.click()
     page.wait_for_selector("text=a decision needs a name and a reason")
@@ -37,13 +37,14 @@ def test_manage_runs_a_pipeline_and_a_person_promotes_and_reverts(visit, server)
         page.get_by_label("Reason").fill(f"Version {version} is what we want")
         use.click()
         warned = page.locator("text=Press the button once more")
-        page.locator(f"text=Version {version} serves now").or_(warned).first.wait_for(timeout=20_000)
+        page.locator(f"text=Version {version} serves now").or_(warned).first.wait_for(timeout=60_000)
         if warned.count(): use.click()
-        page.wait_for_selector(f"text=Version {version} serves now", timeout=20_000)
-    assert "A. Teacher" in page.inner_text("#rendered_cells") and "gradeclass registry" not in page.inner_text("body")
+        page.wait_for_selector(f"text=Version {version} serves now", timeout=60_000)
+    expect(page.locator("#rendered_cells")).to_contain_text("A. Teacher")
+    expect(page.locator("body")).not_to_contain_text("gradeclass registry")
     page.get_by_label("Reason").fill("Only a try")
     page.get_by_role("button", name="Go back to the previous model").click()
-    page.wait_for_selector("text=Version 1 serves now", timeout=20_000)
+    page.wait_for_selector("text=Version 1 serves now", timeout=60_000)
     link = page.get_by_role("link", name="Report of the newest run").get_attribute("href")
     assert fetch(f"{server.base}/{link}&token={TOKEN}")[0] == 200
 
@@ -55,12 +56,13 @@ def test_manager_uploads_a_table_answers_what_is_asked_and_stops_the_run(visit, 
     unlock(page)
     choose_file(page, table, "Choose a table with grades")
     page.wait_for_selector("text=marks.csv")
+    page.get_by_label("The best grade").wait_for()
     assert page.get_by_role("button", name="Run on this table").count() == 0
     page.get_by_label("The best grade").select_option("1")
     page.get_by_role("button", name="Run on this table").click()
     stop = page.get_by_role("button", name="Stop the run")
     stop.click()
-    page.wait_for_selector("text=The run was stopped on this page", timeout=20_000)
+    page.wait_for_selector("text=The run was stopped on this page", timeout=60_000)
     page.wait_for_function("![...document.querySelectorAll('button')].some(made => made.innerText === 'Stop the run' && made.offsetParent)")
 
 

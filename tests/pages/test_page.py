@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from pages_helpers import unlock
+from pages_helpers import expect, unlock
 
 pytestmark = [pytest.mark.browser, pytest.mark.process, pytest.mark.slow]
 PAGES = {"predict": "One student", "class": "A class", "explore": "Explore", "about": "About this model",
@@ -13,7 +13,7 @@ PAGES = {"predict": "One student", "class": "A class", "explore": "Explore", "ab
 @pytest.mark.parametrize("name", PAGES)
 def test_page_loads_on_a_phone_with_nothing_from_elsewhere_and_no_complaint(name, visit, server):
     page = visit(name, width=390)
-    assert page.locator("h1").first.inner_text() == PAGES[name]
+    expect(page.locator("h1").first).to_have_text(PAGES[name], use_inner_text=True)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert not page.complaints
     assert all(url.startswith((server.base, "data:", "blob:")) for url in page.requested)

@@ -8,6 +8,7 @@ import pytest
 from gradeclass.pages.predict_model import StudentModel, as_cell
 from gradeclass.pages.predict_view import PredictView, WhatIf
 from gradeclass.scoring.answer import ADVICE
+from pages_helpers import expect
 
 
 @pytest.mark.slow
@@ -47,14 +48,14 @@ def test_form_answers_the_keyboard_and_says_why(visit):
     before = page.inner_text(".gc-grade")
     for _ in range(2): page.keyboard.press("Home")
     page.wait_for_function("before => document.querySelector('.gc-grade').innerText !== before", arg=before)
-    assert page.get_by_role("status").first.inner_text()
+    expect(page.get_by_role("status").first).not_to_be_empty()
     page.keyboard.press("End")
     page.wait_for_function("document.querySelector('.gc-grade').innerText.startsWith('F')")
     # The reasons are a box of their own, which is drawn after the headline
     page.wait_for_function("document.querySelector('.gc-reasons').innerText.includes('−')")
-    assert "Absences" in page.inner_text(".gc-reasons")
-    assert ADVICE in page.inner_text(".gc-advice")
-    assert "Likely to need support" in page.inner_text(".gc-support")
+    expect(page.locator(".gc-reasons")).to_contain_text("Absences")
+    expect(page.locator(".gc-advice")).to_contain_text(ADVICE)
+    expect(page.locator(".gc-support")).to_contain_text("Likely to need support")
 
 
 @pytest.mark.browser
@@ -66,17 +67,18 @@ def test_number_can_be_unknown_and_the_answer_says_so(visit):
     unknown.focus()
     page.keyboard.press("Space")
     page.wait_for_selector("text=Unknown: Absences. The estimate is less certain without")
-    assert unknown.is_checked() and page.locator(".gc-unset").count() == 1
+    expect(unknown).to_be_checked()
+    expect(page.locator(".gc-unset")).to_have_count(1)
     unknown.uncheck()
     page.wait_for_function("!document.body.innerText.includes('less certain')")
     page.get_by_label("Unknown: Study time").check()
     page.wait_for_selector("text=Unknown: Study time")
     page.get_by_role("button", name="Reset").click()
     page.wait_for_function("!document.body.innerText.includes('less certain')")
-    assert "Example: a typical student" in page.inner_text(".gc-answer")
+    expect(page.locator(".gc-answer")).to_contain_text("Example: a typical student")
     page.get_by_role("button", name="Clear").click()
     page.wait_for_selector("text=Nothing is known of this student yet")
-    assert page.locator(".gc-grade").count() == 0
+    expect(page.locator(".gc-grade")).to_have_count(0)
 
 
 @pytest.mark.browser
@@ -93,15 +95,14 @@ def test_what_if_compares_without_touching_the_form(visit):
     slider.focus()
     page.keyboard.press("End")
     page.wait_for_selector("text=With the changes")
+    expect(page.locator(".gc-panel")).to_contain_text("does not say what a change would do")
     assert page.locator(".gc-form").get_by_role("slider", name="Study time").get_attribute("aria-valuenow") != "20.0"
-    assert "does not say what a change would do" in page.inner_text(".gc-panel")
 
 
 @pytest.mark.browser
 @pytest.mark.process
 @pytest.mark.slow
 def test_what_is_typed_stays_and_survives_a_reload_and_a_link(visit, server):
-    sync_api = pytest.importorskip("playwright.sync_api")
     page = visit("predict")
     hours = page.get_by_label("Study time (hours a week), typed")
     hours.fill("7,25")
@@ -111,15 +112,15 @@ def test_what_is_typed_stays_and_survives_a_reload_and_a_link(visit, server):
     days.fill("99")
     days.press("Enter")
     page.wait_for_selector("text=99 is outside what the model knows")
-    assert days.input_value() == "99"
+    expect(days).to_have_value("99")
     page.reload()
     page.wait_for_function("document.querySelector('.gc-answer')?.innerText.includes('Still from the example')",
                            timeout=60_000)
-    assert hours.input_value() == "7.25"
+    expect(hours).to_have_value("7.25")
     other = page.context.new_page()
     other.goto(server.base + '/predict#inputs={"Absences": 4}')
     other.wait_for_selector("text=Unknown: Parents' education", timeout=60_000)
-    sync_api.expect(other.get_by_label("Absences (days), typed")).to_have_value("4", timeout=30_000)
+    expect(other.get_by_label("Absences (days), typed")).to_have_value("4")
     assert "#" not in other.url
 
 
@@ -129,8 +130,8 @@ def test_what_is_typed_stays_and_survives_a_reload_and_a_link(visit, server):
 def test_printed_sheet_holds_inputs_day_and_model(visit):
     page = visit("predict", scheme="dark")
     page.emulate_media(media="print")
-    sheet = page.inner_text(".gc-predict")
-    for words in ("What was entered", "Absences", "model ", "Main reasons", ADVICE): assert words in sheet
+    for words in ("What was entered", "Absences", "model ", "Main reasons", ADVICE):
+        expect(page.locator(".gc-predict")).to_contain_text(words)
     assert not page.locator(".gc-form").is_visible() and not page.locator(".gc-head").is_visible()
     assert page.evaluate("getComputedStyle(document.querySelector('.gc-answer')).position") == "static"
     assert page.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--card').trim()") == "#fff"

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from gradeclass.config import find_shipped
-from pages_helpers import TOKEN, Server, fetch
+from pages_helpers import TOKEN, Server, expect, fetch
 
 
 def test_server_shows_nothing_but_the_pages():
@@ -63,9 +63,9 @@ def test_without_token_there_is_a_door_and_nothing_else(server):
 def test_killed_process_is_told_and_the_next_visitor_is_served(visit, server):
     page = visit("predict")
     server.kernel(page).kill()
-    page.wait_for_selector(".gc-lost:not([hidden])", timeout=20_000)
-    assert "Load it again" in page.inner_text(".gc-lost")
-    assert visit("predict").inner_text(".gc-grade")
+    page.wait_for_selector(".gc-lost:not([hidden])", timeout=60_000)
+    expect(page.locator(".gc-lost")).to_contain_text("Load it again")
+    expect(visit("predict").locator(".gc-grade")).not_to_be_empty()
 
 
 @pytest.mark.browser
@@ -75,7 +75,7 @@ def test_process_ends_with_its_visit(visit, server):
     page = visit("about")
     kernel = server.kernel(page)
     page.goto("about:blank")
-    assert psutil.wait_procs([kernel], 20)[0]
+    assert psutil.wait_procs([kernel], 60)[0]
 
 
 @pytest.mark.browser
@@ -92,8 +92,8 @@ def test_page_left_alone_loses_its_process_and_the_end_of_the_server_leaves_none
         page.wait_for_selector(".gc-facts", timeout=60_000)
         kernel = server.kernel(page)
         assert ("fork_server" in " ".join(kernel.cmdline())) == forked
-        assert psutil.wait_procs([kernel], 30)[0]
-        page.wait_for_selector(".gc-lost:not([hidden])", timeout=20_000)
+        assert psutil.wait_procs([kernel], 60)[0]
+        page.wait_for_selector(".gc-lost:not([hidden])", timeout=60_000)
         other.goto(f"{server.base}/predict?token={TOKEN}")
         other.wait_for_selector(".gc-grade", timeout=60_000)
         page.close(), other.close()

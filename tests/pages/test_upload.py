@@ -120,7 +120,7 @@ def test_workbook_that_unfolds_to_millions_of_cells_is_refused_in_seconds(kind):
     started = time.perf_counter()
     with pytest.raises(GradeclassError, match="bomb.xlsx has a sheet of more than 2,500,000 cells"):
         read_file("bomb.xlsx", book, SCHEMA)
-    assert time.perf_counter() - started < 5
+    assert time.perf_counter() - started < 30
 
 
 def test_rows_that_stand_for_many_are_counted():
