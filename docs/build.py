@@ -137,7 +137,9 @@ def openapi():
 
 def reference_name(schema):
     "The name of what a body is, linked to its table"
-    if "$ref" in schema: return "[{0}](#{1})".format(name := schema["$ref"].rsplit("/", 1)[-1], name.lower())
+    if "$ref" in schema:
+        name = schema["$ref"].rsplit("/", 1)[-1]
+        return f"[{name}](#{name.lower()})"
     if "anyOf" in schema: return " or ".join(reference_name(one) for one in schema["anyOf"])
     if schema.get("type") == "array": return f"list of {reference_name(schema.get('items', {}))}"
     return str(schema.get("type", "anything"))
@@ -205,9 +207,8 @@ def api_pages():
         dotted = ".".join(path.relative_to(ROOT).with_suffix("").parts)
         if path.name.startswith("_") or ".cli." in dotted: continue
         module = import_module(dotted)
-        names = [name for name in getattr(module, "__all__", [])]
         package = dotted.split(".")[1] if dotted.count(".") > 1 else "gradeclass"
-        text = "".join(public_text(name, getattr(module, name), 3) for name in names)
+        text = "".join(public_text(name, getattr(module, name), 3) for name in getattr(module, "__all__", []))
         modules.setdefault(package, []).append(f"\n## {dotted}\n\n{module.__doc__}\n{text}")
     pages = {f"api/{name}.md": f"# {name}\n{''.join(texts)}" for name, texts in modules.items()}
     tree = "\n```{toctree}\n:maxdepth: 1\n\n" + "\n".join(f"api/{name}" for name in modules) + "\n```\n"
