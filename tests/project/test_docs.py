@@ -77,15 +77,15 @@ def run_page(page, home):
 def school(make_once):
     "A folder in which somebody has done what the first two pages say"
     def fill(folder):
-        home = folder/"home"
-        if home.is_dir(): return home
-        work = folder/"work"
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir()
+        home, done = folder/"home", folder/"done"  # Versions know where their run was, so the folder stays where it is
+        if done.exists(): return home
+        shutil.rmtree(home, ignore_errors=True)
+        home.mkdir()
         for path in (DOCS/"start").iterdir():
-            if path.suffix != ".md": shutil.copy(path, work)
-        for name in FIRST: run_page(ROOT/name, work)
-        return work.rename(home)
+            if path.suffix != ".md": shutil.copy(path, home)
+        for name in FIRST: run_page(ROOT/name, home)
+        done.touch()
+        return home
     return make_once("school", fill)
 
 @pytest.mark.process
