@@ -239,6 +239,7 @@ def copy_notebook(path, target):
         for output in cell.get("outputs", []):
             for kind in [kind for kind in output.get("data", {}) if "widget" in kind or "javascript" in kind]:
                 del output["data"][kind]
+    book["metadata"].pop("widgets", None)
     book["metadata"]["language_info"] = {"name": "python"}
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(json.dumps(book), encoding="utf-8")

@@ -8,6 +8,7 @@ release = __version__
 extensions = ["myst_nb", "sphinx_copybutton"]
 nb_execution_mode = "off"  # Notebooks are shown with the outputs that they keep
 nb_merge_streams = True
+nb_ipywidgets_js = {}  # Nothing is fetched from elsewhere
 myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence", "deflist"]
 suppress_warnings = ["myst.header"]  # A lesson may leave out a level of headings
