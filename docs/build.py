@@ -51,7 +51,8 @@ def fields_of(part):
         text = ast.unparse(node.value) if node.value else "required"
         factory = re.fullmatch(r"Field\(default_factory=(\w+)\)", text)
         default = {"dict": "{}", "list": "[]"}.get(factory[1], "") if factory else text
-        yield [code(node.target.id), code(ast.unparse(node.annotation)), code(default.strip("'\"")), said.get(node.lineno) or said[node.lineno - 1]]
+        meaning = said.get(node.lineno) or said[node.lineno - 1]
+        yield [code(node.target.id), code(ast.unparse(node.annotation)), code(default.strip("'\"")), meaning]
 
 
 def schema_page():
@@ -71,8 +72,8 @@ def schema_page():
 def parameters_page():
     "What every stage can be told with -p name=value"
     from gradeclass.pipeline.stages import STAGES, choices, is_folder, read_cells, read_parameters
-    text = ("# Parameters of the stages\n\nGiven as `gradeclass run -p name=value`, or to papermill. A name that several "
-            "stages have is given to all of them.\n")
+    text = ("# Parameters of the stages\n\nGiven as `gradeclass run -p name=value`, or to papermill. A name that "
+            "several stages have is given to all of them.\n")
     for stage in STAGES.values():
         cell = next(cell["source"] for cell in read_cells(stage.path) if "parameters" in cell["tags"])
         said = comments(cell)
@@ -98,7 +99,8 @@ def command_text(command, name, level):
         kind = "" if annotation is bool else inspect.formatannotation(annotation)
         rows.append([", ".join(map(code, flags)), kind, code(default), getattr(one, "help", "") or ""])
     if rows: text += "\n" + table(["argument or option", "type", "default", "meaning"], rows)
-    for below, part in getattr(command, "commands", {}).items(): text += command_text(part, f"{name} {below}", level + 1)
+    for below, part in getattr(command, "commands", {}).items():
+        text += command_text(part, f"{name} {below}", level + 1)
     return text
 
 
@@ -118,8 +120,9 @@ def settings_page():
     "Every environment variable"
     from gradeclass.service.settings import service_markdown
     from gradeclass.settings import settings_markdown
-    return ("# Settings\n\nSettings come from the environment, or else from a file `.env` in the home folder with a line "
-            "`NAME=value` for each. A wrong value or a slip in a name is refused with one sentence.\n\n## Of the project\n\n"
+    return ("# Settings\n\nSettings come from the environment, or else from a file `.env` in the home folder with a "
+            "line `NAME=value` for each. A wrong value or a slip in a name is refused with one sentence.\n\n"
+            "## Of the project\n\n"
             f"{settings_markdown()}\n\n## Of the service\n\n{service_markdown()}\n")
 
 
@@ -148,8 +151,8 @@ def reference_name(schema):
 def http_page():
     "Every address of the service"
     document = openapi()
-    text = ("# HTTP\n\nWhat `gradeclass serve` answers, from its OpenAPI document; a running service shows it at `/docs`, "
-            "with the fields of its own model, and gives it at `/openapi.json`.\n\n## Addresses\n")
+    text = ("# HTTP\n\nWhat `gradeclass serve` answers, from its OpenAPI document; a running service shows it at "
+            "`/docs`, with the fields of its own model, and gives it at `/openapi.json`.\n\n## Addresses\n")
     for path, methods in document["paths"].items():
         for method, said in methods.items():
             text += f"\n### {method.upper()} {path}\n\n**{said['summary']}.** {said.get('description', '')}\n"
@@ -166,7 +169,8 @@ def http_page():
         needed = body.get("required", [])
         rows = [[code(field), reference_name(one), "yes" if field in needed else "", one.get("description", "")]
                 for field, one in body.get("properties", {}).items()]
-        text += f"\n### {name}\n\n{body.get('description', '')}\n\n" + table(["field", "type", "required", "meaning"], rows)
+        text += f"\n### {name}\n\n{body.get('description', '')}\n\n"
+        text += table(["field", "type", "required", "meaning"], rows)
     return text
 
 
@@ -180,7 +184,7 @@ def described(name, thing, level):
     for one, about in said.items():
         if one in ("self", "cls") or about.anno is empty and about.docment is None and one == "return": continue
         kind = "" if about.anno is empty else inspect.formatannotation(about.anno).replace("gradeclass.", "")
-        default = "" if about.default in (empty, None) and one == "return" or about.default is empty else repr(about.default)
+        default = "" if one == "return" or about.default is empty else repr(about.default)
         rows.append([code("returns" if one == "return" else one), code(kind), code(default[:60]), about.docment or ""])
     return text + ("\n" + table(["parameter", "type", "default", "meaning"], rows) if rows else "")
 
@@ -192,7 +196,8 @@ def public_text(name, thing, level):
     if not inspect.isclass(thing): return text
     for below, part in vars(thing).items():
         plain = part.__func__ if isinstance(part, classmethod | staticmethod) else part
-        if not below.startswith("_") and inspect.isfunction(plain): text += described(f"{name}.{below}", plain, level + 1)
+        if not below.startswith("_") and inspect.isfunction(plain):
+            text += described(f"{name}.{below}", plain, level + 1)
     return text
 
 
@@ -200,8 +205,8 @@ def api_pages():
     "The names that we promise to keep, then every module: file name -> page"
     import gradeclass
     promised = "".join(public_text(name, getattr(gradeclass, name), 2) for name in gradeclass.__all__ if name[0] != "_")
-    intro = ("# Python\n\n`from gradeclass import NAME`. These names are the API that we promise to keep. What the modules "
-             "export besides is in the lists at the end, and may change.\n")
+    intro = ("# Python\n\n`from gradeclass import NAME`. These names are the API that we promise to keep. What the "
+             "modules export besides is in the lists at the end, and may change.\n")
     modules = {}
     for path in sorted((ROOT/"gradeclass").rglob("*.py")):
         dotted = ".".join(path.relative_to(ROOT).with_suffix("").parts)
@@ -235,7 +240,7 @@ def copy_notebook(path, target):
     for cell in book["cells"]: cell["source"] = "".join(cell["source"])
     book["cells"] = [cell for cell in book["cells"] if shown(cell)]
     for cell in book["cells"]:
-        cell["source"] = re.sub(r"^#\|.*\n?", "", cell["source"], flags=re.M) if cell["cell_type"] == "code" else cell["source"]
+        if cell["cell_type"] == "code": cell["source"] = re.sub(r"^#\|.*\n?", "", cell["source"], flags=re.M)
         for output in cell.get("outputs", []):
             for kind in [kind for kind in output.get("data", {}) if "widget" in kind or "javascript" in kind]:
                 del output["data"][kind]
@@ -270,8 +275,8 @@ def main():
     parser.add_argument("--fresh", action="store_true", help="Build every page again.")
     options = parser.parse_args()
     assemble()
-    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-j", "2", *["-E"]*options.fresh, str(SOURCE), str(SITE)]
-    done = subprocess.run(command).returncode
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-j", "2", *["-E"]*options.fresh]
+    done = subprocess.run([*command, str(SOURCE), str(SITE)]).returncode
     if not done: print(f"open {SITE/'index.html'}")
     return done
 

@@ -1,4 +1,4 @@
-"""Settings: environment before `.env`, one sentence for a wrong value. tests/project/test_docs.py checks the list of them."""
+"""Settings: environment before `.env`, one sentence for a wrong value. The reference has a test of its own."""
 import os
 import re
 import subprocess

@@ -26,7 +26,7 @@ PAGES = [ROOT/"README.md", *sorted(path for path in DOCS.rglob("*.md") if "_buil
 FIRST = ["docs/start/tutorial.md", "docs/how-to/monthly.md"]  # The other pages begin where these two end
 BLOCK = re.compile(r"^(?P<indent> *)(?:<!-- (?P<mark>[^>]*) -->\n(?P=indent))?```(?P<kind>bash|python)\n"
                    r"(?P<text>.*?)^(?P=indent)```$", re.M | re.S)
-pytestmark = pytest.mark.skipif(not DOCS.is_dir(), reason="needs the checkout: the documentation is not beside the tests")
+pytestmark = pytest.mark.skipif(not DOCS.is_dir(), reason="needs the checkout")
 
 def short(page): return page.relative_to(ROOT).as_posix()
 
@@ -141,14 +141,15 @@ def test_every_command_and_option_is_in_the_reference(build):
         if name == "gradeclass": continue
         assert re.search(rf"^#+ {name}$", page, re.M), f"{name} is missing"
         text = re.split(rf"^#+ {name}$", page, flags=re.M)[1].split("\n#")[0]
-        assert not [option for one in command.params for option in one.opts if option.startswith("-") and option != "--help"
-                    and f"`{option}`" not in text]
+        options = [option for one in command.params for option in one.opts if option.startswith("-")]
+        assert not [option for option in options if option != "--help" and f"`{option}`" not in text]
 
 def test_every_word_of_a_schema_has_a_meaning(build):
     from gradeclass import schema
     page = build.schema_page()
     for part in (schema.Schema, schema.Column, schema.GradeScale, schema.Source, schema.Effect):
-        for name in part.model_fields: assert re.search(rf"^\| `{name}` \| `.+?` \| .* \| \S.{{4,}} \|$", page, re.M), name
+        for name in part.model_fields:
+            assert re.search(rf"^\| `{name}` \| `.+?` \| .* \| \S.{{4,}} \|$", page, re.M), name
 
 def test_every_address_is_in_the_reference(build):
     page, document = build.http_page(), build.openapi()
@@ -185,7 +186,8 @@ def test_every_link_of_the_site_leads_somewhere(site):
             target = (path.parent/unquote(part.path)).resolve() if part.path else path
             counted += 1
             anchors = site[target].anchors if target in site else {unquote(part.fragment)}
-            if not target.exists() or unquote(part.fragment) not in anchors: broken.append(f"{path.relative_to(SITE)}: {link}")
+            if not target.exists() or unquote(part.fragment) not in anchors:
+                broken.append(f"{path.relative_to(SITE)}: {link}")
     assert counted > 5_000 and not broken, broken[:20]
 
 def test_site_loads_nothing_from_elsewhere(site):
