@@ -8,7 +8,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run app test quick check outputs lab notebooks samples neural prefect lock lock-neural lock-prefect clean
+.PHONY: help setup run app test quick check outputs lab notebooks samples neural prefect docs docs-serve lock lock-neural lock-prefect lock-docs clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -64,6 +64,13 @@ neural: $(STAMP) ## Add TensorFlow for the model family `neural`, from requireme
 prefect: $(STAMP) ## Add Prefect for schedules, from requirements-prefect.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --requirement requirements-prefect.lock
 
+docs: $(STAMP) ## Build the documentation in docs/_build/html, with the tools of requirements-docs.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --requirement requirements-docs.lock
+	@$(BIN)/python docs/build.py $(ARGS)
+
+docs-serve: docs ## Serve the documentation on this computer; prints the address to open
+	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory docs/_build/html
+
 lock: $(STAMP) ## Resolve requirements.lock from pyproject.toml; versions stay as they are. ARGS=--upgrade takes the newest
 	@$(RESOLVE) --custom-compile-command 'make lock' --output-file requirements.lock $(ARGS)
 
@@ -72,6 +79,12 @@ lock-neural lock-prefect: lock-%: $(STAMP) # What an extra adds to requirements.
 	  $(RESOLVE) --extra $* $(patsubst %,--constraint %,requirements.lock $(wildcard requirements-$*.lock)) --no-header --no-annotate \
 	  | grep -vxFf requirements.lock; } > requirements-$*.lock.new
 	@mv requirements-$*.lock.new requirements-$*.lock
+
+lock-docs: $(STAMP) # The same for the group docs, which builds on nothing of the package
+	@{ echo '# What the group `docs` adds to requirements.lock; made by: make lock-docs'; \
+	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --group docs --constraint requirements.lock --no-header --no-annotate \
+	  | grep -vxFf requirements.lock; } > requirements-docs.lock.new
+	@mv requirements-docs.lock.new requirements-docs.lock
 
 clean: ## Remove the environment, builds and everything under outputs/
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -1,4 +1,4 @@
-"""Predict a student's grade class. The names below are the API that we promise to keep; README shows them at work."""
+"""Predict a student's grade class early enough to help. These names are the API that we promise to keep."""
 from importlib import import_module
 
 __version__ = "0.1.0"

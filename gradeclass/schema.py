@@ -101,20 +101,22 @@ LATE = "known only after the grade"  # Part of a guess about a column that may g
 class Column(Part):
     "One column of a table of students"
     place: ClassVar[str] = "column {name}: "
-    name: str
+    name: str                  # As the file's header has it; case, blanks and signs do not count
+    # A number, codes in order, codes without order, or yes and no; ignored columns and ids need none
     kind: Literal["numeric", "ordinal", "category", "flag"] | None = None
+    # What it is for: audit is a protected attribute, score is what the grade was cut from
     role: Literal["feature", "audit", "score", "target", "id", "ignored"] = "feature"
     label: str = ""            # What people read instead of the name
     description: str = ""      # Help, one sentence
     group: str = ""            # Heading under which a form shows it
-    unit: str = ""
-    min: float | None = None
-    max: float | None = None
+    unit: str = ""             # Such as hours a week
+    min: float | None = None   # Smallest number that is allowed
+    max: float | None = None   # Largest number that is allowed
     whole: bool = False        # Numeric, whole numbers only
     changeable: bool = False   # A student or a school can change it: what-if may move it
     so_far: bool = False       # Counted up to now, such as days missed: what-if never lowers it
     better: Literal["", "more", "less"] = ""  # Which way is good: the model is held to it, whatever the rows say
-    codes: dict[int | str, str] = Field(default_factory=dict)
+    codes: dict[int | str, str] = Field(default_factory=dict)  # Code in the file -> label; of ordinal ones in order
     missing: list[str] = Field(default_factory=list)  # Words of the file that mean no answer, such as ABS
     confirm: str = ""          # A guess that a person should confirm
     known_before: bool = False # A person's word that it is known before the grade, though it decides a cut of the scale
@@ -240,10 +242,10 @@ def band_of(
 # %% ../nbs/lib/05_schema.ipynb #c7349e7c
 class Source(Part):
     "Where a data set comes from, for credit and for `fetch`"
-    title: str = ""
-    authors: str = ""
-    doi: str = ""
-    license: str = ""
+    title: str = ""             # Under which it was published
+    authors: str = ""           # Whom to credit
+    doi: str = ""               # Its lasting address
+    license: str = ""           # Such as CC BY 4.0
     files: list[str] = Field(default_factory=list)  # Names under which the table is known
     sha256: str = ""            # Of the published table
     values_sha256: str = ""     # Of its cells without header and ids, for copies with another header
@@ -259,25 +261,25 @@ class Effect(Part):
 # %% ../nbs/lib/05_schema.ipynb #e6a334ce
 class Synthesis(Part):
     "How `synthesise` makes students: columns, latent score, cuts, mislabelled grades"
-    intercept: float = 0.0
+    intercept: float = 0.0                               # Latent score of a student whose columns are all 0
     noise: float = 1.0                                   # Standard deviation of what the columns do not explain
     mislabelled: float = 0.0                             # Share of grades that contradict the score
     grade_shares: list[float] = Field(default_factory=list)  # Best to worst, where the scale has no cuts
-    columns: dict[str, Effect] = Field(default_factory=dict)
+    columns: dict[str, Effect] = Field(default_factory=dict) # Column -> how it is drawn and what it does
 
 # %% ../nbs/lib/05_schema.ipynb #38527735
 class Schema(Part):
     "What a table of students holds and what each column is for"
-    name: str
-    title: str = ""
-    description: str = ""
-    source: Source = Field(default_factory=Source)
+    name: str               # By which commands know it
+    title: str = ""         # By which people know it
+    description: str = ""   # One sentence
+    source: Source = Field(default_factory=Source)  # Where the data set comes from
     key: list[str] = Field(default_factory=list)  # Columns that together tell a student where there is no id
     group: str = ""   # Column of what students come from together: a school, a class, a course
     cohort: str = ""  # Column of the year or the term, earlier ones first in its codes or in its numbers
-    columns: list[Column]
-    grades: GradeScale
-    synthesis: Synthesis | None = None
+    columns: list[Column]   # In file order; a file writes NAME: {...} for each
+    grades: GradeScale      # From best to worst
+    synthesis: Synthesis | None = None  # How to make students that look like these
 
     @cached_property
     def by_name(self)->dict[str, Column]:

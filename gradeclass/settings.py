@@ -122,7 +122,7 @@ def load_settings(
 
 # %% ../nbs/lib/04_settings.ipynb #8763f55e
 def settings_markdown()->str: # A table of three columns: variable, meaning, default
-    "The settings as a Markdown table, as the README shows them"
+    "The settings as a Markdown table, as the documentation shows them"
     rows = [f"| `{variable(name)}` | {field.description} | {field.json_schema_extra['otherwise']} |"
             for name, field in Settings.model_fields.items()]
     return "\n".join(["| variable | meaning | default |", "|---|---|---|", *rows])

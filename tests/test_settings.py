@@ -1,4 +1,4 @@
-"""Settings: environment before `.env`, one sentence for a wrong value, and a README that lists them all."""
+"""Settings: environment before `.env`, one sentence for a wrong value. The reference has a test of its own."""
 import os
 import re
 import subprocess
@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from gradeclass import config
-from gradeclass.service.settings import ServiceSettings, load_service_settings, serve_variable, service_markdown
-from gradeclass.settings import Settings, SettingsError, load_settings, settings_markdown, variable
+from gradeclass.service.settings import ServiceSettings, load_service_settings, serve_variable
+from gradeclass.settings import Settings, SettingsError, load_settings, variable
 
 ROOT = Path(__file__).parent.parent
 VARIABLES = [variable(name) for name in Settings.model_fields]
@@ -115,13 +115,6 @@ def test_slip_in_a_variable_is_named_with_what_was_meant(home, monkeypatch, name
     if in_file: (home/".env").write_text(f"{name}=1\n")
     else: monkeypatch.setenv(name, "1")
     with pytest.raises(SettingsError, match=f"there is no variable {name}: did you mean {near}\\?$"): load()
-
-def test_readme_lists_the_settings_as_the_code_has_them():
-    section = (ROOT/"README.md").read_text(encoding="utf-8").split("## Settings\n", 1)[1].split("\n## ", 1)[0]
-    listed = set(re.findall(r"^\| (`[A-Z_]+`) \|", section, flags=re.M))
-    assert {f"`{name}`" for name in VARIABLES} <= listed
-    assert settings_markdown() in section
-    assert service_markdown() in section
 
 def test_every_variable_that_the_package_reads_is_a_setting(home, monkeypatch):
     read = {name for path in (ROOT/"gradeclass").rglob("*.py")

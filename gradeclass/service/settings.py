@@ -100,7 +100,7 @@ def load_service_settings(
 
 # %% ../../nbs/lib/service/05_settings.ipynb #f9ebcdae
 def service_markdown()->str: # A table of three columns
-    "The settings of the service as a Markdown table, as the README shows them"
+    "The settings of the service as a Markdown table, as the documentation shows them"
     rows = [(f"`{serve_variable(name)}`", field.description, f"`{field.default}`" if field.default != "" else "")
             for name, field in ServiceSettings.model_fields.items()]
     return "\n".join(["| variable | meaning | default |", "|---|---|---|", *(f"| {' | '.join(row)} |" for row in rows)])
