@@ -22,10 +22,11 @@ from ..models.grade_model import GradeModel
 from .promotions import ChampionError, history
 from gradeclass.registry.rails import (
     More, Rail, Rules, calibration_rail, doubt_rail, drift_rail, group_rail, judge_by, learnt_before, metric_rail,
-    more_rows, row_hashes, speaks_against, what_differs,
+    more_rows, row_hashes, speaks_against, student_hashes, what_differs,
 )
 from gradeclass.registry.versions import (
-    Version, challenger_of, champion_of, load_rows, promote, read_state, record_refusal, register_bundle, run_records,
+    Version, challenger_of, champion_of, load_hashes, load_rows, promote, read_state, record_refusal, register_bundle,
+    run_records,
 )
 
 # %% ../../nbs/lib/registry/04_gate.ipynb #4fbc27ae
@@ -62,7 +63,8 @@ def conclude(old:Predictions|None, new:Predictions, frame:pd.DataFrame, model:Gr
 
 # %% ../../nbs/lib/registry/04_gate.ipynb #c1f16c82
 def judge_challenger(challenger:str|Path, champion:str|Path|None, frame:pd.DataFrame, learnt:np.ndarray|None=None,
-                     drift:dict|None=None, rules:Rules|None=None, rows:pd.DataFrame|None=None)->Gate:
+                     drift:dict|None=None, rules:Rules|None=None, rows:pd.DataFrame|None=None,
+                     students:np.ndarray|None=None)->Gate:
     "Compare two models on students whom neither has seen, and on the challenger's own rows where they are new to both"
     rules = rules or Rules()
     undecided = lambda why, *students: Gate(False, f"{why}. A person has to decide.", *students, rules=rules)
@@ -82,7 +84,7 @@ def judge_challenger(challenger:str|Path, champion:str|Path|None, frame:pd.DataF
                          f"champion learnt {left_out} of them), and it takes {rules.least}", len(kept), left_out)
     before, after = judge_by(old, kept), judge_by(new, kept)
     judged = rows is not None and not speaks_against(before, after, rules)
-    more = more_rows(new, old, rows, learnt, kept, rules) if judged else None
+    more = more_rows(new, old, rows, learnt, kept, rules, students) if judged else None
     return conclude(before, after, kept, new, drift, rules, left_out, more)
 
 # %% ../../nbs/lib/registry/04_gate.ipynb #5e037f4d
@@ -115,7 +117,8 @@ def decide_on(outputs:str|Path, version:Version, serving:Version|None, test:pd.D
     if version == serving:
         return Registration(number, version.digest, False, f"Version {number} serves already.", None, number, number)
     champion = serving.folder if serving else None
-    gate = judge_challenger(version.folder, champion, test, load_rows(serving), drift, rules, rows)
+    students = load_hashes(serving.students) if serving else None
+    gate = judge_challenger(version.folder, champion, test, load_rows(serving), drift, rules, rows, students)
     sentence = f"Version {number}: {gate.sentence}"
     promoted = False
     if mode == "never": sentence += " It was registered only, as asked."
@@ -145,7 +148,8 @@ def register_run(
 )->Registration:           # What became of it
     "Register a run's model, and promote it where that is wanted and deserved"
     if mode not in MODES: raise GradeclassError(f"promote is {mode}: use one of {', '.join(MODES)}")
-    version = register_bundle(outputs, bundle, run_id, row_hashes(learnt, load_model(bundle).schema))
+    schema = load_model(bundle).schema
+    version = register_bundle(outputs, bundle, run_id, row_hashes(learnt, schema), student_hashes(learnt, schema))
     for last in (False, False, False, False, True):
         serving = champion_of(outputs)
         try: return decide_on(outputs, version, serving, test, mode, drift, rules, learnt)
@@ -193,8 +197,9 @@ def judge_version(
     test, *learnt = [pd.read_parquet(path) for name in ("test", "train", "validation")
                      if (path := prepared/f"{name}.parquet").is_file()]
     champion, rows = serving.folder if serving else None, pd.concat(learnt) if learnt else None
+    students = load_hashes(serving.students) if serving else None
     return version, judge_challenger(version.folder, champion, test, load_rows(serving),
-                                     read_drift(folders.get("drift")), rules, rows)
+                                     read_drift(folders.get("drift")), rules, rows, students)
 
 # %% ../../nbs/lib/registry/04_gate.ipynb #003d4efe
 RAIL_TITLES = {"calibration": "Calibration error", "groups": "At-risk recall, worst group", "drift": "Drift",
