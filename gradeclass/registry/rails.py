@@ -190,7 +190,8 @@ def new_to(
     students:np.ndarray|None=None, # Hashes of their ids and keys
 )->np.ndarray:          # Shape (n,)
     "Whether a row is new to the champion: it has not learnt this student, nor equal inputs with whatever grade"
-    known = [np.isin(row_hashes(rows.assign(**{schema.target: label}), schema), learnt) for label in schema.grades.labels]
+    graded = (rows.assign(**{schema.target: label}) for label in schema.grades.labels)
+    known = [np.isin(row_hashes(frame, schema), learnt) for frame in graded]
     if students is not None:
         named = student_hashes(rows, schema)
         known.append((np.isin(named, students) & (named > 0)).any(axis=1))
@@ -208,8 +209,9 @@ def more_rows(
 )->More|None:                # None where there are too few, or too many to fit again
     "What both models say of the challenger's rows that are new to the champion"
     schema = challenger.schema
-    in_time = schema.cohort in rows and schema.cohort in test and not rows[schema.cohort].isin(test[schema.cohort]).any()
-    if learnt is None or in_time or not rules.least <= len(rows) <= MOST_ROWS: return None
+    year = schema.cohort
+    later = year in rows and year in test and not rows[year].isin(test[year]).any()
+    if learnt is None or later or not rules.least <= len(rows) <= MOST_ROWS: return None
     new, fold = new_to(rows, schema, learnt, students), deal_unseen(rows, schema, rules.seed)
     if new.sum() < rules.least: return None
     p, predicted = np.empty((len(rows), len(schema.grades.labels))), np.empty(len(rows), int)
@@ -242,7 +244,7 @@ def join_said(first:Predictions, second:Predictions)->Predictions: # Rows of the
 # %% ../../nbs/lib/registry/03_rails.ipynb #559ab2ad
 SURELY = 1.645  # Standard errors: by chance in one of twenty
 
-def weigh(old:Predictions, new:Predictions, rules:Rules, units:np.ndarray|None)->tuple: # Two figures and their variances
+def weigh(old:Predictions, new:Predictions, rules:Rules, units:np.ndarray|None)->tuple: # Two figures, variances
     "How bad the champion is on some students, and how much better the challenger"
     metric = METRICS[rules.metric]
     sign = 1 if metric.higher else -1
@@ -254,7 +256,7 @@ def weigh(old:Predictions, new:Predictions, rules:Rules, units:np.ndarray|None)-
     draws = bootstrap(len(old.y), look, rules.draws, rules.seed, units)
     return look(np.ones((1, len(old.y))))[0], draws.var(axis=0)
 
-def unlike(old:Predictions, new:Predictions, more:More, rules:Rules, units:np.ndarray|None)->str: # Empty where they agree
+def unlike(old:Predictions, new:Predictions, more:More, rules:Rules, units:np.ndarray|None)->str: # Empty: they agree
     "In what the new rows are surely unlike the test part: the champion is worse there, or the gain larger"
     own = None if more.units is None else more.units[len(new.y):]
     few, little = weigh(old, new, rules, units)
@@ -263,12 +265,12 @@ def unlike(old:Predictions, new:Predictions, more:More, rules:Rules, units:np.nd
     return " and ".join(np.array(["the champion is worse there", "the gain is larger there"])[surely])
 
 # %% ../../nbs/lib/registry/03_rails.ipynb #c33dc4f9
-def count_more(alone:dict, old:Predictions, new:Predictions, more:More, rules:Rules, units:np.ndarray|None)->tuple[dict, str]:
-    "Figures of test students and new rows together, and how many of each; of the test part alone where they are unlike"
+def count_more(alone:dict, old:Predictions, new:Predictions, more:More, rules:Rules, units)->tuple: # Figures, sentence
+    "Figures of test students and new rows together; of the test part alone where they are unlike"
     rows, n = len(more.new.y), len(new.y)
     if why := unlike(old, new, more, rules, units):
-        return alone, (f" The {rows:,} learnt rows that are new to the champion do not count: {why} than on the test part, "
-                       f"by more than chance, as it would be if grades were wrong.")
+        return alone, (f" The {rows:,} learnt rows that are new to the champion do not count: {why} than on the test "
+                       f"part, by more than chance, as it would be if grades were wrong.")
     both = paired_figures(join_said(old, more.old), join_said(new, more.new), rules.metric, rules, more.units)
     return both | {"more": rows}, (f" Judged by {n:,} test students and by {rows:,} learnt rows that are new to the "
                                    f"champion, each by a model fitted again without it.")
