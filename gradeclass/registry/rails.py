@@ -242,7 +242,7 @@ def join_said(first:Predictions, second:Predictions)->Predictions: # Rows of the
     return check_predictions(both("y"), both("p"), first.scale, both("predicted"))
 
 # %% ../../nbs/lib/registry/03_rails.ipynb #559ab2ad
-SURELY = 1.96  # Standard errors: by chance in one of forty
+SURELY = np.array([1.645, 1.96])  # Standard errors: by chance in one of twenty, and of forty
 
 def weigh(old:Predictions, new:Predictions, rules:Rules, units:np.ndarray|None)->tuple: # Two figures, variances
     "How bad the champion is on some students, and how much better the challenger"
