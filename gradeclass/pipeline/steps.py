@@ -4,10 +4,9 @@
 
 # %% auto #0
 __all__ = ['save_prepared', 'load_prepared', 'plot_parts', 'fit_and_look', 'cost_of_better', 'learnt_rows', 'fit_final',
-           'possible_folds', 'predict_out_of_fold', 'calibrate_model', 'out_of_fold_files', 'save_out_of_fold',
-           'load_out_of_fold', 'describe_labels', 'without_inputs', 'allowed_giveaways', 'evaluate_model',
-           'list_students', 'Judged', 'judge_all', 'look_closer', 'compare_rules', 'extra_files', 'describe_sets',
-           'explain_first', 'save_evaluation']
+           'calibrate_model', 'out_of_fold_files', 'save_out_of_fold', 'load_out_of_fold', 'describe_labels',
+           'without_inputs', 'allowed_giveaways', 'evaluate_model', 'list_students', 'Judged', 'judge_all',
+           'look_closer', 'compare_rules', 'extra_files', 'describe_sets', 'explain_first', 'save_evaluation']
 
 # %% ../../nbs/lib/pipeline/04_steps.ipynb #30433478
 import json
@@ -164,27 +163,6 @@ def fit_final(
 )->GradeModel:         # Fitted on training and validation part
     "Fit on all rows but the test part"
     return clone(model).fit(learnt_rows(prepared))
-
-# %% ../../nbs/lib/pipeline/04_steps.ipynb #e4e4f34f
-def possible_folds(
-    grades:np.ndarray, # Grade index, shape (n,)
-    folds:int,         # Folds that are wanted
-)->int:                # Folds that leave two grades in each training part; 0 where there are none
-    "How many folds a table of students can be dealt into"
-    counts = sorted(np.bincount(grades))[-2:]
-    return 0 if min(folds, *counts) < 2 else min(folds, *counts)
-
-def predict_out_of_fold(
-    model:GradeModel,   # Fitted on the rows
-    frame:pd.DataFrame, # The rows it was fitted on, n of them
-    folds:int=5,        # Folds
-    seed:int=SEED,      # Seed of the deal
-)->np.ndarray|None:     # Out-of-fold probabilities, shape (n, grades); None where there are too few rows to deal
-    "Probabilities of the training rows, each by a model that has not seen the row"
-    kept = getattr(model.pipeline_["family"], "out_of_fold_", None)
-    if kept is not None and len(kept) == len(frame): return kept
-    folds = possible_folds(grade_index(frame, model.schema), folds)
-    return out_of_fold(model, frame, folds, seed) if folds else None
 
 # %% ../../nbs/lib/pipeline/04_steps.ipynb #0d1fa225
 def calibrate_model(

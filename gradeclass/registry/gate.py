@@ -21,11 +21,12 @@ from ..models.bundle import MANIFEST, bundle_digest, load_model, read_extra
 from ..models.grade_model import GradeModel
 from .promotions import ChampionError, history
 from gradeclass.registry.rails import (
-    Rail, Rules, calibration_rail, doubt_rail, drift_rail, group_rail, judge_by, learnt_before, metric_rail, row_hashes,
-    what_differs,
+    More, Rail, Rules, calibration_rail, doubt_rail, drift_rail, group_rail, judge_by, learnt_before, metric_rail,
+    more_rows, row_hashes, speaks_against, student_hashes, what_differs,
 )
 from gradeclass.registry.versions import (
-    Version, challenger_of, champion_of, load_rows, promote, read_state, record_refusal, register_bundle, run_records,
+    Version, challenger_of, champion_of, load_hashes, load_rows, promote, read_state, record_refusal, register_bundle,
+    run_records,
 )
 
 # %% ../../nbs/lib/registry/04_gate.ipynb #4fbc27ae
@@ -46,10 +47,10 @@ class Gate:
 
 # %% ../../nbs/lib/registry/04_gate.ipynb #0c4eda17
 def conclude(old:Predictions|None, new:Predictions, frame:pd.DataFrame, model:GradeModel, drift:dict|None, rules:Rules,
-             left_out:int=0)->Gate:
+             left_out:int=0, more:More|None=None)->Gate:
     "Promote where every rail holds, and say so in one sentence"
     units = drawn_with(frame, model.schema)
-    rails = (metric_rail(old, new, rules, units), calibration_rail(old, new, rules, units),
+    rails = (metric_rail(old, new, rules, units, more), calibration_rail(old, new, rules, units),
              group_rail(old, new, frame, model.schema, rules, units), drift_rail(drift, rules), doubt_rail(model))
     failed = [rail for rail in rails if not rail.passed]
     unseen = "the model has not seen, with no champion yet" if old is None else "neither model has seen"
@@ -62,8 +63,9 @@ def conclude(old:Predictions|None, new:Predictions, frame:pd.DataFrame, model:Gr
 
 # %% ../../nbs/lib/registry/04_gate.ipynb #c1f16c82
 def judge_challenger(challenger:str|Path, champion:str|Path|None, frame:pd.DataFrame, learnt:np.ndarray|None=None,
-                     drift:dict|None=None, rules:Rules|None=None)->Gate:
-    "Compare two models on the students whom neither has seen"
+                     drift:dict|None=None, rules:Rules|None=None, rows:pd.DataFrame|None=None,
+                     students:np.ndarray|None=None)->Gate:
+    "Compare two models on students whom neither has seen, and on the challenger's own rows where they are new to both"
     rules = rules or Rules()
     undecided = lambda why, *students: Gate(False, f"{why}. A person has to decide.", *students, rules=rules)
     new = load_model(challenger)
@@ -80,7 +82,10 @@ def judge_challenger(challenger:str|Path, champion:str|Path|None, frame:pd.DataF
     if len(kept) < rules.least:
         return undecided(f"Cannot be compared: {len(kept)} of {len(frame)} test students are new to both models (the "
                          f"champion learnt {left_out} of them), and it takes {rules.least}", len(kept), left_out)
-    return conclude(judge_by(old, kept), judge_by(new, kept), kept, new, drift, rules, left_out)
+    before, after = judge_by(old, kept), judge_by(new, kept)
+    judged = rows is not None and not speaks_against(before, after, rules)
+    more = more_rows(new, old, rows, learnt, kept, rules, students) if judged else None
+    return conclude(before, after, kept, new, drift, rules, left_out, more)
 
 # %% ../../nbs/lib/registry/04_gate.ipynb #5e037f4d
 class Registration(NamedTuple):
@@ -105,14 +110,15 @@ def by_hand(number:int)->str: # One line
 
 # %% ../../nbs/lib/registry/04_gate.ipynb #e5ebccb7
 def decide_on(outputs:str|Path, version:Version, serving:Version|None, test:pd.DataFrame, mode:str, drift:dict|None,
-              rules:Rules|None)->Registration:
+              rules:Rules|None, rows:pd.DataFrame)->Registration:
     "Compare a version with the champion, and act on it"
     number = version.number
     before = serving.number if serving else None
     if version == serving:
         return Registration(number, version.digest, False, f"Version {number} serves already.", None, number, number)
     champion = serving.folder if serving else None
-    gate = judge_challenger(version.folder, champion, test, load_rows(serving), drift, rules)
+    students = load_hashes(serving.students) if serving else None
+    gate = judge_challenger(version.folder, champion, test, load_rows(serving), drift, rules, rows, students)
     sentence = f"Version {number}: {gate.sentence}"
     promoted = False
     if mode == "never": sentence += " It was registered only, as asked."
@@ -142,10 +148,11 @@ def register_run(
 )->Registration:           # What became of it
     "Register a run's model, and promote it where that is wanted and deserved"
     if mode not in MODES: raise GradeclassError(f"promote is {mode}: use one of {', '.join(MODES)}")
-    version = register_bundle(outputs, bundle, run_id, row_hashes(learnt, load_model(bundle).schema))
+    schema = load_model(bundle).schema
+    version = register_bundle(outputs, bundle, run_id, row_hashes(learnt, schema), student_hashes(learnt, schema))
     for last in (False, False, False, False, True):
         serving = champion_of(outputs)
-        try: return decide_on(outputs, version, serving, test, mode, drift, rules)
+        try: return decide_on(outputs, version, serving, test, mode, drift, rules, learnt)
         except ChampionError:
             if last or champion_of(outputs) == serving: raise
 
@@ -183,13 +190,16 @@ def judge_version(
     if version == serving:
         raise ChampionError(f"version {version.number} is the champion: name another version to compare it with")
     folders = run_folders(outputs, version.digest)
-    rows = folders.get("prepare", Path(outputs))/"test.parquet"
-    if not rows.is_file():
+    prepared = folders.get("prepare", Path(outputs))
+    if not (prepared/"test.parquet").is_file():
         raise ChampionError(f"the test rows of version {version.number} are gone with the run that made it: run the "
                             f"pipeline again")
-    champion = serving.folder if serving else None
-    return version, judge_challenger(version.folder, champion, pd.read_parquet(rows), load_rows(serving),
-                                     read_drift(folders.get("drift")), rules)
+    test, *learnt = [pd.read_parquet(path) for name in ("test", "train", "validation")
+                     if (path := prepared/f"{name}.parquet").is_file()]
+    champion, rows = serving.folder if serving else None, pd.concat(learnt) if learnt else None
+    students = load_hashes(serving.students) if serving else None
+    return version, judge_challenger(version.folder, champion, test, load_rows(serving),
+                                     read_drift(folders.get("drift")), rules, rows, students)
 
 # %% ../../nbs/lib/registry/04_gate.ipynb #003d4efe
 RAIL_TITLES = {"calibration": "Calibration error", "groups": "At-risk recall, worst group", "drift": "Drift",

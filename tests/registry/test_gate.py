@@ -8,7 +8,7 @@ from gradeclass.data.sources import load
 from gradeclass.data.synthetic import sample_path
 from gradeclass.models.bundle import bundle_digest, load_model, save_model
 from gradeclass.models.grade_model import GradeModel
-from gradeclass.registry.gate import judge_challenger, register_run
+from gradeclass.registry.gate import judge_challenger, judge_version, register_run
 from gradeclass.registry.promotions import history, registry_folder
 from gradeclass.registry.rails import Rules, row_hashes
 from gradeclass.registry.versions import challenger_of, champion_of, list_versions, load_rows, promote, rollback
@@ -125,6 +125,31 @@ def test_damaged_champion_is_not_compared_and_the_sentence_says_so(bundles, part
     (champion_of(tmp_path).folder/"schema.yaml").write_text("changed")
     found = register_run(tmp_path, bundles["good"], parts.train, parts.test)
     assert not found.promoted and "the champion cannot be loaded" in found.sentence
+
+
+def test_run_is_judged_by_its_new_rows_too_and_so_it_is_later(parts, tmp_path):
+    "What `registry compare` says later is what the run has said"
+    schema = load(sample_path("students"), "students").schema
+    learnt, few = pd.concat([parts.train, parts.validation]), parts.train.head(80)
+    folders = {name: tmp_path/"stages"/name for name in ("prepare", "evaluate")}
+    for folder in folders.values(): folder.mkdir(parents=True)
+    for name, part in parts._asdict().items(): part.to_parquet(folders["prepare"]/f"{name}.parquet")
+    model = GradeModel(schema, params={"members": ["linear"]})
+    save_model(model.fit(few), tmp_path/"old")
+    save_model(model.fit(learnt), folders["evaluate"]/"bundle")
+    run = tmp_path/"runs"/"20260504-093000-abcdef"
+    run.mkdir(parents=True)
+    stages = [{"name": name, "folder": str(folder)} for name, folder in folders.items()]
+    (run/"run.json").write_text(json.dumps({"run_id": run.name, "stages": stages}))
+
+    register_run(tmp_path, tmp_path/"old", few, parts.test, mode="never")
+    promote(tmp_path, 1, "Anna", "by hand")
+    found = register_run(tmp_path, folders["evaluate"]/"bundle", learnt, parts.test, mode="ask")
+    assert f"{len(parts.test)} test students and by {len(learnt) - 80} learnt rows" in found.sentence
+    assert judge_version(tmp_path)[1] == found.gate
+    (folders["prepare"]/"train.parquet").unlink()
+    (folders["prepare"]/"validation.parquet").unlink()
+    assert "learnt rows" not in judge_version(tmp_path)[1].sentence
 
 
 def test_registration_and_log_are_plain_json(bundles, parts, tmp_path):
