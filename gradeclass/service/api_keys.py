@@ -24,8 +24,8 @@ from ..disk import whole_file
 
 # %% ../../nbs/lib/service/04_api_keys.ipynb #81b23438
 SCOPES = {"predict": "ask for predictions",
-          "review": "report outcomes and overrides, read what is kept of a student",
-          "operate": "stop and resume the service, read its metrics, delete from the log",
+          "review": "report outcomes and overrides, see figures of the students (serve --compat)",
+          "operate": "stop and resume the service, read its metrics, read and delete what is kept of a student",
           "metrics": "read the metrics"}
 
 class KeysError(GradeclassError):
