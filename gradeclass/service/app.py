@@ -62,7 +62,7 @@ def make_app(settings:ServiceSettings|None=None):
     settings = settings or load_service_settings()
     service = Service(settings)
     GuardedProtocol.door = Door(min(settings.connections, most_files() - 200), settings.address_connections,
-                                service.proxies)
+                                service.proxies, tell=service.note_unread)
 
     @asynccontextmanager
     async def life(_):
@@ -86,8 +86,7 @@ def make_app(settings:ServiceSettings|None=None):
     for kind in (HTTPException, RequestValidationError, Exception): app.add_exception_handler(kind, hand_on)
     service.app = app
     paths = get_openapi(title="", version="", routes=app.routes)["paths"]
-    service.posts = [re.compile(re.sub(r"{[^}]*}", "[^/]+", path) + "$")
-                     for path, verbs in paths.items() if "post" in verbs]
+    service.paths = {path: (re.compile(re.sub(r"{[^}]*}", "[^/]+", path)), set(verbs)) for path, verbs in paths.items()}
     return wrap(service, settings)
 
 # %% ../../nbs/lib/service/15_app.ipynb #18637198

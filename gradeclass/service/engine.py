@@ -86,7 +86,7 @@ class Service:
         self.former = {}  # name/versions/N -> lane of a version that is asked for by its number
         self.scopes = dict(SCOPE_OF)
         self.kinds = {}   # Path -> content types and bytes of a body, where they are not the usual ones
-        self.posts = ()   # Patterns of the paths that take POST
+        self.paths = {}   # Template of a path -> its pattern, and the methods that it takes in small letters
         self.challenge = "Bearer"
         self.refused = {} # Name -> why its bundle was refused
         self.kept = {}    # (name, folder) -> model that is loaded
@@ -134,7 +134,6 @@ class Service:
         gauges["log_waiting"].set(self.log.left())
         gauges["access_dropped"].set(self.access.dropped)
         gauges["connections_closed"].set(GuardedProtocol.door.closed)
-        self.counts.unreadable(GuardedProtocol.door.refused)
         gauges["log_written"].set(self.log.written)
         gauges["log_failing"].set(bool(self.log.failing))
         gauges["suspended"].set(self.suspension is not None)
@@ -439,6 +438,25 @@ class Service:
         "Count the students of a list or file, which come out of the same bucket"
         self.buckets.owe(caller.key or caller.address, time.monotonic(), number)
 
+    def find_route(
+        self,
+        method:str, # HTTP method
+        path:str,   # Path as sent
+    )->tuple[bool, str]: # Whether it takes the method, and its template; 'unknown' where nothing is there
+        "What a request is counted as that was refused before FastAPI has seen it"
+        return max(((method.lower() in verbs, route) for route, (pattern, verbs) in self.paths.items()
+                    if pattern.fullmatch(path)), default=(False, "unknown"))
+
+    def note_unread(
+        self,
+        status:int,    # HTTP status
+        seconds:float, # Since the request began
+    )->None:
+        "Count what the connection itself has refused: a broken or too long header, a client that is too slow"
+        self.number += 1
+        caller = Caller(f"{self.prefix.decode()}-{self.number:x}", began=time.perf_counter() - seconds)
+        self.note(caller, "?", "unreadable", status)
+
     def rules(
         self,
         method:str, # HTTP method
@@ -449,7 +467,7 @@ class Service:
         if path.startswith(("/students/", "/predictions/")):
             needs = "recall" if method in ("GET", "HEAD") or path == "/students/read" else "operate"
         settings = self.settings
-        if method != "POST" or not any(post.match(path) for post in self.posts): return needs, (), settings.max_body
+        if method != "POST" or not self.find_route(method, path)[0]: return needs, (), settings.max_body
         if path in self.kinds: return needs, *self.kinds[path]
         if path.endswith("/predict/file"): return needs, TABLES, settings.max_file
         if path.endswith(("/batch", "/infer")): return needs, (JSON,), settings.max_batch_body
@@ -485,5 +503,6 @@ class Service:
                 raise ConnectionAbortedError(f"an answer broke off ({reason})") from None
             await reply.refuse(error)
         finally:
-            route = route or getattr(scope.get("route"), "path_format", "unknown")
-            self.note(scope["gradeclass"], method if len(method) < 10 else "?", route, reply.status)
+            route = route or getattr(scope.get("route"), "path_format", None) or self.find_route(method, scope["path"])[1]
+            status = scope.get("refused", reply.status) # By the connection, before the body was whole
+            self.note(scope["gradeclass"], method if len(method) < 10 else "?", route, status)

@@ -47,6 +47,7 @@ class Door:
         each:int=1_200,      # Of them, from one address
         known=frozenset(),   # Addresses that speak for many, such as a proxy's
         outside:int=256,     # Connections beyond that are held until they have asked
+        tell=lambda status, seconds: None, # Takes each refusal that no application hears of
     ):
         self.most = most
         self.each = each
@@ -56,7 +57,7 @@ class Door:
         self.outside = {}
         self.counts = Counter()
         self.closed = 0  # Connections that were closed to make room for others outside
-        self.refused = Counter() # Status -> requests that could not be read
+        self.tell = tell
 
     def enter(
         self,
@@ -236,7 +237,7 @@ class GuardedProtocol(HttpToolsProtocol):
         status:bytes, # Such as b'408 Request Timeout'
     )->None:
         "End the connection with a word, unless it would land in the middle of an answer"
-        self.door.refused[status[:3].decode()] += 1
+        self.told(int(status[:3]))
         if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
             self.transport.write(b"HTTP/1.1 " + status + b"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
         self.transport.close()
@@ -246,8 +247,17 @@ class GuardedProtocol(HttpToolsProtocol):
         msg:str, # For the client
     )->None:
         "Refuse what is no HTTP, and count it"
-        self.door.refused["400"] += 1
+        self.told(400)
         super().send_400_response(msg)
+
+    def told(
+        self,
+        status:int, # That the client gets
+    )->None:
+        "Have a refusal counted once: by the application where it waits for the rest of the body, else here"
+        waits = self.running is not None and self.running is self.cycle and not self.cycle.response_complete
+        if waits and not self.in_header: self.scope["refused"] = status
+        else: self.door.tell(status, self.loop.time() - (self.begun or self.received))
 
     def overdue(
         self,

@@ -52,7 +52,6 @@ class Counts:
         self.models = Gauge("gradeclass_model_info", "1 for the model that answers, 0 for those that it replaced",
                             ["model", "version", "digest"], multiprocess_mode="livemax", registry=registry)
         self.answering = {} # Name of a model -> its gauge
-        self.broken = {}    # Status -> requests that could not be read
         self.known = {} # Route and status -> its counter and its histogram
         self.folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR", "") # Where there are several processes
         if self.folder: leave_out_dead(self.folder)
@@ -81,16 +80,6 @@ class Counts:
         if name in self.answering: self.answering[name].set(0)
         self.answering[name] = self.models.labels(name, version, digest)
         self.answering[name].set(1)
-
-    def unreadable(
-        self,
-        refused:dict, # Status -> requests so far that were refused before they could be read
-    )->None:
-        "Count what the connections have refused since the last time"
-        for status, number in list(refused.items()):
-            known = self.broken.get(status, 0)
-            self.requests.labels("unreadable", status).inc(number - known)
-            self.broken[status] = number
 
     def text(self)->bytes: # Prometheus' text format
         "The counts of all processes as Prometheus reads them"
