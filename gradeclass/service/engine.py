@@ -29,7 +29,7 @@ from .api_keys import Buckets, find_key, note_uses, read_keys
 from .guard import GuardedProtocol
 from .http import JSON, Caller, Direct, Refusal, Reply, limited, read_body, too_long, unpacked
 from .lane import Lane
-from .metrics import AccessLog, Counts
+from .metrics import AccessLog, Counts, open_spans
 from .prediction_log import make_log
 from .reader import Student, read_object
 from .served import Served, serve_bundle, wants_reasons, with_reasons
@@ -105,6 +105,7 @@ class Service:
         self.guesses = Buckets(1.0, burst=GUESSES)
         self.shown = Buckets(20.0) # How often an address may look at the pages without waiting
         self.access = AccessLog(sys.stderr, settings.access_log)
+        self.spans = None
         self.log = None
         self.files = asyncio.Semaphore(FILES)
         self.files_waiting = 0
@@ -118,6 +119,7 @@ class Service:
         settings = self.settings
         self.loop = asyncio.get_running_loop()
         self.access.start()
+        self.spans = open_spans()
         self.log = make_log(settings, self.set_gauges).start(later=True)
         for name, place in self.places.items():
             self.refused[name] = "there is no model yet: make one with `gradeclass run`"
@@ -146,6 +148,7 @@ class Service:
         self.note_uses()
         left = self.log.close()
         if left: self.access.event(left, level="error")
+        if self.spans: self.spans.close()
         self.access.stop()
 
     def note_uses(self)->None:
@@ -397,6 +400,7 @@ class Service:
         seconds = time.perf_counter() - caller.began
         self.counts.request(route, status, seconds)
         self.access.add(time.time(), caller.id, method, route, status, seconds, caller.key, caller.trace)
+        if self.spans: self.spans.add(caller, method, route, status, seconds)
 
     def direct(
         self,
