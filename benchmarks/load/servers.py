@@ -36,11 +36,18 @@ def running(command, port, path, environment, log):
         process.terminate()
         process.wait(60)
 
-def service(bundle, port, outputs, log, workers=1):
+def running_key(outputs):
+    "A key to all scopes, in the file where the service looks for keys"
+    from gradeclass.service.api_keys import SCOPES, make_key
+    outputs.mkdir(exist_ok=True)
+    return make_key(outputs/"keys.json", "load", list(SCOPES))
+
+def service(bundle, port, outputs, log, workers=1, settings=None):
     "The service on a port, with its log and its access log"
     command = [sys.executable, "-c", "from gradeclass.cli.main import main; main()", "serve", "--model", bundle,
                "--port", str(port), "--workers", str(workers)]
-    return running(command, port, "/health", {"GRADECLASS_OUTPUTS": str(outputs), "OMP_NUM_THREADS": "1"}, log)
+    given = {f"GRADECLASS_SERVE_{name.upper()}": str(value) for name, value in (settings or {}).items()}
+    return running(command, port, "/health", {"GRADECLASS_OUTPUTS": str(outputs), "OMP_NUM_THREADS": "1", **given}, log)
 
 def constant(port, log):
     "The measure on a port"

@@ -76,7 +76,7 @@ def make_app(settings:ServiceSettings|None=None):
             if counts_folder(): end_soon()
 
     app = FastAPI(title="gradeclass", version=__version__, lifespan=life, docs_url=None, redoc_url=None,
-                  openapi_url=None, responses=REFUSALS, generate_unique_id_function=operation_id,
+                  openapi_url=None, redirect_slashes=False, responses=REFUSALS, generate_unique_id_function=operation_id,
                   description="Predicts grade classes of students, so that help comes in time. " + ADVICE)
     for add in (add_predicting, add_describing, add_following_up, add_students, add_operating, add_inference,
                 add_scoring):

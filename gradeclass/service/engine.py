@@ -507,6 +507,7 @@ class Service:
                 raise ConnectionAbortedError(f"an answer broke off ({reason})") from None
             await reply.refuse(error)
         finally:
-            route = route or getattr(scope.get("route"), "path_format", None) or self.find_route(method, scope["path"])[1]
+            found = getattr(scope.get("route"), "path_format", None)
+            route = route or found or self.find_route(method, scope["path"])[1]
             status = scope.get("refused", reply.status) # By the connection, before the body was whole
             self.note(scope["gradeclass"], method if len(method) < 10 else "?", route, status)
