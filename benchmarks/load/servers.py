@@ -56,6 +56,13 @@ def constant(port, log):
                "--no-access-log", "--no-proxy-headers", "--log-level", "warning"]
     return running(command, port, "/docs", {}, log)
 
+def lean(bundle, schema, port, log):
+    "FastAPI and XGBoost on a port"
+    command = [sys.executable, "-m", "uvicorn", "lean:app", "--app-dir", str(HERE), "--port", str(port), "--loop",
+               "uvloop", "--http", "httptools", "--no-access-log", "--no-proxy-headers", "--log-level", "warning"]
+    more = {"PEER_BUNDLE": str(bundle), "PEER_SCHEMA": schema, "OMP_NUM_THREADS": "1"}
+    return running(command, port, "/docs", more, log)
+
 def sample_students(name="students", most=500):
     "JSON lines of students of the built-in sample"
     import pandas as pd

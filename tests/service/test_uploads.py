@@ -3,6 +3,7 @@ import gzip
 import io
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -149,3 +150,10 @@ def test_small_files_and_bodies_that_unfold_to_gigabytes_stay_small(bundles, tmp
 def test_numbers_come_in_whatever_type_a_program_writes(client, cells):
     ask = lambda column: client.post("/predict/file?format=csv", content=parquet(Absences=column), headers=PARQUET)
     assert ask(cells).text == ask(pa.array([3, 25])).text and ask(cells).text.count("\n") == 3
+
+
+def test_the_first_files_may_come_at_once(bundles, tmp_path):
+    "What is imported for the first file is imported by one thread"
+    with running(tmp_path/"outputs", "--model", bundles["students"]) as (client, _), ThreadPoolExecutor(4) as threads:
+        ask = lambda _: client.post("/predict/file", content=b"Absences\n3\n", headers={"content-type": "text/csv"})
+        assert [reply.status_code for reply in threads.map(ask, range(4))] == [200]*4
