@@ -1,4 +1,4 @@
-"Load while workers are killed, the database is locked, the disk is full and stderr unread: which answers are not logged"
+"Load while workers are killed, the database is locked, the disk full and stderr unread: which answers are not logged"
 import argparse
 import http.client
 import json
@@ -127,10 +127,10 @@ def main():
     ages = [1000*min((kill - answered[one] for kill in kills if kill >= answered[one]), default=1e6) for one in missing]
     promise = 0 if chosen.sync == "each" else 50
     late = sum(age > promise for age in ages)
-    print(f"{chosen.seconds} s, log_sync {chosen.sync}: {len(answered):,} answered ({dict(statuses)}), {len(kills)} workers "
-          f"killed, {dict(happened)}")
-    print(f"{len(missing)} not in the log, the oldest answered {max(ages, default=0):.0f} ms before a kill; {late} beyond "
-          f"the promise of {promise} ms; {len(kept) - len(set(kept))} twice")
+    print(f"{chosen.seconds} s, log_sync {chosen.sync}: {len(answered):,} answered ({dict(statuses)}), "
+          f"{len(kills)} workers killed, {dict(happened)}")
+    print(f"{len(missing)} not in the log, the oldest answered {max(ages, default=0):.0f} ms before a kill; "
+          f"{late} beyond the promise of {promise} ms; {len(kept) - len(set(kept))} twice")
     sys.exit(bool(late or len(kept) > len(set(kept))))
 
 

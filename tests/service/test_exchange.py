@@ -107,7 +107,8 @@ def test_a_frame_of_columns_as_mlserver_sends_it(client, said):
     "A tensor for each column with `content_type: pd`; texts are BYTES with their own content type"
     sent = columns(parameters={"content_type": "pd"})
     for tensor in sent["inputs"]: tensor["parameters"] = {"content_type": "str"}
-    assert by_name(client.post("/v2/models/students/infer", json=sent))["grade"]["data"] == [one["grade"] for one in said]
+    found = by_name(client.post("/v2/models/students/infer", json=sent))
+    assert found["grade"]["data"] == [one["grade"] for one in said]
 
 
 def test_tensors_in_binary_are_refused_in_a_sentence(client):
@@ -120,7 +121,8 @@ def test_tensors_in_binary_are_refused_in_a_sentence(client):
 
 
 @pytest.mark.parametrize("sent,kind", [
-    ({"inputs": [[1]*12, [1]*12]}, "application/json;"), ({"instances": [[1]*12]*2}, "application/json; charset=utf-8"),
+    ({"inputs": [[16, *[1]*11], [16, *[1]*11]]}, "application/json;"),
+    ({"instances": [[16, *[1]*11]]*2}, "application/json; charset=utf-8"),
     ({"instances": [{"Absences": 1}]*2, "params": {"temperature": 0.1}}, "application/json"),
     ({"inputs": {"Absences": [1, 1]}, "signature_name": "serving_default"}, "application/json"),
     ({"dataframe_split": {"columns": ["Absences"], "data": [[1], [1]]}}, "application/json"),

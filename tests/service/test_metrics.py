@@ -141,7 +141,8 @@ def test_two_workers_agree_on_all_that_was_refused_unread(bundles, tmp_path):
         client.headers.update(client_key)
         slow = [send_raw(client, head) for _ in range(3)]
         for _ in range(8):
-            for sent, status in ((b"no http at all\r\n\r\n", b"400"), (head + b"x: " + b"y"*70_000, b"431"), (long, b"413")):
+            broken = {b"400": b"no http at all\r\n\r\n", b"431": head + b"x: " + b"y"*70_000, b"413": long}
+            for status, sent in broken.items():
                 with send_raw(client, sent) as connection: assert connection.recv(1_000)[9:12] == status
         for connection in slow:
             with connection: assert connection.recv(1_000)[9:12] == b"408"
@@ -162,8 +163,8 @@ def test_a_refusal_is_counted_once_and_under_its_address(bundles, tmp_path, monk
         assert client.post("/models/students/predict/file", content=b"x",
                            headers={"content-type": "text/plain"}).status_code == 415
         assert client.post("/nowhere", json=[], headers={"x-api-key": ""}).status_code == 401
-        header = "POST /predict/batch HTTP/1.1\r\nhost: 127.0.0.1\r\nx-api-key: {}\r\ncontent-type: application/json\r\n"
-        header = header.format(client.headers["x-api-key"]).encode()
+        header = (b"POST /predict/batch HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
+                  b"x-api-key: %b\r\n" % client.headers["x-api-key"].encode())
         with send_raw(client, header + b"content-length: 9\r\n\r\n[") as connection:
             assert connection.recv(1_000)[9:12] == b"408"
         with send_raw(client, header + b"transfer-encoding: chunked\r\n\r\n1\r\n[\r\nz\r\n") as connection:

@@ -23,7 +23,8 @@ def test_requests_about_students_become_spans_below_the_callers(bundles, tmp_pat
         csv = {"content": b"Absences\n3\n", "headers": FOLLOW | {"content-type": "text/csv"}}
         replies = [client.post("/predict", json=OLD_STUDENT, headers=FOLLOW),
                    client.post("/predict?reasons=true", json=OLD_STUDENT, headers=FOLLOW),
-                   client.post("/predict/batch", json=[OLD_STUDENT], headers=FOLLOW), client.post("/predict/file", **csv),
+                   client.post("/predict/batch", json=[OLD_STUDENT], headers=FOLLOW),
+                   client.post("/predict/file", **csv),
                    client.post("/models/students/predict", json={"Absences": 99}, headers=FOLLOW)]
         client.get("/models", headers=FOLLOW)
         client.post("/predict", json=OLD_STUDENT, headers={"traceparent": f"00-{TRACE}-{SENDER}-00"})  # Not sampled
@@ -76,6 +77,7 @@ print(open_spans(), any(name.startswith("opentelemetry.sdk") for name in sys.mod
 def test_nothing_is_imported_where_no_collector_is_named_and_a_missing_extra_is_said(monkeypatch, named):
     monkeypatch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT", raising=False)
     if named: monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
-    done = subprocess.run([sys.executable, "-c", PROGRAM, *["missing"]*named], capture_output=True, text=True, timeout=100)
+    command = [sys.executable, "-c", PROGRAM, *["missing"]*named]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
     assert done.stdout.split() == ["None", "False"], done.stderr
     assert ("pip install 'gradeclass[otel]'" in done.stderr) == named
