@@ -129,12 +129,14 @@ class GuardedProtocol(HttpToolsProtocol):
     )->None:
         "Note when, and how much of it is header"
         self.received = self.loop.time()
-        self.got += len(data)
+        self.piece = len(data)
+        self.got += self.piece
         self.ended = False
         self._unset_keepalive_if_required() # As uvicorn's own `data_received`, which this replaces
         try: self.parser.feed_data(data)
         except HttpParserUpgrade as pause: self.stay(data[pause.args[0]:]) # httptools: bytes that it has read
-        except HttpParserError: self.send_400_response("Invalid HTTP request received.")
+        except HttpParserError:
+            if not self.transport.is_closing(): self.send_400_response("Invalid HTTP request received.")
         if not self.in_header or self.ended or self.transport.is_closing(): return
         self.header_bytes += len(data)
         if self.header_bytes > self.patience.header_bytes: self.refuse(b"431 Request Header Fields Too Large")
@@ -167,6 +169,9 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_headers_complete(self)->None:
         "Its header is whole"
         if self.parser.should_upgrade(): return
+        hosts = [name for name, _ in self.headers].count(b"host")
+        if hosts > 1: raise ValueError("two hosts") # httptools makes an error of the parser of it
+        if self.piece > self.patience.header_bytes: self.check_length()
         self.in_header = False
         self.header_bytes = 0
         if not self.inside: self.inside = self.door.enter(self, self.client[0] if self.client else "")
@@ -175,6 +180,12 @@ class GuardedProtocol(HttpToolsProtocol):
         if cycle is None: super().on_headers_complete() # Makes a cycle and a task that runs the application
         else: self.cycle = cycle                        # Answers by itself
         if self.leaving: self.cycle.keep_alive = False
+
+    def check_length(self)->None:
+        "Refuse a header that came whole in one piece, and is too long"
+        if sum(len(name) + len(value) + 4 for name, value in self.headers) <= self.patience.header_bytes: return
+        self.refuse(b"431 Request Header Fields Too Large")
+        raise ValueError("too long")
 
     def on_message_complete(self)->None:
         "It is whole"
