@@ -15,7 +15,6 @@ import secrets
 import sys
 import threading
 import time
-from base64 import b64decode
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -25,7 +24,7 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 
 from ..config import GradeclassError, find_outputs
 from ..models.bundle import MANIFEST, bundle_digest
-from .api_keys import Buckets, find_key, note_uses, read_keys
+from .api_keys import Buckets, find_key, note_uses, read_keys, sent_key
 from .guard import GuardedProtocol
 from .http import JSON, Caller, Direct, Refusal, Reply, limited, read_body, too_long, unpacked
 from .lane import Lane
@@ -37,14 +36,6 @@ from .settings import ServiceSettings, is_loopback, model_places
 
 # %% ../../nbs/lib/service/11_engine.ipynb #7aa03782
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
-
-def sent_key(headers:dict)->str: # Empty where there is none
-    "The key that a request names, as X-API-Key, as Bearer, or as the password that a browser asked for"
-    if b"x-api-key" in headers: return headers[b"x-api-key"].decode("latin-1")
-    kind, _, word = headers.get(b"authorization", b"").strip().partition(b" ")
-    if kind.lower() == b"basic": # The password, as a browser asks for it
-        with suppress(ValueError): word = b64decode(word.strip(), validate=True).partition(b":")[2]
-    return word.strip().decode("latin-1") if kind.lower() in (b"bearer", b"basic") else ""
 
 # %% ../../nbs/lib/service/11_engine.ipynb #d5a65d01
 PARQUET = b"application/vnd.apache.parquet"
@@ -442,20 +433,12 @@ class Service:
         "Count the students of a list or file, which come out of the same bucket"
         self.buckets.owe(caller.key or caller.address, time.monotonic(), number)
 
-    def find_route(
-        self,
-        method:str, # HTTP method
-        path:str,   # Path as sent
-    )->tuple[bool, str]: # Whether it takes the method, and its template; 'unknown' where nothing is there
-        "What a request is counted as that was refused before FastAPI has seen it"
+    def find_route(self, method:str, path:str)->tuple[bool, str]: # Whether it takes the method, and its template
+        "What a request is counted as that was refused before FastAPI has seen it; 'unknown' where nothing is there"
         return max(((method.lower() in verbs, route) for route, (pattern, verbs) in self.paths.items()
                     if pattern.fullmatch(path)), default=(False, "unknown"))
 
-    def note_unread(
-        self,
-        status:int,    # HTTP status
-        seconds:float, # Since the request began
-    )->None:
+    def note_unread(self, status:int, seconds:float)->None:
         "Count what the connection itself has refused: a broken or too long header, a client that is too slow"
         self.number += 1
         caller = Caller(f"{self.prefix.decode()}-{self.number:x}", began=time.perf_counter() - seconds)

@@ -246,7 +246,8 @@ def takes(schema:dict, kind:str="application/json")->dict: # For `openapi_extra`
     "What the body of a request holds"
     return {"requestBody": {"required": True, "content": {kind: {"schema": schema}}}}
 
-FIGURES = ("/api/visualizations/default", "/api/visualizations/custom", "/api/evaluate") # Show what single students have
+# They show what single students have
+FIGURES = ("/api/visualizations/default", "/api/visualizations/custom", "/api/evaluate")
 
 def add_figures(router:APIRouter, service:Service)->None:
     "Figures of the students and of the model that serves"
