@@ -1,17 +1,21 @@
-"Closed-loop load by wrk: the service and a constant FastAPI reply in turns, and their ratio"
+"Closed-loop load by wrk: the service, a constant FastAPI reply, and FastAPI with XGBoost in turns, and their ratios"
 import argparse
 import json
 import os
+import socket
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
+import urllib.request
+from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
 
 sys.path.insert(0, str(Path(__file__).parent/"load"))
-from servers import constant, free_port, sample_students, service, train_sample
+from servers import constant, free_port, lean, sample_students, service, train_sample
 
 def press(port, connections, seconds, students):
     "One run of wrk"
@@ -28,48 +32,77 @@ def cpu_seconds(process):
     return sum(sum(member.cpu_times()[:2]) for member in family)
 
 def compare(ports, processes, connections, seconds, rounds, students):
-    "Both in turns; medians and the medians of the ratios. Processor time tells more than the clock where others use the machine"
+    "All in turns; medians, and medians of the ratios: where others use the machine, processor time tells more"
     runs = {name: [] for name in ports}
     for turn in range(rounds):
         for name in sorted(ports, reverse=turn % 2):
             before = cpu_seconds(processes[name])
             run = press(ports[name], connections, seconds, students)
             runs[name].append(run | {"cpu": 1e6*(cpu_seconds(processes[name]) - before)/run["requests"]})
-    middle = lambda values: statistics.median(values)
-    ratios = [a["rate"]/b["rate"] for a, b in zip(runs["service"], runs["constant"], strict=True)]
-    tails = [a["p99"]/b["p99"] for a, b in zip(runs["service"], runs["constant"], strict=True)]
-    costs = [b["cpu"]/a["cpu"] for a, b in zip(runs["service"], runs["constant"], strict=True)]
-    print(f"{connections} connections, {rounds} rounds of {seconds} s in turns")
+    middle = statistics.median
+    load = os.getloadavg()[0]
+    print(f"{connections} connections, {rounds} rounds of {seconds} s in turns; load of the computer {load:.1f}")
     for name, found in runs.items():
         rate, p50, p99, cpu = (middle([run[key] for run in found]) for key in ("rate", "p50", "p99", "cpu"))
         requests = sum(run["requests"] for run in found)
         failed = sum(run["failed"] + run["broken"] for run in found)
         print(f"  {name:9} {rate:8.0f}/s  p50 {p50:7.2f} ms  p99 {p99:7.2f} ms  CPU {cpu:4.0f} µs each  requests "
               f"{requests:,}  failed {failed}")
-    print(f"  by processor time {middle(costs):.2f} x the constant reply ({min(costs):.2f}-{max(costs):.2f})")
-    print(f"  throughput {middle(ratios):.2f} x the constant reply ({min(ratios):.2f}-{max(ratios):.2f}), p99 "
-          f"{middle(tails):.2f} x its p99")
+    for name in runs:
+        if name == "service": continue
+        pairs = list(zip(runs["service"], runs[name], strict=True))
+        ratios = {"throughput": [ours["rate"]/theirs["rate"] for ours, theirs in pairs],
+                  "by processor time": [theirs["cpu"]/ours["cpu"] for ours, theirs in pairs],
+                  "p99": [ours["p99"]/theirs["p99"] for ours, theirs in pairs]}
+        words = [f"{word} {middle(found):.2f} x ({min(found):.2f}-{max(found):.2f})" for word, found in ratios.items()]
+        print(f"  service to {name}: {', '.join(words)}")
     return runs
 
+def crowd(port, seconds, rounds, students):
+    "What 20 connections on /docs do to /predict, and 1,000 idle ones to /health"
+    docs = ["wrk", "-t1", "-c20", f"-d{seconds + 1}s", f"http://127.0.0.1:{port}/docs"]
+    ratios = []
+    for _ in range(rounds):
+        quiet = press(port, 1, seconds, students)["p50"]
+        others = subprocess.Popen(docs, stdout=subprocess.DEVNULL)
+        ratios.append(press(port, 1, seconds, students)["p50"]/quiet)
+        others.wait()
+    print(f"20 connections on /docs: p50 of /predict {statistics.median(ratios):.2f} x the quiet one "
+          f"({min(ratios):.2f}-{max(ratios):.2f})")
+    idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(1_000)]
+    times = []
+    for _ in range(50):
+        begun = time.perf_counter()
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=10).read()
+        times.append(1000*(time.perf_counter() - begun))
+    for connection in idle: connection.close()
+    print(f"1,000 idle connections: /health in {statistics.median(times):.1f} ms, at most {max(times):.1f} ms")
+
 def main():
-    "Train, start both, press both"
+    "Train, start all, press all"
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--bundle", help="bundle to serve; trained on the sample unless given")
     options.add_argument("--schema", default="students", help="schema of the bundle, for the students to send")
+    options.add_argument("--family", default="ordinal", help="xgboost: beside FastAPI with the same trees")
+    options.add_argument("--crowd", action="store_true", help="measure /docs and idle connections too")
     options.add_argument("--connections", type=int, nargs="+", default=[1, 30])
     options.add_argument("--seconds", type=int, default=5)
     options.add_argument("--rounds", type=int, default=5)
     chosen = options.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        folder, ports = Path(name), {"service": free_port(), "constant": free_port()}
-        bundle = chosen.bundle or train_sample(folder/"bundle", name=chosen.schema)
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        folder = Path(name)
+        bundle = chosen.bundle or train_sample(folder/"bundle", chosen.family, chosen.schema)
         students = folder/"students.jsonl"
         students.write_text("\n".join(sample_students(chosen.schema)) + "\n")
-        with (service(str(bundle), ports["service"], folder/"outputs", folder/"service.log") as ours,
-              constant(ports["constant"], folder/"constant.log") as theirs):
-            processes = {"service": psutil.Process(ours.pid), "constant": psutil.Process(theirs.pid)}
-            for port in ports.values(): press(port, 10, 1, students)
-            for connections in chosen.connections:
-                compare(ports, processes, connections, chosen.seconds, chosen.rounds, students)
+        ports = {"service": free_port(), "constant": free_port()}
+        if Path(bundle, "model.ubj").exists(): ports["lean"] = free_port()
+        start = {"service": lambda port, log: service(str(bundle), port, folder/"outputs", log), "constant": constant,
+                 "lean": lambda port, log: lean(bundle, chosen.schema, port, log)}
+        servers = {name: stack.enter_context(start[name](port, folder/f"{name}.log")) for name, port in ports.items()}
+        processes = {name: psutil.Process(server.pid) for name, server in servers.items()}
+        for port in ports.values(): press(port, 10, 1, students)
+        for connections in chosen.connections:
+            compare(ports, processes, connections, chosen.seconds, chosen.rounds, students)
+        if chosen.crowd: crowd(ports["service"], chosen.seconds, chosen.rounds, students)
 
 if __name__ == "__main__": main()

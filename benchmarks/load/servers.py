@@ -36,11 +36,18 @@ def running(command, port, path, environment, log):
         process.terminate()
         process.wait(60)
 
-def service(bundle, port, outputs, log, workers=1):
+def running_key(outputs):
+    "A key to all scopes, in the file where the service looks for keys"
+    from gradeclass.service.api_keys import SCOPES, make_key
+    outputs.mkdir(exist_ok=True)
+    return make_key(outputs/"keys.json", "load", list(SCOPES))
+
+def service(bundle, port, outputs, log, workers=1, settings=None):
     "The service on a port, with its log and its access log"
     command = [sys.executable, "-c", "from gradeclass.cli.main import main; main()", "serve", "--model", bundle,
                "--port", str(port), "--workers", str(workers)]
-    return running(command, port, "/health", {"GRADECLASS_OUTPUTS": str(outputs), "OMP_NUM_THREADS": "1"}, log)
+    given = {f"GRADECLASS_SERVE_{name.upper()}": str(value) for name, value in (settings or {}).items()}
+    return running(command, port, "/health", {"GRADECLASS_OUTPUTS": str(outputs), "OMP_NUM_THREADS": "1", **given}, log)
 
 def constant(port, log):
     "The measure on a port"
@@ -48,6 +55,13 @@ def constant(port, log):
                "uvloop", "--http", "httptools",
                "--no-access-log", "--no-proxy-headers", "--log-level", "warning"]
     return running(command, port, "/docs", {}, log)
+
+def lean(bundle, schema, port, log):
+    "FastAPI and XGBoost on a port"
+    command = [sys.executable, "-m", "uvicorn", "lean:app", "--app-dir", str(HERE), "--port", str(port), "--loop",
+               "uvloop", "--http", "httptools", "--no-access-log", "--no-proxy-headers", "--log-level", "warning"]
+    more = {"PEER_BUNDLE": str(bundle), "PEER_SCHEMA": schema, "OMP_NUM_THREADS": "1"}
+    return running(command, port, "/docs", more, log)
 
 def sample_students(name="students", most=500):
     "JSON lines of students of the built-in sample"

@@ -62,7 +62,7 @@ def make_app(settings:ServiceSettings|None=None):
     settings = settings or load_service_settings()
     service = Service(settings)
     GuardedProtocol.door = Door(min(settings.connections, most_files() - 200), settings.address_connections,
-                                service.proxies)
+                                service.proxies, tell=service.note_unread)
 
     @asynccontextmanager
     async def life(_):
@@ -76,7 +76,8 @@ def make_app(settings:ServiceSettings|None=None):
             if counts_folder(): end_soon()
 
     app = FastAPI(title="gradeclass", version=__version__, lifespan=life, docs_url=None, redoc_url=None,
-                  openapi_url=None, responses=REFUSALS, generate_unique_id_function=operation_id,
+                  openapi_url=None, redirect_slashes=False, responses=REFUSALS,
+                  generate_unique_id_function=operation_id,
                   description="Predicts grade classes of students, so that help comes in time. " + ADVICE)
     for add in (add_predicting, add_describing, add_following_up, add_students, add_operating, add_inference,
                 add_scoring):
@@ -86,8 +87,8 @@ def make_app(settings:ServiceSettings|None=None):
     for kind in (HTTPException, RequestValidationError, Exception): app.add_exception_handler(kind, hand_on)
     service.app = app
     paths = get_openapi(title="", version="", routes=app.routes)["paths"]
-    service.posts = [re.compile(re.sub(r"{[^}]*}", "[^/]+", path) + "$")
-                     for path, verbs in paths.items() if "post" in verbs]
+    pattern = lambda path: re.compile(re.sub(r"{[^}]*}", "[^/]+", path))
+    service.paths = {path: (pattern(path), set(verbs)) for path, verbs in paths.items()}
     return wrap(service, settings)
 
 # %% ../../nbs/lib/service/15_app.ipynb #18637198

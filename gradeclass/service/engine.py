@@ -15,7 +15,6 @@ import secrets
 import sys
 import threading
 import time
-from base64 import b64decode
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -25,11 +24,11 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 
 from ..config import GradeclassError, find_outputs
 from ..models.bundle import MANIFEST, bundle_digest
-from .api_keys import Buckets, find_key, note_uses, read_keys
+from .api_keys import Buckets, find_key, note_uses, read_keys, sent_key
 from .guard import GuardedProtocol
 from .http import JSON, Caller, Direct, Refusal, Reply, limited, read_body, too_long, unpacked
 from .lane import Lane
-from .metrics import AccessLog, Counts
+from .metrics import AccessLog, Counts, open_spans
 from .prediction_log import make_log
 from .reader import Student, read_object
 from .served import Served, serve_bundle, wants_reasons, with_reasons
@@ -37,14 +36,6 @@ from .settings import ServiceSettings, is_loopback, model_places
 
 # %% ../../nbs/lib/service/11_engine.ipynb #7aa03782
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
-
-def sent_key(headers:dict)->str: # Empty where there is none
-    "The key that a request names, as X-API-Key, as Bearer, or as the password that a browser asked for"
-    if b"x-api-key" in headers: return headers[b"x-api-key"].decode("latin-1")
-    kind, _, word = headers.get(b"authorization", b"").strip().partition(b" ")
-    if kind.lower() == b"basic": # The password, as a browser asks for it
-        with suppress(ValueError): word = b64decode(word.strip(), validate=True).partition(b":")[2]
-    return word.strip().decode("latin-1") if kind.lower() in (b"bearer", b"basic") else ""
 
 # %% ../../nbs/lib/service/11_engine.ipynb #d5a65d01
 PARQUET = b"application/vnd.apache.parquet"
@@ -86,7 +77,7 @@ class Service:
         self.former = {}  # name/versions/N -> lane of a version that is asked for by its number
         self.scopes = dict(SCOPE_OF)
         self.kinds = {}   # Path -> content types and bytes of a body, where they are not the usual ones
-        self.posts = ()   # Patterns of the paths that take POST
+        self.paths = {}   # Template of a path -> its pattern, and the methods that it takes in small letters
         self.challenge = "Bearer"
         self.refused = {} # Name -> why its bundle was refused
         self.kept = {}    # (name, folder) -> model that is loaded
@@ -105,6 +96,7 @@ class Service:
         self.guesses = Buckets(1.0, burst=GUESSES)
         self.shown = Buckets(20.0) # How often an address may look at the pages without waiting
         self.access = AccessLog(sys.stderr, settings.access_log)
+        self.spans = None
         self.log = None
         self.files = asyncio.Semaphore(FILES)
         self.files_waiting = 0
@@ -118,6 +110,7 @@ class Service:
         settings = self.settings
         self.loop = asyncio.get_running_loop()
         self.access.start()
+        self.spans = open_spans()
         self.log = make_log(settings, self.set_gauges).start(later=True)
         for name, place in self.places.items():
             self.refused[name] = "there is no model yet: make one with `gradeclass run`"
@@ -134,7 +127,6 @@ class Service:
         gauges["log_waiting"].set(self.log.left())
         gauges["access_dropped"].set(self.access.dropped)
         gauges["connections_closed"].set(GuardedProtocol.door.closed)
-        self.counts.unreadable(GuardedProtocol.door.refused)
         gauges["log_written"].set(self.log.written)
         gauges["log_failing"].set(bool(self.log.failing))
         gauges["suspended"].set(self.suspension is not None)
@@ -147,6 +139,7 @@ class Service:
         self.note_uses()
         left = self.log.close()
         if left: self.access.event(left, level="error")
+        if self.spans: self.spans.close()
         self.access.stop()
 
     def note_uses(self)->None:
@@ -398,6 +391,7 @@ class Service:
         seconds = time.perf_counter() - caller.began
         self.counts.request(route, status, seconds)
         self.access.add(time.time(), caller.id, method, route, status, seconds, caller.key, caller.trace)
+        if self.spans: self.spans.add(caller, method, route, status, seconds)
 
     def direct(
         self,
@@ -439,6 +433,17 @@ class Service:
         "Count the students of a list or file, which come out of the same bucket"
         self.buckets.owe(caller.key or caller.address, time.monotonic(), number)
 
+    def find_route(self, method:str, path:str)->tuple[bool, str]: # Whether it takes the method, and its template
+        "What a request is counted as that was refused before FastAPI has seen it; 'unknown' where nothing is there"
+        return max(((method.lower() in verbs, route) for route, (pattern, verbs) in self.paths.items()
+                    if pattern.fullmatch(path)), default=(False, "unknown"))
+
+    def note_unread(self, status:int, seconds:float)->None:
+        "Count what the connection itself has refused: a broken or too long header, a client that is too slow"
+        self.number += 1
+        caller = Caller(f"{self.prefix.decode()}-{self.number:x}", began=time.perf_counter() - seconds)
+        self.note(caller, "?", "unreadable", status)
+
     def rules(
         self,
         method:str, # HTTP method
@@ -449,7 +454,7 @@ class Service:
         if path.startswith(("/students/", "/predictions/")):
             needs = "recall" if method in ("GET", "HEAD") or path == "/students/read" else "operate"
         settings = self.settings
-        if method != "POST" or not any(post.match(path) for post in self.posts): return needs, (), settings.max_body
+        if method != "POST" or not self.find_route(method, path)[0]: return needs, (), settings.max_body
         if path in self.kinds: return needs, *self.kinds[path]
         if path.endswith("/predict/file"): return needs, TABLES, settings.max_file
         if path.endswith(("/batch", "/infer")): return needs, (JSON,), settings.max_batch_body
@@ -485,5 +490,7 @@ class Service:
                 raise ConnectionAbortedError(f"an answer broke off ({reason})") from None
             await reply.refuse(error)
         finally:
-            route = route or getattr(scope.get("route"), "path_format", "unknown")
-            self.note(scope["gradeclass"], method if len(method) < 10 else "?", route, reply.status)
+            found = getattr(scope.get("route"), "path_format", None)
+            route = route or found or self.find_route(method, scope["path"])[1]
+            status = scope.get("refused", reply.status) # By the connection, before the body was whole
+            self.note(scope["gradeclass"], method if len(method) < 10 else "?", route, status)

@@ -47,6 +47,7 @@ class Door:
         each:int=1_200,      # Of them, from one address
         known=frozenset(),   # Addresses that speak for many, such as a proxy's
         outside:int=256,     # Connections beyond that are held until they have asked
+        tell=lambda status, seconds: None, # Takes each refusal that no application hears of
     ):
         self.most = most
         self.each = each
@@ -56,7 +57,7 @@ class Door:
         self.outside = {}
         self.counts = Counter()
         self.closed = 0  # Connections that were closed to make room for others outside
-        self.refused = Counter() # Status -> requests that could not be read
+        self.tell = tell
 
     def enter(
         self,
@@ -128,12 +129,14 @@ class GuardedProtocol(HttpToolsProtocol):
     )->None:
         "Note when, and how much of it is header"
         self.received = self.loop.time()
-        self.got += len(data)
+        self.piece = len(data)
+        self.got += self.piece
         self.ended = False
         self._unset_keepalive_if_required() # As uvicorn's own `data_received`, which this replaces
         try: self.parser.feed_data(data)
         except HttpParserUpgrade as pause: self.stay(data[pause.args[0]:]) # httptools: bytes that it has read
-        except HttpParserError: self.send_400_response("Invalid HTTP request received.")
+        except HttpParserError:
+            if not self.transport.is_closing(): self.send_400_response("Invalid HTTP request received.")
         if not self.in_header or self.ended or self.transport.is_closing(): return
         self.header_bytes += len(data)
         if self.header_bytes > self.patience.header_bytes: self.refuse(b"431 Request Header Fields Too Large")
@@ -166,6 +169,9 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_headers_complete(self)->None:
         "Its header is whole"
         if self.parser.should_upgrade(): return
+        hosts = [name for name, _ in self.headers].count(b"host")
+        if hosts > 1: raise ValueError("two hosts") # httptools makes an error of the parser of it
+        if self.piece > self.patience.header_bytes: self.check_length()
         self.in_header = False
         self.header_bytes = 0
         if not self.inside: self.inside = self.door.enter(self, self.client[0] if self.client else "")
@@ -174,6 +180,12 @@ class GuardedProtocol(HttpToolsProtocol):
         if cycle is None: super().on_headers_complete() # Makes a cycle and a task that runs the application
         else: self.cycle = cycle                        # Answers by itself
         if self.leaving: self.cycle.keep_alive = False
+
+    def check_length(self)->None:
+        "Refuse a header that came whole in one piece, and is too long"
+        if sum(len(name) + len(value) + 4 for name, value in self.headers) <= self.patience.header_bytes: return
+        self.refuse(b"431 Request Header Fields Too Large")
+        raise ValueError("too long")
 
     def on_message_complete(self)->None:
         "It is whole"
@@ -236,7 +248,7 @@ class GuardedProtocol(HttpToolsProtocol):
         status:bytes, # Such as b'408 Request Timeout'
     )->None:
         "End the connection with a word, unless it would land in the middle of an answer"
-        self.door.refused[status[:3].decode()] += 1
+        self.told(int(status[:3]))
         if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
             self.transport.write(b"HTTP/1.1 " + status + b"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
         self.transport.close()
@@ -246,8 +258,17 @@ class GuardedProtocol(HttpToolsProtocol):
         msg:str, # For the client
     )->None:
         "Refuse what is no HTTP, and count it"
-        self.door.refused["400"] += 1
+        self.told(400)
         super().send_400_response(msg)
+
+    def told(
+        self,
+        status:int, # That the client gets
+    )->None:
+        "Have a refusal counted once: by the application where it waits for the rest of the body, else here"
+        waits = self.running is not None and self.running is self.cycle and not self.cycle.response_complete
+        if waits and not self.in_header: self.scope["refused"] = status
+        else: self.door.tell(status, self.loop.time() - (self.begun or self.received))
 
     def overdue(
         self,

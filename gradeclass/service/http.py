@@ -30,7 +30,7 @@ from .prediction_log import UnknownPredictionError
 from .reader import InputError, Problem, show_sent
 
 # %% ../../nbs/lib/service/09_http.ipynb #4a738c93
-TRACE = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})(-.*)?")
+TRACE = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
 
 @dataclass(slots=True)
 class Caller:
@@ -40,6 +40,7 @@ class Caller:
     address: str = ""
     began: float = field(default_factory=time.perf_counter)
     trace: str = ""  # Id of the trace, 32 hexadecimal digits
+    sender: str = "" # Id of the caller's span, 16 hexadecimal digits
     parent: str = "" # The whole `traceparent` of the answer
     packed: bool = False # Whether the body comes packed with gzip
 
@@ -50,8 +51,8 @@ class Caller:
         "Take part in the caller's trace"
         found = TRACE.fullmatch(traceparent)
         if found is None: return
-        self.trace = found[1].decode()
-        self.parent = f"00-{self.trace}-{secrets.token_hex(8)}-{found[2].decode()}"
+        self.trace, self.sender = found[1].decode(), found[2].decode()
+        self.parent = f"00-{self.trace}-{secrets.token_hex(8)}-{found[3].decode()}"
 
     def header_pairs(self)->list[tuple[bytes, bytes]]: # As ASGI takes them
         "The headers that say which request an answer belongs to"

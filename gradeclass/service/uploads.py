@@ -90,7 +90,8 @@ MOST_COLUMNS = 2_000
 MOST_CELLS = 16_000_000   # Of one block of a CSV file
 ROW_BYTES = 65_536        # Between two line ends of a CSV file
 GROUP_BYTES = 256*2**20   # Of one row group of a Parquet file, unpacked
-TEXT_BYTES = 128*2**20    # Texts of one column in a batch
+TEXT_BYTES = 128*2**20    # Texts in a batch
+MOST_ROWS = 20_000_000    # Of a Parquet file, where a few bytes can stand for any number of equal rows
 SPARE = 256*2**20         # Bytes of the disk that files leave to the prediction log
 
 def check_lines(data:bytes, name:str)->None:
@@ -117,17 +118,30 @@ def too_wide(name:str)->DataError:
 def plain_texts(batch:pa.RecordBatch, name:str)->pa.Table: # With texts as texts
     "Spread texts over their rows, if they are of a bearable length"
     columns = {}
+    total = 0
     for column, cells in zip(batch.schema.names, batch.columns, strict=True):
         if pa.types.is_dictionary(cells.type):
             lengths = pc.binary_length(cells.dictionary).fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
             used = cells.indices.drop_null().to_numpy(zero_copy_only=False)
-            if lengths[used].sum() > TEXT_BYTES:
+            total += lengths[used].sum()
+            if total > TEXT_BYTES:
                 raise DataError(f"{name}: the column {column} holds texts that are too long for an answer")
             cells = cells.dictionary_decode()
         columns[column] = cells
     return pa.table(columns)
 
 # %% ../../nbs/lib/service/12_uploads.ipynb #d434f1d7
+def is_text(kind:pa.DataType)->bool: # Whether it can be read as codes
+    "Whether cells are texts, or codes of texts"
+    tests = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_binary,
+             pa.types.is_large_binary, pa.types.is_binary_view)
+    return is_text(kind.value_type) if pa.types.is_dictionary(kind) else any(test(kind) for test in tests)
+
+def is_small(kind:pa.DataType)->bool: # Whether a cell has 32 bytes at the most
+    "Whether cells are numbers, moments, or nothing"
+    if pa.types.is_dictionary(kind): return is_small(kind.value_type)
+    return pa.types.is_primitive(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind)
+
 def open_upload_parquet(file, name:str, schema:Schema)->Table: # Its needed columns, batch by batch
     "Open a Parquet file that a stranger has sent"
     whole = parquet_file(file, name)
@@ -139,15 +153,19 @@ def open_upload_parquet(file, name:str, schema:Schema)->Table: # Its needed colu
     for column, kind in kinds.items():
         if pa.types.is_nested(kind):
             raise DataError(f"{name}: the column {column} holds lists or objects: one value for each row is needed")
+        if not (is_text(kind) or is_small(kind)):
+            raise DataError(f"{name}: the column {column} is of the type {kind}: numbers or texts are needed")
     check_groups(whole.metadata, set(wanted), name)
-    is_text = lambda kind: pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind)
     texts = [column for column, kind in kinds.items() if is_text(kind)]
     table = open_parquet(file, name, columns=wanted, coded=texts)
     return table._replace(parse=lambda batch: (plain_texts(batch, name), ()))
 
 # %% ../../nbs/lib/service/12_uploads.ipynb #d4d25cdd
 def check_groups(metadata, wanted:set, name:str)->None:
-    "Refuse row groups that are too large once they are unpacked"
+    "Refuse too many rows, and row groups that are too large once they are unpacked, before any is"
+    rows = sum(metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))
+    if rows > MOST_ROWS:
+        raise DataError(f"{name} holds {rows:,} rows; allowed: {MOST_ROWS:,}: send it in several files")
     places = [place for place in range(metadata.num_columns) if metadata.schema.column(place).path in wanted]
     for group in range(metadata.num_row_groups):
         size = sum(metadata.row_group(group).column(place).total_uncompressed_size for place in places)

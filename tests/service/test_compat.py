@@ -77,6 +77,24 @@ def test_what_changes_something_needs_a_key(page):
     assert page.post("/api/upload", files={"file": ("a.csv", "AGE\n1\n")}).status_code == 401
 
 
+def test_a_key_that_may_only_predict_sees_no_students(bundles, tmp_path):
+    "Figures show what single students have, so they need the scope of those who look after them"
+    from gradeclass.service.api_keys import make_key
+    outputs = tmp_path/"outputs"
+    outputs.mkdir()
+    keys = {scope: make_key(outputs/"keys.json", scope, [scope]) for scope in ("predict", "review", "operate")}
+    with running_here(outputs, bundles["higher_ed"], settings={"compat": True}) as page:
+        order = {"plot_type": "histogram", "features": ["Gender"]}
+        for ask in (lambda key: page.get("/api/visualizations/default", headers=key),
+                    lambda key: page.post("/api/visualizations/custom", json=order, headers=key),
+                    lambda key: page.get("/api/evaluate", headers=key)):
+            for scope in ("predict", "operate"):
+                refused = ask({"x-api-key": keys[scope]})
+                assert refused.status_code == 403 and "lacks the scope review" in refused.json()["message"]
+            assert ask({"x-api-key": keys["review"]}).status_code in (200, 404)  # The model has no run, so no evaluation
+        assert page.get("/api/visualizations/default", headers={"x-api-key": keys["review"]}).status_code == 200
+
+
 def test_the_older_addresses_are_there_on_demand_only(client):
     for path in ("/api/visualizations/default", "/api/evaluate"): assert client.get(path).status_code == 404
 

@@ -78,6 +78,61 @@ def test_wrong_tensors_are_refused_in_a_sentence(client, change, why):
     assert isinstance(reply.json()["error"], str)
 
 
+WIDTH = 30  # Columns of the university's model
+
+
+@pytest.mark.parametrize("sent", [
+    {"inputs": [{"name": "input-0", "shape": [2, WIDTH], "datatype": "FP32", "data": [[1.0]*WIDTH, [1.0]*WIDTH]}]},
+    {"inputs": [{"name": "input-0", "shape": [2, WIDTH], "datatype": "FP32", "data": [1]*2*WIDTH}]},
+    {"id": "req-1", "parameters": {"content_type": "np"},
+     "inputs": [{"name": "predict", "shape": [2, WIDTH], "datatype": "INT64", "parameters": {"content_type": "np"},
+                 "data": [1]*2*WIDTH}]},
+    {"id": "1", "inputs": [{"name": "INPUT0", "shape": [2, WIDTH], "datatype": "INT32", "data": [[1]*WIDTH]*2}],
+     "outputs": [{"name": "grade", "parameters": {"binary_data": False, "classification": 0}}]}],
+    ids=["KServe's quick start", "flat", "MLServer with codecs", "Triton with outputs"])
+def test_requests_as_other_servers_document_them_are_answered(client, sent):
+    "One tensor with all columns, as the guides of KServe, MLServer and Triton show it"
+    order = [feature["name"] for feature in client.get("/models/higher_ed/features").json()]
+    plain = client.post("/models/higher_ed/predict", json=dict.fromkeys(order, 1)).json()
+    assert len(order) == WIDTH
+    reply = client.post("/v2/models/higher_ed/infer", json=sent)
+    assert reply.status_code == 200, reply.text
+    found = reply.json()
+    assert found["model_name"] == "higher_ed" and found.get("id") == sent.get("id")
+    assert by_name(reply)["grade"] == {"name": "grade", "datatype": "BYTES", "shape": [2], "data": [plain["grade"]]*2}
+    for tensor in found["outputs"]: assert {"name", "datatype", "shape", "data"} == set(tensor)
+
+
+def test_a_frame_of_columns_as_mlserver_sends_it(client, said):
+    "A tensor for each column with `content_type: pd`; texts are BYTES with their own content type"
+    sent = columns(parameters={"content_type": "pd"})
+    for tensor in sent["inputs"]: tensor["parameters"] = {"content_type": "str"}
+    found = by_name(client.post("/v2/models/students/infer", json=sent))
+    assert found["grade"]["data"] == [one["grade"] for one in said]
+
+
+def test_tensors_in_binary_are_refused_in_a_sentence(client):
+    "As Triton's client sends them unless it is told not to"
+    head = {"inputs": [{"name": "Absences", "shape": [1], "datatype": "INT64", "parameters": {"binary_data_size": 8}}]}
+    content = json.dumps(head).encode()
+    headers = {"content-type": "application/octet-stream", "inference-header-content-length": str(len(content))}
+    reply = client.post("/v2/models/students/infer", content=content + bytes(8), headers=headers)
+    assert reply.status_code == 415 and "send application/json" in reply.json()["message"]
+
+
+@pytest.mark.parametrize("sent,kind", [
+    ({"inputs": [[16, *[1]*11], [16, *[1]*11]]}, "application/json;"),
+    ({"instances": [[16, *[1]*11]]*2}, "application/json; charset=utf-8"),
+    ({"instances": [{"Absences": 1}]*2, "params": {"temperature": 0.1}}, "application/json"),
+    ({"inputs": {"Absences": [1, 1]}, "signature_name": "serving_default"}, "application/json"),
+    ({"dataframe_split": {"columns": ["Absences"], "data": [[1], [1]]}}, "application/json"),
+    ({"dataframe_records": [{"Absences": 1}, {"Absences": None, "Sports": 1}]}, "application/json")])
+def test_mlflow_requests_as_its_guide_shows_them_are_answered(client, sent, kind):
+    reply = client.post("/invocations", content=json.dumps(sent), headers={"content-type": kind})
+    assert reply.status_code == 200, reply.text
+    assert list(reply.json()) == ["predictions"] and len(reply.json()["predictions"]) == 2
+
+
 SPLIT = {"columns": list(ROWS[0]), "index": [0, 1], "data": [list(row.values()) for row in ROWS]}
 
 

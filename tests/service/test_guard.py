@@ -46,7 +46,7 @@ def test_uvicorn_has_the_private_parts_that_connections_use():
     used = named(GuardedProtocol) | named(GuardedProtocol, "super()") | named(Direct, "connection")
     own = {name for name in vars(GuardedProtocol) if not hasattr(HttpToolsProtocol, name)} | {
         "begun", "received", "in_header", "header_bytes", "ended", "leaving", "stuck", "untaken", "direct", "running",
-        "inside", "got"}
+        "inside", "got", "piece"}
     assert used - own <= calls | holds
     assert calls <= set(dir(HttpToolsProtocol)) and holds <= named(HttpToolsProtocol)
     assert set(vars(OneByOne)) - {"__doc__", "__init__", "__module__"} <= set(dir(FlowControl))
@@ -84,6 +84,9 @@ def test_a_slow_client_is_put_off_and_delays_nobody(client, monkeypatch):
     ([ASK + OFFER + b"transfer-encoding: chunked\r\n\r\nf\r\n" + WHO + b"\r\n0\r\n\r\n" + ASK
       + b"content-length: 15\r\n\r\n" + WHO], [200, 200]),
     ([b"HEAD /health HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"], [200]),
+    ([b"GET /health HTTP/1.1\r\nhost: 127.0.0.1\r\nhost: evil\r\n\r\n"], [400]),
+    ([b"GET /health HTTP/1.1\r\nhost: 127.0.0.1\r\nx: " + b"y"*40_000 + b"\r\n\r\n"], [431]),
+    ([b"GET /health HTTP/1.1\r\nhost: 127.0.0.1\r\nx: " + b"y"*30_000 + b"\r\n\r\n"], [200]),
     ([b"CONNECT 127.0.0.1:1 HTTP/1.1\r\nhost: 127.0.0.1:1\r\n\r\n"], [400])])
 def test_one_message_is_one_request(client, parts, statuses):
     "Bodies are never read as requests, and a client that has closed its half still gets its answer"

@@ -118,3 +118,60 @@ def test_models_and_what_cannot_be_read_are_counted(bundles, tmp_path):
         assert 'gradeclass_requests_total{route="unreadable",status="400"} 1.0' in lines
         assert 'gradeclass_requests_total{route="unreadable",status="431"} 1.0' in lines
         assert any(line.startswith("process_cpu_seconds_total ") for line in lines)
+
+
+def send_raw(client, sent):
+    "Open a connection and send bytes that are no whole request"
+    connection = socket.create_connection((client.base_url.host, client.base_url.port), timeout=60)
+    connection.sendall(sent)
+    return connection
+
+
+def refusals(text):
+    "Route and status -> number, of all that was not answered with 2xx"
+    lines = [line.split() for line in text.splitlines() if line.startswith("gradeclass_requests_total{")]
+    return {name.partition("{")[2]: int(float(number)) for name, number in lines if 'status="2' not in name}
+
+
+def test_two_workers_agree_on_all_that_was_refused_unread(bundles, tmp_path):
+    client_key = {"x-api-key": key_to_everything(tmp_path/"outputs")}
+    head = b"POST /predict HTTP/1.1\r\nhost: 127.0.0.1\r\n"
+    long = head + b"content-type: application/json\r\ncontent-length: 9999999\r\n\r\n"
+    with running(tmp_path/"outputs", "--model", bundles["students"], "--workers", 2, "--open") as (client, _):
+        client.headers.update(client_key)
+        slow = [send_raw(client, head) for _ in range(3)]
+        for _ in range(8):
+            broken = {b"400": b"no http at all\r\n\r\n", b"431": head + b"x: " + b"y"*70_000, b"413": long}
+            for status, sent in broken.items():
+                with send_raw(client, sent) as connection: assert connection.recv(1_000)[9:12] == status
+        for connection in slow:
+            with connection: assert connection.recv(1_000)[9:12] == b"408"
+        known = {'route="unreadable",status="400"}': 8, 'route="unreadable",status="431"}': 8,
+                 'route="/predict",status="413"}': 8, 'route="unreadable",status="408"}': 3}
+        told = ask_each(client, "/metrics")
+        assert [refusals(text) for text in told] == [known, known]
+    log = (tmp_path/"outputs"/"serve.log").read_text()
+    assert log.count('"route":"unreadable","status":400') == 8 and log.count('"route":"unreadable","status":408') == 3
+
+
+def test_a_refusal_is_counted_once_and_under_its_address(bundles, tmp_path, monkeypatch):
+    "Also where the key or the content type is wrong, or the body never comes"
+    from gradeclass.service.guard import GuardedProtocol, Patience
+    monkeypatch.setattr(GuardedProtocol, "patience", Patience(body=1.0))
+    with running_here(tmp_path/"outputs", bundles["students"], keyed=True) as client:
+        assert client.post("/predict/batch", json=[], headers={"x-api-key": ""}).status_code == 401
+        assert client.post("/models/students/predict/file", content=b"x",
+                           headers={"content-type": "text/plain"}).status_code == 415
+        assert client.post("/nowhere", json=[], headers={"x-api-key": ""}).status_code == 401
+        header = (b"POST /predict/batch HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
+                  b"x-api-key: %b\r\n" % client.headers["x-api-key"].encode())
+        with send_raw(client, header + b"content-length: 9\r\n\r\n[") as connection:
+            assert connection.recv(1_000)[9:12] == b"408"
+        with send_raw(client, header + b"transfer-encoding: chunked\r\n\r\n1\r\n[\r\nz\r\n") as connection:
+            assert connection.recv(1_000)[9:12] == b"400"
+        known = {'route="/predict/batch",status="401"}': 1, 'route="unknown",status="401"}': 1,
+                 'route="/models/{name}/predict/file",status="415"}': 1, 'route="/predict/batch",status="408"}': 1,
+                 'route="/predict/batch",status="400"}': 1}
+        end = time.monotonic() + 20
+        while (found := refusals(client.get("/metrics").text)) != known and time.monotonic() < end: time.sleep(0.05)
+        assert found == known

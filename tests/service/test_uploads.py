@@ -1,14 +1,20 @@
 """Files in, files out."""
+import gzip
+import io
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from gradeclass.models.bundle import bundle_digest, load_model
-from service_helpers import read_sample, running_here
+from service_helpers import read_sample, running, running_here
 
 pytestmark = pytest.mark.process
 
@@ -75,14 +81,18 @@ def test_a_full_disk_refuses_a_file_and_says_so(client, monkeypatch):
                        headers={"content-type": "text/csv"}).json()["error"] == "no_space"
 
 
+def parquet(**columns):
+    "A table as a Parquet file with one row group; only texts are written as codes"
+    out = io.BytesIO()
+    coded = [name for name, cells in columns.items() if "dictionary" in str(cells.type)]
+    pq.write_table(pa.table(columns), out, compression="zstd", row_group_size=2**30, use_dictionary=coded)
+    return out.getvalue()
+
+
+PARQUET = {"content-type": "application/vnd.apache.parquet"}
+
+
 def test_files_that_unfold_are_refused_before_memory_is_spent(client):
-    import io
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-    def parquet(**columns):
-        out = io.BytesIO()
-        pq.write_table(pa.table(columns), out, compression="zstd")
-        return out.getvalue()
     many = pa.DictionaryArray.from_arrays(pa.array(np.zeros(60_000, np.int32)), pa.array(["9"*2_000_000]))
     for content in (parquet(Absences=many), parquet(Absences=pa.array(np.zeros(60_000)), StudentID=many),
                     parquet(Absences=pa.array([[1]]))):
@@ -96,3 +106,57 @@ def test_files_that_unfold_are_refused_before_memory_is_spent(client):
                     b"Absences\n" + b"1"*70_000):
         assert client.post("/predict/file", content=content, headers={"content-type": "text/csv"}).status_code == 422
     assert time.monotonic() - start < 30
+
+
+def peak_megabytes(process):
+    "Most memory that a process has had"
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0])/1024
+
+
+def same_text(text, rows):
+    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), text)
+
+
+def test_small_files_and_bodies_that_unfold_to_gigabytes_stay_small(bundles, tmp_path):
+    "A Parquet file is refused by what its footer says, a packed body once it is too long"
+    zeros = np.zeros(21_000_000, np.int8)
+    plain = pa.array(np.zeros(12_000_000))
+    texts = same_text(pa.array(["9"*1_500_000]), 60)
+    wide = same_text(pa.array([b"9"*200_000], pa.binary(200_000)), 60_000)
+    bombs = {"21,000,000 rows; allowed: 20,000,000": parquet(Absences=pa.array(zeros)),
+             "type fixed_size_binary": parquet(Absences=wide),
+             "once unpacked": parquet(StudyTimeWeekly=plain, Absences=plain, Sports=plain),
+             "too long for an answer": parquet(Sports=texts, Music=texts, Tutoring=texts)}
+    settings = {"max_file": 400*2**20}
+    with running(tmp_path/"outputs", "--model", bundles["students"], settings=settings) as (client, process):
+        client.timeout = 200
+        before = peak_megabytes(process)
+        for reason, content in bombs.items():
+            begun = time.monotonic()
+            reply = client.post("/predict/file", content=content, headers=PARQUET)
+            assert reply.status_code == 422 and reason in reply.json()["message"], (reason, reply.text[:300])
+            assert time.monotonic() - begun < 60
+        packed = gzip.compress(b"3\n"*250_000_000, 1)
+        for path, kind in (("/predict/file", "text/csv"), ("/predict/batch", "application/json")):
+            reply = client.post(path, content=packed, headers={"content-type": kind, "content-encoding": "gzip"})
+            assert reply.status_code == 413
+        assert peak_megabytes(process) - before < 600
+        assert client.post("/predict/file", content=parquet(Absences=pa.array([3])), headers=PARQUET).status_code == 200
+
+
+@pytest.mark.parametrize("cells", [
+    pa.array([3, 25]).dictionary_encode(), pa.array(["3", "25"], pa.large_string()),
+    pa.array(["3", "25"], pa.string_view()),
+    pa.array([b"3", b"25"]), pa.array([3, 25], pa.decimal128(9, 2)), pa.array(["3", "25"]).dictionary_encode(),
+    pa.array([3, 25], pa.float16())], ids=lambda cells: str(cells.type))
+def test_numbers_come_in_whatever_type_a_program_writes(client, cells):
+    ask = lambda column: client.post("/predict/file?format=csv", content=parquet(Absences=column), headers=PARQUET)
+    assert ask(cells).text == ask(pa.array([3, 25])).text and ask(cells).text.count("\n") == 3
+
+
+def test_the_first_files_may_come_at_once(bundles, tmp_path):
+    "What is imported for the first file is imported by one thread"
+    with running(tmp_path/"outputs", "--model", bundles["students"]) as (client, _), ThreadPoolExecutor(4) as threads:
+        ask = lambda _: client.post("/predict/file", content=b"Absences\n3\n", headers={"content-type": "text/csv"})
+        assert [reply.status_code for reply in threads.map(ask, range(4))] == [200]*4

@@ -246,6 +246,9 @@ def takes(schema:dict, kind:str="application/json")->dict: # For `openapi_extra`
     "What the body of a request holds"
     return {"requestBody": {"required": True, "content": {kind: {"schema": schema}}}}
 
+# They show what single students have
+FIGURES = ("/api/visualizations/default", "/api/visualizations/custom", "/api/evaluate")
+
 def add_figures(router:APIRouter, service:Service)->None:
     "Figures of the students and of the model that serves"
     async def read_all():
@@ -329,6 +332,7 @@ def add_compat(
 )->None:
     "The addresses of the older web API"
     service.challenge = 'Basic realm="gradeclass: the key is the password"'
+    service.scopes |= dict.fromkeys(FIGURES, "review")
     service.scopes |= dict.fromkeys(("/api/upload", "/api/retrain", "/api/save_retrain"), "operate")
     service.kinds["/api/upload"] = (b"multipart/form-data",), service.settings.max_file
     router = APIRouter(prefix="/api")
