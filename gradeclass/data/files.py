@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['LONGEST_NAME', 'MOST_COLUMNS', 'FORMULA', 'NEUTRALISED', 'PLAIN_NUMBER', 'COUNTER', 'MAGIC', 'CONTENTS', 'DAMAGED',
            'READERS', 'KINDS_WITHOUT_ARROW', 'WRITERS', 'find_file', 'name_columns', 'parse_rows', 'neutralise',
-           'restore', 'number_rows', 'find_csv_layout', 'read_csv_text', 'find_content', 'unpack', 'find_packed',
-           'copy_out', 'tables_in', 'neutralise_table', 'write_csv', 'write_table']
+           'restore', 'number_rows', 'left_rows', 'find_csv_layout', 'read_csv_text', 'find_content', 'unpack',
+           'find_packed', 'copy_out', 'tables_in', 'neutralise_table', 'write_csv', 'write_table']
 
 # %% ../../nbs/lib/data/04_files.ipynb #1d86e248
 import csv
@@ -25,7 +25,7 @@ import pandas as pd
 
 from ..config import resolve_path
 from gradeclass.data.layout import (
-    CONTROLS, DECLARED, HEAD, SAMPLE, DataError, Layout, decode_text, find_extras, find_layout,
+    CONTROLS, DECLARED, HEAD, SAMPLE, DataError, Layout, LeftOut, decode_text, find_extras, find_layout,
     find_separator, note_extras, read_head,
 )
 from .letters import find_encoding
@@ -176,7 +176,17 @@ def leave_out(frame:pd.DataFrame, names:list[str])->tuple[pd.DataFrame, list[str
     extras = find_extras(rows, names)
     if not extras: return frame, []
     numbers = dict(enumerate(part.index))
-    return frame.drop(index=[numbers[place] for place in extras]), note_extras(extras, rows, numbers)
+    return frame.drop(index=[numbers[place] for place in extras]), note_extras(extras, rows, numbers, names)
+
+# %% ../../nbs/lib/data/04_files.ipynb #81aa6f0e
+def left_rows(
+    notes:list[str], # What reading a table has noted
+)->pd.DataFrame:     # `row`, the cells as the source has them, and `reason`; empty where no row was left out
+    "The rows that the notes speak of, which are no students"
+    rows = {row: found for note in notes if isinstance(note, LeftOut) for row, found in note.rows.items()}
+    table = pd.DataFrame([cells for _, cells in rows.values()], index=pd.Index(rows, name="row"), dtype=object)
+    table = table.map(restore).rename(columns=restore).drop(columns=["row", "reason"], errors="ignore")
+    return table.assign(reason=[f"no student: {what}" for what, _ in rows.values()]).sort_index().reset_index()
 
 # %% ../../nbs/lib/data/04_files.ipynb #666fe2f0
 COUNTER = "the first column has no name and counts the rows: left out"
@@ -222,7 +232,7 @@ def find_csv_layout(
     declared = DECLARED.match(text)
     rest = text[declared.end() if declared else 0:].lstrip("\r\n")
     above = len(text[:len(text) - len(rest)].splitlines())
-    layout = find_layout(read_head(rest, separator), name)
+    layout = find_layout(read_head(rest, separator), name, above)
     name_columns(layout.names, name) # Refuses what is too wide before all of it is read
     return separator, rest, above, layout
 

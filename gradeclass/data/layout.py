@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['SAMPLE', 'CONTROLS', 'CELL_END', 'SPOKEN', 'SEPARATORS', 'DECLARED', 'HEAD', 'NUMBER_LIKE', 'TOTALS', 'ONLY_TOTAL',
            'ABSENT', 'POINTS_POSSIBLE', 'ABOUT_COLUMNS', 'NOBODY', 'DataError', 'decode_text', 'read_head',
-           'find_separator', 'filled', 'as_words', 'Layout', 'find_layout', 'pass_over', 'find_extras', 'note_extras']
+           'find_separator', 'filled', 'as_words', 'LeftOut', 'note_left', 'Layout', 'find_layout', 'pass_over',
+           'find_extras', 'note_extras']
 
 # %% ../../nbs/lib/data/01_layout.ipynb #824bfdec
 import csv
@@ -115,6 +116,20 @@ def as_words(row:list)->bool:
     "Whether no cell of a row is a number"
     return not any(isinstance(cell, (int, float)) or NUMBER_LIKE.fullmatch(str(cell)) for cell in filled(row))
 
+# %% ../../nbs/lib/data/01_layout.ipynb #ff06f6b3
+class LeftOut(str):
+    "A note on rows that are no student, which keeps them"
+    rows: dict = {}  # Number of the row as a person sees it -> what it is, and its cells by the names of the columns
+
+def note_left(
+    text:str,  # A sentence
+    rows:dict, # What `LeftOut` keeps
+)->LeftOut:    # The sentence with its rows
+    "Say which rows were left out, and keep them"
+    note = LeftOut(text)
+    note.rows = rows
+    return note
+
 # %% ../../nbs/lib/data/01_layout.ipynb #aebc7c47
 @dataclass
 class Layout:
@@ -123,6 +138,7 @@ class Layout:
     names: list[str]             # Names of the columns, both header rows joined
     first: int                   # Position of the first row of data
     notes: list[str] = field(default_factory=list) # What was decided on the way
+    left: dict[int, str] = field(default_factory=dict) # Position of each row below the header that is no student
 
 # %% ../../nbs/lib/data/01_layout.ipynb #3c37322b
 def shape_of(cell:object)->str:
@@ -180,6 +196,7 @@ def join_headers(upper:list, lower:list)->list[str]:
 def find_layout(
     rows:list[list], # The first rows of a file, each a list of cells; empty cells are '' or None
     name:str,        # Of the file, for notes
+    above:int=0,     # Lines of the file above the first row
 )->Layout:           # Where the table stands
     "Find the header, and what stands above it and below it"
     width = is_regular([filled(row) and row for row in rows])[1]
@@ -190,17 +207,24 @@ def find_layout(
     layout = Layout(header, names, header + 1)
     if header and len(set(filled(names))) < len(filled(names)) and len(filled(rows[header - 1])) > 1:
         layout.names = join_headers(rows[header - 1], rows[header])
-        layout.notes.append(f"rows {header} and {header + 1} are both header, and joined: {layout.names[1]!r}")
-    above = [row for row in rows[:header] if filled(row)]
-    if above:
-        said = " ".join(map(str, filled(above[0])))[:40]
-        layout.notes.append(f"row {header + 1} is the header; {count(len(above), 'line')} above it left out ({said!r})")
+        layout.notes.append(f"rows {above + header} and {above + header + 1} are both header, and joined: "
+                            f"{layout.names[1]!r}")
+    titles = [row for row in rows[:header] if filled(row)]
+    if titles:
+        said = " ".join(map(str, filled(titles[0])))[:40]
+        layout.notes.append(f"row {above + header + 1} is the header; {count(len(titles), 'line')} above it left out "
+                            f"({said!r})")
     pass_over(rows, layout)
     if layout.first < len(rows) and is_second_header(rows[layout.first], rows[layout.first + 1:HEAD]):
         layout.names = join_headers(rows[header], rows[layout.first])
         layout.first += 1
-        layout.notes.append(f"rows {header + 1} and {header + 2} are both header, and joined: {layout.names[1]!r}")
+        layout.notes.append(f"rows {above + header + 1} and {above + header + 2} are both header, and joined: "
+                            f"{layout.names[1]!r}")
     pass_over(rows, layout)
+    names = [name or f"column {number}" for number, name in enumerate(layout.names, 1)]
+    for place, what in layout.left.items():
+        layout.notes.append(note_left(f"row {above + place + 1} left out: it holds {what}",
+                                      {above + place + 1: (what, dict(zip(names, rows[place], strict=False)))}))
     return layout
 
 def pass_over(rows:list[list], layout:Layout)->None:
@@ -212,7 +236,7 @@ def pass_over(rows:list[list], layout:Layout)->None:
         points = points or below[:1] == ["Points"] == row[:1] and not as_words(row[1:])
         if not points and not (below and ABOUT_COLUMNS.fullmatch(below[0])): return
         what = "the points that are possible" if points else f"{below[0]!r}"
-        layout.notes.append(f"row {layout.first + 1} left out: it holds {what}")
+        layout.left[layout.first] = what
         layout.first += 1
 
 # %% ../../nbs/lib/data/01_layout.ipynb #243254e7
@@ -260,10 +284,13 @@ def note_extras(
     extras:dict[int, str], # What `find_extras` gave
     rows:list[list],       # The rows that it looked at
     numbers:dict[int, int], # Position -> number of the row as a person sees it
-)->list[str]:              # One note, or none
+    names:list[str],       # Names of the columns
+)->list[LeftOut]:          # One note, or none
     "Say which rows were left out"
     if not extras: return []
     shown = [f"row {numbers[place]} {str(filled(rows[place])[0])[:30]!r}" for place in sorted(extras)[:3]]
     more = ", ..." if len(extras) > 3 else ""
-    return [f"{count(len(extras), 'row')} left out that {'is' if len(extras) == 1 else 'are'} no student: "
-            f"{', '.join(shown)}{more}"]
+    text = (f"{count(len(extras), 'row')} left out that {'is' if len(extras) == 1 else 'are'} no student: "
+            f"{', '.join(shown)}{more}")
+    return [note_left(text, {numbers[place]: (what, dict(zip(names, rows[place], strict=True)))
+                             for place, what in sorted(extras.items())})]

@@ -18,6 +18,7 @@ class Case:
     notes: tuple[str, ...] = ()                # Words that a note has to hold
     rows: int = 60
     late: tuple[str, ...] = ()                 # Inputs that may be known only after the grade
+    left: tuple[int, ...] = ()                 # Rows of the file, below the header, that are no student
 
 
 def table(grades, extra=None, target="Grade", separator=",", rows=60, first="StudentNo"):
@@ -187,7 +188,8 @@ def layouts(letters):
                roles={"Quiz one Score": "numeric", "Quiz two Score": "numeric"}, notes=("both header",))
     for name, foot in {"average": "Class average,21.5,14.2,", "total": "Total,900,800,", "german": "Durchschnitt,12.5,3.1,", "count": "60 students,,,",
                        "made by": "\nExported by MySchool on 1 May,,,"}.items():
-        yield Case(f"footer {name}", (plain + foot + "\n").encode(), order=order, notes=("no student",))
+        yield Case(f"footer {name}", (plain + foot + "\n").encode(), order=order, notes=("no student",),
+                   left=(63 if name == "made by" else 62,))
     counted = [f",{lines[0]}", *(f"{row},{line}" for row, line in enumerate(lines[1:]))]
     yield Case("index column", "\n".join(counted).encode(), order=order, notes=("counts the rows",))
     yield Case("old mac", plain.replace("\n", "\r").encode(), order=order)
@@ -206,16 +208,17 @@ def layouts(letters):
     canvas = {"Student": [f"Doe, Jane {chr(65 + row % 26)}" for row in range(60)], "ID": [str(9000 + row*3) for row in range(60)], "Section": ["7B", "7C"]}
     possible = table(letters, canvas, "Final Grade").splitlines()
     yield Case("canvas", "\n".join([possible[0], "    Points Possible,10,10,,,,(read only)", *possible[1:]]).encode(), "Final Grade", order=order,
-               roles={"Student": "ignored"}, notes=("points that are possible",))
+               roles={"Student": "ignored"}, notes=("points that are possible",), left=(2,))
     posted = [possible[0], ",,,,Manual Posting,,", "    Points Possible,,10,10,,,(read only)", *possible[1:], '"Student, Test",,,,,7B,']
     yield Case("canvas with a test student", "\n".join(posted).encode(), "Final Grade", order=order, roles={"Hours": "numeric"},
-               notes=("'Manual Posting'", "points that are possible", "'Student, Test'"))
+               notes=("'Manual Posting'", "points that are possible", "'Student, Test'"), left=(2, 3, 64))
     names = [f"Doe{chr(97 + row % 26)}" for row in range(60)]
     given = table(letters, {"Essay 1": [str(mark) for mark in range(20, 35)]}, first="Last Name").splitlines()
     given[1:] = [line.replace(line.split(",")[0], name, 1) for line, name in zip(given[1:], names, strict=True)]
     above = ['Date,,,"May 3, 2026",', "Points,,,20,", "Class Average,14,9,12.1,71.3%"]
     yield Case("classroom", "\n".join([given[0], *above, *given[1:]]).encode(), order=order, roles={"Essay 1": "numeric"},
-               notes=("'Date'", "points that are possible", "'Class Average'"))
+               notes=("'Date'", "points that are possible", "'Class Average'"), left=(2, 3, 4))
+    yield Case("header again", "\n".join([*lines[:30], lines[0], *lines[30:], "Total,900,800,"]).encode(), order=order, left=(31, 63))
     moodle = {"First name": ["Ann", "Bo", "Cy"], "Email address": [f"a{row}@school.org" for row in range(60)],
               "Quiz: one (Real)": [f"{row % 17}.50" for row in range(60)], "Last downloaded from this course": ["1714550000"]}
     yield graded("moodle", more=moodle, roles={"First name": "ignored", "Email address": "ignored", "Quiz: one (Real)": "numeric"})

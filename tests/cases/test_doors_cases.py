@@ -13,6 +13,7 @@ from doors_helpers import DOORS, make_class
 from gradeclass.config import GradeclassError
 from gradeclass.data.dataset import make_dataset
 from gradeclass.data.sources import read_table
+from gradeclass.data.validation import validate
 from gradeclass.models.bundle import load_model
 from gradeclass.pages.class_model import ClassModel
 from gradeclass.scoring import opening
@@ -238,6 +239,34 @@ def test_words_among_numbers_are_refused_row_by_row_everywhere(doors_bundle, ser
     absent = set(CLASS["Schülernr"][3::7])
     for door, said in ask_everywhere(doors_bundle, service, path, tmp_path).items():
         assert said == {number: answer for number, answer in truth.items() if number not in absent}, door
+
+
+LEFT = {"below": (PLAIN + "Durchschnitt,20.5,12000,\n\n60 Schüler,,,\n", {62: "a total", 64: "a note"}),
+        "between": (as_text([ROWS[0], ["Points Possible", "40", "90000", ""], *ROWS[1:20], ROWS[0], *ROWS[20:]], ";"),
+                    {2: "the points that are possible", 22: "the header again"}),
+        "with a refusal": ("sep=,\n" + PLAIN.replace(",".join(ROWS[5]), "S5,viel,1,ja") + "Total,1230,720000,\n", {63: "a total"})}
+
+
+@pytest.mark.parametrize("name", LEFT)
+def test_rows_of_no_student_stand_in_the_rejected_file(doors_bundle, tmp_path, name):
+    text, left = LEFT[name]
+    (tmp_path/"klasse.csv").write_text(text)
+    for door, out in ((by_command, "command"), (by_stream, "stream")):
+        door(doors_bundle, tmp_path/"klasse.csv", tmp_path)
+        found = pd.read_csv(tmp_path/f"{out}.rejected.csv", dtype=str).set_index("row").sort_index()
+        said = found.reason[found.reason.str.startswith("no student")].to_dict()
+        assert said == {str(row): f"no student: {what}" for row, what in left.items()}, out
+        assert len(found) == len(left) + (name == "with a refusal")
+    assert "12000" in set(found.Punkte) or name != "below"
+
+
+def test_rows_of_no_student_are_counted_in_what_validation_writes(tmp_path):
+    (tmp_path/"klasse.csv").write_text(LEFT["below"][0])
+    frame, notes = read_table(tmp_path/"klasse.csv")
+    checked = validate(make_dataset(frame, DOORS, notes), "predict")
+    table = checked.table()
+    assert checked.summary().startswith("60 rows: 60 accepted, 0 refused; 2 more rows left out, of no student")
+    assert table[table.check == "left out"].row.tolist() == [62, 64] == checked.rejected.row.tolist()
 
 
 def test_service_says_what_it_understood(service, tmp_path):

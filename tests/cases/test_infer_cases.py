@@ -4,6 +4,7 @@ from cases.build import build
 
 from gradeclass.drafting.cells import as_numbers, read_texts
 from gradeclass.drafting.infer import infer_schema
+from gradeclass.data.files import left_rows
 from gradeclass.data.sources import read_table
 from gradeclass.schema import LATE
 
@@ -26,3 +27,4 @@ def test_draft_is_right_or_asks(tmp_path, name):
     assert all(LATE in schema.by_name[column].confirm for column in case.late)
     for column, number in case.reads.items(): assert as_numbers(read_texts(frame[column])).iloc[0] == pytest.approx(number)
     assert len(frame) == case.rows and all(any(word in note for note in notes) for word in case.notes), notes
+    assert tuple(left_rows(notes).row) == case.left
