@@ -192,6 +192,15 @@ def join_headers(upper:list, lower:list)->list[str]:
         names.append(" ".join(filter(None, [above, bottom])) if bottom else top)
     return names
 
+# %% ../../nbs/lib/data/01_layout.ipynb #6f4dd7bd
+FOOTNOTE = re.compile(r"(?<=[\w)\]%.])\s*([*†‡§]+|(?<!\bm)(?<!\bcm)[¹²³⁴⁵⁶⁷⁸⁹]+)$|^[*†‡§]+\s*(?=\w)")
+
+def tidy_names(names:list)->list[str]: # As many; two that would become one keep their signs
+    "Names of columns without line breaks, double blanks and footnote signs"
+    plain = ["" if name is None else " ".join(str(name).split()) for name in names]
+    short = [FOOTNOTE.sub("", name) for name in plain]
+    return [name if short.count(name) == 1 else old for name, old in zip(short, plain, strict=True)]
+
 # %% ../../nbs/lib/data/01_layout.ipynb #cc74ae17
 def find_layout(
     rows:list[list], # The first rows of a file, each a list of cells; empty cells are '' or None
@@ -221,6 +230,9 @@ def find_layout(
         layout.notes.append(f"rows {above + header + 1} and {above + header + 2} are both header, and joined: "
                             f"{layout.names[1]!r}")
     pass_over(rows, layout)
+    raw, layout.names = layout.names, tidy_names(layout.names)
+    changed = [f"{old!r} as {new}" for old, new in zip(raw, layout.names, strict=True) if old != new]
+    if changed: layout.notes.append(f"names of columns without line breaks and footnote signs: {', '.join(changed)}")
     names = [name or f"column {number}" for number, name in enumerate(layout.names, 1)]
     for place, what in layout.left.items():
         layout.notes.append(note_left(f"row {above + place + 1} left out: it holds {what}",
@@ -268,7 +280,8 @@ def find_extras(
     for place, row in enumerate(rows):
         cells = filled(row)
         if not cells: continue
-        if [str(cell).strip() for cell in row] == names: extras[place] = "the header again"
+        again = str(row[0]).strip("*†‡§ ").startswith(names[0].split(" ")[0]) and tidy_names(row) == names
+        if again: extras[place] = "the header again"
         elif NOBODY.fullmatch(str(cells[0]).strip()): extras[place] = "a test"
         elif shape_of(row[0]) in usual: continue
         elif is_total(row, len(names)): extras[place] = "a total"

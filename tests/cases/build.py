@@ -190,6 +190,10 @@ def layouts(letters):
                        "made by": "\nExported by MySchool on 1 May,,,"}.items():
         yield Case(f"footer {name}", (plain + foot + "\n").encode(), order=order, notes=("no student",),
                    left=(63 if name == "made by" else 62,))
+    signs = {"line break": ('"Hours\nworked"', "Hours worked"), "blanks of a page": ("Hours\u00a0\u202fworked ", "Hours worked"),
+             "star": ("Hours *", "Hours"), "number of a note": ("Hours¹", "Hours"), "dagger": ("†Hours", "Hours"), "tab": ("Hours\tworked", "Hours worked")}
+    for name, (written, right) in signs.items():
+        yield Case(f"column name with {name}", plain.replace("Hours", written, 1).encode(), order=order, roles={right: "numeric"}, notes=("names of columns",))
     counted = [f",{lines[0]}", *(f"{row},{line}" for row, line in enumerate(lines[1:]))]
     yield Case("index column", "\n".join(counted).encode(), order=order, notes=("counts the rows",))
     yield Case("old mac", plain.replace("\n", "\r").encode(), order=order)

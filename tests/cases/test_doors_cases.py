@@ -106,6 +106,8 @@ WAYS = {
                                                                       strict=True)], sign) for sign in (";", "\t", ",")],
     "line ends": [as_text(ROWS, end=end) for end in ("\r", "\r\n")] + [as_text(ROWS, ";", "\r").encode("mac_roman")],
     "index column": [as_text([["", *ROWS[0]], *([str(place), *row] for place, row in enumerate(ROWS[1:], first))]) for first in (0, 1)],
+    "names of columns": [PLAIN.replace(name, written, 1) for name, written in {
+        "Stunden": '"Stunden\n*"', "Punkte": "Punkte¹ ", "Schülernr": "Schüler\u00a0nr †", "Förderung": '"För\nderung"', "Stunden,": "Stunden (h),"}.items()],
     "packed": [packed({"klasse.csv": PLAIN}), gzip.compress(PLAIN.encode("utf-16")), packed({"7b/klasse.xlsx": book({"7B": typed(ROWS)})})],
     "workbook": [book({"7B": typed(ROWS)}), book({"Info": [["Notenliste"]], "7B": typed(ROWS)}), book({"7B": [["Klasse 7B"], [], *typed(ROWS)]}),
                  open_document(ROWS), open_document(GERMAN)],
