@@ -1,6 +1,7 @@
 "Tables as schools in many countries export them, each with what is right"
 import codecs
 import random
+import re
 from dataclasses import dataclass, field
 
 
@@ -18,6 +19,7 @@ class Case:
     notes: tuple[str, ...] = ()                # Words that a note has to hold
     rows: int = 60
     late: tuple[str, ...] = ()                 # Inputs that may be known only after the grade
+    said: dict = field(default_factory=dict)   # Column -> words that the draft has to say of it
     left: tuple[int, ...] = ()                 # Rows of the file, below the header, that are no student
 
 
@@ -67,6 +69,13 @@ NUMBERS = {  # How 60 numbers are written, and the first of them
     "percent": (["85 %", "85.5%", "91 %", "7 %"], 85), "fraction": (["12.3/20", "19.5/20", "8/20", "11/20"], 12.3),
     "unit": (["12 h", "7.5 h", "30 h", "9 h"], 12), "currency": (["$1,200.50", "$300.00", "$12.75", "$99.10"], 1200.5),
     "euro": (["12,50 €", "7,25 €", "8,00 €"], 12.5), "minus": (["−3.5", "7.25", "8.5"], -3.5), "fullwidth": (["１２", "３４", "７"], 12)}
+BESIDE = {  # Numbers with something beside them; the first of them, and what the draft has to say
+    "star": (["52*", "48", "61"], 52, "'*' beside a number left out (20 cells)"), "dagger": (["52†", "48", "61", "70"], 52, "(15 cells)"),
+    "remark": (["52 (late)", "48", "61"], 52, "'(late)' beside"), "star in front": (["*52", "48", "61"], 52, "(20 cells)"),
+    "about": (["~52", "48", "61"], 52, "'~'"), "in doubt": (["52?", "48", "61"], 52, "'?'"), "raised digit": (["52¹", "48", "61"], 52, "'¹'"),
+    "letter": (["52 L", "48", "61"], 52, "'L' beside"), "two letters": (["52 L", "48", "61", "44E", "50"], 52, "(24 cells)"),
+    "percent and star": (["85 %*", "90 %", "7 %"], 85, "unit %"), "spans": (["1:30", "2h 30m", "90 min", "45 min"], 90, "unit min"),
+    "spans of two units": (["1.5 h", "90 min", "20 min"], 90, "unit min"), "French hours": (["1h30", "2h", "0h45"], 90, "unit min")}
 AUDIT = ["Gender", "Género", "Geschlecht", "Sexe", "Genere", "Kjønn", "Kön", "Płeć", "Pohlaví", "Пол", "性别", "性別", "성별", "Cinsiyet", "Nacionalidad",
          "Staatsangehörigkeit", "Estado civil", "État civil", "MaritalStatus", "Behinderung", "is_female", "White",
                     "Minority student", "Native language", "age", "Gndr", "Jns Kelamin", "SPED", "504 plan", "SEND",
@@ -103,6 +112,15 @@ def build():
     for name, (cells, first) in NUMBERS.items():
         text = table(letters, {"Value": spread(cells)}, separator=";")
         yield Case(f"number {name}", text.encode(), order=tuple(letters), roles={"Value": "numeric"}, reads={"Value": first})
+    for name, (cells, first, said) in BESIDE.items():
+        more = [cell for _ in range(60) for cell in cells][:60]
+        more = [cell if row < len(cells) else re.sub(r"\d\d?(?=\D*$)", lambda found, row=row: str(10 + row*7 % 50), cell) for row, cell in enumerate(more)]
+        yield graded(f"beside a number: {name}", more={"Quiz": more}, roles={"Quiz": "numeric"}, reads={"Quiz": first}, said={"Quiz": said})
+    for name, cells in {"below": ["<5", *map(str, range(5, 24))], "above": [*map(str, range(40, 59)), ">90"], "or more": [*map(str, range(40, 59)), "90+"]}.items():
+        yield graded(f"bound {name}", more={"Quiz": cells*3}, roles={"Quiz": "numeric"}, said={"Quiz": "a row with it is refused"})
+    for name, cells in {"colon": "{}:{:02}", "clock": "0{}:{:02}"}.items():
+        more = [cells.format(row % 9, row*7 % 60) for row in range(60)]
+        yield graded(f"open span {name}", more={"Time on task": more}, roles={"Time on task": "ignored"}, said={"Time on task": "minutes and seconds"})
     codes = ["1", "2", "2", "1", "2"]*3 + ["1"]
     marks = [str(number*13 % 97) for number in range(60)]
     for name in AUDIT: yield graded(f"audit {name}", more={name: codes}, roles={name: "audit"})

@@ -99,6 +99,8 @@ WAYS = {
                   as_text(with_numbers(grouped(" ", ",")), ";"), as_text(with_numbers(grouped("'", ".")))],
     "decimal comma": [as_text(GERMAN, ";"), as_text(GERMAN, "\t"), as_text(GERMAN)],
     "percent": [as_text(as_rows(CLASS.assign(Stunden=[f"{hours}{unit}" for hours in CLASS.Stunden]))) for unit in ("%", " %", " h")],
+    "signs beside numbers": [as_text(as_rows(CLASS.assign(Stunden=[text.format(hours) if row % 4 == 1 else hours for row, hours in enumerate(CLASS.Stunden)])))
+                             for text in ("{}*", "{} (krank)", "~{}", "{}†", "{} L", "{}?", "{}¹")],
     "yes and no": [as_text([[*row[:3], cell] for row, cell in zip(ROWS, [ROWS[0][3], *(words[row[3] == "ja"] for row in ROWS[1:])], strict=True)])
                    for words in (("N", "Y"), ("no", " YES "), ("0", "1"), ("FALSE", "TRUE"), ("non", "x"), ("0.0", "1.0"), ("Nein", "JA"))],
     "sep line": [f"sep={sign}\n" + as_text(ROWS, sign) for sign in (";", ",", "|")],
@@ -210,7 +212,8 @@ def test_every_door_gives_the_same_answer(doors_bundle, service, truth, tmp_path
     assert not wrong
 
 
-ABSENT = as_text(with_numbers(str, CLASS.assign(Stunden=["viel" if place % 7 == 3 else hours for place, hours in enumerate(CLASS.Stunden)])))
+WORDS = {word: as_text(with_numbers(str, CLASS.assign(Stunden=[word if place % 7 == 3 else hours for place, hours in enumerate(CLASS.Stunden)])))
+         for word in ("viel", "<5", ">30", "1:30")}
 DAMAGED = {
     "row too long": as_text([*ROWS[:40], [*ROWS[40], "9"], *ROWS[41:]]).encode(),
     "binary": PLAIN.encode() + b"\0\1\2\n",
@@ -235,9 +238,10 @@ def test_every_door_refuses_with_the_same_sentence(doors_bundle, service, tmp_pa
     assert len(said) == 1, said
 
 
-def test_words_among_numbers_are_refused_row_by_row_everywhere(doors_bundle, service, truth, tmp_path):
+@pytest.mark.parametrize("word", WORDS)
+def test_words_among_numbers_are_refused_row_by_row_everywhere(doors_bundle, service, truth, tmp_path, word):
     path = tmp_path/"klasse.csv"
-    path.write_text(ABSENT)
+    path.write_text(WORDS[word])
     absent = set(CLASS["Schülernr"][3::7])
     for door, said in ask_everywhere(doors_bundle, service, path, tmp_path).items():
         assert said == {number: answer for number, answer in truth.items() if number not in absent}, door
