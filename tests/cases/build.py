@@ -114,7 +114,8 @@ def build():
         yield Case(f"number {name}", text.encode(), order=tuple(letters), roles={"Value": "numeric"}, reads={"Value": first})
     for name, (cells, first, said) in BESIDE.items():
         more = [cell for _ in range(60) for cell in cells][:60]
-        more = [cell if row < len(cells) else re.sub(r"\d\d?(?=\D*$)", lambda found, row=row: str(10 + row*7 % 50), cell) for row, cell in enumerate(more)]
+        other = [re.sub(r"\d\d?(?=\D*$)", str(10 + row*7 % 50), cell) for row, cell in enumerate(more)]
+        more[len(cells):] = other[len(cells):]
         yield graded(f"beside a number: {name}", more={"Quiz": more}, roles={"Quiz": "numeric"}, reads={"Quiz": first}, said={"Quiz": said})
     for name, cells in {"below": ["<5", *map(str, range(5, 24))], "above": [*map(str, range(40, 59)), ">90"], "or more": [*map(str, range(40, 59)), "90+"]}.items():
         yield graded(f"bound {name}", more={"Quiz": cells*3}, roles={"Quiz": "numeric"}, said={"Quiz": "a row with it is refused"})
