@@ -95,7 +95,9 @@ def find_separator(
 NUMBER_LIKE = re.compile(r"[+-]?[\d.,' ]*\d\s*%?|")
 TOTALS = re.compile(r"(sub|grand |class |group |course |overall )?"
                     r"(total|average|mean|median|sum|count|minimum|maximum|min|max|avg|std|std\.? ?dev\.?|"
-                    r"standard deviation|durchschnitt|mittelwert|summe|gesamt|gesamtsumme|anzahl|moyenne|"
+                    r"standard deviation|variance|(pass|success|failure) rate|bestehensquote|taux de réussite|"
+                    r"notenschnitt|klassenschnitt|medelvärde|keskiarvo|gennemsnit|gjennomsnitt|átlag|prosjek|μέσος όρος|"
+                    r"durchschnitt|mittelwert|summe|gesamt|gesamtsumme|anzahl|moyenne|"
                     r"total général|somme|effectif|promedio|media|suma|"
                     r"média|totale|somma|gemiddelde|totaal|medel|snitt|średnia|razem|průměr|среднее|итого|всего|"
                     r"ortalama|toplam|合计|平均|总计|平均分|小计|合計|평균|합계)s?\b.*", re.IGNORECASE)
@@ -103,9 +105,13 @@ ONLY_TOTAL = re.compile(TOTALS.pattern.removesuffix(r"\b.*") + r"\W*", re.IGNORE
 ABSENT = frozenset({"abs", "absent", "excused", "exempt", "missing", "dns", "dnf", "withdrawn", "n/a", "na", "abwesend",
                     "krank", "fehlt", "absente", "ausente"})  # Cells of a student who was not there
 POINTS_POSSIBLE = re.compile(r"(points possible|max(imum)? (points|score|marks)|out of|"
-                             r"possible points|höchstpunktzahl) ?:?", re.IGNORECASE)
+                             r"possible points|max\.? ?possible|full marks|höchstpunktzahl|"
+                             r"(maximale|mögliche) (punkte|punktzahl)|"
+                             r"note maximale|barème|puntuación máxima|puntos posibles|punteggio massimo|nota máxima|"
+                             r"valor máximo|maks(imum)?\.? ?(puan|punkty)?|满分|滿分|満点|만점) ?:?", re.IGNORECASE)
 
-ABOUT_COLUMNS = re.compile(r"(due )?date|manual posting|muted|fälligkeitsdatum|abgabedatum", re.IGNORECASE)
+ABOUT_COLUMNS = re.compile(r"(due )?date|manual posting|muted|weight(ing|s)?( %)?|gewicht(ung)?|coeff?(icient)?\.?|"
+                           r"peso|pondération|weging|fälligkeitsdatum|abgabedatum", re.IGNORECASE)
 NOBODY = re.compile(r"student, test|test student", re.IGNORECASE)  # Whom systems for learning add to try a course
 
 def filled(row:list)->list: # Cells that hold something

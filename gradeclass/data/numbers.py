@@ -81,23 +81,32 @@ def split_cell(text:str)->Cell|None: # None where it holds no number
     return Cell(sign + inner[1] + inner[2].strip(), inner[3] or "", front or behind)
 
 # %% ../../nbs/lib/data/06_numbers.ipynb #70fca6f5
-HOURS, MINUTES = r"h|hrs?|hours?|std|stunden?|heures?|horas?|ore|uur|tim(?:mar)?|godz", r"m|mins?|minutes?|minuten?|minutos?|minuti"
-SPAN = re.compile(rf"(?:(\d+(?:[.,]\d+)?)\s*(?:{HOURS})\b\.?)?\s*(?:(\d+(?:[.,]\d+)?)\s*(?:{MINUTES})\.?)?|(\d+)[:h]([0-5]\d)",
-                  re.IGNORECASE | re.ASCII)
+HOURS = r"h|hrs?|hours?|std|stunden?|heures?|horas?|ore|uur|tim(?:mar)?|godz"
+MINUTES = r"m|mins?|minutes?|minuten?|minutos?|minuti"
+CLOCK = re.compile(r"\d+[:h][0-5]\d", re.IGNORECASE)
+DAYS, SECONDS = r"d|days?|tage?|jours?|días?|giorni", r"s|secs?|seconds?|sek(?:unden)?|secondes?|segundos?"
+SPAN = re.compile("".join(rf"(?:(\d+(?:[.,]\d+)?)\s*(?:{words})\b\.?)?[\s,]*" for words in (DAYS, HOURS, MINUTES, SECONDS))
+                  + r"|(\d+)[:h]([0-5]\d)", re.IGNORECASE | re.ASCII)
+
+def match_span(text:str)->re.Match|None:
+    "The parts of '2h 30m': days, hours, minutes and seconds, or hours and minutes of '1:30'"
+    if len(text) > LONGEST_NUMBER or not HAS_DIGIT.search(text): return None
+    text = tidy(split_mark(text)[0])
+    return SPAN.fullmatch(text if CLOCK.fullmatch(text) else re.sub(r"(?<=[^\W\d_])(?=\d)", " ", text))
 
 def read_minutes(text:str)->float|None: # None where it is no span of time
     "Minutes of '2h 30m', '1.5 h', '90 min' or '1:30'"
-    found = SPAN.fullmatch(tidy(split_mark(text)[0])) if HAS_DIGIT.search(text) and len(text) <= LONGEST_NUMBER else None
+    found = match_span(text)
     if not found: return None
-    hours, minutes, clock, rest = (float((part or "0").replace(",", ".")) for part in found.groups())
-    return 60*(hours + clock) + minutes + rest
+    days, hours, minutes, seconds, clock, rest = (float((part or "0").replace(",", ".")) for part in found.groups())
+    return 1440*days + 60*(hours + clock) + minutes + seconds/60 + rest
 
 def holds_spans(texts:list[str])->bool: # False for '90 min' alone, which is a number with a unit
     "Whether a column says in two ways how long something took"
-    found = [SPAN.fullmatch(tidy(split_mark(text)[0])) for text in texts if len(text) <= LONGEST_NUMBER]
-    hours, minutes, clock = (sum(bool(one and one[place]) for one in found) for place in (1, 2, 3))
-    hours += any("h" in one[0].casefold() for one in found if one and one[3])
-    return sum(map(bool, (hours, minutes, clock))) > 1 and 2*sum(map(bool, found)) > len(texts)
+    found = list(filter(None, map(match_span, texts)))
+    ways = {place for one in found for place, part in enumerate(one.groups()) if part}
+    if any("h" in one[0].casefold() for one in found if one[5]): ways.add(1)  # '1h30' alone is clear
+    return len(ways - {5}) > 1 and 2*len(found) > len(texts)
 
 # %% ../../nbs/lib/data/06_numbers.ipynb #7a91ae03
 @dataclass(frozen=True)
@@ -231,7 +240,8 @@ def number_style(
     wholes = Counter(cell.of for cell in found)
     style = NumberStyle(decimal, thousands, units.pop() if len(units) == 1 else "",
                         next((of for of in wholes if of and 2*wholes[of] >= len(found)), ""), flags=flags)
-    if holds_spans(texts): style = NumberStyle(unit="min", spans=True, flags=flags)
+    odd = [text for text, cell in cells.items() if not cell or cell.unit]
+    if 2*len(odd) > len(texts) and holds_spans(odd): style = NumberStyle(unit="min", spans=True, flags=flags)
     words = tuple(text for text in cells if read_written(text, style) is None)
     sample = next((text for text, cell in cells.items() if cell and re.search(r"[.,]\d{3}$", cell.body)),
                   "") if is_open else ""

@@ -75,7 +75,8 @@ BESIDE = {  # Numbers with something beside them; the first of them, and what th
     "about": (["~52", "48", "61"], 52, "'~'"), "in doubt": (["52?", "48", "61"], 52, "'?'"), "raised digit": (["52¹", "48", "61"], 52, "'¹'"),
     "letter": (["52 L", "48", "61"], 52, "'L' beside"), "two letters": (["52 L", "48", "61", "44E", "50"], 52, "(24 cells)"),
     "percent and star": (["85 %*", "90 %", "7 %"], 85, "unit %"), "spans": (["1:30", "2h 30m", "90 min", "45 min"], 90, "unit min"),
-    "spans of two units": (["1.5 h", "90 min", "20 min"], 90, "unit min"), "French hours": (["1h30", "2h", "0h45"], 90, "unit min")}
+    "spans of two units": (["1.5 h", "90 min", "20 min"], 90, "unit min"), "French hours": (["1h30", "2h", "0h45"], 90, "unit min"),
+    "minutes and seconds": (["12 mins 30 secs", "9 mins 6 secs"], 12.5, "unit min"), "days and hours": (["1 day 2 hours", "3 days 4 hours"], 1560, "unit min")}
 AUDIT = ["Gender", "Género", "Geschlecht", "Sexe", "Genere", "Kjønn", "Kön", "Płeć", "Pohlaví", "Пол", "性别", "性別", "성별", "Cinsiyet", "Nacionalidad",
          "Staatsangehörigkeit", "Estado civil", "État civil", "MaritalStatus", "Behinderung", "is_female", "White",
                     "Minority student", "Native language", "age", "Gndr", "Jns Kelamin", "SPED", "504 plan", "SEND",
@@ -117,7 +118,8 @@ def build():
         other = [re.sub(r"\d\d?(?=\D*$)", str(10 + row*7 % 50), cell) for row, cell in enumerate(more)]
         more[len(cells):] = other[len(cells):]
         yield graded(f"beside a number: {name}", more={"Quiz": more}, roles={"Quiz": "numeric"}, reads={"Quiz": first}, said={"Quiz": said})
-    for name, cells in {"below": ["<5", *map(str, range(5, 24))], "above": [*map(str, range(40, 59)), ">90"], "or more": [*map(str, range(40, 59)), "90+"]}.items():
+    plain = [*map(str, range(40, 59))]
+    for name, cells in {"below": ["<5", *plain], "above": [*plain, ">90"], "or more": [*plain, "90+"]}.items():
         yield graded(f"bound {name}", more={"Quiz": cells*3}, roles={"Quiz": "numeric"}, said={"Quiz": "a row with it is refused"})
     for name, cells in {"colon": "{}:{:02}", "clock": "0{}:{:02}"}.items():
         more = [cells.format(row % 9, row*7 % 60) for row in range(60)]
@@ -213,6 +215,10 @@ def layouts(letters):
              "star": ("Hours *", "Hours"), "number of a note": ("Hours¹", "Hours"), "dagger": ("†Hours", "Hours"), "tab": ("Hours\tworked", "Hours worked")}
     for name, (written, right) in signs.items():
         yield Case(f"column name with {name}", plain.replace("Hours", written, 1).encode(), order=order, roles={right: "numeric"}, notes=("names of columns",))
+    for word, cells in {"Pass rate": ",,80%", "Klassenschnitt": "12.5,3.1,", "Átlag": "12.5,3.1,", "Std. Dev.": "12,8,"}.items():
+        yield Case(f"footer {word}", (plain + f"{word},{cells}\n").encode(), order=order, left=(62,))
+    for word, cells in {"Weight": "20%,30%,50%", "Gewichtung": "20%,30%,50%", "Maximale Punktzahl": "40,30,", "Barème": "40,30,", "满分": "40,30,"}.items():
+        yield Case(f"below the header {word}", "\n".join([lines[0], f"{word},{cells}", *lines[1:], ""]).encode(), order=order, left=(2,))
     counted = [f",{lines[0]}", *(f"{row},{line}" for row, line in enumerate(lines[1:]))]
     yield Case("index column", "\n".join(counted).encode(), order=order, notes=("counts the rows",))
     yield Case("old mac", plain.replace("\n", "\r").encode(), order=order)
