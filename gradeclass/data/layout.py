@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SAMPLE', 'CONTROLS', 'CELL_END', 'SPOKEN', 'SEPARATORS', 'DECLARED', 'HEAD', 'NUMBER_LIKE', 'TOTALS', 'ONLY_TOTAL',
-           'ABSENT', 'POINTS_POSSIBLE', 'ABOUT_COLUMNS', 'NOBODY', 'DataError', 'decode_text', 'read_head',
+           'ABSENT', 'POINTS_POSSIBLE', 'ABOUT_COLUMNS', 'TYPES', 'NOBODY', 'DataError', 'decode_text', 'read_head',
            'find_separator', 'filled', 'as_words', 'LeftOut', 'note_left', 'Layout', 'find_layout', 'pass_over',
            'find_extras', 'note_extras']
 
@@ -112,6 +112,8 @@ POINTS_POSSIBLE = re.compile(r"(points possible|max(imum)? (points|score|marks)|
 
 ABOUT_COLUMNS = re.compile(r"(due )?date|manual posting|muted|weight(ing|s)?( %)?|gewicht(ung)?|coeff?(icient)?\.?|"
                            r"peso|pondération|weging|fälligkeitsdatum|abgabedatum", re.IGNORECASE)
+TYPES = {"int", "integer", "int64", "float", "float64", "double", "str", "string", "text", "number", "numeric", "date",
+         "bool", "boolean", "varchar", "object", "category"}  # What a program writes below the names
 NOBODY = re.compile(r"student, test|test student", re.IGNORECASE)  # Whom systems for learning add to try a course
 
 def filled(row:list)->list: # Cells that hold something
@@ -252,8 +254,11 @@ def pass_over(rows:list[list], layout:Layout)->None:
         below = [str(cell).strip() for cell in filled(row)[:2]]
         points = any(map(POINTS_POSSIBLE.fullmatch, below))
         points = points or below[:1] == ["Points"] == row[:1] and not as_words(row[1:])
-        if not points and not (below and ABOUT_COLUMNS.fullmatch(below[0])): return
-        what = "the points that are possible" if points else f"{below[0]!r}"
+        if tidy_names(row) == tidy_names(layout.names): what = "the header again"
+        elif filled(row) and all(str(cell).strip().casefold() in TYPES for cell in filled(row)): what = "types of columns"
+        elif points: what = "the points that are possible"
+        elif below and ABOUT_COLUMNS.fullmatch(below[0]): what = f"{below[0]!r}"
+        else: return
         layout.left[layout.first] = what
         layout.first += 1
 

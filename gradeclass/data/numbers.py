@@ -246,7 +246,8 @@ def number_style(
     sample = next((text for text, cell in cells.items() if cell and re.search(r"[.,]\d{3}$", cell.body)),
                   "") if is_open else ""
     sure = any(mark_evidence(bodies, mark)[kind] for mark in ",." for kind in ("decimal", "thousands"))
-    return replace(style, open=sample, words=words, sure=sure, mixed=mixed_units(cells, style))
+    part = next((text for text, cell in cells.items() if cell and cell.of), "") if style.unit and style.of else ""
+    return replace(style, open=sample, words=words, sure=sure, mixed=part or mixed_units(cells, style))
 
 # %% ../../nbs/lib/data/06_numbers.ipynb #1b1bbbf7
 def read_written(

@@ -86,7 +86,9 @@ def guess_numbers(
     names_codes = are_codes(name, texts)
     nominal = names_codes or says(name, "codes", "nominal")
     coded = len(values) == 2 or repeats and (nominal or len(values) <= FEW_NUMBERS)
-    if codes and coded and numbers.notna().all(): return guess_codes(name, codes, names_codes)
+    written = style.unit or style.flags
+    if written and says(name, "groups") and len(values) <= FEW_NUMBERS: return guess_words(name, texts)  # Classes 7d and 8d
+    if codes and coded and numbers.notna().all() and not written: return guess_codes(name, codes, names_codes)
     if names_codes: return guess_words(name, texts)
     odd = texts[numbers.isna()]
     digits = odd.str.contains(r"\d")

@@ -87,6 +87,7 @@ IDS = {"Matrikelnummer": "30{}7", "Matrícula": "A{}", "N° étudiant": "7{}1", 
        "SIS User ID": "u{}", "student_id": "{}.0", "UPN": "H{}X", "Öğrenci numarası": "{}", "Номер студента": "{}"}
 DATES = {"iso": "2024-03-{:02}", "day_first": "{}/09/2024", "month_first": "9/{}/24", "points": "{}.9.2024",
          "words": "{} Sep 2024", "time": "2024-03-{:02}T10:00:00Z",
+         "weekday": "Mon, {} Mar 2024", "weekday before iso": "Fri 2024-03-{:02}", "compact": "202403{:02}",
          "serial": "455{:02}", "unix": "17000000{:02}"}
 LETTERS = {"latin": ("cp1252", "Förderung"), "mac": ("mac_roman", "Förderung é à ü"), "polish": ("cp1250", "Wyróżnienie żółć łąka"),
            "utf16": ("utf-16", "Förderung"), "sjis": ("cp932", "学生の成績を表にしたもの"), "gbk": ("gb18030", "学生的学习成绩和出勤"),
@@ -121,6 +122,10 @@ def build():
     plain = [*map(str, range(40, 59))]
     for name, cells in {"below": ["<5", *plain], "above": [*plain, ">90"], "or more": [*plain, "90+"]}.items():
         yield graded(f"bound {name}", more={"Quiz": cells*3}, roles={"Quiz": "numeric"}, said={"Quiz": "a row with it is refused"})
+    mixed = [f"{row % 20}/20" if row % 2 else f"{row % 20*5} %" for row in range(60)]
+    yield graded("parts beside percent", more={"Quiz": mixed}, roles={"Quiz": "ignored"}, said={"Quiz": "of another size"})
+    for sign in "dhm": yield graded(f"classes with {sign}", more={"Klasse": [f"{5 + row % 4}{sign}" for row in range(60)]}, roles={"Klasse": "category"})
+    yield graded("few hours", more={"Help": [f"{1 + row % 4} h" for row in range(60)]}, roles={"Help": "numeric"}, said={"Help": "unit h"})
     for name, cells in {"colon": "{}:{:02}", "clock": "0{}:{:02}"}.items():
         more = [cells.format(row % 9, row*7 % 60) for row in range(60)]
         yield graded(f"open span {name}", more={"Time on task": more}, roles={"Time on task": "ignored"}, said={"Time on task": "minutes and seconds"})
@@ -219,6 +224,8 @@ def layouts(letters):
         yield Case(f"footer {word}", (plain + f"{word},{cells}\n").encode(), order=order, left=(62,))
     for word, cells in {"Weight": "20%,30%,50%", "Gewichtung": "20%,30%,50%", "Maximale Punktzahl": "40,30,", "Barème": "40,30,", "满分": "40,30,"}.items():
         yield Case(f"below the header {word}", "\n".join([lines[0], f"{word},{cells}", *lines[1:], ""]).encode(), order=order, left=(2,))
+    for name, row in {"types": "int,int64,float,str", "the header again": lines[0]}.items():
+        yield Case(f"below the header: {name}", "\n".join([lines[0], row, *lines[1:], ""]).encode(), order=order, left=(2,))
     counted = [f",{lines[0]}", *(f"{row},{line}" for row, line in enumerate(lines[1:]))]
     yield Case("index column", "\n".join(counted).encode(), order=order, notes=("counts the rows",))
     yield Case("old mac", plain.replace("\n", "\r").encode(), order=order)
