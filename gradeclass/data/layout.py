@@ -96,7 +96,7 @@ NUMBER_LIKE = re.compile(r"[+-]?[\d.,' ]*\d\s*%?|")
 TOTALS = re.compile(r"(sub|grand |class |group |course |overall )?"
                     r"(total|average|mean|median|sum|count|minimum|maximum|min|max|avg|std|std\.? ?dev\.?|"
                     r"standard deviation|variance|(pass|success|failure) rate|bestehensquote|taux de réussite|"
-                    r"notenschnitt|klassenschnitt|medelvärde|keskiarvo|gennemsnit|gjennomsnitt|átlag|prosjek|μέσος όρος|"
+                    r"notenschnitt|klassenschnitt|medelvärde|keskiarvo|gennemsnit|gjennomsnitt|átlag|prosjek|"
                     r"durchschnitt|mittelwert|summe|gesamt|gesamtsumme|anzahl|moyenne|"
                     r"total général|somme|effectif|promedio|media|suma|"
                     r"média|totale|somma|gemiddelde|totaal|medel|snitt|średnia|razem|průměr|среднее|итого|всего|"
@@ -255,7 +255,7 @@ def pass_over(rows:list[list], layout:Layout)->None:
         points = any(map(POINTS_POSSIBLE.fullmatch, below))
         points = points or below[:1] == ["Points"] == row[:1] and not as_words(row[1:])
         if tidy_names(row) == tidy_names(layout.names): what = "the header again"
-        elif filled(row) and all(str(cell).strip().casefold() in TYPES for cell in filled(row)): what = "types of columns"
+        elif filled(row) and {str(cell).strip().casefold() for cell in filled(row)} <= TYPES: what = "types of columns"
         elif points: what = "the points that are possible"
         elif below and ABOUT_COLUMNS.fullmatch(below[0]): what = f"{below[0]!r}"
         else: return

@@ -85,7 +85,8 @@ HOURS = r"h|hrs?|hours?|std|stunden?|heures?|horas?|ore|uur|tim(?:mar)?|godz"
 MINUTES = r"m|mins?|minutes?|minuten?|minutos?|minuti"
 CLOCK = re.compile(r"\d+[:h][0-5]\d", re.IGNORECASE)
 DAYS, SECONDS = r"d|days?|tage?|jours?|días?|giorni", r"s|secs?|seconds?|sek(?:unden)?|secondes?|segundos?"
-SPAN = re.compile("".join(rf"(?:(\d+(?:[.,]\d+)?)\s*(?:{words})\b\.?)?[\s,]*" for words in (DAYS, HOURS, MINUTES, SECONDS))
+UNITS_OF_TIME = (DAYS, HOURS, MINUTES, SECONDS)
+SPAN = re.compile("".join(rf"(?:(\d+(?:[.,]\d+)?)\s*(?:{words})\b\.?)?[\s,]*" for words in UNITS_OF_TIME)
                   + r"|(\d+)[:h]([0-5]\d)", re.IGNORECASE | re.ASCII)
 
 def match_span(text:str)->re.Match|None:
@@ -207,7 +208,7 @@ def mixed_units(cells:dict[str, Cell|None], style:NumberStyle)->str: # A cell wi
     return next(iter(parts[True])) if apart and min(map(len, parts.values())) > 1 else ""
 
 # %% ../../nbs/lib/data/06_numbers.ipynb #2e7e1241
-KNOWN_UNITS = re.compile(rf"%|[{CURRENCY}]|({HOURS}|{MINUTES}|s|secs?|d|days?|tage?|jours?|p|pts?|points?|punkte?|pkt|kg|g|km|cm|"
+KNOWN_UNITS = re.compile(rf"%|[{CURRENCY}]|({HOURS}|{MINUTES}|{DAYS}|{SECONDS}|p|pts?|points?|punkte?|pkt|kg|g|km|cm|"
                          r"eur|usd|gbp|chf|k|mio|mil|ects|cr|credits?|y|yrs?|years?)\.?", re.IGNORECASE)
 
 def find_flags(cells:dict[str, Cell|None])->tuple[str, ...]:
@@ -216,10 +217,13 @@ def find_flags(cells:dict[str, Cell|None])->tuple[str, ...]:
     beside = Counter(cell.unit for cell in found if cell.unit and not KNOWN_UNITS.fullmatch(cell.unit)
                      and cell.unit.casefold() not in ABSENT)
     marks = Counter(cell.mark for cell in found if cell.mark)
-    if any(cell.unit and cell.unit not in beside for cell in found) or 2*sum(beside.values()) > len(found): beside.clear()
-    plain, flagged = ([number for text, cell in cells.items() if cell and (cell.unit in beside) == has
-                       and (number := read_written(text, NumberStyle(unit=cell.unit))) is not None] for has in (False, True))
-    return tuple((Counter() if far_apart(plain, flagged) else beside) + marks)
+    with_unit = any(cell.unit and cell.unit not in beside for cell in found)
+    if with_unit or 2*sum(beside.values()) > len(found): beside.clear()
+    sizes = {True: [], False: []}
+    for text, cell in cells.items():
+        number = read_written(text, NumberStyle(unit=cell.unit)) if cell and beside else None
+        if number is not None: sizes[cell.unit in beside].append(number)
+    return tuple((Counter() if far_apart(*sizes.values()) else beside) + marks)
 
 # %% ../../nbs/lib/data/06_numbers.ipynb #d5183bca
 def number_style(

@@ -53,7 +53,8 @@ def odd_words(texts:pd.Series, numbers:pd.Series)->list[str]|None: # None where 
     if not len(odd): return []
     share, kinds = numbers.notna().mean(), set(odd.str.casefold())
     few = numbers.nunique() <= FEW_NUMBERS  # Then "none" may be an answer
-    new = kinds - set(odd[odd.str.fullmatch(BOUND)].str.casefold()) - known_words()["absent"] - ABSENT - (BLANKS if few else MISSING)
+    bounds = set(odd[odd.str.fullmatch(BOUND)].str.casefold())
+    new = kinds - bounds - known_words()["absent"] - ABSENT - (BLANKS if few else MISSING)
     known = share > 0.5 and not new
     some = share >= 0.7 and len(new) <= 3 and not any(re.search(r"\d", word) for word in new)
     return sorted(odd.unique()) if known or not few and (some or share >= MOSTLY) else None
@@ -86,8 +87,8 @@ def guess_numbers(
     names_codes = are_codes(name, texts)
     nominal = names_codes or says(name, "codes", "nominal")
     coded = len(values) == 2 or repeats and (nominal or len(values) <= FEW_NUMBERS)
-    written = style.unit or style.flags
-    if written and says(name, "groups") and len(values) <= FEW_NUMBERS: return guess_words(name, texts)  # Classes 7d and 8d
+    written = style.unit or style.flags  # Classes such as 7d and 8d are no days
+    if written and says(name, "groups") and len(values) <= FEW_NUMBERS: return guess_words(name, texts)
     if codes and coded and numbers.notna().all() and not written: return guess_codes(name, codes, names_codes)
     if names_codes: return guess_words(name, texts)
     odd = texts[numbers.isna()]
@@ -194,8 +195,8 @@ def reason_to_ignore(name:str, texts:pd.Series, numbers:pd.Series, style:NumberS
     if is_personal(name, texts): return "it names a person or says how to reach one"
     if is_counter(name, numbers): return "it counts the rows, from the first on; the next table counts again"
     if numbers.isna().all() and texts.map(read_minutes).notna().mean() > 0.8:
-        return (f"{texts.iloc[0]!r} may be hours and minutes, minutes and seconds, or a time of the day: write minutes as "
-                "numbers")
+        return (f"{texts.iloc[0]!r} may be hours and minutes, minutes and seconds, or a time of the day: write minutes "
+                "as numbers")
     if is_date(name, texts, numbers):
         if says(name, "dates", "protected"): return "a date is no input; a span of time such as an age can be one"
         return ("a date is no input: if a spreadsheet has made dates of marks such as 3/4, give the "

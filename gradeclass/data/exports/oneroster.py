@@ -29,7 +29,8 @@ def roster_files(
 
 # %% ../../../nbs/lib/data/exports/01_oneroster.ipynb #5f42688e
 # Of each file that cannot be done without
-NEEDED = {"results.csv": ["lineItemSourcedId", "studentSourcedId"], "lineItems.csv": ["sourcedId", "title", "classSourcedId"],
+NEEDED = {"results.csv": ["lineItemSourcedId", "studentSourcedId"],
+          "lineItems.csv": ["sourcedId", "title", "classSourcedId"],
           "enrollments.csv": ["classSourcedId", "userSourcedId", "role"]}
 
 def read_part(
@@ -51,8 +52,8 @@ def read_part(
 
 # %% ../../../nbs/lib/data/exports/01_oneroster.ipynb #de0b389b
 ABSENT_STATUS = ("exempt", "not submitted")
-FINAL = re.compile(r"(?:final|end of (?:year|term)|overall|course|semester|term|year)[- ]*(?:letter )?(?:grade|mark|result|outcome)",
-                   re.IGNORECASE)
+FINAL = re.compile(r"(?:final|end of (?:year|term)|overall|course|semester|term|year)[- ]*(?:letter )?"
+                   r"(?:grade|mark|result|outcome)", re.IGNORECASE)
 
 def say_result(row, percent:bool)->str: # Per cent, a score, a letter, or why there is none
     "What one result says"
@@ -85,7 +86,8 @@ def find_members(files:dict[str, bytes], source:str)->pd.DataFrame: # studentSou
     pairs = enrolled.rename(columns={"userSourcedId": "studentSourcedId"})[["studentSourcedId", "classSourcedId"]]
     return pairs.drop_duplicates(ignore_index=True)
 
-def spread_results(results:pd.DataFrame, items:pd.DataFrame)->tuple[pd.DataFrame, int]: # Rows; results that count no more
+# Rows; results that count no more
+def spread_results(results:pd.DataFrame, items:pd.DataFrame)->tuple[pd.DataFrame, int]:
     "Put the results of a student in a class into one row; of two results for one line item the later counts"
     both = results.merge(items, left_on="lineItemSourcedId", right_on="sourcedId", suffixes=("", " of the item"))
     for name in ("score", "scoreStatus", "textScore", "missing", "scoreDate"):
@@ -99,7 +101,8 @@ def spread_results(results:pd.DataFrame, items:pd.DataFrame)->tuple[pd.DataFrame
 # %% ../../../nbs/lib/data/exports/01_oneroster.ipynb #f92486f3
 def describe_members(members:pd.DataFrame, files:dict[str, bytes], source:str)->pd.DataFrame:
     "Add the class, the year group and what demographics.csv says; names and addresses are not taken over"
-    classes, users, about = (read_part(files, name, source) for name in ("classes.csv", "users.csv", "demographics.csv"))
+    parts = ("classes.csv", "users.csv", "demographics.csv")
+    classes, users, about = (read_part(files, name, source) for name in parts)
     titles = dict(zip(classes.sourcedId, classes.title, strict=True)) if "title" in classes else {}
     if len(set(titles.values())) < len(titles): titles = {one: f"{title} ({one})" for one, title in titles.items()}
     levels = users.drop_duplicates("sourcedId").set_index("sourcedId").get("grades", pd.Series(dtype=str))
@@ -107,7 +110,8 @@ def describe_members(members:pd.DataFrame, files:dict[str, bytes], source:str)->
                           "Class": [titles.get(one) or one for one in members.classSourcedId]})
     if len(levels): table["Year group"] = table.sourcedId.map(levels)
     if "userSourcedId" in about: about = about.assign(sourcedId=about.userSourcedId)  # As version 1.0 has it
-    about = about.drop(columns=["status", "dateLastModified", "userSourcedId"], errors="ignore").drop_duplicates("sourcedId")
+    about = about.drop(columns=["status", "dateLastModified", "userSourcedId"], errors="ignore")
+    about = about.drop_duplicates("sourcedId")
     return table.merge(about.rename(columns=lambda name: name if name == "sourcedId" else f"demographics {name}"),
                        on="sourcedId", how="left").fillna("")
 
@@ -129,11 +133,12 @@ def read_roster(
     unknown = int((~results.lineItemSourcedId.isin(known)).sum())
     final = [column for column in items.column.unique() if FINAL.search(column)]
     notes = [f"{source} is a OneRoster export: {count(members.studentSourcedId.nunique(), 'student')} in "
-             f"{members.classSourcedId.nunique()} classes, {count(items.column.nunique(), 'line item')}, scores in per cent "
-             "of their maximum where it is known; names and addresses are not read"]
+             f"{members.classSourcedId.nunique()} classes, {count(items.column.nunique(), 'line item')}, scores in per "
+             "cent of their maximum where it is known; names and addresses are not read"]
     if final: notes.append(f"{listed(final)} may be the grade")
-    if lost: notes.append(f"results of {count(len(lost), 'person')} who are no students of the class are left out, such as "
-                          f"{lost[0][0]}")
+    who = len({row[0] for row in lost})
+    if lost: notes.append(f"results of {who} who {'is no student' if who == 1 else 'are no students'} of the class are "
+                          f"left out, such as {lost[0][0]}")
     if earlier: notes.append(f"{count(earlier, 'result')} replaced by a later one for the same line item")
     if unknown: notes.append(f"{count(unknown, 'result')} of line items that lineItems.csv does not have left out")
     return table, notes
