@@ -90,12 +90,15 @@ def check_command(
     yes:Annotated[bool, Option("--yes", help="Accept the guesses that are certain, and no other.")]=False, # Accept
 )->None:
     "Show how a table is read and what its columns are taken for, ask what cannot be known, and write a schema."
+    from gradeclass.data.files import left_rows, write_table
     from gradeclass.drafting.infer import infer_schema
     from gradeclass.drafting.questions import confirm_guesses, describe_columns, inspect_table, list_questions
     check_out(out, file)
     checked = inspect_table(file, target, best)
+    left = left_rows(checked.notes)
     print(f"{Path(file).name}: {len(checked.table):,} rows, {len(checked.schema.columns)} columns")
     for note in checked.notes: print(f"  {note}")
+    for row in left.itertuples(index=False): print(f"  row {row[0]}: {row[-1]}: {', '.join(map(str, row[1:-1]))}")
     print(f"\nThe first rows as they were understood\n{checked.preview.to_string(max_colwidth=20, max_cols=12)}")
     print(f"\nWhat each column was taken for\n{describe_columns(checked.schema).to_string(index=False)}\n")
     schema, asked = checked.schema, sys.stdin.isatty() and not yes
@@ -109,6 +112,7 @@ def check_command(
         answer = "answer with --best" if question.open else f"proposed: {question.proposed}"
         print(f"question {place}: {question.column}: {question.text} ({answer})")
     if out: write_schema(schema, out)
+    if out and len(left): say(f"rows left out: {write_table(left, out.with_suffix('.rejected.csv'))}")
     if schema.grades.ask: say("no run takes this schema until the first question is answered: say --best")
 
 # %% ../../nbs/lib/cli/04_data.ipynb #594caaf8

@@ -37,6 +37,7 @@ def predict_command(
     for note in summary.messages(): say(f"note: {note}")
     rows = summary.graded + summary.refused
     if summary.refused: say(f"refused: {summary.refused:,} of {rows:,} rows, with reasons in {summary.rejected}")
+    elif summary.rejected: say(f"rows that are no student stand in {summary.rejected}")
     print(f"{count(summary.graded, 'student')} graded in {out if '://' in out else Path(out)}")
 
 # %% ../../nbs/lib/cli/03_predict.ipynb #0db28447

@@ -7,7 +7,7 @@ __all__ = ['add_file']
 
 # %% ../../nbs/lib/data/15_add.ipynb #63656f82
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -37,7 +37,7 @@ def check_new(dataset:Dataset)->Validation: # Accepted and refused rows
     findings = [finding for finding in checked.findings if finding.check not in TABLE_CHECKS]
     wrong = [finding.message for finding in findings if finding.severity == "error" and not finding.rows]
     if wrong: raise DataError(f"{Path(dataset.source).name}: {wrong[0]}")
-    return Validation(findings, checked.accepted, checked.refused)
+    return replace(checked, findings=findings)
 
 # %% ../../nbs/lib/data/15_add.ipynb #27109c3c
 def refused_rows(dataset:Dataset, checked:Validation, reason:pd.Series)->pd.DataFrame:
@@ -101,11 +101,12 @@ def take_rows(store:Store, held:pd.DataFrame, dataset:Dataset, checked:Validatio
     new = canonical(checked.accepted, schema)
     fresh, known, conflict = match_students(held, new, schema)
     refused = refused_rows(dataset, checked, explain_conflicts(held, new, conflict, schema))
-    if len(refused): write_table(refused, rejected)
+    every = replace(checked, refused=refused).rejected
+    if len(every): write_table(every, rejected)
     else: rejected.unlink(missing_ok=True)
     if fresh.any(): put_batch(store, new[fresh][list(checked.accepted)], Path(dataset.source).name)
     notes = [*dataset.notes, *note_zeros(held, new[fresh], schema)]
-    added = Added(store, int(fresh.sum()), int(known.sum()), len(refused), rejected if len(refused) else None, notes,
+    added = Added(store, int(fresh.sum()), int(known.sum()), len(refused), rejected if len(every) else None, notes,
                   checked.findings)
     return added, pd.concat([held, new[fresh]], ignore_index=True)
 

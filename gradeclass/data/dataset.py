@@ -22,8 +22,9 @@ import numpy as np
 import pandas as pd
 
 from .layout import ABSENT, DataError
-from .numbers import NumberStyle, number_style, read_written
+from .numbers import NumberStyle, count_flagged, number_style, read_written
 from ..schema import Column, Schema, load_schema, match_names, spelling
+from ..words import count
 
 # %% ../../nbs/lib/data/07_dataset.ipynb #2d2cf31b
 BLANKS = frozenset({"", "na", "n/a", "#n/a", "<na>", "nan", "nat", "null", "?", "-", "--"})  # Never an answer
@@ -222,7 +223,9 @@ def note_style(name:str, cells:pd.Series, column:Column, hint:str="")->list[str]
     if cells.dtype != object: return []
     style = written_style(cells, column, hint)
     if style.open: return [f"{name}: {style.open!r} can be read in two ways: write it without separators of thousands"]
-    return [f"{name} is read with {style.said}"] if style.said else []
+    marked = count_flagged(cells, style)
+    counted = f" ({count(marked, 'cell')})" if marked else ""
+    return [f"{name} is read with {style.said}{counted}"] if style.said else []
 
 # %% ../../nbs/lib/data/07_dataset.ipynb #6748fff9
 def check_share(

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['LONGEST_NAME', 'MOST_COLUMNS', 'FORMULA', 'NEUTRALISED', 'PLAIN_NUMBER', 'COUNTER', 'MAGIC', 'CONTENTS', 'DAMAGED',
            'READERS', 'KINDS_WITHOUT_ARROW', 'WRITERS', 'find_file', 'name_columns', 'parse_rows', 'neutralise',
-           'restore', 'number_rows', 'find_csv_layout', 'read_csv_text', 'find_content', 'unpack', 'find_packed',
-           'copy_out', 'tables_in', 'neutralise_table', 'write_csv', 'write_table']
+           'restore', 'number_rows', 'left_rows', 'find_csv_layout', 'read_csv_text', 'find_content', 'unpack',
+           'find_packed', 'copy_out', 'read_roster_folder', 'tables_in', 'neutralise_table', 'write_csv', 'write_table']
 
 # %% ../../nbs/lib/data/04_files.ipynb #1d86e248
 import csv
@@ -25,9 +25,10 @@ import pandas as pd
 
 from ..config import resolve_path
 from gradeclass.data.layout import (
-    CONTROLS, DECLARED, HEAD, SAMPLE, DataError, Layout, decode_text, find_extras, find_layout,
+    CONTROLS, DECLARED, HEAD, SAMPLE, DataError, Layout, LeftOut, decode_text, find_extras, find_layout,
     find_separator, note_extras, read_head,
 )
+from .exports.oneroster import read_roster, roster_files
 from .letters import find_encoding
 from gradeclass.data.sheets import (
     MARKUP, MOST_UNPACKED, Merged, Sheets, check_formulas, check_unpacked, choose_sheet, fill_merged, read_markup,
@@ -35,26 +36,15 @@ from gradeclass.data.sheets import (
 )
 from ..disk import whole_file
 
-# %% ../../nbs/lib/data/04_files.ipynb #3eb45d93
-ROSTER = ("users.csv", "results.csv", "lineItems.csv", "demographics.csv", "enrollments.csv", "classes.csv", "orgs.csv")
-
-def check_roster(names:list[str], source:str)->None:
-    "Say of a OneRoster export what it is, and how one table is made of it"
-    held = {Path(name).name.casefold() for name in names}
-    seen = [name for name in ROSTER if name.casefold() in held]
-    if len(seen) < 2 or not {"users.csv", "results.csv"} & set(seen): return
-    raise DataError(f"{source} is a OneRoster export ({', '.join(seen)}): make one table of it, with one row for each "
-                    "sourcedId of users.csv, a column for the scores of each line item in results.csv, and the grade")
-
 # %% ../../nbs/lib/data/04_files.ipynb #40914098
 def find_file(
     source:str|Path, # Path as a person wrote it
-)->Path:             # A file that exists and is not empty
+)->Path:             # A file that exists and is not empty, or the folder of a OneRoster export
     "Find a table's file, or say why there is none"
     try:
         path = resolve_path(source)
         if path.is_dir():
-            check_roster([file.name for file in path.iterdir()], str(source))
+            if roster_files([file.name for file in path.iterdir()]): return path
             raise DataError(f"{source} is a folder: name one file in it")
         if not path.is_file(): raise DataError(f"no such file: {source}")
         if not path.stat().st_size: raise DataError(f"{path.name} is empty")
@@ -176,7 +166,17 @@ def leave_out(frame:pd.DataFrame, names:list[str])->tuple[pd.DataFrame, list[str
     extras = find_extras(rows, names)
     if not extras: return frame, []
     numbers = dict(enumerate(part.index))
-    return frame.drop(index=[numbers[place] for place in extras]), note_extras(extras, rows, numbers)
+    return frame.drop(index=[numbers[place] for place in extras]), note_extras(extras, rows, numbers, names)
+
+# %% ../../nbs/lib/data/04_files.ipynb #81aa6f0e
+def left_rows(
+    notes:list[str], # What reading a table has noted
+)->pd.DataFrame:     # `row`, the cells as the source has them, and `reason`; empty where no row was left out
+    "The rows that the notes speak of, which are no students"
+    rows = {row: found for note in notes if isinstance(note, LeftOut) for row, found in note.rows.items()}
+    table = pd.DataFrame([cells for _, cells in rows.values()], index=pd.Index(rows, name="row"), dtype=object)
+    table = table.map(restore).rename(columns=restore).drop(columns=["row", "reason"], errors="ignore")
+    return table.assign(reason=[f"no student: {what}" for what, _ in rows.values()]).sort_index().reset_index()
 
 # %% ../../nbs/lib/data/04_files.ipynb #666fe2f0
 COUNTER = "the first column has no name and counts the rows: left out"
@@ -222,7 +222,7 @@ def find_csv_layout(
     declared = DECLARED.match(text)
     rest = text[declared.end() if declared else 0:].lstrip("\r\n")
     above = len(text[:len(text) - len(rest)].splitlines())
-    layout = find_layout(read_head(rest, separator), name)
+    layout = find_layout(read_head(rest, separator), name, above)
     name_columns(layout.names, name) # Refuses what is too wide before all of it is read
     return separator, rest, above, layout
 
@@ -345,7 +345,6 @@ def find_packed(path:Path, folder:Path, most:int)->Path: # The file, in the fold
     with zipfile.ZipFile(path) as archive:
         names = [name for name in archive.namelist() if Path(name).suffix.lower() in READERS
                  and not Path(name).name.startswith((".", "~$", "__"))]
-        check_roster(archive.namelist(), path.name)
         if len(names) > 1: names = [name for name in names if Path(name).suffix.lower() != ".txt"] or names
         if len(names) != 1:
             held = f"{len(names)} tables ({', '.join(names[:4])})" if names else "no table"
@@ -361,9 +360,29 @@ def copy_out(path:Path, inner:str, opened:io.IOBase, folder:Path, most:int)->Pat
             check_unpacked(path, file.tell(), most)
     return target
 
+# %% ../../nbs/lib/data/04_files.ipynb #a85b4c53
+def read_roster_folder(
+    path:Path, # A folder
+)->tuple[pd.DataFrame, list[str]]: # As `read_roster` gives it
+    "Read a OneRoster export that was unpacked into a folder"
+    names = roster_files([file.name for file in path.iterdir()])
+    return read_roster({name: (path/there).read_bytes() for name, there in names.items()}, path.name)
+
+# %% ../../nbs/lib/data/04_files.ipynb #690a22f8
+def read_packed_roster(path:Path)->tuple[pd.DataFrame, list[str]]|None: # None where the archive is something else
+    "Read a OneRoster export as it was packed"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = roster_files(archive.namelist())
+            check_unpacked(path, sum(archive.getinfo(there).file_size for there in names.values()))
+            files = {name: archive.read(there) for name, there in names.items()}
+    except DAMAGED: return None  # `unpack` says what is wrong
+    return read_roster(files, path.name) if files else None
+
 # %% ../../nbs/lib/data/04_files.ipynb #15de0ce6
 def read_packed_file(path:Path)->tuple[pd.DataFrame, list[str]]: # As the file inside is read
-    "Read the table in a .gz or .zip file"
+    "Read the table in a .gz or .zip file; of a OneRoster export, all its files"
+    if zipfile.is_zipfile(path) and (found := read_packed_roster(path)): return found
     with tempfile.TemporaryDirectory() as folder:
         inner = unpack(path, Path(folder))
         reader = READERS.get(inner.suffix.lower())

@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['SAMPLE', 'CONTROLS', 'CELL_END', 'SPOKEN', 'SEPARATORS', 'DECLARED', 'HEAD', 'NUMBER_LIKE', 'TOTALS', 'ONLY_TOTAL',
-           'ABSENT', 'POINTS_POSSIBLE', 'ABOUT_COLUMNS', 'NOBODY', 'DataError', 'decode_text', 'read_head',
-           'find_separator', 'filled', 'as_words', 'Layout', 'find_layout', 'pass_over', 'find_extras', 'note_extras']
+           'ABSENT', 'POINTS_POSSIBLE', 'ABOUT_COLUMNS', 'TYPES', 'NOBODY', 'DataError', 'decode_text', 'read_head',
+           'find_separator', 'filled', 'as_words', 'LeftOut', 'note_left', 'Layout', 'find_layout', 'pass_over',
+           'find_extras', 'note_extras']
 
 # %% ../../nbs/lib/data/01_layout.ipynb #824bfdec
 import csv
@@ -94,7 +95,9 @@ def find_separator(
 NUMBER_LIKE = re.compile(r"[+-]?[\d.,' ]*\d\s*%?|")
 TOTALS = re.compile(r"(sub|grand |class |group |course |overall )?"
                     r"(total|average|mean|median|sum|count|minimum|maximum|min|max|avg|std|std\.? ?dev\.?|"
-                    r"standard deviation|durchschnitt|mittelwert|summe|gesamt|gesamtsumme|anzahl|moyenne|"
+                    r"standard deviation|variance|(pass|success|failure) rate|bestehensquote|taux de réussite|"
+                    r"notenschnitt|klassenschnitt|medelvärde|keskiarvo|gennemsnit|gjennomsnitt|átlag|prosjek|"
+                    r"durchschnitt|mittelwert|summe|gesamt|gesamtsumme|anzahl|moyenne|"
                     r"total général|somme|effectif|promedio|media|suma|"
                     r"média|totale|somma|gemiddelde|totaal|medel|snitt|średnia|razem|průměr|среднее|итого|всего|"
                     r"ortalama|toplam|合计|平均|总计|平均分|小计|合計|평균|합계)s?\b.*", re.IGNORECASE)
@@ -102,9 +105,15 @@ ONLY_TOTAL = re.compile(TOTALS.pattern.removesuffix(r"\b.*") + r"\W*", re.IGNORE
 ABSENT = frozenset({"abs", "absent", "excused", "exempt", "missing", "dns", "dnf", "withdrawn", "n/a", "na", "abwesend",
                     "krank", "fehlt", "absente", "ausente"})  # Cells of a student who was not there
 POINTS_POSSIBLE = re.compile(r"(points possible|max(imum)? (points|score|marks)|out of|"
-                             r"possible points|höchstpunktzahl) ?:?", re.IGNORECASE)
+                             r"possible points|max\.? ?possible|full marks|höchstpunktzahl|"
+                             r"(maximale|mögliche) (punkte|punktzahl)|"
+                             r"note maximale|barème|puntuación máxima|puntos posibles|punteggio massimo|nota máxima|"
+                             r"valor máximo|maks(imum)?\.? ?(puan|punkty)?|满分|滿分|満点|만점) ?:?", re.IGNORECASE)
 
-ABOUT_COLUMNS = re.compile(r"(due )?date|manual posting|muted|fälligkeitsdatum|abgabedatum", re.IGNORECASE)
+ABOUT_COLUMNS = re.compile(r"(due )?date|manual posting|muted|weight(ing|s)?( %)?|gewicht(ung)?|coeff?(icient)?\.?|"
+                           r"peso|pondération|weging|fälligkeitsdatum|abgabedatum", re.IGNORECASE)
+TYPES = {"int", "integer", "int64", "float", "float64", "double", "str", "string", "text", "number", "numeric", "date",
+         "bool", "boolean", "varchar", "object", "category"}  # What a program writes below the names
 NOBODY = re.compile(r"student, test|test student", re.IGNORECASE)  # Whom systems for learning add to try a course
 
 def filled(row:list)->list: # Cells that hold something
@@ -115,6 +124,20 @@ def as_words(row:list)->bool:
     "Whether no cell of a row is a number"
     return not any(isinstance(cell, (int, float)) or NUMBER_LIKE.fullmatch(str(cell)) for cell in filled(row))
 
+# %% ../../nbs/lib/data/01_layout.ipynb #ff06f6b3
+class LeftOut(str):
+    "A note on rows that are no student, which keeps them"
+    rows: dict = {}  # Number of the row as a person sees it -> what it is, and its cells by the names of the columns
+
+def note_left(
+    text:str,  # A sentence
+    rows:dict, # What `LeftOut` keeps
+)->LeftOut:    # The sentence with its rows
+    "Say which rows were left out, and keep them"
+    note = LeftOut(text)
+    note.rows = rows
+    return note
+
 # %% ../../nbs/lib/data/01_layout.ipynb #aebc7c47
 @dataclass
 class Layout:
@@ -123,6 +146,7 @@ class Layout:
     names: list[str]             # Names of the columns, both header rows joined
     first: int                   # Position of the first row of data
     notes: list[str] = field(default_factory=list) # What was decided on the way
+    left: dict[int, str] = field(default_factory=dict) # Position of each row below the header that is no student
 
 # %% ../../nbs/lib/data/01_layout.ipynb #3c37322b
 def shape_of(cell:object)->str:
@@ -176,10 +200,20 @@ def join_headers(upper:list, lower:list)->list[str]:
         names.append(" ".join(filter(None, [above, bottom])) if bottom else top)
     return names
 
+# %% ../../nbs/lib/data/01_layout.ipynb #6f4dd7bd
+FOOTNOTE = re.compile(r"(?<=[\w)\]%.])\s*([*†‡§]+|(?<!\bm)(?<!\bcm)[¹²³⁴⁵⁶⁷⁸⁹]+)$|^[*†‡§]+\s*(?=\w)")
+
+def tidy_names(names:list)->list[str]: # As many; two that would become one keep their signs
+    "Names of columns without line breaks, double blanks and footnote signs"
+    plain = ["" if name is None else " ".join(str(name).split()) for name in names]
+    short = [FOOTNOTE.sub("", name) for name in plain]
+    return [name if short.count(name) == 1 else old for name, old in zip(short, plain, strict=True)]
+
 # %% ../../nbs/lib/data/01_layout.ipynb #cc74ae17
 def find_layout(
     rows:list[list], # The first rows of a file, each a list of cells; empty cells are '' or None
     name:str,        # Of the file, for notes
+    above:int=0,     # Lines of the file above the first row
 )->Layout:           # Where the table stands
     "Find the header, and what stands above it and below it"
     width = is_regular([filled(row) and row for row in rows])[1]
@@ -190,17 +224,27 @@ def find_layout(
     layout = Layout(header, names, header + 1)
     if header and len(set(filled(names))) < len(filled(names)) and len(filled(rows[header - 1])) > 1:
         layout.names = join_headers(rows[header - 1], rows[header])
-        layout.notes.append(f"rows {header} and {header + 1} are both header, and joined: {layout.names[1]!r}")
-    above = [row for row in rows[:header] if filled(row)]
-    if above:
-        said = " ".join(map(str, filled(above[0])))[:40]
-        layout.notes.append(f"row {header + 1} is the header; {count(len(above), 'line')} above it left out ({said!r})")
+        layout.notes.append(f"rows {above + header} and {above + header + 1} are both header, and joined: "
+                            f"{layout.names[1]!r}")
+    titles = [row for row in rows[:header] if filled(row)]
+    if titles:
+        said = " ".join(map(str, filled(titles[0])))[:40]
+        layout.notes.append(f"row {above + header + 1} is the header; {count(len(titles), 'line')} above it left out "
+                            f"({said!r})")
     pass_over(rows, layout)
     if layout.first < len(rows) and is_second_header(rows[layout.first], rows[layout.first + 1:HEAD]):
         layout.names = join_headers(rows[header], rows[layout.first])
         layout.first += 1
-        layout.notes.append(f"rows {header + 1} and {header + 2} are both header, and joined: {layout.names[1]!r}")
+        layout.notes.append(f"rows {above + header + 1} and {above + header + 2} are both header, and joined: "
+                            f"{layout.names[1]!r}")
     pass_over(rows, layout)
+    raw, layout.names = layout.names, tidy_names(layout.names)
+    changed = [f"{old!r} as {new}" for old, new in zip(raw, layout.names, strict=True) if old != new]
+    if changed: layout.notes.append(f"names of columns without line breaks and footnote signs: {', '.join(changed)}")
+    names = [name or f"column {number}" for number, name in enumerate(layout.names, 1)]
+    for place, what in layout.left.items():
+        layout.notes.append(note_left(f"row {above + place + 1} left out: it holds {what}",
+                                      {above + place + 1: (what, dict(zip(names, rows[place], strict=False)))}))
     return layout
 
 def pass_over(rows:list[list], layout:Layout)->None:
@@ -210,9 +254,12 @@ def pass_over(rows:list[list], layout:Layout)->None:
         below = [str(cell).strip() for cell in filled(row)[:2]]
         points = any(map(POINTS_POSSIBLE.fullmatch, below))
         points = points or below[:1] == ["Points"] == row[:1] and not as_words(row[1:])
-        if not points and not (below and ABOUT_COLUMNS.fullmatch(below[0])): return
-        what = "the points that are possible" if points else f"{below[0]!r}"
-        layout.notes.append(f"row {layout.first + 1} left out: it holds {what}")
+        if tidy_names(row) == tidy_names(layout.names): what = "the header again"
+        elif filled(row) and {str(cell).strip().casefold() for cell in filled(row)} <= TYPES: what = "types of columns"
+        elif points: what = "the points that are possible"
+        elif below and ABOUT_COLUMNS.fullmatch(below[0]): what = f"{below[0]!r}"
+        else: return
+        layout.left[layout.first] = what
         layout.first += 1
 
 # %% ../../nbs/lib/data/01_layout.ipynb #243254e7
@@ -244,7 +291,8 @@ def find_extras(
     for place, row in enumerate(rows):
         cells = filled(row)
         if not cells: continue
-        if [str(cell).strip() for cell in row] == names: extras[place] = "the header again"
+        again = str(row[0]).strip("*†‡§ ").startswith(names[0].split(" ")[0]) and tidy_names(row) == names
+        if again: extras[place] = "the header again"
         elif NOBODY.fullmatch(str(cells[0]).strip()): extras[place] = "a test"
         elif shape_of(row[0]) in usual: continue
         elif is_total(row, len(names)): extras[place] = "a total"
@@ -260,10 +308,13 @@ def note_extras(
     extras:dict[int, str], # What `find_extras` gave
     rows:list[list],       # The rows that it looked at
     numbers:dict[int, int], # Position -> number of the row as a person sees it
-)->list[str]:              # One note, or none
+    names:list[str],       # Names of the columns
+)->list[LeftOut]:          # One note, or none
     "Say which rows were left out"
     if not extras: return []
     shown = [f"row {numbers[place]} {str(filled(rows[place])[0])[:30]!r}" for place in sorted(extras)[:3]]
     more = ", ..." if len(extras) > 3 else ""
-    return [f"{count(len(extras), 'row')} left out that {'is' if len(extras) == 1 else 'are'} no student: "
-            f"{', '.join(shown)}{more}"]
+    text = (f"{count(len(extras), 'row')} left out that {'is' if len(extras) == 1 else 'are'} no student: "
+            f"{', '.join(shown)}{more}")
+    return [note_left(text, {numbers[place]: (what, dict(zip(names, rows[place], strict=True)))
+                             for place, what in sorted(extras.items())})]

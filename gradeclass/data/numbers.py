@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SPACES', 'LONGEST_NUMBER', 'LOOKED_AT', 'HAS_DIGIT', 'CLEAR', 'CURRENCY', 'BODY', 'FRACTION', 'UNIT', 'NumberStyle',
-           'number_style', 'read_written', 'read_numbers']
+           'number_style', 'read_written', 'count_flagged', 'read_numbers']
 
 # %% ../../nbs/lib/data/06_numbers.ipynb #1a04e325
 import math
@@ -17,6 +17,8 @@ from functools import lru_cache
 from statistics import median
 
 import pandas as pd
+
+from .layout import ABSENT
 
 # %% ../../nbs/lib/data/06_numbers.ipynb #a2c1f505
 SPACES = "    _"           # Between groups of three digits, beside the plain blank
@@ -37,6 +39,7 @@ class Cell:
     exponent: str = ""
     unit: str = ""      # What stands around it, such as '%' or 'h'
     of: str = ""        # What it is a part of: '20' in '12.3/20'
+    mark: str = ""      # What points to a note: '*' in '52*', '(late)' in '52 (late)'
 
 # %% ../../nbs/lib/data/06_numbers.ipynb #19faaba7
 ALIKE = str.maketrans({"−": "-", "–": "-", "’": "'", "‘": "'", "٫": ".", "٬": "'"}
@@ -47,11 +50,22 @@ def tidy(text:str)->str:
     text = unicodedata.normalize("NFKC", text)
     return re.sub(f"[{SPACES}]", " ", text).translate(ALIKE).strip()
 
+# %% ../../nbs/lib/data/06_numbers.ipynb #8feeba57
+# Signs in front of a number and behind it; a raised digit is one too, before it is made a digit like others
+MARK = re.compile(r"^([*†‡§~≈^?!]+)\s*(?=[\d.,+-])|(?<=[\d%.])\s*([*†‡§^?!¹²³⁴⁵⁶⁷⁸⁹⁰]+|\([^\W\d_][^\d()]{0,20}\))$")
+
+def split_mark(text:str)->tuple[str, str]: # The cell without it, and the sign
+    "Take off what points to a note: '52*', '~52', '52 (late)'"
+    found = MARK.search(text)
+    return (MARK.sub("", text), found[1] or found[2]) if found else (text, "")
+
 # %% ../../nbs/lib/data/06_numbers.ipynb #0a82ca63
 @lru_cache(2**16)
 def split_cell(text:str)->Cell|None: # None where it holds no number
     "Take a cell apart"
     if len(text) > LONGEST_NUMBER or not HAS_DIGIT.search(text): return None
+    text, mark = split_mark(text.strip())
+    if mark: return (cell := split_cell(text)) and replace(cell, mark=mark)
     text = tidy(text)
     plain = BODY.fullmatch(text)
     if plain: return Cell(plain[1] + plain[2].strip(), plain[3] or "")
@@ -66,6 +80,35 @@ def split_cell(text:str)->Cell|None: # None where it holds no number
     if behind and not UNIT.fullmatch(behind): return None
     return Cell(sign + inner[1] + inner[2].strip(), inner[3] or "", front or behind)
 
+# %% ../../nbs/lib/data/06_numbers.ipynb #70fca6f5
+HOURS = r"h|hrs?|hours?|std|stunden?|heures?|horas?|ore|uur|tim(?:mar)?|godz"
+MINUTES = r"m|mins?|minutes?|minuten?|minutos?|minuti"
+CLOCK = re.compile(r"\d+[:h][0-5]\d", re.IGNORECASE)
+DAYS, SECONDS = r"d|days?|tage?|jours?|días?|giorni", r"s|secs?|seconds?|sek(?:unden)?|secondes?|segundos?"
+UNITS_OF_TIME = (DAYS, HOURS, MINUTES, SECONDS)
+SPAN = re.compile("".join(rf"(?:(\d+(?:[.,]\d+)?)\s*(?:{words})\b\.?)?[\s,]*" for words in UNITS_OF_TIME)
+                  + r"|(\d+)[:h]([0-5]\d)", re.IGNORECASE | re.ASCII)
+
+def match_span(text:str)->re.Match|None:
+    "The parts of '2h 30m': days, hours, minutes and seconds, or hours and minutes of '1:30'"
+    if len(text) > LONGEST_NUMBER or not HAS_DIGIT.search(text): return None
+    text = tidy(split_mark(text)[0])
+    return SPAN.fullmatch(text if CLOCK.fullmatch(text) else re.sub(r"(?<=[^\W\d_])(?=\d)", " ", text))
+
+def read_minutes(text:str)->float|None: # None where it is no span of time
+    "Minutes of '2h 30m', '1.5 h', '90 min' or '1:30'"
+    found = match_span(text)
+    if not found: return None
+    days, hours, minutes, seconds, clock, rest = (float((part or "0").replace(",", ".")) for part in found.groups())
+    return 1440*days + 60*(hours + clock) + minutes + seconds/60 + rest
+
+def holds_spans(texts:list[str])->bool: # False for '90 min' alone, which is a number with a unit
+    "Whether a column says in two ways how long something took"
+    found = list(filter(None, map(match_span, texts)))
+    ways = {place for one in found for place, part in enumerate(one.groups()) if part}
+    if any("h" in one[0].casefold() for one in found if one[5]): ways.add(1)  # '1h30' alone is clear
+    return len(ways - {5}) > 1 and 2*len(found) > len(texts)
+
 # %% ../../nbs/lib/data/06_numbers.ipynb #7a91ae03
 @dataclass(frozen=True)
 class NumberStyle:
@@ -76,6 +119,8 @@ class NumberStyle:
     of: str = ""           # What each is a part of: '20' in '12.3/20'
     open: str = ""         # A cell that can be read in two ways; empty where all can be read in one
     words: tuple[str, ...] = () # Cells that hold no number, the most frequent first
+    flags: tuple[str, ...] = () # What stands beside some numbers and is no part of them: '*', '(late)', 'L'
+    spans: bool = False    # Whether it holds spans of time, which are read as minutes
     mixed: str = ""        # A cell with a unit beside others without one that are of another size
     sure: bool = field(default=False, compare=False) # Whether its own cells show the decimal sign
 
@@ -92,6 +137,7 @@ class NumberStyle:
         if self.thousands: found.append(f"{marks[self.thousands]} part thousands")
         if self.decimal == ",": found.append("decimal comma")
         if self.unit: found.append(f"unit {self.unit}")
+        if self.flags: found.append(f"{', '.join(map(repr, self.flags[:4]))} beside a number left out")
         if self.of: found.append(f"out of {self.of}")
         return ", ".join(found)
 
@@ -161,6 +207,24 @@ def mixed_units(cells:dict[str, Cell|None], style:NumberStyle)->str: # A cell wi
     apart = far_apart([*parts[True].values()], [*parts[False].values()])
     return next(iter(parts[True])) if apart and min(map(len, parts.values())) > 1 else ""
 
+# %% ../../nbs/lib/data/06_numbers.ipynb #2e7e1241
+KNOWN_UNITS = re.compile(rf"%|[{CURRENCY}]|({HOURS}|{MINUTES}|{DAYS}|{SECONDS}|p|pts?|points?|punkte?|pkt|kg|g|km|cm|"
+                         r"eur|usd|gbp|chf|k|mio|mil|ects|cr|credits?|y|yrs?|years?)\.?", re.IGNORECASE)
+
+def find_flags(cells:dict[str, Cell|None])->tuple[str, ...]:
+    "Letters and words that a few numbers of a column carry, such as L for late: no units, and most numbers have none"
+    found = [cell for cell in cells.values() if cell]
+    beside = Counter(cell.unit for cell in found if cell.unit and not KNOWN_UNITS.fullmatch(cell.unit)
+                     and cell.unit.casefold() not in ABSENT)
+    marks = Counter(cell.mark for cell in found if cell.mark)
+    with_unit = any(cell.unit and cell.unit not in beside for cell in found)
+    if with_unit or 2*sum(beside.values()) > len(found): beside.clear()
+    sizes = {True: [], False: []}
+    for text, cell in cells.items():
+        number = read_written(text, NumberStyle(unit=cell.unit)) if cell and beside else None
+        if number is not None: sizes[cell.unit in beside].append(number)
+    return tuple((Counter() if far_apart(*sizes.values()) else beside) + marks)
+
 # %% ../../nbs/lib/data/06_numbers.ipynb #d5183bca
 def number_style(
     texts:Iterable[str],  # Different cells of a column, without missing ones
@@ -175,15 +239,19 @@ def number_style(
     decimal, thousands, is_open = choose_marks(bodies, hint)
     for sign in " '":
         if any(re.search(rf"\d{sign}\d{{3}}(\D|$)", body) for body in bodies): thousands = thousands or sign
-    units = {cell.unit for cell in found} - {""}
+    flags = find_flags(cells)
+    units = {cell.unit for cell in found} - {"", *flags}
     wholes = Counter(cell.of for cell in found)
     style = NumberStyle(decimal, thousands, units.pop() if len(units) == 1 else "",
-                        next((of for of in wholes if of and 2*wholes[of] >= len(found)), ""))
+                        next((of for of in wholes if of and 2*wholes[of] >= len(found)), ""), flags=flags)
+    odd = [text for text, cell in cells.items() if not cell or cell.unit]
+    if 2*len(odd) > len(texts) and holds_spans(odd): style = NumberStyle(unit="min", spans=True, flags=flags)
     words = tuple(text for text in cells if read_written(text, style) is None)
     sample = next((text for text, cell in cells.items() if cell and re.search(r"[.,]\d{3}$", cell.body)),
                   "") if is_open else ""
     sure = any(mark_evidence(bodies, mark)[kind] for mark in ",." for kind in ("decimal", "thousands"))
-    return replace(style, open=sample, words=words, sure=sure, mixed=mixed_units(cells, style))
+    part = next((text for text, cell in cells.items() if cell and cell.of), "") if style.unit and style.of else ""
+    return replace(style, open=sample, words=words, sure=sure, mixed=part or mixed_units(cells, style))
 
 # %% ../../nbs/lib/data/06_numbers.ipynb #1b1bbbf7
 def read_written(
@@ -191,8 +259,9 @@ def read_written(
     style:NumberStyle, # How its column is written
 )->float|None:         # The number; None where the cell is none in this style
     "Read one cell as its column is written"
+    if style.spans: return read_minutes(text)
     cell = split_cell(text)
-    if cell is None or cell.unit not in ("", style.unit) or cell.of not in ("", style.of): return None
+    if cell is None or cell.unit not in ("", style.unit, *style.flags) or cell.of not in ("", style.of): return None
     body = cell.body
     clear = CLEAR.fullmatch(body)
     if style.thousands and not clear:
@@ -206,6 +275,17 @@ def read_written(
     try: number = float(body + cell.exponent)
     except ValueError: return None
     return number if math.isfinite(number) else None
+
+# %% ../../nbs/lib/data/06_numbers.ipynb #3edfa437
+def count_flagged(
+    cells:pd.Series,   # A column
+    style:NumberStyle, # How it is written
+)->int:                # Cells
+    "How many cells carry a sign beside their number"
+    if not style.flags: return 0
+    texts = cells[cells.map(type).eq(str)].value_counts()
+    return int(sum(number for text, number in texts.items()
+                   if (cell := split_cell(text)) and (cell.mark or cell.unit in style.flags)))
 
 # %% ../../nbs/lib/data/06_numbers.ipynb #dd5179f4
 def read_numbers(

@@ -14,7 +14,7 @@ import pandas as pd
 from ..config import hide_password, is_store
 from .database import read_database
 from .dataset import Dataset, make_dataset
-from .files import READERS, DataError, find_file
+from .files import READERS, DataError, find_file, read_roster_folder
 from .store import as_text, find_source, pin_source, read_students, store_schema
 from ..schema import Schema, match_schema
 from ..words import count
@@ -31,7 +31,7 @@ def read_table(
         raise DataError("a web address cannot be read: download the file and name it")
     if "://" in str(source): return read_database(str(source))
     path = find_file(source)
-    reader = READERS.get(path.suffix.lower())
+    reader = read_roster_folder if path.is_dir() else READERS.get(path.suffix.lower())
     advice = ("give a .csv, .xlsx, .xls, .ods or .parquet file, or one of them packed as .zip or .gz, or a database "
               "address")
     if not reader: raise DataError(f"{path.name} is of an unknown kind: {advice}")

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from ..data.dataset import BLANKS, MISSING
 from ..data.giveaway import find_giveaways
 from ..data.layout import ABSENT
-from ..data.numbers import NumberStyle
+from ..data.numbers import NumberStyle, count_flagged, read_minutes
 from .cells import Cells, as_numbers, distinct_labels, read_cells, read_table_cells, read_texts
 from gradeclass.drafting.roles import (
     are_codes, are_rooms, ask_unit, blanks_tell, follows_from, holds_people, is_counter, is_cut_off, is_date, is_id,
@@ -45,15 +45,18 @@ def most_words(n_cells:int)->int:
     "How many categories a column may have: texts and ids do not repeat as the names of schools do"
     return max(MANY_WORDS, min(MOST_LEVELS, n_cells//REPEATS))
 
+BOUND = re.compile(r"[<>≤≥]=?\s*\d+([.,]\d+)?\s*%?|\d+([.,]\d+)?\s*%?\+")  # Such as '<5' and '90+'
+
 def odd_words(texts:pd.Series, numbers:pd.Series)->list[str]|None: # None where the column is not one of numbers
     "The words among the numbers of a column"
     odd = texts[numbers.isna()]
     if not len(odd): return []
     share, kinds = numbers.notna().mean(), set(odd.str.casefold())
     few = numbers.nunique() <= FEW_NUMBERS  # Then "none" may be an answer
-    new = kinds - known_words()["absent"] - ABSENT - (BLANKS if few else MISSING)
+    bounds = set(odd[odd.str.fullmatch(BOUND)].str.casefold())
+    new = kinds - bounds - known_words()["absent"] - ABSENT - (BLANKS if few else MISSING)
     known = share > 0.5 and not new
-    some = share >= 0.7 and len(new) <= 3 and not odd.str.contains(r"\d").any()
+    some = share >= 0.7 and len(new) <= 3 and not any(re.search(r"\d", word) for word in new)
     return sorted(odd.unique()) if known or not few and (some or share >= MOSTLY) else None
 
 # %% ../../nbs/lib/drafting/05_infer.ipynb #d819b66a
@@ -84,14 +87,21 @@ def guess_numbers(
     names_codes = are_codes(name, texts)
     nominal = names_codes or says(name, "codes", "nominal")
     coded = len(values) == 2 or repeats and (nominal or len(values) <= FEW_NUMBERS)
-    if codes and coded and numbers.notna().all(): return guess_codes(name, codes, names_codes)
+    written = style.unit or style.flags  # Classes such as 7d and 8d are no days
+    if written and says(name, "groups") and len(values) <= FEW_NUMBERS: return guess_words(name, texts)
+    if codes and coded and numbers.notna().all() and not written: return guess_codes(name, codes, names_codes)
     if names_codes: return guess_words(name, texts)
     odd = texts[numbers.isna()]
-    kinds = ", ".join(repr(word) for word in odd.value_counts().index[:3])
-    verb = "is" if len(odd) == 1 else "are"
-    note = (f"; {numbers.notna().sum()} of {len(texts)} cells are numbers, {len(odd)} {verb} {kinds}: these count as "
-            f"missing" if len(odd) else "")
+    digits = odd.str.contains(r"\d")
+    ends = {"these count as missing": odd[~digits],
+            "a row with it is refused: write a number there, or list it under missing": odd[digits]}
+    note = f"; {numbers.notna().sum()} of {len(texts)} cells are numbers" if len(odd) else ""
+    for end, some in ends.items():
+        if not len(some): continue
+        kinds = ", ".join(repr(word) for word in some.value_counts().index[:3])
+        note += f", {len(some)} {'is' if len(some) == 1 else 'are'} {kinds}: {end}"
     if style.said: note += f"; read with {style.said}"
+    if style.flags: note += f" ({count(count_flagged(texts, style), 'cell')})"
     for stray in stray_codes(numbers.dropna()):
         note += (f"; {(numbers == stray).sum()} cells say {stray:g}, far from all others: list it under missing if it "
                  "means no answer")
@@ -184,6 +194,9 @@ def reason_to_ignore(name:str, texts:pd.Series, numbers:pd.Series, style:NumberS
     if texts.nunique() < 9 and len(distinct_labels(texts)) < 2: return "it holds one value"
     if is_personal(name, texts): return "it names a person or says how to reach one"
     if is_counter(name, numbers): return "it counts the rows, from the first on; the next table counts again"
+    if numbers.isna().all() and texts.map(read_minutes).notna().mean() > 0.8:
+        return (f"{texts.iloc[0]!r} may be hours and minutes, minutes and seconds, or a time of the day: write minutes "
+                "as numbers")
     if is_date(name, texts, numbers):
         if says(name, "dates", "protected"): return "a date is no input; a span of time such as an age can be one"
         return ("a date is no input: if a spreadsheet has made dates of marks such as 3/4, give the "

@@ -143,16 +143,18 @@ def is_counter(
 # %% ../../nbs/lib/drafting/02_roles.ipynb #49d26b25
 MONTHS = ("jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|mai|okt|dez|mär|ene|abr|ago|dic|fév|avr|juin|juil|aoû|"
           "déc|out|set|fev")
-DATE = re.compile(rf"\d{{4}}[-/.]\d{{1,2}}[-/.]\d{{1,2}}([T "
+DATE = re.compile(rf"(?:[^\W\d_]{{2,12}}\.?,? )?(?:\d{{4}}[-/.]\d{{1,2}}[-/.]\d{{1,2}}([T "
                   rf"].*)?|\d{{1,2}}(?P<sign>[-/.])\d{{1,2}}(?P=sign)(\d{{4}}|\d{{2}})([T ,].*)?|"
                   rf"\d{{1,2}}[. -]*({MONTHS})[^\W\d_]*\.?[ ,-]*\d{{2,4}}.*|({MONTHS})[^\W\d_]*\.? \d{{1,2}},? "
                   rf"\d{{4}}.*|\d{{1,2}}[-. ]({MONTHS})\.?|({MONTHS})[-. ]\d{{2,4}}|\d{{1,2}}:\d{{2}}(:\d{{2}})?|"
-                  r"\d{4}年\d{1,2}月\d{1,2}日.*", re.IGNORECASE)
+                  r"\d{4}年\d{1,2}月\d{1,2}日.*)", re.IGNORECASE)
+COMPACT_DATE = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")  # 20240301
 
 # %% ../../nbs/lib/drafting/02_roles.ipynb #83d7a769
 def is_date(name:str, texts:pd.Series, numbers:pd.Series)->bool:
     "Whether a column holds dates or times: written, as days of a spreadsheet, or as seconds since 1970"
     if texts.iloc[::len(texts)//5000 + 1].str.fullmatch(DATE).mean() > 0.8: return True
+    if not names_students(name) and len(texts) and texts.str.fullmatch(COMPACT_DATE).all(): return True
     if not says(name, "dates") or numbers.isna().any() or not len(numbers): return False
     return bool(numbers.between(20_000, 60_000).all() or numbers.between(5e8, 4e9).all()
                 or numbers.between(5e11, 4e12).all())

@@ -93,10 +93,10 @@ def judge_score(
     scores = scores[scores.index.isin(grades.index)]
     if len(scores) < max(FEW_ROWS, len(grades)/2) or scores.nunique() < max(len(order), 3): return None
     here = grades[scores.index]
+    if set(order) != set(here.unique()): return None
     hinted = says(name, "scores")
     if hinted and not sure and not mirrors(scores, here):
         order = list(scores.groupby(here.to_numpy()).median().sort_values(ascending=False).index)
-    if set(order) != set(here.unique()): return None
     bands = find_bands(name, scores.to_numpy(), here.to_numpy(), order)
     if not bands and (hinted or len(scores) >= 100): # In a small class many absences may part the grades by chance
         bands = find_bands(name, scores.to_numpy(), here.to_numpy(), order[::-1])

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
-from ..data.files import FORMULA, neutralise, neutralise_table
+from ..data.files import FORMULA, left_rows, neutralise, neutralise_table
 from ..data.validation import PHRASES, Finding, count_blanks
 from ..disk import usable_cores
 from ..models.grade_model import GradeModel
@@ -198,6 +198,15 @@ class Summary:
                  for (column, check), (rows, first, values, allowed) in self.problems.items()]
         return list(filter(None, [*self.notes, *cells, count_blanks(self.blanks)]))
 
+# %% ../../nbs/lib/scoring/06_batches.ipynb #45f04d13
+def rows_lost(part:Part, first:int, notes:list[str], header:list[str])->pd.DataFrame: # As `Validation.rejected`
+    "Rows of a batch that were refused, and rows that the notes say are no student"
+    refused = part.refused.assign(row=part.refused.row + first) if len(part.refused) else part.refused
+    left = left_rows(notes)
+    both = [rows for rows in (refused, left) if len(rows)]
+    columns = ["row", *(name for name in header if name not in ("row", "reason")), "reason"]
+    return pd.concat(both).sort_values("row").reindex(columns=columns) if both else part.refused
+
 # %% ../../nbs/lib/scoring/06_batches.ipynb #10e907c3
 def grade_batches(
     predictor:Predictor,         # Of a model
@@ -230,15 +239,16 @@ def stream_table(
             reasons = None
             for part in grade_batches(Predictor(one_thread_each(model)), table, reading):
                 first = table.first + summary.read
-                if len(part.refused):
+                fresh = [note for note in part.notes if note not in table.notes]
+                left = fresh if summary.read else [*table.notes, *fresh]
+                if len(lost := rows_lost(part, first, left, table.header)):
                     begins = reasons is None
                     if begins: reasons = stack.enter_context(whole_target(rejected))
-                    refused = neutralise_table(part.refused.assign(row=part.refused.row + first))
-                    reasons.write(refused.to_csv(index=False, header=begins).encode())
+                    reasons.write(neutralise_table(lost).to_csv(index=False, header=begins).encode())
                 writer.write(part.graded)
                 summary.add(part, reading, first)
                 on_rows(summary.read, table.rows)
-        if summary.refused: summary.rejected = str(rejected)
+        if reasons: summary.rejected = str(rejected)
         else: remove_target(rejected)
         if not summary.graded: raise nothing_graded(summary.first, rejected)
         writer.close()

@@ -129,7 +129,7 @@ def parse_numbers(
     text = pc.utf8_trim_whitespace(cells)
     missing = pc.is_in(pc.utf8_lower(text), pa.array(sorted(MISSING)))
     if not style.plain: text = make_plain(text, style)
-    plain = pc.and_(pc.match_substring_regex(text, PLAIN), not style.open and not style.of)
+    plain = pc.and_(pc.match_substring_regex(text, PLAIN), not style.open and not style.of and not style.spans)
     numbers = pc.cast(pc.if_else(plain, text, None), pa.float64())
     return pc.if_else(pc.or_(plain, pc.or_(missing, pc.is_null(text))), numbers, DOUBT)
 

@@ -237,7 +237,7 @@ def blank_extras(table:pa.Table, form:Form, block:Block)->tuple: # Rows keep the
     kept = np.isin(np.arange(len(table)) - searched, list(extras), invert=True)
     blanked = {name: pc.if_else(kept, cells.combine_chunks(), "") for name,
                cells in zip(form.names, table.columns, strict=True)}
-    return pa.table(blanked), note_extras(extras, rows, numbers)
+    return pa.table(blanked), note_extras(extras, rows, numbers, form.kept)
 
 # %% ../../nbs/lib/scoring/04_opening.ipynb #42a88cfe
 START = 10_000_000   # Bytes of a text that is looked at as a whole; of a longer one, the first megabyte

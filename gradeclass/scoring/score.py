@@ -56,7 +56,7 @@ def score(
     if is_folder(source) or scheduler: return stream_folder(bundle, source, out, scheduler, on_rows, on_piece)
     if is_small(source) and not is_address(out):
         scored = score_file(load_model(bundle), source, out)
-        rejected = str(rejected_path(out)) if len(scored.refused) else ""
+        rejected = str(rejected_path(out)) if len(scored.rejected) else ""
         notes = [*scored.notes, *(finding.message for finding in scored.findings)]
         return Summary(len(scored.predictions), len(scored.refused), notes=notes, rejected=rejected)
     check_large_target(source, out)

@@ -75,13 +75,15 @@ class Scored(NamedTuple):
     refused: pd.DataFrame       # The other rows as they were, with `row` and `reason`
     findings: list[Finding]
     notes: list[str]
+    rejected: pd.DataFrame      # What was refused, and rows that are no student
 
 def score_table(model:GradeModel, dataset:Dataset)->Scored: # Predictions and refused rows
     "Grade the rows that can be graded; a table without any of the model's columns is an error"
     checked = validate(dataset, "predict")
     wrong = next((finding for finding in checked.errors if not finding.rows), None)
     if wrong: raise DataError(wrong.message)
-    return Scored(predict_table(model, checked.accepted), checked.refused, checked.findings, dataset.notes)
+    return Scored(predict_table(model, checked.accepted), checked.refused, checked.findings, dataset.notes,
+                  checked.rejected)
 
 # %% ../../nbs/lib/scoring/03_table.ipynb #03f46fca
 def rejected_path(
@@ -134,7 +136,7 @@ def score_file(
     frame, notes = read_table(source)
     scored = score_table(model, make_dataset(frame, model.schema, notes, hide_password(source)))
     rejected = rejected_path(out)
-    if len(scored.refused): write_table(scored.refused, rejected)
+    if len(scored.rejected): write_table(scored.rejected, rejected)
     else: rejected.unlink(missing_ok=True)
     if scored.predictions.empty:
         first = scored.refused.iloc[0]

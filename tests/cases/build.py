@@ -1,6 +1,7 @@
 "Tables as schools in many countries export them, each with what is right"
 import codecs
 import random
+import re
 from dataclasses import dataclass, field
 
 
@@ -18,6 +19,8 @@ class Case:
     notes: tuple[str, ...] = ()                # Words that a note has to hold
     rows: int = 60
     late: tuple[str, ...] = ()                 # Inputs that may be known only after the grade
+    said: dict = field(default_factory=dict)   # Column -> words that the draft has to say of it
+    left: tuple[int, ...] = ()                 # Rows of the file, below the header, that are no student
 
 
 def table(grades, extra=None, target="Grade", separator=",", rows=60, first="StudentNo"):
@@ -66,6 +69,14 @@ NUMBERS = {  # How 60 numbers are written, and the first of them
     "percent": (["85 %", "85.5%", "91 %", "7 %"], 85), "fraction": (["12.3/20", "19.5/20", "8/20", "11/20"], 12.3),
     "unit": (["12 h", "7.5 h", "30 h", "9 h"], 12), "currency": (["$1,200.50", "$300.00", "$12.75", "$99.10"], 1200.5),
     "euro": (["12,50 €", "7,25 €", "8,00 €"], 12.5), "minus": (["−3.5", "7.25", "8.5"], -3.5), "fullwidth": (["１２", "３４", "７"], 12)}
+BESIDE = {  # Numbers with something beside them; the first of them, and what the draft has to say
+    "star": (["52*", "48", "61"], 52, "'*' beside a number left out (20 cells)"), "dagger": (["52†", "48", "61", "70"], 52, "(15 cells)"),
+    "remark": (["52 (late)", "48", "61"], 52, "'(late)' beside"), "star in front": (["*52", "48", "61"], 52, "(20 cells)"),
+    "about": (["~52", "48", "61"], 52, "'~'"), "in doubt": (["52?", "48", "61"], 52, "'?'"), "raised digit": (["52¹", "48", "61"], 52, "'¹'"),
+    "letter": (["52 L", "48", "61"], 52, "'L' beside"), "two letters": (["52 L", "48", "61", "44E", "50"], 52, "(24 cells)"),
+    "percent and star": (["85 %*", "90 %", "7 %"], 85, "unit %"), "spans": (["1:30", "2h 30m", "90 min", "45 min"], 90, "unit min"),
+    "spans of two units": (["1.5 h", "90 min", "20 min"], 90, "unit min"), "French hours": (["1h30", "2h", "0h45"], 90, "unit min"),
+    "minutes and seconds": (["12 mins 30 secs", "9 mins 6 secs"], 12.5, "unit min"), "days and hours": (["1 day 2 hours", "3 days 4 hours"], 1560, "unit min")}
 AUDIT = ["Gender", "Género", "Geschlecht", "Sexe", "Genere", "Kjønn", "Kön", "Płeć", "Pohlaví", "Пол", "性别", "性別", "성별", "Cinsiyet", "Nacionalidad",
          "Staatsangehörigkeit", "Estado civil", "État civil", "MaritalStatus", "Behinderung", "is_female", "White",
                     "Minority student", "Native language", "age", "Gndr", "Jns Kelamin", "SPED", "504 plan", "SEND",
@@ -76,6 +87,7 @@ IDS = {"Matrikelnummer": "30{}7", "Matrícula": "A{}", "N° étudiant": "7{}1", 
        "SIS User ID": "u{}", "student_id": "{}.0", "UPN": "H{}X", "Öğrenci numarası": "{}", "Номер студента": "{}"}
 DATES = {"iso": "2024-03-{:02}", "day_first": "{}/09/2024", "month_first": "9/{}/24", "points": "{}.9.2024",
          "words": "{} Sep 2024", "time": "2024-03-{:02}T10:00:00Z",
+         "weekday": "Mon, {} Mar 2024", "weekday before iso": "Fri 2024-03-{:02}", "compact": "202403{:02}",
          "serial": "455{:02}", "unix": "17000000{:02}"}
 LETTERS = {"latin": ("cp1252", "Förderung"), "mac": ("mac_roman", "Förderung é à ü"), "polish": ("cp1250", "Wyróżnienie żółć łąka"),
            "utf16": ("utf-16", "Förderung"), "sjis": ("cp932", "学生の成績を表にしたもの"), "gbk": ("gb18030", "学生的学习成绩和出勤"),
@@ -102,6 +114,21 @@ def build():
     for name, (cells, first) in NUMBERS.items():
         text = table(letters, {"Value": spread(cells)}, separator=";")
         yield Case(f"number {name}", text.encode(), order=tuple(letters), roles={"Value": "numeric"}, reads={"Value": first})
+    for name, (cells, first, said) in BESIDE.items():
+        more = [cell for _ in range(60) for cell in cells][:60]
+        other = [re.sub(r"\d\d?(?=\D*$)", str(10 + row*7 % 50), cell) for row, cell in enumerate(more)]
+        more[len(cells):] = other[len(cells):]
+        yield graded(f"beside a number: {name}", more={"Quiz": more}, roles={"Quiz": "numeric"}, reads={"Quiz": first}, said={"Quiz": said})
+    plain = [*map(str, range(40, 59))]
+    for name, cells in {"below": ["<5", *plain], "above": [*plain, ">90"], "or more": [*plain, "90+"]}.items():
+        yield graded(f"bound {name}", more={"Quiz": cells*3}, roles={"Quiz": "numeric"}, said={"Quiz": "a row with it is refused"})
+    mixed = [f"{row % 20}/20" if row % 2 else f"{row % 20*5} %" for row in range(60)]
+    yield graded("parts beside percent", more={"Quiz": mixed}, roles={"Quiz": "ignored"}, said={"Quiz": "of another size"})
+    for sign in "dhm": yield graded(f"classes with {sign}", more={"Klasse": [f"{5 + row % 4}{sign}" for row in range(60)]}, roles={"Klasse": "category"})
+    yield graded("few hours", more={"Help": [f"{1 + row % 4} h" for row in range(60)]}, roles={"Help": "numeric"}, said={"Help": "unit h"})
+    for name, cells in {"colon": "{}:{:02}", "clock": "0{}:{:02}"}.items():
+        more = [cells.format(row % 9, row*7 % 60) for row in range(60)]
+        yield graded(f"open span {name}", more={"Time on task": more}, roles={"Time on task": "ignored"}, said={"Time on task": "minutes and seconds"})
     codes = ["1", "2", "2", "1", "2"]*3 + ["1"]
     marks = [str(number*13 % 97) for number in range(60)]
     for name in AUDIT: yield graded(f"audit {name}", more={name: codes}, roles={name: "audit"})
@@ -187,7 +214,18 @@ def layouts(letters):
                roles={"Quiz one Score": "numeric", "Quiz two Score": "numeric"}, notes=("both header",))
     for name, foot in {"average": "Class average,21.5,14.2,", "total": "Total,900,800,", "german": "Durchschnitt,12.5,3.1,", "count": "60 students,,,",
                        "made by": "\nExported by MySchool on 1 May,,,"}.items():
-        yield Case(f"footer {name}", (plain + foot + "\n").encode(), order=order, notes=("no student",))
+        yield Case(f"footer {name}", (plain + foot + "\n").encode(), order=order, notes=("no student",),
+                   left=(63 if name == "made by" else 62,))
+    signs = {"line break": ('"Hours\nworked"', "Hours worked"), "blanks of a page": ("Hours\u00a0\u202fworked ", "Hours worked"),
+             "star": ("Hours *", "Hours"), "number of a note": ("Hours¹", "Hours"), "dagger": ("†Hours", "Hours"), "tab": ("Hours\tworked", "Hours worked")}
+    for name, (written, right) in signs.items():
+        yield Case(f"column name with {name}", plain.replace("Hours", written, 1).encode(), order=order, roles={right: "numeric"}, notes=("names of columns",))
+    for word, cells in {"Pass rate": ",,80%", "Klassenschnitt": "12.5,3.1,", "Átlag": "12.5,3.1,", "Std. Dev.": "12,8,"}.items():
+        yield Case(f"footer {word}", (plain + f"{word},{cells}\n").encode(), order=order, left=(62,))
+    for word, cells in {"Weight": "20%,30%,50%", "Gewichtung": "20%,30%,50%", "Maximale Punktzahl": "40,30,", "Barème": "40,30,", "满分": "40,30,"}.items():
+        yield Case(f"below the header {word}", "\n".join([lines[0], f"{word},{cells}", *lines[1:], ""]).encode(), order=order, left=(2,))
+    for name, row in {"types": "int,int64,float,str", "the header again": lines[0]}.items():
+        yield Case(f"below the header: {name}", "\n".join([lines[0], row, *lines[1:], ""]).encode(), order=order, left=(2,))
     counted = [f",{lines[0]}", *(f"{row},{line}" for row, line in enumerate(lines[1:]))]
     yield Case("index column", "\n".join(counted).encode(), order=order, notes=("counts the rows",))
     yield Case("old mac", plain.replace("\n", "\r").encode(), order=order)
@@ -206,16 +244,17 @@ def layouts(letters):
     canvas = {"Student": [f"Doe, Jane {chr(65 + row % 26)}" for row in range(60)], "ID": [str(9000 + row*3) for row in range(60)], "Section": ["7B", "7C"]}
     possible = table(letters, canvas, "Final Grade").splitlines()
     yield Case("canvas", "\n".join([possible[0], "    Points Possible,10,10,,,,(read only)", *possible[1:]]).encode(), "Final Grade", order=order,
-               roles={"Student": "ignored"}, notes=("points that are possible",))
+               roles={"Student": "ignored"}, notes=("points that are possible",), left=(2,))
     posted = [possible[0], ",,,,Manual Posting,,", "    Points Possible,,10,10,,,(read only)", *possible[1:], '"Student, Test",,,,,7B,']
     yield Case("canvas with a test student", "\n".join(posted).encode(), "Final Grade", order=order, roles={"Hours": "numeric"},
-               notes=("'Manual Posting'", "points that are possible", "'Student, Test'"))
+               notes=("'Manual Posting'", "points that are possible", "'Student, Test'"), left=(2, 3, 64))
     names = [f"Doe{chr(97 + row % 26)}" for row in range(60)]
     given = table(letters, {"Essay 1": [str(mark) for mark in range(20, 35)]}, first="Last Name").splitlines()
     given[1:] = [line.replace(line.split(",")[0], name, 1) for line, name in zip(given[1:], names, strict=True)]
     above = ['Date,,,"May 3, 2026",', "Points,,,20,", "Class Average,14,9,12.1,71.3%"]
     yield Case("classroom", "\n".join([given[0], *above, *given[1:]]).encode(), order=order, roles={"Essay 1": "numeric"},
-               notes=("'Date'", "points that are possible", "'Class Average'"))
+               notes=("'Date'", "points that are possible", "'Class Average'"), left=(2, 3, 4))
+    yield Case("header again", "\n".join([*lines[:30], lines[0], *lines[30:], "Total,900,800,"]).encode(), order=order, left=(31, 63))
     moodle = {"First name": ["Ann", "Bo", "Cy"], "Email address": [f"a{row}@school.org" for row in range(60)],
               "Quiz: one (Real)": [f"{row % 17}.50" for row in range(60)], "Last downloaded from this course": ["1714550000"]}
     yield graded("moodle", more=moodle, roles={"First name": "ignored", "Email address": "ignored", "Quiz: one (Real)": "numeric"})

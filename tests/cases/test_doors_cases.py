@@ -13,6 +13,7 @@ from doors_helpers import DOORS, make_class
 from gradeclass.config import GradeclassError
 from gradeclass.data.dataset import make_dataset
 from gradeclass.data.sources import read_table
+from gradeclass.data.validation import validate
 from gradeclass.models.bundle import load_model
 from gradeclass.pages.class_model import ClassModel
 from gradeclass.scoring import opening
@@ -98,6 +99,8 @@ WAYS = {
                   as_text(with_numbers(grouped(" ", ",")), ";"), as_text(with_numbers(grouped("'", ".")))],
     "decimal comma": [as_text(GERMAN, ";"), as_text(GERMAN, "\t"), as_text(GERMAN)],
     "percent": [as_text(as_rows(CLASS.assign(Stunden=[f"{hours}{unit}" for hours in CLASS.Stunden]))) for unit in ("%", " %", " h")],
+    "signs beside numbers": [as_text(as_rows(CLASS.assign(Stunden=[text.format(hours) if row % 4 == 1 else hours for row, hours in enumerate(CLASS.Stunden)])))
+                             for text in ("{}*", "{} (krank)", "~{}", "{}†", "{} L", "{}?", "{}¹")],
     "yes and no": [as_text([[*row[:3], cell] for row, cell in zip(ROWS, [ROWS[0][3], *(words[row[3] == "ja"] for row in ROWS[1:])], strict=True)])
                    for words in (("N", "Y"), ("no", " YES "), ("0", "1"), ("FALSE", "TRUE"), ("non", "x"), ("0.0", "1.0"), ("Nein", "JA"))],
     "sep line": [f"sep={sign}\n" + as_text(ROWS, sign) for sign in (";", ",", "|")],
@@ -105,6 +108,8 @@ WAYS = {
                                                                       strict=True)], sign) for sign in (";", "\t", ",")],
     "line ends": [as_text(ROWS, end=end) for end in ("\r", "\r\n")] + [as_text(ROWS, ";", "\r").encode("mac_roman")],
     "index column": [as_text([["", *ROWS[0]], *([str(place), *row] for place, row in enumerate(ROWS[1:], first))]) for first in (0, 1)],
+    "names of columns": [PLAIN.replace(name, written, 1) for name, written in {
+        "Stunden": '"Stunden\n*"', "Punkte": "Punkte¹ ", "Schülernr": "Schüler\u00a0nr †", "Förderung": '"För\nderung"', "Stunden,": "Stunden (h),"}.items()],
     "packed": [packed({"klasse.csv": PLAIN}), gzip.compress(PLAIN.encode("utf-16")), packed({"7b/klasse.xlsx": book({"7B": typed(ROWS)})})],
     "workbook": [book({"7B": typed(ROWS)}), book({"Info": [["Notenliste"]], "7B": typed(ROWS)}), book({"7B": [["Klasse 7B"], [], *typed(ROWS)]}),
                  open_document(ROWS), open_document(GERMAN)],
@@ -207,7 +212,8 @@ def test_every_door_gives_the_same_answer(doors_bundle, service, truth, tmp_path
     assert not wrong
 
 
-ABSENT = as_text(with_numbers(str, CLASS.assign(Stunden=["viel" if place % 7 == 3 else hours for place, hours in enumerate(CLASS.Stunden)])))
+WORDS = {word: as_text(with_numbers(str, CLASS.assign(Stunden=[word if place % 7 == 3 else hours for place, hours in enumerate(CLASS.Stunden)])))
+         for word in ("viel", "<5", ">30", "1:30")}
 DAMAGED = {
     "row too long": as_text([*ROWS[:40], [*ROWS[40], "9"], *ROWS[41:]]).encode(),
     "binary": PLAIN.encode() + b"\0\1\2\n",
@@ -232,12 +238,41 @@ def test_every_door_refuses_with_the_same_sentence(doors_bundle, service, tmp_pa
     assert len(said) == 1, said
 
 
-def test_words_among_numbers_are_refused_row_by_row_everywhere(doors_bundle, service, truth, tmp_path):
+@pytest.mark.parametrize("word", WORDS)
+def test_words_among_numbers_are_refused_row_by_row_everywhere(doors_bundle, service, truth, tmp_path, word):
     path = tmp_path/"klasse.csv"
-    path.write_text(ABSENT)
+    path.write_text(WORDS[word])
     absent = set(CLASS["Schülernr"][3::7])
     for door, said in ask_everywhere(doors_bundle, service, path, tmp_path).items():
         assert said == {number: answer for number, answer in truth.items() if number not in absent}, door
+
+
+LEFT = {"below": (PLAIN + "Durchschnitt,20.5,12000,\n\n60 Schüler,,,\n", {62: "a total", 64: "a note"}),
+        "between": (as_text([ROWS[0], ["Points Possible", "40", "90000", ""], *ROWS[1:20], ROWS[0], *ROWS[20:]], ";"),
+                    {2: "the points that are possible", 22: "the header again"}),
+        "with a refusal": ("sep=,\n" + PLAIN.replace(",".join(ROWS[5]), "S5,viel,1,ja") + "Total,1230,720000,\n", {63: "a total"})}
+
+
+@pytest.mark.parametrize("name", LEFT)
+def test_rows_of_no_student_stand_in_the_rejected_file(doors_bundle, tmp_path, name):
+    text, left = LEFT[name]
+    (tmp_path/"klasse.csv").write_text(text)
+    for door, out in ((by_command, "command"), (by_stream, "stream")):
+        door(doors_bundle, tmp_path/"klasse.csv", tmp_path)
+        found = pd.read_csv(tmp_path/f"{out}.rejected.csv", dtype=str).set_index("row").sort_index()
+        said = found.reason[found.reason.str.startswith("no student")].to_dict()
+        assert said == {str(row): f"no student: {what}" for row, what in left.items()}, out
+        assert len(found) == len(left) + (name == "with a refusal")
+    assert "12000" in set(found.Punkte) or name != "below"
+
+
+def test_rows_of_no_student_are_counted_in_what_validation_writes(tmp_path):
+    (tmp_path/"klasse.csv").write_text(LEFT["below"][0])
+    frame, notes = read_table(tmp_path/"klasse.csv")
+    checked = validate(make_dataset(frame, DOORS, notes), "predict")
+    table = checked.table()
+    assert checked.summary().startswith("60 rows: 60 accepted, 0 refused; 2 more rows left out, of no student")
+    assert table[table.check == "left out"].row.tolist() == [62, 64] == checked.rejected.row.tolist()
 
 
 def test_service_says_what_it_understood(service, tmp_path):

@@ -269,15 +269,3 @@ def test_hidden_sheets_are_named_and_not_read(tmp_path):
     assert list(table) == PUPILS[0] and notes == ["hidden sheets are not read: 'Old'"]
     with pytest.raises(DataError, match="only the hidden sheet 'Old' holds something: unhide it"):
         read_table(save_book(tmp_path/"all_hidden.xlsx", [], hide))
-
-@pytest.mark.parametrize("packed", [False, True])
-def test_a_roster_is_named_with_the_way_to_one_table(tmp_path, packed):
-    folder = tmp_path/"export"
-    folder.mkdir()
-    for name in ("manifest.csv", "users.csv", "results.csv", "lineItems.csv"): (folder/name).write_text("sourcedId,status\n1,active\n")
-    path = folder
-    if packed:
-        path = tmp_path/"export.zip"
-        with zipfile.ZipFile(path, "w") as archive:
-            for file in folder.iterdir(): archive.write(file, f"roster/{file.name}")
-    with pytest.raises(DataError, match=r"is a OneRoster export \(users.csv, results.csv, lineItems.csv\): make one table"): read_table(path)
