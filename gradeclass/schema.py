@@ -45,14 +45,38 @@ def match_names(
     "Match the names of a table's columns to a schema, by name and else by the label that people read"
     folded = {}
     for name in header: folded.setdefault(plain_name(name), []).append(name)
+    bare = {}
+    for name in header: bare.setdefault(plain_name(without_unit(name)[0]), []).append(name)
     found = {column.name: folded[plain_name(column.name)] for column in columns if plain_name(column.name) in folded}
     taken = {name for names in found.values() for name in names}
     for column in columns:
         names = [name for name in folded.get(plain_name(column.title), []) if name not in taken]
+        if not names and column.name not in found: names = same_unit(column, bare, taken)
         if column.name in found or not names: continue
         found[column.name] = names
         taken.update(names)
     return found
+
+# %% ../nbs/lib/05_schema.ipynb #8fc8afa2
+NAMED_UNIT = re.compile(r"(.*\S)\s*[(\[]\s*(%|percent|h|hrs?|hours?|mins?|minutes?|d|days?|pts?|points?)\s*[)\]]",
+                        re.IGNORECASE)
+
+def first_sign(unit:str)->str:
+    "Units are told by their first letter: h, hrs and hours are one"
+    return "%" if unit.casefold() == "percent" else unit[:1].casefold()
+
+def without_unit(name:str)->tuple[str, str]: # The name alone, and the first sign of the unit, if it has one
+    "'Time (min)' is Time, in m"
+    found = NAMED_UNIT.fullmatch(str(name))
+    return (found[1], first_sign(found[2])) if found else (str(name), "")
+
+def same_unit(column:"Column", bare:dict, taken:set)->list[str]: # At most one name
+    "A header that is a column's name but for a unit in brackets, unless the two units differ"
+    name, unit = without_unit(column.name)
+    unit = unit or first_sign(column.unit)
+    found = [other for other in bare.get(plain_name(name), []) if other not in taken]
+    units = {unit, *(without_unit(other)[1] for other in found)} - {""}
+    return found if len(found) == 1 and len(units) < 2 else []
 
 # %% ../nbs/lib/05_schema.ipynb #cb1fdf56
 PHRASES = {  # What is wrong with a cell, by the name of the check that it fails

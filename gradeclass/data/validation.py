@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from .dataset import Dataset, clean, coded_columns, only_numbers
-from .files import DataError
+from .files import DataError, left_rows
 from .giveaway import schema_giveaways
 from .split import find_copies
 from ..schema import LATE, PHRASES, Column, Schema, band_of, plain_name
@@ -298,6 +298,7 @@ class Validation:
     findings: list[Finding]
     accepted: pd.DataFrame  # Clean rows without an error, index `row`
     refused: pd.DataFrame   # The other rows as they were, with `row` in front and `reason` at the end
+    left_out: pd.DataFrame = field(default_factory=lambda: left_rows([])) # As `refused`: rows that are no student
 
     @property
     def errors(self)->list[Finding]:
@@ -308,6 +309,14 @@ class Validation:
     def warnings(self)->list[Finding]:
         "Findings for a person to read"
         return [finding for finding in self.findings if finding.severity == "warning"]
+
+    @property
+    def rejected(self)->pd.DataFrame:
+        "All rows that are not accepted, for a file of them: those of students, and those that were left out"
+        both = [part for part in (self.refused, self.left_out) if len(part)]
+        if not both: return self.refused
+        table = pd.concat(both).sort_values("row", ignore_index=True)
+        return table[[*(name for name in table if name != "reason"), "reason"]]
 
     @property
     def ok(self)->bool:
@@ -323,6 +332,9 @@ class Validation:
             values = found.values if found.rows and found.values else [None]*len(numbers)
             for row, value in zip(numbers, values, strict=True):
                 rows.append([found.severity, found.check, found.column, row, value, found.expected, found.message])
+        for left in self.left_out.itertuples(index=False):
+            first = next((cell for cell in left[1:-1] if cell not in ("", None) and cell == cell), None)
+            rows.append(["warning", "left out", "", left[0], first, "", f"row {left[0]} left out: {left[-1]}"])
         return pd.DataFrame(rows, columns=columns).astype({"row": "Int64", "value": object})
 
     def summary(self)->str:
@@ -330,6 +342,7 @@ class Validation:
         total = len(self.accepted) + len(self.refused)
         lines = [f"{finding.severity}: {finding.message}" for finding in [*self.errors, *self.warnings]]
         first = f"{count(total, 'row')}: {len(self.accepted):,} accepted, {len(self.refused):,} refused"
+        if len(self.left_out): first += f"; {count(len(self.left_out), 'more row')} left out, of no student"
         return "\n".join([first, *lines])
 
     def raise_for_errors(
@@ -375,13 +388,13 @@ def validate(
 )->Validation:               # Findings, accepted and refused rows
     "Check a whole table and part the rows that can be used from those that cannot"
     frame, schema = dataset.frame, dataset.schema
-    capped = []
+    left, capped = left_rows(dataset.notes), []
     if seen is not None: frame, capped = cap_numbers(frame, schema, seen)
     failures = find_failures(frame, schema, purpose)
     findings = column_findings(failures, schema, purpose)
     if frame.empty:
         empty = Finding("error", "empty table", "", message="the table holds no rows")
-        return Validation([empty, *findings], clean(frame, schema), refuse(dataset, reasons([])))
+        return Validation([empty, *findings], clean(frame, schema), refuse(dataset, reasons([])), left)
     findings += capped
     for found in find_bad_cells(frame, schema, failures, purpose):
         unseen = seen is not None and found.column not in seen
@@ -397,4 +410,4 @@ def validate(
         checks = find_grades, find_repeated_content, find_contradictions, find_giveaway_columns
         for find in checks: findings += find(accepted, schema)
         findings += find_sparse_columns(tidy, schema)
-    return Validation(findings, accepted, refuse(dataset, reason))
+    return Validation(findings, accepted, refuse(dataset, reason), left)

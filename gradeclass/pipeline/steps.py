@@ -69,6 +69,7 @@ def describe_data(dataset:Dataset, checked:Validation, parts:Split)->dict:
     return store_state(dataset) | {"source": Path(dataset.source).name, "digest": table_digest(dataset.frame),
             "schema": schema.name, "title": schema.title or schema.name,
             "rows": len(dataset.frame), "accepted": len(checked.accepted), "refused": len(checked.refused),
+            "left_out": len(checked.left_out),
             "notes": dataset.notes, "findings": findings,
                                    "grades": {name: count(part) for name, part in parts._asdict().items()}}
 
@@ -79,13 +80,13 @@ def save_prepared(
     checked:Validation, # What validation found
     parts:Split,        # Training, validation and test part
 )->dict:                # What `describe_data` says
-    "Write the three parts, the schema, the findings and the refused rows"
+    "Write the three parts, the schema, the findings, and the rows that were refused or left out"
     check_answered(dataset.schema)
     folder = Path(folder)
     for name, part in parts._asdict().items(): part.to_parquet(folder/f"{name}.parquet")
     (folder/"schema.yaml").write_text(schema_yaml(dataset.schema), encoding="utf-8")
     write_table(checked.table(), folder/"findings.csv")
-    if len(checked.refused): write_table(checked.refused, folder/"refused.csv")
+    if len(checked.rejected): write_table(checked.rejected, folder/"refused.csv")
     about = describe_data(dataset, checked, parts)
     write_json(folder/"data.json", about)
     return about
