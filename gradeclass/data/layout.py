@@ -18,7 +18,7 @@ from itertools import islice
 
 from ..config import GradeclassError
 from .letters import find_encoding
-from ..words import count
+from ..words import count, listed
 
 # %% ../../nbs/lib/data/01_layout.ipynb #8a2b1aaa
 class DataError(GradeclassError):
@@ -207,7 +207,8 @@ def tidy_names(names:list)->list[str]: # As many; two that would become one keep
     "Names of columns without line breaks, double blanks and footnote signs"
     plain = ["" if name is None else " ".join(str(name).split()) for name in names]
     short = [FOOTNOTE.sub("", name) for name in plain]
-    return [name if short.count(name) == 1 else old for name, old in zip(short, plain, strict=True)]
+    times = Counter(short)
+    return [name if times[name] == 1 else old for name, old in zip(short, plain, strict=True)]
 
 # %% ../../nbs/lib/data/01_layout.ipynb #cc74ae17
 def find_layout(
@@ -239,8 +240,8 @@ def find_layout(
                             f"{layout.names[1]!r}")
     pass_over(rows, layout)
     raw, layout.names = layout.names, tidy_names(layout.names)
-    changed = [f"{old!r} as {new}" for old, new in zip(raw, layout.names, strict=True) if old != new]
-    if changed: layout.notes.append(f"names of columns without line breaks and footnote signs: {', '.join(changed)}")
+    changed = [f"{old[:60]!r} as {new[:60]}" for old, new in zip(raw, layout.names, strict=True) if old != new]
+    if changed: layout.notes.append(f"names of columns without line breaks and footnote signs: {listed(changed)}")
     names = [name or f"column {number}" for number, name in enumerate(layout.names, 1)]
     for place, what in layout.left.items():
         layout.notes.append(note_left(f"row {above + place + 1} left out: it holds {what}",
