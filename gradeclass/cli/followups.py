@@ -18,7 +18,7 @@ from ..config import need_extra
 from ..words import count
 
 # %% ../../nbs/lib/cli/08_followups.ipynb #ca834dc7
-visitor_app = typer.Typer(no_args_is_help=True, help="Make, list and remove tokens for the pages, with a name and a role.")
+visitor_app = typer.Typer(no_args_is_help=True, help="Make, list and remove tokens of persons for the pages.")
 app.add_typer(visitor_app, name="visitor")
 
 # %% ../../nbs/lib/cli/08_followups.ipynb #71c59207

@@ -78,7 +78,8 @@ class PastLists(widgets.VBox):
             store = open_follow_ups()
             words = turnout_words(find_turnout(store, self.served.schema.grades.at_risk))
             store.engine.dispose()
-            self.words.value = f'<section class="gc-card"><h2>How past lists turned out</h2><p>{escape(words)}</p></section>'
+            heading = "<h2>How past lists turned out</h2>"
+            self.words.value = f'<section class="gc-card">{heading}<p>{escape(words)}</p></section>'
 
 # %% ../../nbs/lib/pages/13_about_view.ipynb #2874ef92
 class AboutView(widgets.VBox):

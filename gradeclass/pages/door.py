@@ -64,7 +64,7 @@ def key_of(
     return username.rpartition(".")[0]
 
 class Door(IdentityProvider):
-    "One token for all visitors, an empty one asks nobody; and those of persons, whose id the visitor's name begins with"
+    "One token for all visitors, an empty one asks nobody; and tokens of persons"
     tries = Tries()
 
     @property

@@ -276,7 +276,8 @@ class ManageView(widgets.VBox):
                                                tooltip="Printed when the server started"))
         self.enter = button("Open", self._enter, main=True)
         self.inside = box([], "gc-stack")
-        words = html("<p>This page decides which model serves. It needs the second token that the server printed, or a manager's own.</p>")
+        words = html("<p>This page decides which model serves. It needs the second token that the server printed, or a "
+                     "manager's own.</p>")
         self.ticket = Ticket(lambda visitor: visitor.role == "manager" and self.unlock())
         door = box([words, self.token, self.enter, self.message, self.ticket], "gc-card", "gc-stack")
         super().__init__([door, self.inside])

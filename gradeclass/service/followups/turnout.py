@@ -49,8 +49,9 @@ def find_turnout(
     who = func.coalesce(OUTCOMES.c.student, PREDICTIONS.c.student).label("student")
     came = select(OUTCOMES.c.id, OUTCOMES.c.time, OUTCOMES.c.grade, who)
     came = came.join(PREDICTIONS, PREDICTIONS.c.id == OUTCOMES.c.prediction_id, isouter=True).order_by(OUTCOMES.c.id)
+    kept = select(LISTED.c.student, LISTED.c.time, LISTED.c.flagged).order_by(LISTED.c.id)
     with store.engine.connect() as connection:
-        listed = pd.read_sql(select(LISTED.c.student, LISTED.c.time, LISTED.c.flagged).order_by(LISTED.c.id), connection)
+        listed = pd.read_sql(kept, connection)
         grades = pd.read_sql(came, connection).drop_duplicates("student", keep="last")
     found = listed.merge(grades, on="student", suffixes=("", "_end"))
     found = found[found.time <= found.time_end].drop_duplicates("student", keep="last")
