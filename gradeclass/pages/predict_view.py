@@ -111,8 +111,9 @@ class PredictView(widgets.VBox):
         from gradeclass.service.followups.records import FollowUp
         def said():
             answer, digest = self.model.answer, self.model.served.digest
-            return FollowUp(digest=digest) if answer.nothing else FollowUp(
-                answer.grade, "yes" if answer.flagged else "no", digest)
+            if answer.nothing: return FollowUp(digest=digest)
+            flagged = "" if self.model.served.threshold is None else "yes" if answer.flagged else "no"
+            return FollowUp(answer.grade, flagged, digest)
         return StudentDesk(self.model.served.schema.grades.labels, said)
 
     def _put(self, name, value)->None:

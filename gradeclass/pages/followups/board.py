@@ -10,6 +10,7 @@ import ipywidgets as widgets
 
 from ..class_model import ClassModel, is_name
 from .desk import Desk, FollowUpForm, shown_rows
+from ..host import AppError
 from ..html import note, table
 from ..widgets import as_field, box, button, guarded, html
 from ...service.followups.visitors import Visitor
@@ -121,6 +122,8 @@ class Board(Desk):
     def _keep(self)->None:
         model, number = self.model, self.model.served.schema.id
         with guarded(self.message):
+            if model.served.threshold is None:
+                raise AppError("this model flags nobody, so there is nothing to look at later: serve one that does")
             ranked = model.ranked
             students = zip(model.students.loc[ranked.index, number], ranked.grade, ranked.flagged, strict=True)
             kept = self.store.keep_list(self.ticket.visitor(), model.served.digest, students)

@@ -71,13 +71,14 @@ def shown_rows(
     full:bool=True,   # Whether reason and note are shown
 )->pd.DataFrame:      # A row each
     "Follow-ups as people read them"
-    help_words = {"": "–", "yes": "needs help", "no": "no help"}
+    help_words = {"yes": "needs help", "no": "no help"}
+    flags = {"": "", "yes": ", flagged", "no": ", not flagged"}
     rows = []
     for kept in found:
         said = kept.decision
         decided = ", ".join(filter(None, [said.grade, said.help and help_words[said.help]])) or "as the model says"
         row = {"Student": names.get(kept.student, "not in an open file"), "Look again on": said.due or "–",
-               "Model": f"{said.said}, {'flagged' if said.flagged == 'yes' else 'not flagged'}" if said.said else "–",
+               "Model": f"{said.said}{flags[said.flagged]}" if said.said else "–",
                "Decided": decided, "Agreed": said.agreed or "–", "By": f"{kept.decided_by}, {kept.time[:10]}"}
         texts = {"Reason": said.reason or "–", "Note": said.note or "–"} if full else {}
         rows.append(row | texts | {"State": said.state})
