@@ -41,7 +41,7 @@ class Board(Desk):
         self,
         model:ClassModel, # The class that is open beside it
     ):
-        self.model, self.names, self.found, self.chosen = model, {}, [], None
+        self.model, self.names, self.found, self.chosen, self.quiet = model, {}, [], None, False
         super().__init__(model.served.schema.grades.labels)
 
     def build(self, visitor:Visitor)->list: # Widgets
@@ -91,23 +91,32 @@ class Board(Desk):
             if self.full: self._offer(names)
 
     def _offer(self, names:dict)->None:
-        chosen = self.chosen
         options = [(f"{kept.decision.due or 'no day'}: {names.get(kept.student, 'student ' + kept.student[:6])} "
                     f"({kept.decided_by}, {kept.time[:16].replace('T', ' ')})", kept.entry) for kept in self.found]
+        there = self.chosen is not None and self.chosen.entry in dict(options).values()
+        self.quiet = True # The choice goes on where it can, with what was written meanwhile
         self.pick.options = [("choose", ""), *options]
-        there = chosen is not None and chosen.entry in dict(options).values()
-        self.pick.value = chosen.entry if there else ""
+        self.pick.value = self.chosen.entry if there else ""
+        self.quiet = False
         self._open(self.pick.value)
         self.keep.layout.display = None if self.names else "none"
 
     def _open(self, entry:str)->None:
+        if self.quiet: return
         found = next((kept for kept in self.found if kept.entry == entry), None)
-        if found and found != self.chosen: self.form.fill(found.decision)
-        self.chosen = found
+        same = found and self.chosen and found.entry == self.chosen.entry
+        if found and not same: self.form.fill(found.decision)
+        if not same: self.chosen = found # An edit goes on from the version that was opened
         self.editor.layout.display = None if found else "none"
         is_open = found is not None and found.decision.state == "open"
         self.close_it.layout.display = None if is_open else "none"
         self.reopen.layout.display = "none" if is_open else None
+
+    def find_again(self, other:"Board")->None:
+        "Look for what was looked for there, and open the same one"
+        self.search.value, self.state.value = other.search.value, other.state.value
+        if self.full and other.chosen and other.chosen.entry in dict(self.pick.options).values():
+            self.pick.value, self.chosen = other.chosen.entry, other.chosen
 
     def _save(self, state:str="")->None:
         before = self.chosen

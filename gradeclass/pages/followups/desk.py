@@ -126,8 +126,12 @@ class Desk(widgets.VBox):
         if other.store is None: return
         self.ticket.key, self.store = other.ticket.key, other.store
         self.admit(self.ticket.visitor())
+        self.find_again(other)
         for name, made in other.drafts().items():
             if isinstance(made, widgets.ValueWidget) and name in self.drafts(): self.copy(self.drafts()[name], made)
+
+    def find_again(self, other:"Desk")->None:
+        "Look for what was looked for there"
 
     def copy(self, made:widgets.Widget, other:widgets.Widget)->None:
         "Take over what was filled in, where it still can be"
