@@ -81,8 +81,9 @@ def comparison_figure(one:dict, other:dict, serving:int=0)->str: # HTML
                    (row.challenger, row.low_2, row.high_2, "var(--bar-risk)")][:len(shown)]
         cells = "".join(f'<td role="cell" data-label="{title}">{figure_text(*figure[:3])}</td>'
                         for title, figure in zip(names, figures, strict=True))
+        spans = "".join(span(*figure) for figure in figures)
         rows.append(f'<tr role="row"><th scope="row" role="rowheader">{escape(name)} <small>{row.better} is '
-                    f'better</small></th>{cells}<td role="cell">{"".join(span(*figure) for figure in figures)}</td></tr>')
+                    f'better</small></th>{cells}<td role="cell">{spans}</td></tr>')
     words = ("Measure", *names, "From 0 to 1" + "; first version above, second below"*(len(shown) - 1))
     heads = "".join(f'<th scope="col" role="columnheader">{word}</th>' for word in words)
     return ('<div class="gc-scroll" tabindex="0" role="region" aria-label="Two versions">'
