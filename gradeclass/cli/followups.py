@@ -113,4 +113,7 @@ def followups_outcomes(
     lacking = [name for name in (number, target) if name not in dataset.frame]
     if lacking: raise GradeclassError(f"{data} has no column {lacking[0]}: it needs the student's number and the grade")
     frame = clean(dataset.frame, dataset.schema)
-    print(f"{count(add_outcomes(store, frame[number], frame[target]), 'grade')} added")
+    added = add_outcomes(store, frame[number], frame[target])
+    left = len(dataset.frame) - added
+    print(f"{count(added, 'grade')} added"
+          + (f", {count(left, 'row')} left out: without a number or without a grade of the scale" if left else ""))
