@@ -12,7 +12,8 @@ from pages_helpers import TOKEN, choose_file, fetch, serve_copy
 
 pytestmark = [pytest.mark.browser, pytest.mark.process, pytest.mark.slow]
 SOON = str(date.today() + timedelta(7))
-CLICKS = "addEventListener('click', event => { if (event.isTrusted) sessionStorage.clicks = 1 + +(sessionStorage.clicks || 0); }, true)"
+CLICKS = """addEventListener('click', event => {
+    if (event.isTrusted) sessionStorage.clicks = 1 + +(sessionStorage.clicks || 0); }, true)"""
 
 
 @pytest.fixture(scope="module")
