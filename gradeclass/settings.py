@@ -76,6 +76,10 @@ class Settings(BaseModel):
                                  "a new one for each start, printed", default="")
     manage_token: str = described("the token of the page that runs and promotes", "a text",
                                   "a new one for each start, printed", default="")
+    follow_ups: bool = described("whether the pages keep what a person decides about a student", "yes or no", "`no`",
+                                 default=False)
+    follow_up_days: int = described("days that a follow-up is kept after its last change", "30 to 3,650", "`365`",
+                                    default=365, ge=30, le=3_650)
     mlflow_tracking_uri: str = described(
         "where MLflow keeps experiments and models", "an address such as sqlite:///mlflow.db or http://localhost:5000",
         "`mlflow.db` in the outputs folder", default_factory=lambda: f"sqlite:///{find_outputs()/'mlflow.db'}")

@@ -75,11 +75,11 @@ class Server:
         return left
 
 
-def serve_copy(run, home):
+def serve_copy(run, home, **options):
     "Serve the pages on a copy of a run's outputs, which tests may change"
     source = run.report.parent.parent.parent
     shutil.copytree(source, home/"outputs", symlinks=True, ignore=shutil.ignore_patterns(".*.part"))
-    server = Server(home/"outputs")
+    server = Server(home/"outputs", **options)
     yield server
     server.close()
 

@@ -20,7 +20,7 @@ from ..config import GradeclassError
 
 # %% ../../nbs/lib/cli/07_main.ipynb #c0111a2d
 # Importing a group of commands adds them to `app`.
-from . import run, predict, data, registry, serve  # noqa: F401
+from . import run, predict, data, registry, serve, followups  # noqa: F401
 
 # %% ../../nbs/lib/cli/07_main.ipynb #64fc0730
 REASONS = {

@@ -27,11 +27,14 @@ def app_command(
     pool:Annotated[int, Option(
         min=0, help="Processes kept ready for the first page; 0 starts each when it is asked for.")]=2, # Spare
     most:Annotated[int, Option(min=1, help="Visitors at the same time; each takes up to 250 MB.")]=20, # Seats
+    follow_ups:Annotated[bool, Option(
+        "--follow-ups", help="Keep what advisers decide about students; see gradeclass visitor.")]=False, # Off
 )->None:
     "Serve the pages: predict one student or a class, explore, manage, about the model."
     need_extra("pages", "app")
     from gradeclass.pages.server import Options, serve_pages
-    serve_pages(Options(port, ip, None if token else "", pool=pool, most=most, model=str(model or "")))
+    serve_pages(Options(port, ip, None if token else "", pool=pool, most=most, model=str(model or ""),
+                        follow_ups=follow_ups))
 
 # %% ../../nbs/lib/cli/06_serve.ipynb #14c0a037
 @app.command("serve")

@@ -15,9 +15,10 @@ from pathlib import Path
 import ipywidgets as widgets
 
 from ..config import find_outputs
+from .followups.ticket import Ticket, follow_ups_on
 from .html import facts, percent
 from .manage_model import measures, newest_run
-from .widgets import html
+from .widgets import guarded, html
 from ..pipeline.report import render_markdown
 from ..scoring.answer import Bundle
 
@@ -62,6 +63,24 @@ def about(served:Bundle, outputs:Path)->str: # HTML
             f'<table class="gc-table gc-pairs"><tbody>{lines}</tbody>'
             f'</table></section><section class="gc-card gc-cardtext" aria-label="Model card">{text}</section></div>')
 
+# %% ../../nbs/lib/pages/13_about_view.ipynb #e620569f
+class PastLists(widgets.VBox):
+    "How kept lists turned out, as of the moment at which somebody looks"
+    def __init__(self, served:Bundle):
+        self.served, self.words = served, html("", "gc-cardtext")
+        super().__init__([Ticket(lambda _: self.show()), self.words])
+
+    def show(self)->None:
+        "Ask the database"
+        from gradeclass.service.followups.records import open_follow_ups
+        from gradeclass.service.followups.turnout import find_turnout, turnout_words
+        with guarded(self.words):
+            store = open_follow_ups()
+            words = turnout_words(find_turnout(store, self.served.schema.grades.at_risk))
+            store.engine.dispose()
+            heading = "<h2>How past lists turned out</h2>"
+            self.words.value = f'<section class="gc-card">{heading}<p>{escape(words)}</p></section>'
+
 # %% ../../nbs/lib/pages/13_about_view.ipynb #2874ef92
 class AboutView(widgets.VBox):
     "The model in plain words"
@@ -69,4 +88,4 @@ class AboutView(widgets.VBox):
         self,
         served:Bundle, # The bundle
     ):
-        super().__init__([html(about(served, find_outputs()))])
+        super().__init__([html(about(served, find_outputs())), *([PastLists(served)] if follow_ups_on() else [])])

@@ -156,6 +156,7 @@ class ClassModel(HasTraits):
     reverse = Bool(False)                       # From its end
     page = Int(0)                               # Which page of the list is shown
     size = 25                                   # Students on a page
+    with_numbers = False                        # Whether a link to one student carries the number
 
     def __init__(
         self,
@@ -317,7 +318,10 @@ class ClassModel(HasTraits):
         cells = {column.name: plain_cell(self.students.at[row, column.name])
                  for column in self.served.inputs if column.name in self.students}
         known = {name: cell for name, cell in cells.items() if cell != ""}
-        return Link(f"predict#inputs={quote(json.dumps(known))}", "Open")
+        number = self.students.at[row, self.served.schema.id] if self.with_numbers and \
+            self.served.schema.id in self.students else None
+        student = "" if number is None or number != number else f"&student={quote(str(plain_cell(number)))}"
+        return Link(f"predict#inputs={quote(json.dumps(known))}{student}", "Open")
 
     def in_words(
         self,

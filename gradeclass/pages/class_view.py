@@ -20,6 +20,7 @@ from ..config import GradeclassError
 from .host import AppError, free_memory
 from ..scoring.answer import Bundle
 from .class_model import ORDERS, OWN, RISK, ClassModel, missing_words, template
+from .followups.ticket import follow_ups_on
 from .html import download, note, percent, table
 from .page import in_background
 from .upload import KINDS, Upload, read_file, safe_name
@@ -151,13 +152,20 @@ class ClassView(widgets.VBox):
         self.bar = box([self.upload, *sample, empty, self.cancel, self.remove], "gc-bar")
         self.result = box([], "gc-stack")
         card = box([words, self.bar, self.message, self.kept], "gc-card", "gc-screen")
-        super().__init__([card, self.result])
+        self.follow = self.make_board() if follow_ups_on() else None
+        super().__init__([card, self.result, *filter(None, [self.follow])])
         self.add_class("gc-stack")
         self.add_class("gc-class")
         for made in (self.sample, self.cancel, self.remove): made.add_class("gc-forget")
         self._busy(False)
         self.model.observe(lambda _: self.show(), ["places", "search", "grade", "group", "sort", "reverse", "page"])
         warm_up(served)
+
+    def make_board(self)->widgets.VBox: # A `Board`
+        "The follow-up list below the class"
+        from gradeclass.pages.followups.board import Board
+        self.model.with_numbers = True
+        return Board(self.model)
 
     def make_controls(self)->None:
         "Places, search, filters, order, pages; sheets and columns"
@@ -225,6 +233,7 @@ class ClassView(widgets.VBox):
         "Show nothing of the file before"
         self.result.children = []
         self.model.clear()
+        if self.follow: self.follow.take_names()
         self.kept.keep({})
         self._busy(False)
 
@@ -312,6 +321,7 @@ class ClassView(widgets.VBox):
         self.result.children = [self.paper, self.summary, *choice, *self.matcher(), *card, self.understood,
                                 self.problems]
         self.show()
+        if self.follow: self.follow.take_names()
         self._busy(False)
         free_memory()
 

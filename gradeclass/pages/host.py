@@ -83,7 +83,7 @@ def in_own_process(
     *given:object,# What it is called with, ready for JSON
 )->object:        # What it returns, through JSON
     "Do what needs libraries that a page's process goes without, such as pyarrow"
-    dropped = ("GRADECLASS_THIN", "GRADECLASS_MANAGE", "JPY_PARENT_PID")
+    dropped = ("GRADECLASS_THIN", "GRADECLASS_MANAGE", "GRADECLASS_TICKETS", "JPY_PARENT_PID")
     env = {key: value for key, value in os.environ.items() if key not in dropped}
     code = (f"import json, sys; from {module} import {name}; "
             f"print(json.dumps({name}(*json.loads(sys.argv[1])), default=float))")

@@ -20,6 +20,7 @@ from ..config import GradeclassError, find_outputs, is_store
 from ..data.choice import existing_file
 from ..disk import whole_file
 from .host import AppError, free_memory, in_own_process, without_paths
+from .followups.ticket import Ticket
 from .html import note, table
 from .page import in_background
 from gradeclass.pages.manage_model import (
@@ -276,8 +277,11 @@ class ManageView(widgets.VBox):
                                                tooltip="Printed when the server started"))
         self.enter = button("Open", self._enter, main=True)
         self.inside = box([], "gc-stack")
-        words = html("<p>This page decides which model serves. It needs the second token that the server printed.</p>")
-        super().__init__([box([words, self.token, self.enter, self.message], "gc-card", "gc-stack"), self.inside])
+        words = html("<p>This page decides which model serves. It needs the second token that the server printed, or a "
+                     "manager's own.</p>")
+        self.ticket = Ticket(lambda visitor: visitor.role == "manager" and self.unlock())
+        door = box([words, self.token, self.enter, self.message, self.ticket], "gc-card", "gc-stack")
+        super().__init__([door, self.inside])
         self.add_class("gc-stack")
         self.token.continuous_update = False
         self.token.observe(lambda change: change["new"] and self._enter(), "value")

@@ -43,6 +43,7 @@ class Page(widgets.VBox):
             before = next(iter(self.body.children), None)
             view = self.make_view(self.host.served) if self.host.served else Offer(self.host)
             if hasattr(before, "state") and hasattr(view, "restore"): view.restore(before.state())
+            if getattr(before, "follow", None) and getattr(view, "follow", None): view.follow.take_over(before.follow)
             self.body.children = [view]
             self._note()
 

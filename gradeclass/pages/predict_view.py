@@ -11,6 +11,7 @@ from html import escape
 import ipywidgets as widgets
 
 from ..evaluation.what_if import CAUTION
+from .followups.ticket import follow_ups_on
 from .html import comparison, details, headline, note, paper
 from .predict_model import UNKNOWN, StudentModel
 from .widgets import Kept, OrUnknown, box, button, guarded, html, make_form
@@ -96,12 +97,24 @@ class PredictView(widgets.VBox):
                    button("Copy a link", lambda: None, "A link that opens this page on these inputs")]
         for made, name in zip(buttons[2:], ("gc-print", "gc-share"), strict=True): made.add_class(name)
         form = box([*groups, box(buttons, "gc-bar")], "gc-form")
-        side = box([self.message, self.details, self.what_if, self.kept], "gc-side")
+        self.follow = self.make_desk() if follow_ups_on() else None
+        side = box([self.message, self.details, self.what_if, *filter(None, [self.follow]), self.kept], "gc-side")
         super().__init__([self.paper, self.headline, form, side])
         self.add_class("gc-predict")
         self.model.observe(self._show, ["answer", "changes", "entered"])
         self.model.observe(self._tell, "said")
         self._show(None)
+
+    def make_desk(self)->widgets.VBox: # A `StudentDesk`
+        "What a person decides"
+        from gradeclass.pages.followups.desk import StudentDesk
+        from gradeclass.service.followups.records import FollowUp
+        def said():
+            answer, digest = self.model.answer, self.model.served.digest
+            if answer.nothing: return FollowUp(digest=digest)
+            flagged = "" if self.model.served.threshold is None else "yes" if answer.flagged else "no"
+            return FollowUp(answer.grade, flagged, digest)
+        return StudentDesk(self.model.served.schema.grades.labels, said)
 
     def _put(self, name, value)->None:
         if self.quiet: return
@@ -130,7 +143,7 @@ class PredictView(widgets.VBox):
 
     def state(self)->dict: # Ready for JSON
         "What was entered"
-        return self.model.state()
+        return self.model.state() | ({"student": self.follow.number.value} if self.follow else {})
 
     def restore(
         self,
@@ -139,6 +152,7 @@ class PredictView(widgets.VBox):
         "Fill the form in again"
         with guarded(self.message):
             lost = self.model.restore(state)
+            if self.follow and isinstance(state.get("student"), str): self.follow.put(state["student"])
             self._fill()
             self.what_if.opener.value = bool(self.model.changes) or self.what_if.opener.value
             self.message.value = note(" ".join(lost), "bad")

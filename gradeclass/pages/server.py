@@ -31,9 +31,12 @@ from voila.paths import collect_static_paths
 from voila.tornado.handler import TornadoVoilaHandler
 from voila.tornado.kernel_websocket_handler import VoilaKernelWebsocketHandler, read_header_from_binary_message
 
-from ..config import GradeclassError, find_outputs, find_shipped
+from ..config import GradeclassError, find_outputs, find_shipped, need_extra
 from ..disk import digest_text
-from .door import Door, LoginHandler, LogoutHandler, Places
+from ..settings import load_settings
+from .door import Door, LoginHandler, LogoutHandler, Places, key_of
+from .followups.ticket import SECRET, make_ticket
+from .host import log_trace
 
 if sys.platform == "linux": from gradeclass.kernels.provisioner import WarmKernelManager
 else: WarmKernelManager = object
@@ -64,6 +67,7 @@ class Options:
     idle: int = 1200           # Seconds after which a page left alone loses its process
     memory: int = 1500         # MB that a process may hold
     model: str = ""            # Bundle to serve; empty: the champion, as it changes
+    follow_ups: bool = False   # Whether what a person decides is kept
 
 # %% ../../nbs/lib/pages/15_server.ipynb #c6041a31
 @lru_cache
@@ -128,7 +132,7 @@ def page_config(options:Options, folder:Path)->Config: # What Voilà is told
             "strip_sources": True, "show_tracebacks": False,
             "allow_template_override": "NO", "allow_theme_override": "NO", "file_allowlist": [],
             "extension_allowlist": EXTENSIONS,
-            "resources": {"joined": joined_script()[1], "login": bool(options.token)}},
+            "resources": {"joined": joined_script()[1], "login": bool(options.token), "kept": options.follow_ups}},
         "Door": {"cookie_options": {"samesite": "Lax"}},
         "VoilaKernelManager": {"preheat_denylist": [f"{name}.ipynb" for name in PAGES],
                                "kernel_pools_config": {"default": {"pool_size": min(1, options.pool)},
@@ -139,11 +143,12 @@ def page_config(options:Options, folder:Path)->Config: # What Voilà is told
 
 # %% ../../nbs/lib/pages/15_server.ipynb #0c7938bc
 def kernel_environment(options:Options, folder:Path)->dict[str, str]:
-    "What a visitor's process knows; of the token for Manage it knows a digest"
+    "What a visitor's process knows; of the token for Manage it knows a digest, and the secret of tickets changes"
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     found = {"GRADECLASS_THIN": "1", "MALLOC_ARENA_MAX": "2", "MPLBACKEND": "agg",
              "JUPYTER_PREFER_ENV_PATH": "1", "DO_NOT_TRACK": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1",
-             "GRADECLASS_MANAGE": digest_text(options.manage_token), **threads}
+             "GRADECLASS_MANAGE": digest_text(options.manage_token), SECRET: secrets.token_hex(32),
+             "GRADECLASS_FOLLOW_UPS": "yes" if options.follow_ups else "no", **threads}
     paths = [str(folder/"look"), *filter(None, os.environ.get("JUPYTER_PATH", "").split(os.pathsep))]
     return {**found, "JUPYTER_PATH": os.pathsep.join(paths),
             **({"GRADECLASS_MODEL": str(Path(options.model).resolve())} if options.model else {})}
@@ -224,6 +229,17 @@ class LeaveHandler(JupyterHandler):
         if kernel_id in self.kernel_manager: await self.kernel_manager.shutdown_kernel(kernel_id, now=True)
         self.set_status(204)
 
+# %% ../../nbs/lib/pages/15_server.ipynb #4998da9f
+class TicketHandler(JupyterHandler):
+    "A ticket for the process of one's own page"
+    @authenticated
+    def get(self, kernel_id:str)->None:
+        "Say whose the page is, in a way that only its process can check"
+        owner = self.current_user.username
+        if self.settings["page_server"].places.owner.get(kernel_id) != owner: raise HTTPError(404)
+        self.set_header("Cache-Control", "no-store")
+        self.finish({"ticket": make_ticket(kernel_id, key_of(owner))})
+
 # %% ../../nbs/lib/pages/15_server.ipynb #8fd68d7e
 class NothingHandler(RequestHandler):
     "Voilà's own word that a page is left; ours has said so already"
@@ -281,6 +297,20 @@ class NoPage(PlainErrors, JupyterHandler):
         "There is nothing here"
         raise HTTPError(404)
 
+# %% ../../nbs/lib/pages/15_server.ipynb #a3a6c7e7
+async def purge_follow_ups()->None:
+    "Delete follow-ups that are older than they are kept; what goes wrong is in the log"
+    try: await asyncio.to_thread(purge_old)
+    except Exception as error: log_trace(error)
+
+def purge_old()->None:
+    "Open the follow-ups, delete what is old, close them"
+    from gradeclass.service.followups.records import open_follow_ups
+    store = open_follow_ups()
+    try: _, doubt = store.purge(load_settings().follow_up_days)
+    finally: store.engine.dispose()
+    if doubt: logging.getLogger("gradeclass.pages").warning(doubt)
+
 # %% ../../nbs/lib/pages/15_server.ipynb #72bcd0b2
 class PageServer(Voila):
     "Voilà with our pages and nothing else"
@@ -318,7 +348,8 @@ class PageServer(Voila):
         ours = [(rf"{base}/({'|'.join(PAGES)})", PageHandler, look), (rf"{base}/?", FrontHandler),
                 (rf"{base}/login", LoginHandler), (rf"{base}/logout", LogoutHandler),
                 (rf"{base}/healthz", HealthHandler),
-                (rf"{base}/leave/([\w-]+)", LeaveHandler), (rf"{base}/voila/api/shutdown/(.*)", NothingHandler),
+                (rf"{base}/leave/([\w-]+)", LeaveHandler), (rf"{base}/ticket/([\w-]+)", TicketHandler),
+                (rf"{base}/voila/api/shutdown/(.*)", NothingHandler),
                 (rf"{base}/paper/(\w+)/([\w-]+)", DocumentHandler), (rf"{base}/joined/(\w+)\.js", JoinedHandler)]
         return [*ours, *kept]
 
@@ -331,6 +362,7 @@ class PageServer(Voila):
             loop.call_later(3*wait + 0.1, self.kernel_manager.fill_if_needed, 0, f"{name}.ipynb")
         PeriodicCallback(self.end_large, 5_000).start()
         PeriodicCallback(self.end_unused, 1_000).start()
+        if self.options.follow_ups: PeriodicCallback(purge_follow_ups, 6*3_600_000).start()
         super().listen()
 
     async def import_ahead(self)->None:
@@ -391,6 +423,10 @@ def check_options(options:Options)->Options: # With a token for each door
         raise GradeclassError(f"{options.model} is not a bundle: it has no bundle.json")
     if options.token is None: options.token = os.environ.get("GRADECLASS_PAGES_TOKEN") or secrets.token_hex(16)
     options.manage_token = options.manage_token or os.environ.get("GRADECLASS_MANAGE_TOKEN") or secrets.token_hex(8)
+    options.follow_ups = options.follow_ups or load_settings().follow_ups
+    if options.follow_ups:
+        need_extra("serve", "app --follow-ups")
+        purge_old()
     return options
 
 # %% ../../nbs/lib/pages/15_server.ipynb #cb7f7258

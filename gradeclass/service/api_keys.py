@@ -83,11 +83,13 @@ def make_key(
     name:str,                          # Whose it is
     scopes:list[str]|None=None,        # Names in `SCOPES`; predict unless given
     days:int=0,                        # Days after which it opens nothing any more; 0: never
+    known:dict=SCOPES,                 # What a key can be for
 )->str:                                # The key: shown once, kept nowhere
     "Make a key and keep its hash"
     scopes = scopes or ["predict"]
-    unknown = [scope for scope in scopes if scope not in SCOPES]
-    if unknown: raise KeysError(f"no scope {unknown[0]}: use {' or '.join(SCOPES)}")
+    unknown = [scope for scope in scopes if scope not in known]
+    if unknown:
+        raise KeysError(f"no {'scope' if known is SCOPES else 'role'} {unknown[0]}: use {' or '.join(known)}")
     if not re.fullmatch(r"[\w .@-]{1,60}", name):
         raise KeysError("the name of a key has 1 to 60 letters, digits, blanks or . @ - _")
     key_id = secrets.token_hex(4)

@@ -270,6 +270,8 @@ class Recalled(BaseModel):
     predictions: list[dict]
     outcomes: list[dict]
     overrides: list[dict]
+    follow_ups: list[dict] = Field([], description="What was decided on the pages, where that is kept")
+    listed: list[dict] = Field([], description="Class lists that were kept with the student on them")
 
 # %% ../../nbs/lib/service/13_openapi.ipynb #7ed572a4
 class Kept(BaseModel):

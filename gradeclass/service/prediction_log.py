@@ -8,7 +8,6 @@ __all__ = ['LOGGER', 'PAUSE', 'AGAIN', 'FEW', 'RESERVE', 'LONGEST', 'Entry', 'Pr
            'recall_student']
 
 # %% ../../nbs/lib/service/08_prediction_log.ipynb #75eaafc4
-import hashlib
 import logging
 import secrets
 import threading
@@ -16,17 +15,15 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import NamedTuple
 
 from sqlalchemy import Table, delete, insert, or_, select
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from ..config import find_outputs
 from ..disk import Journal
 from gradeclass.service.log_tables import (
-    LEAST_DAYS, MOST, OUTCOMES, OVERRIDES, PREDICTIONS, TABLES, LogError, add_columns, as_lines, check_salt,
-    default_log_url, doubt_clock, hash_student, insert_rows, iso_time, open_engine, read_salt, reserve_ids, take_over,
+    LEAST_DAYS, MOST, OUTCOMES, OVERRIDES, PREDICTIONS, LogError, as_lines, default_log_url, doubt_clock,
+    followed_tables, hash_student, insert_rows, iso_time, log_file, open_engine, open_tables, reserve_ids, take_over,
     without_written,
 )
 from .settings import ServiceSettings
@@ -95,20 +92,13 @@ class PredictionLog:
         self.securing = threading.Lock()
         self.journal = None
         self.purged = float("-inf")
-        self.file = find_outputs()/"predictions"
-        if self.engine.dialect.name == "sqlite": self.file = Path(self.engine.url.database).with_suffix("")
-        else: self.file = self.file.with_suffix("." + hashlib.sha256(str(self.engine.url).encode()).hexdigest()[:8])
+        self.file = log_file(self.engine)
 
     def open(self)->None:
         "Make what is missing, check the salt, take over what others have left, set ids aside"
-        salt_file = self.file.with_name(f"{self.file.stem}.salt")
         for last in (False, False, True): # Another process may be making the tables at this moment
             try:
-                TABLES.create_all(self.engine, checkfirst=True)
-                add_columns(self.engine)
-                self.file.parent.mkdir(parents=True, exist_ok=True)
-                with self.engine.begin() as connection:
-                    self.salt = check_salt(connection, read_salt(salt_file, self.given), salt_file)
+                self.salt = open_tables(self.engine, self.given)
                 take_over(self.engine, self.file.parent, f"{self.file.name}.*.journal")
                 self.ids = reserve_ids(self.engine)
                 self.spare = reserve_ids(self.engine)
@@ -358,7 +348,8 @@ def about_student(log:PredictionLog, student:object)->dict[Table, object]: # Tab
     own = select(PREDICTIONS.c.id).where(PREDICTIONS.c.student == hashed)
     conditions = {table: or_(table.c.student == hashed, table.c.prediction_id.in_(own))
                   for table in (OUTCOMES, OVERRIDES)}
-    return conditions | {PREDICTIONS: PREDICTIONS.c.student == hashed}
+    followed = {table: table.c.student == hashed for table in followed_tables(log.engine)}
+    return conditions | followed | {PREDICTIONS: PREDICTIONS.c.student == hashed}
 
 def forget_student(
     log:PredictionLog, # The log
