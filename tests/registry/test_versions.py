@@ -28,7 +28,7 @@ from pathlib import Path
 from gradeclass.models.bundle import load_model, read_manifest
 link, ready, stop = (Path(word) for word in sys.argv[1:])
 seen, loads = {}, 0
-while not stop.exists():
+while not stop.exists() or loads < 20 or len(seen) < 2:
     model, manifest = load_model(link), read_manifest(link)
     seen[manifest["seed"]] = seen.get(manifest["seed"], 0) + 1
     loads += 1
@@ -52,13 +52,16 @@ def test_reader_never_sees_a_torn_bundle_while_200_promotions_go_on(tmp_path, pa
     while not (tmp_path/"ready").exists():
         assert reader.poll() is None, reader.stderr.read()
         time.sleep(0.02)
-    for turn in range(200): promote(outputs, 2 - turn % 2, "Anna", f"turn {turn}")
-    (tmp_path/"stop").touch()
-    said, errors = reader.communicate(timeout=30)
+    turns = 0
+    while reader.poll() is None: # As many more as the reader needs, on a machine that is busy
+        promote(outputs, 2 - turns % 2, "Anna", f"turn {turns}")
+        turns += 1
+        if turns == 200: (tmp_path/"stop").touch()
+    said, errors = reader.communicate()
     loads, different = map(int, said.split())
     assert reader.returncode == 0 and not errors
-    assert loads > 10 and different == 2
-    assert len(history(outputs)) == 2 + 1 + 200
+    assert loads >= 20 and different == 2
+    assert len(history(outputs)) == 2 + 1 + turns and turns >= 200
 
 
 def test_model_loaded_through_the_link_comes_from_one_bundle(served, bundles, monkeypatch):
