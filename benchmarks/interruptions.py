@@ -104,6 +104,13 @@ def write_class(path, marker, rows):
     path.write_text("\n".join([header, *lines]))
 
 
+def kill_process(page, server):
+    "Kill the process behind a page; others that end while it is looked for are no matter"
+    while True:
+        with suppress(psutil.NoSuchProcess): return kernel_of(page, server).kill()
+        time.sleep(0.05)
+
+
 def interrupt(browser, pages, kind, table, rng):
     "A visitor in the middle of an upload or an answer, and what comes between"
     wire, context = Wire(pages.port), browser.new_context()
@@ -115,8 +122,7 @@ def interrupt(browser, pages, kind, table, rng):
     if rng.random() < 0.5: page.locator(".gc-list").wait_for(timeout=60_000) # Else during the upload
     page.wait_for_timeout(rng.uniform(0, 600))
     pages.note()
-    if kind == "kill the process":
-        with suppress(StopIteration): kernel_of(page, psutil.Process(pages.process.pid)).kill()
+    if kind == "kill the process": kill_process(page, psutil.Process(pages.process.pid))
     if kind == "kill the server": pages.kill()
     if kind == "drop the network": wire.cut()
     with suppress(Error): context.close()

@@ -127,8 +127,18 @@ class Desk(widgets.VBox):
         self.ticket.key, self.store = other.ticket.key, other.store
         self.admit(self.ticket.visitor())
         self.find_again(other)
+        self.message.value = other.message.value
+        # The browser may show the part before for a moment more: what is done there arrives here too
+        other.message.observe(lambda change: self.told(change["new"]), "value")
         for name, made in other.drafts().items():
-            if isinstance(made, widgets.ValueWidget) and name in self.drafts(): self.copy(self.drafts()[name], made)
+            if not isinstance(made, widgets.ValueWidget) or name not in self.drafts(): continue
+            self.copy(self.drafts()[name], made)
+            made.observe(lambda change, name=name: self.copy(self.drafts()[name], change["owner"]), "value")
+
+    def told(self, message:str)->None:
+        "Something was done on the part before"
+        self.message.value = message
+        self.show()
 
     def find_again(self, other:"Desk")->None:
         "Look for what was looked for there"
