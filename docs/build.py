@@ -95,8 +95,7 @@ def command_text(command, name, level):
         flags = [one.name.upper()] if is_argument else [*one.opts, *one.secondary_opts]
         default = "" if one.default in (None, False, "", [], ()) or callable(one.default) else one.default
         default = "required" if one.required else "yes" if default is True else default
-        annotation = one.type_descriptor.annotation
-        kind = "" if annotation is bool else inspect.formatannotation(annotation)
+        kind = "" if one.type.name == "boolean" else one.type.name
         rows.append([", ".join(map(code, flags)), kind, code(default), getattr(one, "help", "") or ""])
     if rows: text += "\n" + table(["argument or option", "type", "default", "meaning"], rows)
     for below, part in getattr(command, "commands", {}).items():
