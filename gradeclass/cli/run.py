@@ -218,7 +218,6 @@ def ui_show(port:Annotated[int, Option(min=1, max=65535, help="Port on this comp
     "Open MLflow's pages of the runs and models, on this computer alone. Stop with Ctrl+C."
     need_extra("tracking", "ui")
     from gradeclass.pipeline.mlflow import open_ui
-    say(f"MLflow: http://127.0.0.1:{port} (Ctrl+C stops it)")
     raise typer.Exit(open_ui(outputs or find_outputs(), port))
 
 # %% ../../nbs/lib/cli/02_run.ipynb #3eca2336
