@@ -1,10 +1,10 @@
 """Perform the Dockerfile's steps in root file systems made of Debian's packages, and start what compose.yaml starts.
 
     sudo .venv/bin/python docker/prove.py                 # the service: build, size, start, answer, end
-    sudo python3 docker/prove.py --tools         # the pages, MLflow and Prefect too; their image is larger
+    sudo .venv/bin/python docker/prove.py --tools         # the pages, MLflow and Prefect too; their image is larger
 
-No container engine is needed: debootstrap, chroot and Linux namespaces take its place. Debian's own Python 3.11 stands in for that
-of the image `python:3.11-slim-bookworm`, and a database for compose's. Ends with 1 where something does not hold.
+No container engine is needed: debootstrap, chroot and Linux namespaces take its place. Debian's own Python 3.11 stands in for that of the
+image `python:3.11-slim-bookworm`; compose's database, an image of its own, is not started. Ends with 1 where something does not hold.
 """
 import argparse
 import json
@@ -69,7 +69,12 @@ def make_base(folder):
     call("debootstrap", "--variant=minbase", "--include=ca-certificates,python3,python3-pip,python3-venv", "bookworm",
          folder, MIRROR)
     for mark in folder.glob("usr/lib/python3*/EXTERNALLY-MANAGED"): mark.unlink()  # The image has none
+    # Debian's slim images come with these two, and so without manuals and kept packages
+    (folder/"etc/apt/apt.conf.d/docker-clean").write_text(
+        'APT::Update::Post-Invoke { "rm -f /var/cache/apt/*.bin"; };\nDir::Cache::pkgcache ""; Dir::Cache::srcpkgcache "";\n')
+    for name in ("doc", "man", "info", "locale"): shutil.rmtree(folder/"usr/share"/name, ignore_errors=True)
     call("chroot", folder, "apt-get", "clean")
+    shutil.rmtree(folder/"var/lib/apt/lists", ignore_errors=True)
     (folder/"usr/local/bin/python").symlink_to("/usr/bin/python3")
     return folder
 
@@ -222,7 +227,7 @@ def make_volume(work, name):
     shutil.rmtree(volume, ignore_errors=True)
     volume.mkdir()
     call(sys.executable, "-c", "from gradeclass.cli.main import main; main()", "run", "--data", "sample", "-p",
-         "family=majority", "-p", "params={}", "-p", "resamples=50", "--outputs", volume/"outputs", cwd=ROOT)
+         "params={members: [linear]}", "-p", "resamples=50", "--outputs", volume/"outputs", cwd=ROOT)
     call("chown", "-R", "10001:10001", volume)
     return volume
 
