@@ -168,7 +168,7 @@ class Started:
         self.stage = stage
         line = in_chroot(stage, [*stage.about["ENTRYPOINT"], *(command or stage.about["CMD"])], volume=volume,
                          read_only=True, own_network=True)
-        self.log = tempfile.TemporaryFile("w+")
+        self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - it lives as long as the process
         self.process = subprocess.Popen(line, stdout=self.log, stderr=self.log, start_new_session=True)
 
     def inside(self): # Process id, as this machine counts
