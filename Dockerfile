@@ -3,7 +3,7 @@ FROM python:3.11-slim-bookworm AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN pip install 'uv>=0.9,<1' && uv venv /opt/venv
 WORKDIR /src
-COPY requirements.lock requirements-prefect.lock setup.py pyproject.toml README.md LICENSE ./
+COPY requirements.lock requirements-prefect.lock setup.py pyproject.toml MANIFEST.in README.md LICENSE ./
 COPY gradeclass gradeclass
 COPY nbs nbs
 COPY data/sample data/sample
