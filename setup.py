@@ -17,9 +17,8 @@ class BuildWithNotebooks(build_py):
         if self.editable_mode:
             return
         for source, target in SHIPPED.items():
-            if (ROOT / source).is_dir():
-                copytree(ROOT / source, Path(self.build_lib, "gradeclass", target), dirs_exist_ok=True,
-                         ignore=ignore_patterns(".ipynb_checkpoints", "_proc"))
+            copytree(ROOT / source, Path(self.build_lib, "gradeclass", target), dirs_exist_ok=True,
+                     ignore=ignore_patterns(".ipynb_checkpoints", "_proc"))
 
 
 setup(cmdclass={"build_py": BuildWithNotebooks})

@@ -94,9 +94,14 @@ def registry_promote(
 
 # %% ../../nbs/lib/cli/05_registry.ipynb #333d7b0f
 @registry_app.command("rollback")
-def registry_rollback(why:Reason="rolled back by hand", outputs:Outputs=None)->None:
+def registry_rollback(
+    why:Reason="rolled back by hand", # One sentence
+    yes:Annotated[bool, Option("--yes", help="Do not ask.")]=False, # Do not ask
+    outputs:Outputs=None,             # Where results are
+)->None:
     "Restore the previous champion, byte for byte."
     from gradeclass.registry.versions import rollback, user_name
+    confirm("the previous champion will serve again", yes)
     restored = rollback(outputs or find_outputs(), user_name(), why)
     print(f"serving version {restored.number} again")
 

@@ -13,8 +13,11 @@ import logging
 import os
 import re
 import secrets
+import shutil
+import signal
 import sys
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -33,6 +36,7 @@ from voila.tornado.kernel_websocket_handler import VoilaKernelWebsocketHandler, 
 
 from ..config import GradeclassError, find_outputs, find_shipped, need_extra
 from ..disk import digest_text
+from ..processes import end_children
 from ..settings import load_settings
 from .door import Door, LoginHandler, LogoutHandler, Places, key_of
 from .followups.ticket import SECRET, make_ticket
@@ -358,12 +362,36 @@ class PageServer(Voila):
         loop = IOLoop.current()
         loop.call_later(0.1, self.announce)
         if self.options.forked: loop.call_later(0.1, self.import_ahead)
-        for wait, name in enumerate(PAGES if self.options.pool > 0 else ()):
-            loop.call_later(3*wait + 0.1, self.kernel_manager.fill_if_needed, 0, f"{name}.ipynb")
+        heated = PAGES if self.options.pool > 0 else ()
+        self.heating = [loop.call_later(3*wait + 0.1, self.kernel_manager.fill_if_needed, 0, f"{name}.ipynb")
+                        for wait, name in enumerate(heated)]
         PeriodicCallback(self.end_large, 5_000).start()
         PeriodicCallback(self.end_unused, 1_000).start()
         if self.options.follow_ups: PeriodicCallback(purge_follow_ups, 6*3_600_000).start()
         super().listen()
+
+    def stop(self)->None:
+        "End every process, and remove the files of connections"
+        for number in (signal.SIGTERM, signal.SIGINT): signal.signal(number, signal.SIG_IGN)  # Once is enough
+        for later in self.heating: self.ioloop.remove_timeout(later)
+        self.ioloop.run_sync(self.end_all)
+        end_children()
+        shutil.rmtree(self.connection_dir, ignore_errors=True)
+
+    async def end_all(self)->None:
+        "End all processes; one that is starting is waited for, since it cannot be ended before"
+        kernels = self.kernel_manager
+        # Private to jupyter_client: it has no public list of kernels that are starting
+        for _ in range(10):
+            starting = [task for task in kernels._pending_kernels.values() if not task.done()]
+            if starting:
+                await asyncio.wait(starting, timeout=3)
+                continue
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in others: task.cancel()
+            if others: await asyncio.wait(others, timeout=3)
+            if not kernels.list_kernel_ids(): return
+            with suppress(HTTPError, asyncio.CancelledError): await kernels.shutdown_all()
 
     async def import_ahead(self)->None:
         "Start a process and end it: by then the one that it is a copy of has imported everything"
@@ -440,5 +468,7 @@ def serve_pages(
     os.environ.pop("GRADECLASS_PAGES_TOKEN", None)
     server = PageServer(config=page_config(options, folder))
     server.options = options
+    server.ioloop = IOLoop.current()  # A signal may come before Voilà sets it
     server.initialize(argv=[])
+    signal.signal(signal.SIGINT, server._handle_signal_stop)  # As Voilà does for SIGTERM
     server.start()

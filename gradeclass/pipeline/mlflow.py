@@ -8,6 +8,7 @@ __all__ = ['sync', 'sync_main', 'track', 'Mirror', 'open_ui']
 # %% ../../nbs/lib/pipeline/08_mlflow.ipynb #6bf8fc4e
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -342,12 +343,14 @@ def open_ui(
     outputs:str|Path, # The outputs folder
     port:int,         # Port on this computer
 )->int:               # Exit code of the server
-    "Serve MLflow's pages until the process is ended"
+    "Serve MLflow's pages until the process is ended, and end the server with it"
     uri = tracking_uri(outputs)
     if uri.startswith(("http:", "https:")):
         raise TrackingError(f"the runs are shown by {hide_password(uri)}: open that address")
     free_port(port)
-    with open_store(outputs): pass
-    with suppress(KeyboardInterrupt):
-        return subprocess.call(ui_command(outputs, port), env=DEFAULTS | dict(os.environ))
-    return 0
+    with open_store(outputs) as store: runs = f"experiments/{store.experiment}/runs?workflowType=machine_learning"
+    print(f"MLflow: http://127.0.0.1:{port}/#/{runs} (Ctrl+C stops it)", file=sys.stderr)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try: return subprocess.Popen(ui_command(outputs, port), env=DEFAULTS | dict(os.environ)).wait()
+    except KeyboardInterrupt: return 0
+    finally: end_children()

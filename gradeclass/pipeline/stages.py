@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['STAGES', 'Stage', 'StageError', 'needed_by', 'after', 'read_cells', 'read_parameters', 'is_folder',
-           'known_parameters', 'convert_parameter', 'choices', 'check_notebook', 'check_parameters']
+           'known_parameters', 'describe_parameters', 'convert_parameter', 'choices', 'check_notebook',
+           'check_parameters']
 
 # %% ../../nbs/lib/pipeline/01_stages.ipynb #866fbc2e
 import ast
@@ -103,6 +104,16 @@ def known_parameters(
     found = {}
     for stage in stages: found |= read_parameters(stage.path)
     return {name: default for name, default in found.items() if not is_folder(name)}
+
+# %% ../../nbs/lib/pipeline/01_stages.ipynb #3896c191
+def describe_parameters()->str: # A line for each stage
+    "What `-p` can set, with the defaults"
+    found, seen = [], {"data", "schema"}  # These two have options of their own
+    for stage in STAGES.values():
+        fresh = {name: default for name, default in known_parameters([stage]).items() if name not in seen}
+        seen |= fresh.keys()
+        found.append(f"{stage.name}: " + ", ".join(f"{name}={default}" for name, default in fresh.items()))
+    return "\n\n".join(found)
 
 # %% ../../nbs/lib/pipeline/01_stages.ipynb #5863305f
 def convert_parameter(

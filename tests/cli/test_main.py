@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from gradeclass.pipeline.stages import STAGES, known_parameters
 
 
 def cpu_seconds():
@@ -59,6 +60,14 @@ def test_one_student_is_graded_quickly_without_what_only_training_needs(trained)
     assert not {"evidently", "mlflow", "optuna", "seaborn", "papermill", "pandera",
                 "imblearn"} & set(tries[0][0].split())
     assert min(seconds for _, seconds in tries) < 4
+
+
+@pytest.mark.parametrize("command", ["run", "schedule", "sweep"])
+def test_help_names_every_parameter_with_its_default(command, ask):
+    code, printed, _ = ask(command, "--help")
+    words = printed.replace(",", " ").split()
+    known = known_parameters(list(STAGES.values()))
+    assert code == 0 and {f"{name}={value}" for name, value in known.items() if name not in ("data", "schema")} <= set(words)
 
 
 def test_internal_error_is_one_sentence_with_a_log(ask, monkeypatch):

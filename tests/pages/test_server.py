@@ -2,14 +2,17 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
 import pytest
 
 from gradeclass.config import find_shipped
+from gradeclass.processes import free_port
 from pages_helpers import TOKEN, Server, expect, fetch
 
 
@@ -99,3 +102,22 @@ def test_page_left_alone_loses_its_process_and_the_end_of_the_server_leaves_none
         page.close(), other.close()
     finally: left = server.close()
     assert not left
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("kernels", [0, 1])
+def test_server_that_is_ended_while_processes_start_leaves_nothing(number, kernels, trained, tmp_path):
+    code = ("import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
+            "from gradeclass.cli.main import main; sys.argv[0] = 'gradeclass'; main()")
+    command = [sys.executable, "-c", code, "app", "--port", str(free_port()), "--model", str(trained)]
+    env = os.environ | {"TMPDIR": str(tmp_path), "GRADECLASS_OUTPUTS": str(tmp_path.parent)}
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                          start_new_session=True) as served:
+        assert served.stdout.readline().startswith("pages ")
+        running = psutil.Process(served.pid)
+        while len(running.children(recursive=True)) < kernels and served.poll() is None: time.sleep(0.05)
+        below = running.children(recursive=True)
+        for _ in range(2): served.send_signal(number)
+        _, said = served.communicate(timeout=120)
+    assert served.returncode == 0 and "internal error" not in said, said
+    assert not psutil.wait_procs(below, 30)[1] and not list(tmp_path.iterdir())

@@ -8,12 +8,15 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 
+from pipeline_helpers import still_running
 from gradeclass.config import GradeclassError
 from gradeclass.pipeline import mlflow as pipeline_mlflow, mlflow_store
 from gradeclass.registry.versions import promote, register_bundle, rollback
@@ -448,6 +451,28 @@ def test_pages_are_served_on_this_computer_alone(mirrored):
         taken.listen()
         with pytest.raises(GradeclassError, match="cannot be used on this computer: choose another with --port"):
             pipeline_mlflow.open_ui(mirrored, taken.getsockname()[1])
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 0)])
+def test_pages_end_with_the_command_that_serves_them(mirrored, number, code):
+    port = free_port()
+    start = ("import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+             "from gradeclass.cli.main import main; main()")
+    command = [sys.executable, "-c", start, "ui", "--port", str(port), "--outputs", str(mirrored)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                          start_new_session=True) as shown:
+        address = next(line for line in shown.stderr if line.startswith("MLflow: "))
+        number_of_experiment = ask(mirrored)[0].get_experiment_by_name("gradeclass").experiment_id
+        assert f":{port}/#/experiments/{number_of_experiment}/runs?workflowType=machine_learning" in address
+        threading.Thread(target=shown.stderr.read, daemon=True).start()
+        until = time.monotonic() + LONG
+        while shown.poll() is None and time.monotonic() < until:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1): break
+            time.sleep(0.2)
+        below = psutil.Process(shown.pid).children(recursive=True)
+        shown.send_signal(number)
+        assert shown.wait(LONG) == code
+    assert below and not still_running(below)
 
 
 def test_nothing_but_this_module_imports_mlflow():

@@ -96,3 +96,86 @@ def test_settings_that_compose_gives_are_settings(compose):
 def test_the_health_check_asks_what_the_service_answers(steps):
     (check,) = [rest for word, rest in steps[1] if word == "HEALTHCHECK"]
     assert "/health" in check and "9696" in check
+
+
+@pytest.fixture(scope="module")
+def manifests():
+    return list(yaml.safe_load_all((ROOT/"deploy/kubernetes.yaml").read_text()))
+
+
+def pods(manifests):
+    "What each manifest that starts something says of its pods"
+    specs = {each["kind"]: each["spec"] for each in manifests}
+    return {"Deployment": specs["Deployment"]["template"]["spec"],
+            "CronJob": specs["CronJob"]["jobTemplate"]["spec"]["template"]["spec"]}
+
+
+def test_cluster_starts_commands_that_there_are_as_the_images_user(manifests, steps, compose):
+    writable = {"/data", *compose["services"]["service"]["tmpfs"]}
+    user = int(re.search(r"useradd .*--uid (\d+)", " ".join(rest for word, rest in steps[1] if word == "RUN"))[1])
+    for kind, pod in pods(manifests).items():
+        (container,) = pod["containers"]
+        assert container["args"][0] in commands(), kind
+        assert pod["securityContext"]["runAsUser"] == pod["securityContext"]["fsGroup"] == user
+        assert container["securityContext"]["readOnlyRootFilesystem"] and {"cpu", "memory"} <= set(
+            container["resources"]["limits"])
+        kept = {volume["name"] for volume in pod["volumes"]}
+        assert {place["name"] for place in container["volumeMounts"]} == kept
+        assert {place["mountPath"] for place in container["volumeMounts"]} == writable
+
+
+def test_cluster_asks_what_the_service_answers_and_waits_as_long_as_it_takes_to_end(manifests, steps):
+    from gradeclass.service.engine import ALIVE
+    pod = pods(manifests)["Deployment"]
+    (container,) = pod["containers"]
+    asked = {name: probe["httpGet"]["path"] for name, probe in container.items() if name.endswith("Probe")}
+    assert asked == {"startupProbe": "/health", "livenessProbe": "/health", "readinessProbe": "/readyz"}
+    assert set(asked.values()) <= ALIVE
+    assert ("EXPOSE", str(container["ports"][0]["containerPort"])) in steps[1]
+    from gradeclass.service.app import PARTING
+    assert pod["terminationGracePeriodSeconds"] > PARTING
+
+
+def test_cluster_sets_no_variable_that_reads_like_a_mistyped_setting(manifests, monkeypatch):
+    "For a Service called gradeclass a cluster sets GRADECLASS_SERVICE_PORT in each pod, unless it is told not to"
+    from gradeclass.config import GradeclassError
+    from gradeclass.service.settings import load_service_settings
+    monkeypatch.setenv("GRADECLASS_SERVICE_PORT", "80")
+    with pytest.raises(GradeclassError, match="GRADECLASS_SERVICE_PORT"): load_service_settings()
+    assert all(pod["enableServiceLinks"] is False for pod in pods(manifests).values())
+
+
+@pytest.fixture(scope="module")
+def prove():
+    "The script that performs the Dockerfile without a container engine"
+    import importlib.util
+    import sys
+    spec = importlib.util.spec_from_file_location("docker_prove", ROOT/"docker/prove.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module # Where dataclasses look a class's module up
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules[spec.name]
+
+
+def test_proof_takes_the_instructions_as_they_are_written(prove, steps):
+    stages = prove.read_stages((ROOT/"Dockerfile").read_text())
+    assert [[word for word, _ in stage.steps] for stage in stages] == [
+        [word for word, _ in stage if word != "FROM"] for stage in steps]
+    assert stages[0].name == "build" and not stages[1].name
+
+
+def test_proof_copies_sets_and_refuses_as_an_engine_does(prove, tmp_path):
+    text = ("FROM a AS first\nARG EXTRAS=serve\nWORKDIR /src\nCOPY LICENSE ./\nCOPY data/sample data/sample\n"
+            "FROM a\nCOPY --from=first /src /kept\nENV PATH=/x:$PATH A=1\nUSER one\nCMD [\"serve\"]\n")
+    stages = prove.read_stages(text)
+    for number, stage in enumerate(stages):
+        stage.root = tmp_path/str(number)
+        prove.perform(stage, stages, {"EXTRAS": "pages"})
+    first, last = stages
+    assert first.args == {"EXTRAS": "pages"} and last.about == {"CMD": ["serve"]} and last.user == "one"
+    assert (last.root/"kept/LICENSE").read_bytes() == (ROOT/"LICENSE").read_bytes()
+    assert (last.root/"kept/data/sample/students_sample.csv").is_file()
+    assert last.env["PATH"].startswith("/x:/usr/local/sbin") and last.env["A"] == "1"
+    stages[1].steps = [("ADD", "x y")]
+    with pytest.raises(SystemExit, match="ADD"): prove.perform(stages[1], stages, {})

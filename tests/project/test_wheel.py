@@ -13,7 +13,8 @@ import pytest
 from conftest import QUICK
 
 ROOT = Path(__file__).parents[2]
-BUILT_FROM = ["gradeclass", "nbs/pipeline", "nbs/app", "data/sample", "setup.py", "pyproject.toml", "README.md", "LICENSE"]
+BUILT_FROM = ["gradeclass", "nbs/pipeline", "nbs/app", "data/sample", "setup.py", "pyproject.toml", "MANIFEST.in",
+              "README.md", "LICENSE"]
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 def call(*command, **options):
@@ -24,7 +25,7 @@ def call(*command, **options):
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    "The wheel, built from a copy of the sources so that the checkout stays as it is"
+    "The wheel, built as it is published: from the source archive, and that from a copy, so that the checkout stays as it is"
     missing = [name for name in ("setuptools", "pip") if not importlib.util.find_spec(name)]
     if missing: pytest.skip(f"{missing[0]} is not installed, and building a wheel needs it")
     if not (ROOT/"setup.py").is_file(): pytest.skip("needs the checkout: setup.py is not beside the tests")
@@ -33,8 +34,10 @@ def wheel(tmp_path_factory):
         if (ROOT/name).is_dir():
             shutil.copytree(ROOT/name, source/name, ignore=shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints"))
         elif (ROOT/name).is_file(): shutil.copy(ROOT/name, source/name)
-    call(sys.executable, "-m", "pip", "wheel", ".", "--no-deps", "--no-build-isolation", "--no-index", "-q", "-w",
-         source.parent, cwd=source)
+    call(sys.executable, "-c", "from setuptools.build_meta import build_sdist; build_sdist('..')", cwd=source)
+    archive = next(source.parent.glob("*.tar.gz"))
+    call(sys.executable, "-m", "pip", "wheel", archive, "--no-deps", "--no-build-isolation", "--no-index", "-q", "-w",
+         source.parent)
     return next(source.parent.glob("*.whl"))
 
 @pytest.fixture(scope="module")

@@ -326,7 +326,7 @@ def ask(served, monkeypatch, capsys):
 
 def test_person_promotes_and_goes_back_and_the_log_names_the_person(served, ask):
     assert ask("promote", "3", "--why", "the year has begun", "--yes")[:2] == (0, "now serving version 3\n")
-    assert ask("rollback", "--why", "odd lists")[:2] == (0, "serving version 1 again\n")
+    assert ask("rollback", "--why", "odd lists", "--yes")[:2] == (0, "serving version 1 again\n")
     told = json.loads(ask("history", "--json")[1])[-2:]
     assert [(e["event"], e["version"], e["why"], e["decided_by"]) for e in told] == [
         ("promote", 3, "the year has begun", versions.user_name()), ("rollback", 1, "odd lists", versions.user_name())]
@@ -339,6 +339,14 @@ def test_promotion_that_nobody_confirms_is_not_made(served, ask, monkeypatch):
     code, _, errors = ask("promote", "2")
     assert (code == 1 and "version 2 will serve instead of version 1: add --yes" in errors
             and champion_of(served).number == 1)
+
+
+def test_rollback_that_nobody_confirms_is_not_made(served, ask, monkeypatch):
+    ask("promote", "2", "--yes")
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: False, raising=False)
+    code, _, errors = ask("rollback")
+    assert code == 1 and "the previous champion will serve again: add --yes" in errors
+    assert champion_of(served).number == 2
 
 
 def test_reason_with_brackets_is_shown_as_it_was_written(served, ask):
