@@ -97,6 +97,7 @@ class GuardedProtocol(HttpToolsProtocol):
     # `pipeline`, `flow`, `_start_asgi_task`, `_unset_keepalive_if_required`. Where they go, connections have no limits
     patience = Patience()
     everyone = None # All connections of the process
+    came = False    # Whether a connection has come since `Lane` last looked
     watched = None  # The loop whose timer looks at them
     door = Door()
 
@@ -107,6 +108,7 @@ class GuardedProtocol(HttpToolsProtocol):
         "Start the clock"
         super().connection_made(transport)
         self.flow = OneByOne(transport, self.pipeline)
+        GuardedProtocol.came = True
         self.begun = self.received = self.loop.time()
         self.in_header = True
         self.header_bytes = 0
