@@ -45,9 +45,9 @@ def compare(ports, processes, connections, seconds, rounds, students):
     for name, found in runs.items():
         rate, p50, p99, cpu = (middle([run[key] for run in found]) for key in ("rate", "p50", "p99", "cpu"))
         requests = sum(run["requests"] for run in found)
-        failed = sum(run["failed"] + run["broken"] for run in found)
+        failed = ", ".join(f"{sum(run[kind] for run in found)} {kind}" for kind in ("refused", "cut", "late"))
         print(f"  {name:9} {rate:8.0f}/s  p50 {p50:7.2f} ms  p99 {p99:7.2f} ms  CPU {cpu:4.0f} µs each  requests "
-              f"{requests:,}  failed {failed}")
+              f"{requests:,}  failed: {failed}")
     for name in runs:
         if name == "service": continue
         pairs = list(zip(runs["service"], runs[name], strict=True))

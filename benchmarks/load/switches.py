@@ -68,7 +68,7 @@ def main():
             pressing.join()
             served = sum('"event":"model"' in line for line in (folder/"service.log").read_text().splitlines())
         rows, strange, worst = check_log(outputs, bundles)
-        failed = found["failed"] + found["broken"]
+        failed = found["refused"] + found["cut"] + found["late"]
         print(f"{chosen.switches} switches ({served} times a model was taken up) under {found['requests']:,} requests: "
               f"{failed} failed; "
               f"{rows:,} rows logged, {len(strange)} of unknown models, largest difference from the model named "

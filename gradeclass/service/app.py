@@ -24,6 +24,7 @@ from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
+from uvicorn.supervisors import multiprocess
 
 from .engine import Service
 from .guard import Door, GuardedProtocol
@@ -160,6 +161,15 @@ def end_soon()->None:
     timer.daemon = True
     timer.start()
 
+# %% ../../nbs/lib/service/15_app.ipynb #9abe7d2c
+class Worker(multiprocess.Process):
+    "A worker whose end its parent sees at once"
+    def start(self)->None:
+        "Start it, and keep no copy of its end of the pipe"
+        super().start()
+        # uvicorn keeps one: its parent would wait for a killed worker's answer until `timeout_worker_healthcheck`
+        self.child_conn.close()
+
 # %% ../../nbs/lib/service/15_app.ipynb #3f065bbd
 def serve(
     settings:ServiceSettings, # What can be set
@@ -185,4 +195,5 @@ def serve(
     with tempfile.TemporaryDirectory(prefix=COUNTS) as scratch:
         given = {serve_variable(name): str(value) for name, value in settings.model_dump().items()}
         os.environ.update(given, PROMETHEUS_MULTIPROC_DIR=scratch)
+        multiprocess.Process = Worker
         uvicorn.run("gradeclass.service.app:app_from_environment", factory=True, workers=settings.workers, **common)

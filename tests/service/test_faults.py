@@ -81,6 +81,45 @@ def test_a_broken_bundle_among_several_leaves_the_others_and_a_worker_that_start
     assert "Traceback" not in (outputs/"serve.log").read_text()
 
 
+def workers_of(process):
+    "The processes that answer, of a service with several"
+    def is_worker(child):
+        try: return "spawn_main" in str(child.cmdline())
+        except psutil.Error: return False # It has ended meanwhile
+    return list(filter(is_worker, psutil.Process(process.pid).children(recursive=True)))
+
+
+def test_a_worker_killed_while_its_parent_waits_for_a_sign_of_life_is_replaced_at_once(bundles, tmp_path):
+    with running(tmp_path, "--model", bundles["students"], "--workers", 2) as (_, process):
+        hung = workers_of(process)[0]
+        hung.suspend()
+        time.sleep(2) # The parent asks every half second: now it waits for this one
+        hung.kill()
+        begun = time.monotonic()
+        wait_until(lambda: len(set(workers_of(process)) - {hung}) == 2, 100)
+        assert time.monotonic() - begun < 30 # Not the minute that a worker may take to answer
+
+
+def test_a_worker_that_starts_while_the_database_is_locked_answers(bundles, tmp_path):
+    with running(tmp_path, "--model", bundles["students"], "--workers", 2) as (client, process):
+        lock = sqlite3.connect(tmp_path/"predictions.db", isolation_level=None)
+        lock.execute("BEGIN IMMEDIATE")
+        begun, old = time.monotonic(), workers_of(process)
+        for worker in old: worker.kill()
+        def answers():
+            with httpx.Client(base_url=client.base_url, timeout=2) as fresh:
+                try: return fresh.get("/health").status_code == 200
+                except httpx.TransportError: return False
+        wait_until(answers, 100)
+        assert time.monotonic() - begun < 20 # SQLite waits ten seconds for a lock, and the log tries three times
+        lock.execute("ROLLBACK")
+        lock.close()
+        def predicts():
+            with httpx.Client(base_url=client.base_url, timeout=30) as fresh:
+                return fresh.post("/predict", json=OLD_STUDENT).status_code == 200
+        wait_until(predicts, 60)
+
+
 def test_a_broken_default_bundle_is_no_secret_and_names_no_folder(bundles, tmp_path):
     bad = shutil.copytree(bundles["students"], tmp_path/"bad")
     (bad/"ordinal.json").write_text("{}")
@@ -185,7 +224,7 @@ def test_what_was_answered_outlives_a_kill_while_the_database_is_locked(bundles,
 
 def test_each_answer_is_safe_before_it_is_sent_where_that_is_asked_for(bundles, tmp_path, monkeypatch):
     from gradeclass.service import prediction_log
-    monkeypatch.setattr(prediction_log, "PAUSE", 5.0) # Long enough that no group is written in between
+    monkeypatch.setattr(prediction_log, "GROUP", 5.0) # Long enough that no group is written in between
     with running_here(tmp_path, bundles["students"], settings={"log_sync": "each"}) as client:
         lock = sqlite3.connect(tmp_path/"predictions.db", isolation_level=None)
         lock.execute("BEGIN IMMEDIATE")
