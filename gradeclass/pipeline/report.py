@@ -6,6 +6,7 @@
 __all__ = ['BROWSERS', 'render_markdown', 'render_page', 'write_report', 'find_browser', 'print_report']
 
 # %% ../../nbs/lib/pipeline/05_report.ipynb #f4e4b360
+import base64
 import html
 import json
 import os
@@ -90,10 +91,10 @@ def make_card(figure:dict, words:str)->dict: # Texts of a card
     return {"value": f"{percent['value']} %", "words": words, "range": known}
 
 # %% ../../nbs/lib/pipeline/05_report.ipynb #973b5c61
-def tally(answers)->str: # Such as 'F', or '3 F, 1 D'
+def tally(answers)->str: # Such as 'F' where all are alike, or '3 F, 1 D'
     "What several students have, the most common first"
     counted = Counter(map(str, answers)).most_common()
-    if sum(number for _, number in counted) == 1: return counted[0][0]
+    if len(counted) == 1: return counted[0][0]
     return ", ".join(f"{number} {answer}" for answer, number in counted)
 
 # %% ../../nbs/lib/pipeline/05_report.ipynb #6fe1c17c
@@ -191,6 +192,8 @@ def page_values(folders:dict, kept)->dict: # What the template fills in
         "card": render_card(evaluated/"bundle"),
         "listed": group_list(read_json(evaluated/"list.json")),
         "worth": list_worth(evaluated/"bundle"),
+        "reach": base64.b64encode((evaluated/"figures"/"at_risk.png").read_bytes()).decode(),
+        "groups": read_json(evaluated/"bundle"/"fairness.json")["sentence"],
         "outcomes": {name: read_json(folders[name]/file) for name, file in OUTCOMES.items() if name in folders},
         "sections": [{"id": name, "body": render_notebook(folders[name]/"notebook.ipynb")}
                      for name in ORDER if name in folders],
