@@ -58,7 +58,7 @@ def offer_promotion(run, outputs:Path)->None:
     "Ask the person at the terminal whether the new model is to serve"
     from gradeclass.registry.versions import promote, user_name
     version = run.registration["version"]
-    if not typer.confirm(f"Let version {version} serve?", default=False, err=True): return
+    if not typer.confirm(f"Use version {version}?", default=False, err=True): return
     promote(outputs, version, user_name(), "asked at the end of the run, and confirmed")
     say(f"now serving version {version}; undo with `gradeclass registry rollback`")
 
