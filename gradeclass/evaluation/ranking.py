@@ -153,5 +153,5 @@ def threshold_sentence(
             f"risk; of all at risk, {share('recall')} were listed.")
 
 # %% ../../nbs/lib/evaluation/09_ranking.ipynb #a57fd0c1
-LIST_NOTE = ("This list suggests with whom to talk first. It is made from past records and is wrong for some: a person "
+LIST_NOTE = ("This list suggests who to talk to first. It is made from past records and is wrong for some: a person "
              "who knows the student decides, and a student who is not on it may need help as well.")

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['save_prepared', 'load_prepared', 'plot_parts', 'fit_and_look', 'cost_of_better', 'learnt_rows', 'fit_final',
            'calibrate_model', 'out_of_fold_files', 'save_out_of_fold', 'load_out_of_fold', 'describe_labels',
-           'without_inputs', 'allowed_giveaways', 'evaluate_model', 'list_students', 'Judged', 'judge_all',
+           'without_inputs', 'allowed_giveaways', 'evaluate_model', 'list_students', 'save_list', 'Judged', 'judge_all',
            'look_closer', 'compare_rules', 'extra_files', 'describe_sets', 'explain_first', 'save_evaluation']
 
 # %% ../../nbs/lib/pipeline/04_steps.ipynb #30433478
@@ -292,6 +292,18 @@ def list_students(
                            "Predicted grade": labels[answers.grade[first]]}, index=chosen.index)
     if schema.target in frame: listed["Actual grade"] = chosen[schema.target].astype(str)
     return listed.set_axis(pd.RangeIndex(1, len(listed) + 1)).rename_axis(columns="Rank")
+
+# %% ../../nbs/lib/pipeline/04_steps.ipynb #ef400e8a
+def save_list(
+    folder:Path,        # The evaluate stage's folder
+    model:GradeModel,   # Fitted
+    frame:pd.DataFrame, # Students of the test part
+    places:int,         # Places for help
+    most:int=30,        # A longer list is cut here
+)->None:
+    "Write list.json: the students in the places for help, for the first page of the report"
+    shown = list_students(model, frame, min(most, places))
+    shown.to_json(folder/"list.json", orient="split", index=False, force_ascii=False)
 
 # %% ../../nbs/lib/pipeline/04_steps.ipynb #1b0938d9
 class Judged(NamedTuple):

@@ -32,6 +32,13 @@ def test_unknown_table_is_described_learnt_and_graded_without_code(make, separat
     check_predictions(read_table("grades.csv")[0], table, name, grades)
 
 
+def test_pdf_without_a_browser_is_refused_before_anything_runs(ask, monkeypatch, place):
+    monkeypatch.setenv("PATH", "")
+    code, printed, said = ask("run", "--data", "sample", "--pdf")
+    assert (code, printed) == (1, "") and "a PDF needs Chromium, Chrome or Edge on this computer" in said
+    assert not [*place.glob("**/runs/*")]
+
+
 def stage_lines(ended):
     "Words of each line about a stage; on a busy machine MLflow may be late, which costs a warning"
     return [line.split() for line in ended.stderr.splitlines() if not line.startswith("warning: MLflow took longer")]

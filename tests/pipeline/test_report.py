@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 from conftest import QUICK
 
-from gradeclass.pipeline.report import make_card, render_markdown, render_output
+from gradeclass.config import GradeclassError
+from gradeclass.pipeline.report import find_browser, group_list, make_card, print_report, render_markdown, render_output
 from gradeclass.pipeline.runner import run_pipeline
-from gradeclass.data.synthetic import synthesise_file
+from gradeclass.data.synthetic import sample_path, synthesise_file
 from gradeclass.schema import load_schema, schema_yaml
 
 SCRIPT = "<script>alert(1)</script>"
@@ -108,7 +109,8 @@ def test_page_says_what_a_head_teacher_asks(page, finished_run):
 @pytest.mark.process
 @pytest.mark.slow
 def test_list_for_help_shows_students_by_falling_risk(text, finished_run):
-    table = next(part for part in re.findall(r"<table.*?</table>", text, re.S) if "Risk of F" in part)
+    table = next(part for part in re.findall(r"<table.*?</table>", text.partition('id="more"')[2], re.S)
+                 if "Risk of F" in part)
     ids = re.findall(r"<td>(\d{4})</td>", table)
     predicted = pd.read_csv(finished_run.folder("evaluate")/"predictions.csv",
                             dtype={"StudentID": str}).set_index("StudentID")
@@ -218,6 +220,60 @@ def test_page_opens_in_a_browser_without_a_complaint(finished_run, tmp_path):
     assert not logged
     assert ("Grade report: High-school students</h1>" in document and document.count("<h2") >= 4
             and document.count("<img") >= 4)
+
+# On paper
+
+COLUMNS = ["Student", "Risk of F", "Expected GPA", "Predicted grade", "Actual grade"]
+
+def test_list_for_help_writes_equal_risks_once_and_equal_students_in_one_row():
+    data = [["a", "94 %", 0.31, "F", "F"], ["b", "94 %", 0.33, "F", "D"], ["c", "94 %", 0.52, "D", "F"],
+            ["d", "90 %", 0.5, "F", "F"]]
+    rows = group_list({"columns": COLUMNS, "data": data})["rows"]
+    assert [(row["risk"], row["span"], row["place"], row["who"]) for row in rows] == [
+        ("94 %", 2, "1–2", "a, b"), ("94 %", 0, "3", "c"), ("90 %", 1, "4", "d")]
+    assert rows[0]["answers"] == ["F", "1 F, 1 D"] and rows[1]["answers"] == ["D", "F"]
+
+@pytest.mark.process
+@pytest.mark.slow
+def test_first_part_lists_every_place_once_by_falling_risk_then_rising_score(text, finished_run):
+    front = text.partition('id="more"')[0]
+    table = next(part for part in re.findall(r"<table.*?</table>", front, re.S) if "Risk of F" in part)
+    ids = [one for cell in re.findall(r'<td class="who">(.*?)</td>', table) for one in cell.split(", ")]
+    predicted = pd.read_csv(finished_run.folder("evaluate")/"predictions.csv", dtype={"StudentID": str})
+    risks = predicted.set_index("StudentID").at_risk.round(2)
+    assert len(ids) == len(set(ids)) == min(30, finished_run.metrics["at_risk"]["places"])
+    assert risks.loc[ids].is_monotonic_decreasing and risks.loc[ids].iloc[0] == risks.max()
+    shown = re.findall(r'<td class="risk" rowspan="(\d+)">(\d+) %</td>', table)
+    assert len({risk for _, risk in shown}) == len(shown) == risks.loc[ids].nunique()
+
+def pages_of(pdf):
+    "How many sheets a PDF has"
+    return len(re.findall(rb"/Type\s*/Page\b(?!s)", pdf.read_bytes()))
+
+def needs_browser():
+    "Skip where nothing can print"
+    try: find_browser()
+    except GradeclassError as error: pytest.skip(str(error))
+
+@pytest.fixture(scope="module")
+def higher_ed_run(make_once):
+    return make_once("higher_ed_run", lambda folder: run_pipeline(str(sample_path("higher_ed")), "higher_ed", QUICK, folder))
+
+@pytest.mark.process
+@pytest.mark.slow
+@pytest.mark.browser
+@pytest.mark.parametrize("name", ["finished_run", "higher_ed_run", "hostile_run"])
+def test_report_prints_on_two_pages_even_with_the_details_open(name, request, tmp_path):
+    needs_browser()
+    text = request.getfixturevalue(name).report.read_text(encoding="utf-8")
+    for number, state in enumerate(("", " open")):
+        page = tmp_path/f"report{number}.html"
+        page.write_text(text.replace('<details class="more"', f'<details class="more"{state}'), encoding="utf-8")
+        assert pages_of(print_report(page)) == 2, state
+
+def test_missing_browser_is_one_sentence(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(GradeclassError, match="a PDF needs Chromium, Chrome or Edge on this computer"): find_browser()
 
 @pytest.mark.process
 @pytest.mark.slow
