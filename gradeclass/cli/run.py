@@ -59,7 +59,7 @@ def offer_promotion(run, outputs:Path)->None:
     "Ask the person at the terminal whether the new model is to serve"
     from gradeclass.registry.versions import promote, user_name
     version = run.registration["version"]
-    if not typer.confirm(f"Let version {version} serve?", default=False, err=True): return
+    if not typer.confirm(f"Use version {version}?", default=False, err=True): return
     promote(outputs, version, user_name(), "asked at the end of the run, and confirmed")
     say(f"now serving version {version}; undo with `gradeclass registry rollback`")
 
@@ -83,6 +83,8 @@ def run_command(
     start:Annotated[str, Option("--from", help="Rerun this stage and everything after it.")]="", # Name of a stage
     force:Annotated[bool, Option("--force", help="Run stages even if they are up to date.")]=False, # Run everything
     dry:Annotated[bool, Option("--dry-run", help="Print what would be run, and why; do nothing.")]=False, # Do nothing
+    pdf:Annotated[bool, Option(
+        "--pdf", help="Print the report to report.pdf as well; needs Chromium, Chrome or Edge.")]=False, # Print
     outputs:Outputs=None,      # Where results go
     jobs:Jobs=2,               # Stages at the same time
     as_json:AsJson=False,      # Print the result as JSON
@@ -96,12 +98,17 @@ def run_command(
     if dry:
         for stage in dry_run(pipeline): print(f"{stage.name:9} {'would run' if stage.runs else 'kept':10} {stage.why}")
         return
+    if pdf:
+        from gradeclass.pipeline.report import find_browser, print_report
+        if only: raise GradeclassError("--pdf prints the report of a whole run: leave out --only")
+        find_browser()
     with Bars(*(stage.name for stage in pipeline.stages)) as bars:
         run = run_planned(pipeline, bars.show_stage)
     for warning in run.warnings: say(f"warning: {warning}")
     print(json.dumps(run.summary(), indent=1) if as_json else describe_run(run))
     waiting = run.registration.get("version") != run.registration.get("after")
     if promote == "ask" and waiting and sys.stdin.isatty(): offer_promotion(run, pipeline.outputs)
+    if pdf: say(f"printed {print_report(run.report)}")
 
 # %% ../../nbs/lib/cli/02_run.ipynb #938ecfe2
 @app.command("schedule", cls=StageCommand)

@@ -62,7 +62,7 @@ class Offer(widgets.VBox):
     def __init__(self, host:Host):
         self.host = host
         words = html("<h2>No model yet</h2><p>This page shows what a trained model says, and there is none so far. "
-                     "Whoever looks after this server can train one on the page <a href=\"manage\">Manage</a>. "
+                     "The person who looks after this server can train one on the page <a href=\"manage\">Manage</a>. "
                      "This page goes on by itself when it is there.</p>")
         super().__init__([words])
         self.add_class("gc-offer")
