@@ -10,6 +10,7 @@ import io
 import json
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -32,7 +33,7 @@ from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 
 from ..config import find_outputs
 from ..data.dataset import make_dataset
-from ..data.files import DAMAGED, MOST_UNPACKED, DataError, find_content, unpack
+from ..data.files import DAMAGED, MOST_UNPACKED, READERS, DataError, find_content, unpack
 from ..data.layout import SAMPLE
 from ..data.validation import validate
 from ..processes import is_alive
@@ -249,13 +250,14 @@ BOOK_MEMORY, BOOK_SECONDS = 1_500*2**20, 120
 READ_BOOK = """
 import pickle, resource, sys
 from pathlib import Path
-from gradeclass.data.files import READERS, DataError
+from gradeclass.config import GradeclassError
+from gradeclass.data.files import READERS
 path, memory, cells = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
 try:
     found = READERS[path.suffix](path)
     if found[0].size > cells: found = f"{path.name} has more than {cells:,} cells: save the sheet as CSV and send that"
-except DataError as error: found = str(error)
+except GradeclassError as error: found = str(error)
 sys.stdout.buffer.write(pickle.dumps(found))
 """
 
@@ -323,8 +325,9 @@ class Pieces(io.BytesIO):
 def answer_file(served:Served, path:Path, kind:str, so_far)->Iterator[bytes]: # The answer, piece by piece
     "Answer a file in bounded memory, while it is read"
     out = Pieces()
-    path = make_ready(path)
-    tables = answer_book(served, path, so_far) if path.suffix in BOOKS else answer_batches(served, path, so_far)
+    if not READERS.package(path.suffix): path = make_ready(path)
+    whole = path.suffix in BOOKS or READERS.package(path.suffix)
+    tables = answer_book(served, path, so_far) if whole else answer_batches(served, path, so_far)
     writer = TableWriter(pa.PythonFile(out, mode="w"), kind)
     for table in tables:
         for start in range(0, max(len(table), 1), ROWS):
@@ -397,6 +400,7 @@ async def answer_upload(
     place = False
     try:
         await keep_upload(request, path)
+        path = named_kind(request, path)
         place = await wait_for_turn(service)
         so_far = SimpleNamespace(read=0, refused=0, notes=[])
         pieces = answer_file(served, path, f".{wanted}", so_far)
@@ -425,6 +429,13 @@ async def wait_for_turn(service:Service)->bool: # True
     service.files_waiting += 1
     try: return await service.files.acquire()
     finally: service.files_waiting -= 1
+
+# %% ../../nbs/lib/service/12_uploads.ipynb #507d54d5
+def named_kind(request:Request, path:Path)->Path: # The file, named by its kind where only its name tells
+    "A file of a kind that a package reads is known by its name, which Content-Disposition brings; all others by content"
+    given = request.headers.get("content-disposition", "")
+    ending = Path(re.split(r"filename\*?=", given)[-1].strip("\"' ;")).suffix.lower()
+    return path.rename(path.with_suffix(ending)) if READERS.package(ending) else path
 
 # %% ../../nbs/lib/service/12_uploads.ipynb #5aa252b1
 async def keep_upload(
