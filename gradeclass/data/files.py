@@ -410,7 +410,8 @@ def foreign_reader(name:str, read)->Callable: # As `READERS` hold it
 # %% ../../nbs/lib/data/04_files.ipynb #86dfc9db
 OWN_READERS = {".csv": read_csv_file, ".tsv": read_csv_file, ".txt": read_csv_file, ".xlsx": read_excel_file,
                ".xlsm": read_excel_file, ".xls": read_excel_file, ".ods": read_excel_file,
-               ".parquet": read_parquet_file, ".pq": read_parquet_file, ".gz": read_packed_file, ".zip": read_packed_file}
+               ".parquet": read_parquet_file, ".pq": read_parquet_file, ".gz": read_packed_file,
+               ".zip": read_packed_file}
 READERS = Doors("readers", "file kind", OWN_READERS, foreign_reader)
 
 def kinds_without_arrow()->tuple[str, ...]: # Endings

@@ -82,8 +82,8 @@ def exact_terms(
     if explain is None: return None
     terms, unit = explain(model, X)
     if np.shape(terms) == (len(X), X.shape[1] + 1): return np.asarray(terms, float), unit
-    raise ExplainError(f"the explanation of {EXPLANATIONS.package(model.family)} gave terms of shape {np.shape(terms)}, "
-                       f"needed is {(len(X), X.shape[1] + 1)}")
+    raise ExplainError(f"the explanation {model.family} of {EXPLANATIONS.package(model.family)} gave terms of shape "
+                       f"{np.shape(terms)}, needed is {(len(X), X.shape[1] + 1)}")
 
 # %% ../../nbs/lib/evaluation/10_explain.ipynb #3f53e30f
 def switch_columns(

@@ -62,7 +62,8 @@ def insert_stages(added:dict)->dict: # Name -> stage, each after its needs
         for name in stage.before: table[name] = replace(table[name], needs=(*table[name].needs, stage.name))
     try: order = [*TopologicalSorter({name: stage.needs for name, stage in table.items()}).static_order()]
     except CycleError as error:
-        raise PluginError(f"the stages {', '.join(error.args[1][:-1])} wait for each other: change needs or before") from None
+        names = ", ".join(error.args[1][:-1])
+        raise PluginError(f"the stages {names} wait for each other: change needs or before") from None
     return {name: table[name] for name in order}
 
 class StageTable(Doors):
@@ -204,6 +205,9 @@ def check_limits(name:str, value)->None:
             raise StageError(f"parameter {name} is {value}; it needs a number from {low} to {high}")
     known = choices(name)
     if known and value not in known: raise StageError(f"no {name} {value}: use one of {', '.join(known)}")
+    if name == "family" and value != "auto":
+        from gradeclass.models.grade_model import FAMILIES
+        FAMILIES[value]  # Imports a family of another package, which may fail
 
 # %% ../../nbs/lib/pipeline/01_stages.ipynb #e93e59b8
 def check_notebook(

@@ -432,7 +432,7 @@ async def wait_for_turn(service:Service)->bool: # True
 
 # %% ../../nbs/lib/service/12_uploads.ipynb #507d54d5
 def named_kind(request:Request, path:Path)->Path: # The file, named by its kind where only its name tells
-    "A file of a kind that a package reads is known by its name, which Content-Disposition brings; all others by content"
+    "A file of a kind that a package reads is known by its name, in Content-Disposition; all others by content"
     given = request.headers.get("content-disposition", "")
     ending = Path(re.split(r"filename\*?=", given)[-1].strip("\"' ;")).suffix.lower()
     return path.rename(path.with_suffix(ending)) if READERS.package(ending) else path
