@@ -67,7 +67,8 @@ class Doors(UserDict):
     @cached_property
     def data(self)->dict:
         "Name -> our own, or an entry point that is not loaded yet"
-        return dict(self.own) | {entry.name: Waiting(entry) for entry in self.entries() if not self.is_taken(entry.name)}
+        added = {entry.name: Waiting(entry) for entry in self.entries() if not self.is_taken(entry.name)}
+        return dict(self.own) | added
 
     def entries(self)->list[EntryPoint]:
         "Those of the group"

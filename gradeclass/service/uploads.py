@@ -362,10 +362,10 @@ def notes_header(notes:list[str])->str: # A list in JSON, in ASCII
     return json.dumps(kept)
 
 # %% ../../nbs/lib/service/12_uploads.ipynb #75171b31
-def sent_file(request:Request): # Its content, piece by piece
+def sent_file(request:Request, heads:list): # Its content, piece by piece; what names it goes into `heads`
     "The file that a request brings: its body, or the first file of a form"
     kind = request.headers.get("content-type", "")
-    return form_file(request.stream(), kind) if kind.lower().startswith("multipart/") else request.stream()
+    return form_file(request.stream(), kind, heads) if kind.lower().startswith("multipart/") else request.stream()
 
 # %% ../../nbs/lib/service/12_uploads.ipynb #9e59310c
 def check_page(
@@ -399,8 +399,7 @@ async def answer_upload(
     path = Path(tempfile.mkdtemp(dir=upload_folder(), prefix=f"{os.getpid()}-"), f"students.{kind}")
     place = False
     try:
-        await keep_upload(request, path)
-        path = named_kind(request, path)
+        path = named_kind(await keep_upload(request, path), path)
         place = await wait_for_turn(service)
         so_far = SimpleNamespace(read=0, refused=0, notes=[])
         pieces = answer_file(served, path, f".{wanted}", so_far)
@@ -431,24 +430,25 @@ async def wait_for_turn(service:Service)->bool: # True
     finally: service.files_waiting -= 1
 
 # %% ../../nbs/lib/service/12_uploads.ipynb #507d54d5
-def named_kind(request:Request, path:Path)->Path: # The file, named by its kind where only its name tells
+def named_kind(head:str, path:Path)->Path: # The file, named by its kind where only its name tells
     "A file of a kind that a package reads is known by its name, in Content-Disposition; all others by content"
-    given = request.headers.get("content-disposition", "")
-    ending = Path(re.split(r"filename\*?=", given)[-1].strip("\"' ;")).suffix.lower()
+    found = re.search(r"""filename="?[^";\r\n]*(\.[A-Za-z0-9]+)["\s;]*(?:\r|$)""", head)
+    ending = found[1].lower() if found else ""
     return path.rename(path.with_suffix(ending)) if READERS.package(ending) else path
 
 # %% ../../nbs/lib/service/12_uploads.ipynb #5aa252b1
 async def keep_upload(
     request:Request, # As it came
     path:Path,       # Where to keep it
-)->None:
+)->str:              # What names the file: a header of the request or of the form; empty where nothing does
     "Write a body to disk as it arrives"
+    heads = [request.headers.get("content-disposition", "")]
     full = Refusal(503, "no_space", "there is no room here for the file: try a smaller one, or later",
                    headers={"retry-after": "600"})
     size = 0
     checked = 0 # Bytes up to which there is room
     with open(path, "wb", opener=partial(os.open, mode=0o600)) as file:
-        async for piece in sent_file(request):
+        async for piece in sent_file(request, heads):
             if size >= checked:
                 if shutil.disk_usage(path.parent).free < SPARE: raise full
                 checked = size + SPARE//4
@@ -456,6 +456,7 @@ async def keep_upload(
             except OSError: raise full from None
             size += len(piece)
     if not size: raise InputError([Problem("", None, "a table of students", "the file is empty")])
+    return heads[-1]
 
 # %% ../../nbs/lib/service/12_uploads.ipynb #c09aec8c
 async def send_pieces(service:Service, first:bytes, pieces, tidy:Callable):
