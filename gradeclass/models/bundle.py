@@ -44,6 +44,19 @@ def write_extra(path:Path, value)->None:
     if isinstance(value, str): Path(path).write_text(value, encoding="utf-8")
     else: write_json(path, value)
 
+# %% ../../nbs/lib/models/11_bundle.ipynb #78b244c4
+def families_of(about:dict)->list[str]: # The family itself first
+    "The families that a model is made of"
+    return [about["family"], *(about["params"].get("members", []) if about["family"] == "stack" else [])]
+
+def check_families(manifest:dict, folder:Path)->None:
+    "Refuse a bundle of a family that nobody here knows, with the package that brings it"
+    for name in families_of(manifest):
+        if name in FAMILIES: continue
+        package = manifest.get("packages", {}).get(name)
+        needs = f"which the package {package} brings: install it" if package else "which this version does not know"
+        raise BundleError(f"{folder} holds the family {name}, {needs}")
+
 # %% ../../nbs/lib/models/11_bundle.ipynb #55c7221f
 def save_model(
     model:GradeModel,       # A fitted model
@@ -113,19 +126,6 @@ def bundle_digest(
 )->str:              # SHA-256 of its manifest, which names the digest of each file
     "The name of a bundle's content"
     return digest_file(Path(folder, MANIFEST))
-
-# %% ../../nbs/lib/models/11_bundle.ipynb #78b244c4
-def families_of(about:dict)->list[str]: # The family itself first
-    "The families that a model is made of"
-    return [about["family"], *(about["params"].get("members", []) if about["family"] == "stack" else [])]
-
-def check_families(manifest:dict, folder:Path)->None:
-    "Refuse a bundle of a family that nobody here knows, with the package that brings it"
-    for name in families_of(manifest):
-        if name in FAMILIES: continue
-        package = manifest.get("packages", {}).get(name)
-        needs = f"which the package {package} brings: install it" if package else "which this version does not know"
-        raise BundleError(f"{folder} holds the family {name}, {needs}")
 
 # %% ../../nbs/lib/models/11_bundle.ipynb #aff87523
 def load_model(
