@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['LONGEST_NAME', 'MOST_COLUMNS', 'FORMULA', 'NEUTRALISED', 'PLAIN_NUMBER', 'COUNTER', 'MAGIC', 'CONTENTS', 'DAMAGED',
-           'READERS', 'KINDS_WITHOUT_ARROW', 'WRITERS', 'find_file', 'name_columns', 'parse_rows', 'neutralise',
-           'restore', 'number_rows', 'left_rows', 'find_csv_layout', 'read_csv_text', 'find_content', 'unpack',
-           'find_packed', 'copy_out', 'read_roster_folder', 'tables_in', 'neutralise_table', 'write_csv', 'write_table']
+           'OWN_READERS', 'READERS', 'WRITERS', 'find_file', 'name_columns', 'parse_rows', 'neutralise', 'restore',
+           'number_rows', 'left_rows', 'find_csv_layout', 'read_csv_text', 'find_content', 'unpack', 'find_packed',
+           'copy_out', 'read_roster_folder', 'kinds_without_arrow', 'tables_in', 'neutralise_table', 'write_csv',
+           'write_table']
 
 # %% ../../nbs/lib/data/04_files.ipynb #1d86e248
 import csv
@@ -17,13 +18,14 @@ import tempfile
 import zipfile
 import zlib
 from collections import Counter
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from ..config import resolve_path
+from ..config import GradeclassError, resolve_path
 from gradeclass.data.layout import (
     CONTROLS, DECLARED, HEAD, SAMPLE, DataError, Layout, LeftOut, decode_text, find_extras, find_layout,
     find_separator, note_extras, read_head,
@@ -35,6 +37,7 @@ from gradeclass.data.sheets import (
     read_sheets,
 )
 from ..disk import whole_file
+from ..plugins import Doors, PluginError
 
 # %% ../../nbs/lib/data/04_files.ipynb #40914098
 def find_file(
@@ -390,12 +393,30 @@ def read_packed_file(path:Path)->tuple[pd.DataFrame, list[str]]: # As the file i
         return reader(inner)
 
 # %% ../../nbs/lib/data/04_files.ipynb #31917073
-READERS = {".csv": read_csv_file, ".tsv": read_csv_file, ".txt": read_csv_file, ".xlsx": read_excel_file,
-           ".xlsm": read_excel_file, ".xls": read_excel_file, ".ods": read_excel_file, ".parquet": read_parquet_file,
-           ".pq": read_parquet_file}
-READERS |= {".gz": read_packed_file, ".zip": read_packed_file}
-# For the pages, whose processes have no pyarrow
-KINDS_WITHOUT_ARROW = tuple(kind for kind, reader in READERS.items() if reader is not read_parquet_file)
+def foreign_reader(name:str, read)->Callable: # As `READERS` hold it
+    "The reader of a package: rows are numbered, and what it stumbles over is one sentence"
+    if not callable(read): raise PluginError("it is no function that takes a path")
+    if not re.fullmatch(r"\.[a-z0-9]+", name): raise PluginError("its name is no ending such as .sav")
+
+    def reader(path):
+        try: frame, notes = read(path)
+        except (GradeclassError, OSError): raise
+        except Exception as error:
+            raise DataError(f"{path.name} is no {name} file that can be read ({type(error).__name__})") from error
+        if frame.index.name != "row": frame = frame.set_axis(pd.RangeIndex(1, len(frame) + 1, name="row"))
+        return frame, list(notes)
+    return reader
+
+# %% ../../nbs/lib/data/04_files.ipynb #86dfc9db
+OWN_READERS = {".csv": read_csv_file, ".tsv": read_csv_file, ".txt": read_csv_file, ".xlsx": read_excel_file,
+               ".xlsm": read_excel_file, ".xls": read_excel_file, ".ods": read_excel_file,
+               ".parquet": read_parquet_file, ".pq": read_parquet_file, ".gz": read_packed_file,
+               ".zip": read_packed_file}
+READERS = Doors("readers", "file kind", OWN_READERS, foreign_reader)
+
+def kinds_without_arrow()->tuple[str, ...]: # Endings
+    "What the pages read, whose processes have no pyarrow"
+    return tuple(kind for kind in READERS if OWN_READERS.get(kind) is not read_parquet_file)
 
 # %% ../../nbs/lib/data/04_files.ipynb #bdd2996a
 def tables_in(

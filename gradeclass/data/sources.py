@@ -33,7 +33,7 @@ def read_table(
     path = find_file(source)
     reader = read_roster_folder if path.is_dir() else READERS.get(path.suffix.lower())
     advice = ("give a .csv, .xlsx, .xls, .ods or .parquet file, or one of them packed as .zip or .gz, or a database "
-              "address")
+              "address; `gradeclass plugins` lists what else is read here")
     if not reader: raise DataError(f"{path.name} is of an unknown kind: {advice}")
     try: return reader(path)
     except OSError as error: raise DataError(f"{path.name} cannot be read: {error.strerror}") from None

@@ -44,6 +44,19 @@ def write_extra(path:Path, value)->None:
     if isinstance(value, str): Path(path).write_text(value, encoding="utf-8")
     else: write_json(path, value)
 
+# %% ../../nbs/lib/models/11_bundle.ipynb #78b244c4
+def families_of(about:dict)->list[str]: # The family itself first
+    "The families that a model is made of"
+    return [about["family"], *(about["params"].get("members", []) if about["family"] == "stack" else [])]
+
+def check_families(manifest:dict, folder:Path)->None:
+    "Refuse a bundle of a family that nobody here knows, with the package that brings it"
+    for name in families_of(manifest):
+        if name in FAMILIES: continue
+        package = manifest.get("packages", {}).get(name)
+        needs = f"which the package {package} brings: install it" if package else "which this version does not know"
+        raise BundleError(f"{folder} holds the family {name}, {needs}")
+
 # %% ../../nbs/lib/models/11_bundle.ipynb #55c7221f
 def save_model(
     model:GradeModel,       # A fitted model
@@ -61,6 +74,8 @@ def save_model(
              "schema": model.schema.name, "grades": model.schema.grades.labels,
              "inputs": [c.name for c in model.schema.inputs(model.audit)],
              "suspects": getattr(model, "suspects_", [])}  # A model made of parts has none
+    packages = {name: FAMILIES.package(name) for name in families_of(about) if FAMILIES.package(name)}
+    if packages: about["packages"] = packages
     with whole_folder(folder) as part:
         model.pipeline_["family"].write(part)
         (part/"schema.yaml").write_text(schema_yaml(model.schema), encoding="utf-8")
@@ -119,8 +134,7 @@ def load_model(
     "Load a bundle after checking its digests"
     folder = Path(folder).resolve()
     manifest = read_manifest(folder)
-    if manifest["family"] not in FAMILIES:
-        raise BundleError(f"{folder} holds the family {manifest['family']}, which this version does not know")
+    check_families(manifest, folder)
     schema = parse_schema((folder/"schema.yaml").read_text(encoding="utf-8"), "schema.yaml")
     model = GradeModel(schema, *(manifest[key] for key in ("family", "balance", "audit", "seed", "params", "rule")))
     family = FAMILIES[model.family].read(folder)

@@ -18,11 +18,12 @@ from .family import ModelError
 from .features import SchemaEncoder, Spreader, check_leaks, encode_column, grade_index, which_way
 from .latent import some_rows
 from .ordinal import strata_folds
-from .stack import SINGLE_FAMILIES, StackedGrades, build_family
+from .stack import OWN_FAMILIES, StackedGrades, build_family, check_family
+from ..plugins import Doors
 from ..schema import Schema, check_answered
 
 # %% ../../nbs/lib/models/09_grade_model.ipynb #4d3badf5
-FAMILIES = SINGLE_FAMILIES | {"stack": StackedGrades}
+FAMILIES = Doors("families", "model type", OWN_FAMILIES | {"stack": StackedGrades}, check_family, ("auto",))
 RULE_FOLDS = 3  # Inner folds that a decision rule is learnt from, where the family has made none
 
 # %% ../../nbs/lib/models/09_grade_model.ipynb #82c55eff

@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from ..data.dataset import Dataset, make_dataset
-from ..data.files import KINDS_WITHOUT_ARROW, READERS, DataError, unpack
+from ..data.files import READERS, DataError, kinds_without_arrow, unpack
 from ..schema import Schema, match_names
 from ..words import count
 from .host import AppError, log_trace
@@ -26,7 +26,7 @@ from ..scoring.answer import Bundle
 LIMIT = 10_000_000      # Bytes of an upload
 UNPACKED = 50_000_000   # Bytes that a packed file may hold
 MOST_CELLS = 2_500_000  # Cells of a workbook, the empty ones between others too
-KINDS = KINDS_WITHOUT_ARROW
+KINDS = kinds_without_arrow()
 
 # %% ../../nbs/lib/pages/16_upload.ipynb #3dd79d5b
 def safe_name(

@@ -14,6 +14,7 @@ from pathlib import Path
 from ..config import is_store
 from ..disk import MANIFEST, digest_file, digest_text, source_digest
 from .stages import Stage, read_cells
+from ..plugins import plugins_digest
 
 # %% ../../nbs/lib/pipeline/02_cache.ipynb #b8eae446
 def notebook_digest(notebook:Path)->str: # SHA-256 of its cells, without outputs
@@ -42,7 +43,7 @@ def key_parts(
     "Everything that a stage's result depends on"
     chosen = {name: value for name, value in parameters.items() if name not in inputs}
     return {"stage": stage.name, "notebook": notebook_digest(stage.path), "parameters": chosen, "inputs": inputs,
-            "package": source_digest(), "python": list(sys.version_info[:2])}
+            "package": source_digest(), "plugins": plugins_digest(), "python": list(sys.version_info[:2])}
 
 # %% ../../nbs/lib/pipeline/02_cache.ipynb #c33b4ed9
 def stage_key(
@@ -85,8 +86,9 @@ def compare_parts(
     words = [f"{name} is {now['parameters'].get(name)!r}, was {before['parameters'].get(name)!r}"
              for name in changed_names(before["parameters"], now["parameters"])]
     words += [f"{name} has changed" for name in changed_names(before["inputs"], now["inputs"])]
-    others = {"notebook": "its notebook", "package": "the package", "python": "the Python version"}
-    words += [f"{title} has changed" for part, title in others.items() if before[part] != now[part]]
+    others = {"notebook": "its notebook", "package": "the package", "python": "the Python version",
+              "plugins": "what other packages add"}
+    words += [f"{title} has changed" for part, title in others.items() if before.get(part, "") != now.get(part, "")]
     return "; ".join(words)
 
 # %% ../../nbs/lib/pipeline/02_cache.ipynb #1efa8901

@@ -158,7 +158,8 @@ def file_request(source:Path, out:Path)->dict: # What httpx takes
     "How a file is sent, and its answer wanted"
     if out.suffix not in ANSWERS: raise ClientError("name a file for the answer that ends in .csv or .parquet")
     kind = ANSWERS.get(source.suffix.lower(), "application/octet-stream") # The service looks at the content
-    return {"headers": {"content-type": kind}, "params": {"format": out.suffix[1:]}}
+    named = {"content-type": kind, "content-disposition": f'attachment; filename="file{source.suffix.lower()}"'}
+    return {"headers": named, "params": {"format": out.suffix[1:]}}
 
 def notes_of(reply:httpx.Response)->list[str]: # Sentences
     "What the service understood of a file"

@@ -205,6 +205,7 @@ HEAD_BYTES = 65_536 # Of a form, before its file begins
 async def form_file(
     pieces:AsyncIterator[bytes], # A body, as it comes
     kind:str,                    # Its Content-Type, which names the boundary
+    heads:list,                  # Gets the head of the file's part, which names the file
 )->AsyncIterator[bytes]:         # The content of the file
     "The first file of a form"
     boundary = re.search(r'boundary="?([^";,]{1,70})', kind)
@@ -216,6 +217,7 @@ async def form_file(
         while not inside and b"\r\n\r\n" in held:
             head, _, held = held.partition(b"\r\n\r\n")
             inside = boundary is not None and b"filename" in head.rpartition(mark)[2] and mark in head
+            if inside: heads.append(head.rpartition(mark)[2].decode("latin-1"))
         if not inside:
             if len(held) > HEAD_BYTES: break
             continue

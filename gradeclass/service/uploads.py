@@ -10,6 +10,7 @@ import io
 import json
 import os
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -32,7 +33,7 @@ from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 
 from ..config import find_outputs
 from ..data.dataset import make_dataset
-from ..data.files import DAMAGED, MOST_UNPACKED, DataError, find_content, unpack
+from ..data.files import DAMAGED, MOST_UNPACKED, READERS, DataError, find_content, unpack
 from ..data.layout import SAMPLE
 from ..data.validation import validate
 from ..processes import is_alive
@@ -249,13 +250,14 @@ BOOK_MEMORY, BOOK_SECONDS = 1_500*2**20, 120
 READ_BOOK = """
 import pickle, resource, sys
 from pathlib import Path
-from gradeclass.data.files import READERS, DataError
+from gradeclass.config import GradeclassError
+from gradeclass.data.files import READERS
 path, memory, cells = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
 try:
     found = READERS[path.suffix](path)
     if found[0].size > cells: found = f"{path.name} has more than {cells:,} cells: save the sheet as CSV and send that"
-except DataError as error: found = str(error)
+except GradeclassError as error: found = str(error)
 sys.stdout.buffer.write(pickle.dumps(found))
 """
 
@@ -323,8 +325,9 @@ class Pieces(io.BytesIO):
 def answer_file(served:Served, path:Path, kind:str, so_far)->Iterator[bytes]: # The answer, piece by piece
     "Answer a file in bounded memory, while it is read"
     out = Pieces()
-    path = make_ready(path)
-    tables = answer_book(served, path, so_far) if path.suffix in BOOKS else answer_batches(served, path, so_far)
+    if not READERS.package(path.suffix): path = make_ready(path)
+    whole = path.suffix in BOOKS or READERS.package(path.suffix)
+    tables = answer_book(served, path, so_far) if whole else answer_batches(served, path, so_far)
     writer = TableWriter(pa.PythonFile(out, mode="w"), kind)
     for table in tables:
         for start in range(0, max(len(table), 1), ROWS):
@@ -359,10 +362,10 @@ def notes_header(notes:list[str])->str: # A list in JSON, in ASCII
     return json.dumps(kept)
 
 # %% ../../nbs/lib/service/12_uploads.ipynb #75171b31
-def sent_file(request:Request): # Its content, piece by piece
+def sent_file(request:Request, heads:list): # Its content, piece by piece; what names it goes into `heads`
     "The file that a request brings: its body, or the first file of a form"
     kind = request.headers.get("content-type", "")
-    return form_file(request.stream(), kind) if kind.lower().startswith("multipart/") else request.stream()
+    return form_file(request.stream(), kind, heads) if kind.lower().startswith("multipart/") else request.stream()
 
 # %% ../../nbs/lib/service/12_uploads.ipynb #9e59310c
 def check_page(
@@ -396,7 +399,7 @@ async def answer_upload(
     path = Path(tempfile.mkdtemp(dir=upload_folder(), prefix=f"{os.getpid()}-"), f"students.{kind}")
     place = False
     try:
-        await keep_upload(request, path)
+        path = named_kind(await keep_upload(request, path), path)
         place = await wait_for_turn(service)
         so_far = SimpleNamespace(read=0, refused=0, notes=[])
         pieces = answer_file(served, path, f".{wanted}", so_far)
@@ -426,18 +429,26 @@ async def wait_for_turn(service:Service)->bool: # True
     try: return await service.files.acquire()
     finally: service.files_waiting -= 1
 
+# %% ../../nbs/lib/service/12_uploads.ipynb #507d54d5
+def named_kind(head:str, path:Path)->Path: # The file, named by its kind where only its name tells
+    "A file of a kind that a package reads is known by its name, in Content-Disposition; all others by content"
+    found = re.search(r"""filename="?[^";\r\n]*(\.[A-Za-z0-9]+)["\s;]*(?:\r|$)""", head)
+    ending = found[1].lower() if found else ""
+    return path.rename(path.with_suffix(ending)) if READERS.package(ending) else path
+
 # %% ../../nbs/lib/service/12_uploads.ipynb #5aa252b1
 async def keep_upload(
     request:Request, # As it came
     path:Path,       # Where to keep it
-)->None:
+)->str:              # What names the file: a header of the request or of the form; empty where nothing does
     "Write a body to disk as it arrives"
+    heads = [request.headers.get("content-disposition", "")]
     full = Refusal(503, "no_space", "there is no room here for the file: try a smaller one, or later",
                    headers={"retry-after": "600"})
     size = 0
     checked = 0 # Bytes up to which there is room
     with open(path, "wb", opener=partial(os.open, mode=0o600)) as file:
-        async for piece in sent_file(request):
+        async for piece in sent_file(request, heads):
             if size >= checked:
                 if shutil.disk_usage(path.parent).free < SPARE: raise full
                 checked = size + SPARE//4
@@ -445,6 +456,7 @@ async def keep_upload(
             except OSError: raise full from None
             size += len(piece)
     if not size: raise InputError([Problem("", None, "a table of students", "the file is empty")])
+    return heads[-1]
 
 # %% ../../nbs/lib/service/12_uploads.ipynb #c09aec8c
 async def send_pieces(service:Service, first:bytes, pieces, tidy:Callable):

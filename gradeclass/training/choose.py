@@ -21,6 +21,7 @@ from ..models.folds import deal_folds
 from ..models.grade_model import GradeModel
 from ..models.ordinal import LEAST_SHARE, blend_weights
 from ..models.stack import SINGLE_FAMILIES
+from ..plugins import PluginError
 from ..schema import GradeScale, Schema
 from .search import SPACES, TuneError, measure_once, tune
 
@@ -35,11 +36,17 @@ def order_families(families:list[str]|None=None)->list[str]: # The same, the def
     families = list(SINGLE_FAMILIES) if families is None else families
     unknown = [name for name in families if name not in SINGLE_FAMILIES]
     if unknown: raise TuneError(f"{unknown[0]} cannot be tried: use some of {', '.join(SINGLE_FAMILIES)}")
-    return sorted(families, key=lambda name: (name != DEFAULT, WORK[name]))
+    return sorted(filter(work_of, families), key=lambda name: (name != DEFAULT, work_of(name)))
+
+def work_of(name:str)->int|None: # Visits of a cell in a fit; None for a family of a package that does not say `work`
+    "What a fit takes; a family that cannot be loaded counts as 1, so that it is tried and the table says what is wrong"
+    if name in WORK: return WORK[name]
+    try: return getattr(SINGLE_FAMILIES[name], "work", None)
+    except PluginError: return 1
 
 def count_work(name:str, rows:int, inputs:int, folds:int)->float: # Seconds, the same on every machine
     "What trying a family takes, counted: rows, inputs and fits"
-    return WORK[name]*rows*inputs*folds/SPEED
+    return work_of(name)*rows*inputs*folds/SPEED
 
 # %% ../../nbs/lib/training/03_choose.ipynb #75e95c01
 class Attempt(NamedTuple):

@@ -8,6 +8,7 @@ PACKAGE = Path(__file__).parents[2]/"gradeclass"
 FLOORS = [
     ["config", "words", "kernels"],
     ["disk", "processes", "settings", "schema"],
+    ["plugins"],
     ["logs", "cluster", "data"],
     ["models", "drafting"],
     ["evaluation"],

@@ -1,0 +1,1 @@
+"Things for gradeclass that are not in gradeclass"
