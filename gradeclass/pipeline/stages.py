@@ -12,19 +12,23 @@ import ast
 import difflib
 import json
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 from ..config import GradeclassError, stage_notebooks
+from ..plugins import Doors, PluginError
 
 # %% ../../nbs/lib/pipeline/01_stages.ipynb #a1772a90
 @dataclass(frozen=True)
 class Stage:
     "One parameterised notebook of the pipeline"
     name: str
-    notebook: str
+    notebook: str                # Its file; of a package, with the whole path
     needs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
+    before: tuple[str, ...] = () # Stages that wait for it, of a package's stage
 
     @property
     def path(self)->Path:
@@ -32,7 +36,7 @@ class Stage:
         return stage_notebooks()/self.notebook
 
 # %% ../../nbs/lib/pipeline/01_stages.ipynb #4f964580
-STAGES = {stage.name: stage for stage in (
+OWN_STAGES = {stage.name: stage for stage in (
     Stage("prepare", "10_prepare.ipynb", (),
           ("train.parquet", "validation.parquet", "test.parquet", "schema.yaml", "data.json")),
     Stage("drift", "20_drift.ipynb", ("prepare",), ("drift.json", "evidently.html", "figures/drift.png")),
@@ -41,6 +45,37 @@ STAGES = {stage.name: stage for stage in (
           ("bundle/bundle.json", "metrics.json", "predictions.csv")),
     Stage("register", "50_register.ipynb", ("prepare", "drift", "train", "evaluate"), ("registration.json",)),
 )}
+
+# %% ../../nbs/lib/pipeline/01_stages.ipynb #85aac15f
+def check_stage(name:str, found)->Stage: # The same
+    "Refuse what is no stage"
+    if not isinstance(found, Stage): raise PluginError("it is no gradeclass.pipeline.stages.Stage")
+    if found.name != name: raise PluginError(f"its stage is called {found.name}, give both one name")
+    if not found.path.is_file(): raise PluginError(f"its notebook {found.path} is not there")
+    return found
+
+def insert_stages(added:dict)->dict: # Name -> stage, each after its needs
+    "Our stages with those of packages between them"
+    table = OWN_STAGES | added
+    for stage in added.values():
+        unknown = [name for name in (*stage.needs, *stage.before) if name not in table]
+        if unknown: raise PluginError(f"the stage {stage.name} names a stage {unknown[0]}, which there is not")
+        for name in stage.before: table[name] = replace(table[name], needs=(*table[name].needs, stage.name))
+    try: order = [*TopologicalSorter({name: stage.needs for name, stage in table.items()}).static_order()]
+    except CycleError as error:
+        names = ", ".join(error.args[1][:-1])
+        raise PluginError(f"the stages {names} wait for each other: change needs or before") from None
+    return {name: table[name] for name in order}
+
+class StageTable(Doors):
+    "All stages, each after its needs; packages that add one are imported when the table is first looked at"
+    @cached_property
+    def data(self)->dict:
+        added = {entry.name: self.load(entry) for entry in self.entries()}
+        return insert_stages(added) if added else dict(self.own)
+
+# %% ../../nbs/lib/pipeline/01_stages.ipynb #a74149e8
+STAGES = StageTable("stages", "stage", OWN_STAGES, check_stage)
 
 # %% ../../nbs/lib/pipeline/01_stages.ipynb #31141874
 class StageError(GradeclassError):
@@ -52,7 +87,7 @@ def needed_by(
 )->list[Stage]:# Those stages and all that they need, each after its needs
     "Stages with everything that has to be done before them"
     found = set(names)
-    for stage in reversed(STAGES.values()):
+    for stage in reversed([*STAGES.values()]):
         if stage.name in found: found |= set(stage.needs)
     return [stage for stage in STAGES.values() if stage.name in found]
 
@@ -181,6 +216,9 @@ def check_limits(name:str, value)->None:
             raise StageError(f"parameter {name} is {value}; it needs a number from {low} to {high}")
     known = choices(name)
     if known and value not in known: raise StageError(f"no {name} {value}: use one of {', '.join(known)}")
+    if name == "family" and value != "auto":
+        from gradeclass.models.grade_model import FAMILIES
+        FAMILIES[value]  # Imports a family of another package, which may fail
 
 # %% ../../nbs/lib/pipeline/01_stages.ipynb #e93e59b8
 def check_notebook(
