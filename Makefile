@@ -39,7 +39,7 @@ quick: $(STAMP) ## The tests that need no browser, no server and no pipeline, in
 
 check: $(STAMP) ## Notebooks are clean and in step with the modules; ruff; what is imported is declared
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python tests/check_notebooks.py
-	@$(BIN)/ruff check gradeclass tests benchmarks setup.py
+	@$(BIN)/ruff check gradeclass tests benchmarks setup.py docs examples
 	@$(BIN)/deptry .
 
 outputs: $(STAMP) ## Run the library notebooks and compare what they print with what they keep
