@@ -3,11 +3,15 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 FOLDER = Path(__file__).parent.parent/"data"/"raw"
 # Parameters of a run that takes seconds
 QUICK = {"family": "xgboost", "params": "{rounds: 5, patience: null}", "resamples": "50"}
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # Test processes and their kernels share the cores
+# A busy machine is slow, not wrong
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 @pytest.fixture(scope="session", autouse=True)
 def no_telemetry():

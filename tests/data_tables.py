@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, settings
 from gradeclass.schema import load_schema
 
 STUDENTS = load_schema("students")
-QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUICK = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 def random_students(n, seed=0):
     "Random rows that follow the students schema"

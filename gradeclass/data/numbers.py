@@ -83,11 +83,11 @@ def split_cell(text:str)->Cell|None: # None where it holds no number
 # %% ../../nbs/lib/data/06_numbers.ipynb #70fca6f5
 HOURS = r"h|hrs?|hours?|std|stunden?|heures?|horas?|ore|uur|tim(?:mar)?|godz"
 MINUTES = r"m|mins?|minutes?|minuten?|minutos?|minuti"
-CLOCK = re.compile(r"\d+[:h][0-5]\d", re.IGNORECASE)
+CLOCK = re.compile(r"\d+(?::| ?h ?)[0-5]\d", re.IGNORECASE)
 DAYS, SECONDS = r"d|days?|tage?|jours?|días?|giorni", r"s|secs?|seconds?|sek(?:unden)?|secondes?|segundos?"
 UNITS_OF_TIME = (DAYS, HOURS, MINUTES, SECONDS)
 SPAN = re.compile("".join(rf"(?:(\d+(?:[.,]\d+)?)\s*(?:{words})\b\.?)?[\s,]*" for words in UNITS_OF_TIME)
-                  + r"|(\d+)[:h]([0-5]\d)", re.IGNORECASE | re.ASCII)
+                  + r"|(\d+)(?::| ?h ?)([0-5]\d)", re.IGNORECASE | re.ASCII)
 
 def match_span(text:str)->re.Match|None:
     "The parts of '2h 30m': days, hours, minutes and seconds, or hours and minutes of '1:30'"

@@ -19,13 +19,13 @@ from ..data.layout import ABSENT
 from ..data.numbers import NumberStyle, count_flagged, read_minutes
 from .cells import Cells, as_numbers, distinct_labels, read_cells, read_table_cells, read_texts
 from gradeclass.drafting.roles import (
-    are_codes, are_rooms, ask_unit, blanks_tell, follows_from, holds_people, is_counter, is_cut_off, is_date, is_id,
+    DATE, are_codes, are_rooms, ask_unit, blanks_tell, follows_from, holds_people, is_counter, is_cut_off, is_date, is_id,
     is_personal, is_protected, known_words, names_students, percent, says, tells_grade,
 )
 from .scores import Bands, as_score, bands_tell, guess_bands, round_outward
 from .scales import GradeOrder, answer_order, name_words, order_grades
 from ..words import count
-from ..schema import LATE, Column, GradeScale, Schema, SchemaError, describe_mistake, plain_name, spelling
+from ..schema import LATE, SIGNS, Column, GradeScale, Schema, SchemaError, describe_mistake, plain_name, spelling
 
 # %% ../../nbs/lib/drafting/05_infer.ipynb #88634495
 def order_words(
@@ -68,10 +68,16 @@ def stray_codes(numbers:pd.Series)->list[float]: # Such as 999, or -1 among coun
     if len(numbers) < 10: return found
     for stray in (numbers.min(), numbers.max()):
         others = numbers[numbers != stray]
-        if (numbers == stray).sum() < 3 or others.nunique() <= 5: continue
+        usual = re.fullmatch(r"9+|-9+|-1", f"{stray:g}")  # What surveys write for "no answer"
+        if (numbers == stray).sum() < 3 or others.nunique() <= (1 if usual else 5): continue
         gap = min(abs(others.min() - stray), abs(others.max() - stray))
         if gap > others.max() - others.min() or stray < 0 <= others.min() and stray % 1 == 0: found.append(stray)
     return found
+
+def ask_strays(numbers:pd.Series)->str: # Empty where no number is far from the others
+    "The question about codes among the numbers"
+    return "".join(f"; {(numbers == stray).sum()} cells say {stray:g}, far from all others: list it under missing if it "
+                   "means no answer" for stray in stray_codes(numbers.dropna()))
 
 def guess_numbers(
     name:str,          # Column name
@@ -89,7 +95,10 @@ def guess_numbers(
     coded = len(values) == 2 or repeats and (nominal or len(values) <= FEW_NUMBERS)
     written = style.unit or style.flags  # Classes such as 7d and 8d are no days
     if written and says(name, "groups") and len(values) <= FEW_NUMBERS: return guess_words(name, texts)
-    if codes and coded and numbers.notna().all() and not written: return guess_codes(name, codes, names_codes)
+    if codes and coded and numbers.notna().all() and not written:
+        column = guess_codes(name, codes, names_codes)
+        return column if column.kind == "category" else column.model_copy(
+            update={"confirm": column.confirm + ask_strays(numbers)})
     if names_codes: return guess_words(name, texts)
     odd = texts[numbers.isna()]
     digits = odd.str.contains(r"\d")
@@ -102,9 +111,7 @@ def guess_numbers(
         note += f", {len(some)} {'is' if len(some) == 1 else 'are'} {kinds}: {end}"
     if style.said: note += f"; read with {style.said}"
     if style.flags: note += f" ({count(count_flagged(texts, style), 'cell')})"
-    for stray in stray_codes(numbers.dropna()):
-        note += (f"; {(numbers == stray).sum()} cells say {stray:g}, far from all others: list it under missing if it "
-                 "means no answer")
+    note += ask_strays(numbers)
     low, high = round_outward(float(values[0]), float(values[-1]))
     missing = sorted({word for word in odd.unique() if word.casefold() not in MISSING and not re.search(r"\d", word)})
     unit = f"out of {style.of}" if style.of else style.unit
@@ -152,6 +159,8 @@ def guess_words(
     if len(labels) <= min(most_words(len(texts)), max(len(texts)/2, 5)) and texts.str.len().max() <= 100:
         confirm = (f"guessed category from {len(labels)} words: "
                    "set kind to ordinal and sort the codes if they have an order")
+        dates = [label for label in labels if DATE.fullmatch(label)]
+        if dates: confirm += f"; {dates[0]!r} looks like a date: a spreadsheet may have made it of something else"
         return Column(name=name, kind="category", codes={label: label for label in labels}, confirm=confirm)
     confirm = f"ignored: {len(labels)} different texts are too many for a category"
     if texts.str.len().max() > 100: confirm = "ignored: it holds texts longer than 100 signs"
@@ -255,14 +264,15 @@ def read_grades(
         numeric = as_numbers(texts).notna().all()
         advice = "cut the number into grades first" if numeric else "choose the column that holds the grades"
         raise SchemaError(f"column {target} has {len(labels)} different values, more than {MANY_GRADES}: {advice}")
-    spelled = {spelling(label): plain_number(label) for label in labels}
+    spelled = {spelling(label): plain_grade(label) for label in labels}
     return texts.map({text: spelled[spelling(text)] for text in texts.unique()})
 
-def plain_number(
+def plain_grade(
     label:str, # A grade
-)->str:        # '2' for '2.0', anything else as it is
-    "A whole number without its decimal point"
-    return spelling(label) if NUMBER.fullmatch(label) and "," not in label else label
+)->str:        # '2' for '2.0', 'B+' for 'B +', anything else as it is
+    "A whole number without its decimal point, a sign beside its letter"
+    if NUMBER.fullmatch(label) and "," not in label: return spelling(label)
+    return re.sub(r"^([A-Za-z]{1,2}) (?=[+*-]{1,2}$)", r"\1", label.translate(SIGNS))
 
 # %% ../../nbs/lib/drafting/05_infer.ipynb #8b6680e0
 def guess_scale(

@@ -117,7 +117,9 @@ def is_id(
 )->bool:               # True where the column seems to name the students
     "Whether a column numbers or names the students"
     if len(texts) < 3 or (numbers % 1 > 0).any(): return False
+    several = says(name, "students") and not says(name, "entries", "others")  # Rows of each, as in a list of marks
     if names_students(name) and texts.nunique() > min(len(texts)/2, max(len(texts)/10, 20)): return True
+    if several and all_words(name) <= known_words()["students"] and texts.nunique() > max(5, len(texts)/10): return True
     if not texts.is_unique or len(texts) < 5: return False
     if all_words(name) <= known_words()["students"] and name_words(name): return True
     if numbers.notna().mean() < 0.5: return not texts.str.contains(" ").any() and texts.str.len().max() <= 40

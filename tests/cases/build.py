@@ -76,6 +76,7 @@ BESIDE = {  # Numbers with something beside them; the first of them, and what th
     "letter": (["52 L", "48", "61"], 52, "'L' beside"), "two letters": (["52 L", "48", "61", "44E", "50"], 52, "(24 cells)"),
     "percent and star": (["85 %*", "90 %", "7 %"], 85, "unit %"), "spans": (["1:30", "2h 30m", "90 min", "45 min"], 90, "unit min"),
     "spans of two units": (["1.5 h", "90 min", "20 min"], 90, "unit min"), "French hours": (["1h30", "2h", "0h45"], 90, "unit min"),
+    "French hours with blanks": (["1 h 30", "2h 05", "3 h"], 90, "unit min"),
     "minutes and seconds": (["12 mins 30 secs", "9 mins 6 secs"], 12.5, "unit min"), "days and hours": (["1 day 2 hours", "3 days 4 hours"], 1560, "unit min")}
 AUDIT = ["Gender", "Género", "Geschlecht", "Sexe", "Genere", "Kjønn", "Kön", "Płeć", "Pohlaví", "Пол", "性别", "性別", "성별", "Cinsiyet", "Nacionalidad",
          "Staatsangehörigkeit", "Estado civil", "État civil", "MaritalStatus", "Behinderung", "is_female", "White",

@@ -379,3 +379,29 @@ def test_a_good_input_is_not_taken_for_a_copy_of_the_grade():
     assert "known only after" not in schema.by_name["Mid"].confirm and "known only after" in schema.by_name["Same"].confirm
     most = pd.DataFrame({"Sport": ["yes", *["no"]*9]*30, "Mid": mid, "Grade": ["pass"]*280 + ["fail"]*20}).astype(str)
     assert "known only after" not in infer_schema(most, "Grade").by_name["Sport"].confirm
+
+
+@pytest.mark.parametrize(("codes", "stray"), [((3, 5, 8, 12), "99"), ((1, 2, 3), "9"), ((80, 95, 100), "999"), ((0, 1, 2), "-9")])
+def test_code_for_no_answer_among_few_numbers_is_asked_about(codes, stray):
+    column = guess_column("Hours", column_of(*codes, stray, repeat=5))
+    assert f"5 cells say {stray}, far" in column.confirm
+
+
+def test_grades_with_blanks_and_other_dashes_are_one_grade():
+    cells = column_of("A", "A-", "a−", "B +", "B+", "B ＋", "C–", "C", repeat=5)
+    schema = infer_schema(pd.DataFrame({"Hours": [str(place % 11) for place in range(40)], "Grade": cells}), "Grade")
+    assert schema.grades.labels == ["A", "A-", "B+", "C", "C-"] and not schema.grades.ask
+    frame = clean(pd.DataFrame({"Hours": ["1", "2"], "Grade": ["b  +", "A—"]}), schema)
+    assert list(frame.Grade) == ["B+", "A-"]
+
+
+def test_list_of_marks_names_its_students_by_a_number_that_repeats():
+    rows = pd.DataFrame({"Student": [str(1 + place//4) for place in range(60)], "Mark": [str(place*7 % 50) for place in range(60)],
+                         "Grade": list("ABCF")*15})
+    assert infer_schema(rows, "Grade").by_name["Student"].role == "id"
+    rows = rows.rename(columns={"Student": "Students"})  # How many are in a class
+    assert infer_schema(rows, "Grade").by_name["Students"].role == "feature"
+
+
+def test_marks_that_a_spreadsheet_has_made_dates_are_asked_about():
+    assert "'10-May' looks like a date" in guess_column("Score", column_of("10-May", "4-5", "7-8", "9-10", repeat=9)).confirm

@@ -29,7 +29,7 @@ POSITIVE = arrays(float, st.tuples(st.integers(1, 20), st.integers(2, 8)), eleme
 
 
 @given(POSITIVE, st.floats(0.2, 5))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_temperature_keeps_order_and_sums(values, temperature):
     p = normalised(values)
     scaled = rescale(p, temperature)

@@ -78,7 +78,7 @@ def test_sampled_parts_agree_with_exact_ones_on_a_sum(models, parts):
 
 
 @given(arrays(float, 4, elements=st.floats(-3, 3)), arrays(float, 4, elements=st.floats(-3, 3)), st.integers(0, 99))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_sampled_parts_of_any_function_add_up(row, other, seed):
     say = lambda rows: rows[:, 0]*rows[:, 1] + np.abs(rows[:, 2]) - rows[:, 3]**2
     terms = sampled_terms(say, row, other[None], orders=6, seed=seed)

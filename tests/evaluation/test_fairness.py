@@ -86,7 +86,7 @@ def test_interval_holds_the_value_and_never_collapses():
 
 
 @given(sizes=st.lists(st.integers(1, 25), min_size=1, max_size=5), seed=st.integers(0, 99))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_nothing_is_said_among_fewer_than_ten(sizes, seed):
     rng = np.random.default_rng(seed)
     group = pd.Series(np.repeat([f"g{i}" for i in range(len(sizes))], sizes))

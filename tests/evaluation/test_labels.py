@@ -98,7 +98,7 @@ def test_wrong_probabilities_are_refused(students):
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=40))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_densest_stretch_beats_every_other_stretch(flags):
     flags = np.array(flags)
     found, start, stop = densest_stretch(flags)

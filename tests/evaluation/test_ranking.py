@@ -59,7 +59,7 @@ def test_same_number_of_places_is_one_row():
 
 
 @given(seed=st.integers(0, 200), n=st.integers(12, 80))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_list_is_never_better_than_a_perfect_one(seed, n):
     y, p = example(n, seed)
     for row in places_table(y, p, SCALE, n_boot=20).itertuples():

@@ -16,7 +16,7 @@ POSITIVE = arrays(float, st.tuples(st.integers(1, 20), st.integers(2, 8)), eleme
 
 
 @given(POSITIVE, st.floats(0, 1))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_sets_are_stretches_around_the_most_probable_grade(values, threshold):
     p = normalised(values)
     sets = PredictionSets(threshold).sets(p)
@@ -26,7 +26,7 @@ def test_sets_are_stretches_around_the_most_probable_grade(values, threshold):
 
 
 @given(POSITIVE, st.floats(0, 1), st.floats(0, 1))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_higher_thresholds_only_add_grades(values, one, other):
     p = normalised(values)
     low, high = (PredictionSets(level).sets(p) for level in sorted((one, other)))

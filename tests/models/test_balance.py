@@ -39,7 +39,7 @@ def test_every_grade_is_filled_up_to_the_most_frequent_one(method):
     np.testing.assert_array_equal(more_X[:len(X)], X)
     np.testing.assert_array_equal(X, before)
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.integers(1, 25), min_size=2, max_size=5), st.sampled_from(RESAMPLING), st.integers(0, 5),
        st.sampled_from(["numbers", "codes", "both"]), st.booleans())
 @example([1, 1, 1], "smote", 0, "both", True)

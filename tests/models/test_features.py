@@ -55,7 +55,7 @@ def spellings(text):
     ways = [text, text.upper(), text.lower(), f"  {text}\t"]
     return ways + ([int(text), float(text), f"{text}.0", f" {text}.00"] if text.lstrip("-").isdigit() else [])
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.data())
 def test_any_spelling_of_a_code_or_label_encodes_the_same(data):
     column = data.draw(st.sampled_from(CODED))
@@ -65,7 +65,7 @@ def test_any_spelling_of_a_code_or_label_encodes_the_same(data):
     np.testing.assert_array_equal(encode_column(pd.Series(cells, dtype=object), column), wanted)
 
 @pytest.mark.slow
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.one_of(st.none(), st.floats(allow_nan=True), st.text(max_size=5), st.integers(-10**20, 10**20),
                           st.booleans()), min_size=1, max_size=6))
 def test_any_cell_is_a_known_position_or_missing(cells):
