@@ -19,8 +19,8 @@ from ..data.layout import ABSENT
 from ..data.numbers import NumberStyle, count_flagged, read_minutes
 from .cells import Cells, as_numbers, distinct_labels, read_cells, read_table_cells, read_texts
 from gradeclass.drafting.roles import (
-    DATE, are_codes, are_rooms, ask_unit, blanks_tell, follows_from, holds_people, is_counter, is_cut_off, is_date, is_id,
-    is_personal, is_protected, known_words, names_students, percent, says, tells_grade,
+    DATE, are_codes, are_rooms, ask_unit, blanks_tell, follows_from, holds_people, is_counter, is_cut_off, is_date,
+    is_id, is_personal, is_protected, known_words, names_students, percent, says, tells_grade,
 )
 from .scores import Bands, as_score, bands_tell, guess_bands, round_outward
 from .scales import GradeOrder, answer_order, name_words, order_grades
@@ -76,8 +76,8 @@ def stray_codes(numbers:pd.Series)->list[float]: # Such as 999, or -1 among coun
 
 def ask_strays(numbers:pd.Series)->str: # Empty where no number is far from the others
     "The question about codes among the numbers"
-    return "".join(f"; {(numbers == stray).sum()} cells say {stray:g}, far from all others: list it under missing if it "
-                   "means no answer" for stray in stray_codes(numbers.dropna()))
+    return "".join(f"; {(numbers == stray).sum()} cells say {stray:g}, far from all others: list it under missing if "
+                   "it means no answer" for stray in stray_codes(numbers.dropna()))
 
 def guess_numbers(
     name:str,          # Column name
