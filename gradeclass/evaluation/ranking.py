@@ -116,7 +116,7 @@ class Threshold:
         "Read what `as_dict` wrote"
         try: return cls(**{name: np.nan if value is None else value for name, value in state.items()})
         except TypeError:
-            raise RankingError("this is no threshold: it needs probability, share, precision and recall with their "
+            raise RankingError("this is not a threshold: it needs probability, share, precision and recall with their "
                                "ends, and students") from None
 
 # %% ../../nbs/lib/evaluation/09_ranking.ipynb #6c97b9c5

@@ -189,7 +189,8 @@ def describe_version(outcome:dict)->str: # A sentence
     "Whether the model of this report is in use, and if not, why"
     version, used = outcome["version"], outcome["after"]
     if used == version: return f"This report is about version {version} of the model, which is in use."
-    told = f"This report is about version {version} of the model, which is not in use{f'; version {used} is' if used else ''}."
+    other = f"; version {used} is" if used else ""
+    told = f"This report is about version {version} of the model, which is not in use{other}."
     failed = [HINDRANCES[rail["name"]] for rail in outcome["gate"]["rails"] if not rail["passed"]]
     return f"{told} The reason: {listed(failed) or 'a person has to decide'}."
 
@@ -200,7 +201,7 @@ def check_section(
 ):            # The same
     "Refuse what cannot write a section"
     if callable(found): return found
-    raise PluginError("it is no function that takes the stages' folders and gives Markdown")
+    raise PluginError("it is not a function that takes the stages' folders and gives Markdown")
 
 SECTIONS = Doors("sections", "section of the report", {}, check_section, (*ORDER, "care", "card", "made"))
 
