@@ -53,7 +53,7 @@ def visitor_remove(
     print(f"removed the token of {remove_key(visitors_file(), token).name}")
 
 # %% ../../nbs/lib/cli/08_followups.ipynb #21622944
-followups_app = typer.Typer(no_args_is_help=True, help="Show, erase or purge what is kept about students; add actual grades.")
+followups_app = typer.Typer(no_args_is_help=True, help="Show, erase or purge what is kept about students; add grades.")
 app.add_typer(followups_app, name="followups")
 Number = Annotated[str, Argument(help="Student number.")]
 

@@ -25,7 +25,7 @@ def predict_command(
     file:Annotated[str, Argument(
         help="A CSV, Parquet or Excel file, a folder of Parquet files, a database, an object store's address.")], # In
     out:Annotated[str, Option(
-        "-o", "--out", help="Predictions: .csv, .parquet, .xlsx, a folder for a folder. Refused rows go to another file.")],
+        "-o", "--out", help="Predictions: .csv, .parquet, .xlsx, a folder for a folder. Refused rows go beside it.")],
     model:Model=None,       # Bundle to use
     scheduler:Scheduler="", # Address of a Dask scheduler
 )->None:
