@@ -66,7 +66,7 @@ def read_env_file()->dict[str, str]: # Variable -> value; empty where there is n
     from dotenv import dotenv_values
     try: found = dotenv_values(path, encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no text"
+        reason = getattr(error, "strerror", None) or "it is not text"
         raise GradeclassError(f"{path} cannot be read ({reason}): write lines NAME=value in UTF-8") from None
     values = {name: value for name, value in found.items() if value}
     folders = {name: path.parent/Path(values[name]).expanduser() for name in FOLDERS if name in values}

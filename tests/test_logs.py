@@ -80,7 +80,7 @@ def test_only_listed_fields_are_kept(event):
     assert set(safe_fields({**event, "event": "done"})) <= set(FIELDS)
 
 @pytest.mark.parametrize("message", [
-    "stage prepare: 2 of 9 rows refused (22.2%; 5% may be); the first is row 3: Gender: Ann Smith is no answer "
+    "stage prepare: 2 of 9 rows refused (22.2%; 5% may be); the first is row 3: Gender: Ann Smith is not an answer "
     "(executed notebook: n.ipynb)",
     "stage train failed in cell 4: KeyError: 'Ann Smith' (executed notebook: n.ipynb)",
     "stage train failed in cell 4: ValueError: row of\nAnn Smith (executed notebook: n.ipynb)",

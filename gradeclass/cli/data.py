@@ -83,11 +83,11 @@ def ask_guess(question)->bool: # Whether the person agrees
 def check_command(
     file:Table, # A table
     target:Annotated[str,
-                     Option(help="Name of the grade column. Without it: the one that is called so.")]="", # Grade column
+                     Option(help="Name of the grade column. Without it: the one whose name says so.")]="",
     best:Annotated[str, Option(help="The best grade, or all grades, best first: --best HD,D,C,P,N")]="", # The answer
     out:Annotated[Path|None,
                   Option("-o", "--out", help="Write the schema here. Without it: nothing is written.")]=None, # File
-    yes:Annotated[bool, Option("--yes", help="Accept the guesses that are certain, and no other.")]=False, # Accept
+    yes:Annotated[bool, Option("--yes", help="Accept the guesses that are certain, and only those.")]=False, # Accept
 )->None:
     "Show how a table is read and what its columns are taken for, ask what cannot be known, and write a schema."
     from gradeclass.data.files import left_rows, write_table

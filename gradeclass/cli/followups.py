@@ -18,7 +18,7 @@ from ..config import need_extra
 from ..words import count
 
 # %% ../../nbs/lib/cli/08_followups.ipynb #ca834dc7
-visitor_app = typer.Typer(no_args_is_help=True, help="Make, list and remove tokens of persons for the pages.")
+visitor_app = typer.Typer(no_args_is_help=True, help="Make, list and remove tokens that let people open the pages.")
 app.add_typer(visitor_app, name="visitor")
 
 # %% ../../nbs/lib/cli/08_followups.ipynb #71c59207
@@ -26,17 +26,17 @@ app.add_typer(visitor_app, name="visitor")
 def visitor_make(
     name:Annotated[str, Argument(help="Whose token it is, such as 'Ms Adler'; it stands beside each decision.")], # Name
     role:Annotated[str, Option(
-        help="viewer sees, adviser records follow-ups too, manager opens Manage too.")]="adviser", # What it may do
-    days:Annotated[int, Option(min=0, help="Days after which it opens nothing any more. Without it: never.")]=0, # Life
+        help="viewer: looks; adviser: also records follow-ups; manager: also opens Manage.")]="adviser", # May
+    days:Annotated[int, Option(min=0, help="Days until it expires. Without it: never.")]=0, # Life
 )->None:
-    "Make a token and print it; it cannot be shown again. A running server takes it at once."
+    "Make a token and print it; it cannot be shown again. A running server accepts it at once."
     from gradeclass.service.followups.visitors import make_visitor
     print(make_visitor(name, role, days))
 
 # %% ../../nbs/lib/cli/08_followups.ipynb #00127755
 @visitor_app.command("list")
 def visitor_list()->None:
-    "List tokens: id, name, role, when each was made, and ends."
+    "List tokens: id, name, role, and when each was made and expires."
     from gradeclass.service.api_keys import read_keys
     from gradeclass.service.followups.visitors import visitors_file
     for key in read_keys(visitors_file()).values():
@@ -53,7 +53,7 @@ def visitor_remove(
     print(f"removed the token of {remove_key(visitors_file(), token).name}")
 
 # %% ../../nbs/lib/cli/08_followups.ipynb #21622944
-followups_app = typer.Typer(no_args_is_help=True, help="What is kept of students: show, erase, purge, actual grades.")
+followups_app = typer.Typer(no_args_is_help=True, help="Show, erase or purge what is kept about students; add grades.")
 app.add_typer(followups_app, name="followups")
 Number = Annotated[str, Argument(help="Student number.")]
 
@@ -64,7 +64,7 @@ def on_log(call, student:str)->object: # What the call gives
     need_extra("serve", "followups")
     from gradeclass.service.prediction_log import make_log
     from gradeclass.service.settings import load_service_settings
-    if not student.strip(): raise GradeclassError("name a student by a number that is not blank")
+    if not student.strip(): raise GradeclassError("give a student number that is not blank")
     log = make_log(load_service_settings())
     log.open()
     try: return call(log, student)
@@ -79,13 +79,13 @@ def open_store(): # A `FollowUps`
 # %% ../../nbs/lib/cli/08_followups.ipynb #4f539c93
 @followups_app.command("show")
 def followups_show(student:Number)->None:
-    "Print all that is kept of a student, as JSON."
+    "Print everything that is kept about a student, as JSON."
     from gradeclass.service.prediction_log import recall_student
     print(json.dumps(on_log(recall_student, student), indent=1, default=str))
 
 @followups_app.command("erase")
 def followups_erase(student:Number)->None:
-    "Delete all that is kept of a student: predictions, outcomes, overrides, follow-ups, kept lists."
+    "Delete everything that is kept about a student: predictions, outcomes, overrides, follow-ups, kept lists."
     from gradeclass.service.prediction_log import forget_student
     print(f"{count(on_log(forget_student, student), 'row')} deleted")
 
@@ -102,7 +102,7 @@ def followups_outcomes(
     data:Table,             # A table with student numbers and the grades in the end
     schema:SchemaOption="", # Name or file of the schema
 )->None:
-    "Add the grades that students got in the end; the page About then says how past lists turned out."
+    "Add the final grades of students; the page About then says how past lists turned out."
     from gradeclass.config import GradeclassError
     from gradeclass.data.dataset import clean
     from gradeclass.data.sources import load

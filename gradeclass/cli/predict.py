@@ -25,7 +25,7 @@ def predict_command(
     file:Annotated[str, Argument(
         help="A CSV, Parquet or Excel file, a folder of Parquet files, a database, an object store's address.")], # In
     out:Annotated[str, Option(
-        "-o", "--out", help="Predictions: .csv, .parquet, .xlsx, a folder for a folder. Refused rows go beside.")], # To
+        "-o", "--out", help="Predictions: .csv, .parquet, .xlsx, a folder for a folder. Refused rows go beside it.")],
     model:Model=None,       # Bundle to use
     scheduler:Scheduler="", # Address of a Dask scheduler
 )->None:
@@ -37,7 +37,7 @@ def predict_command(
     for note in summary.messages(): say(f"note: {note}")
     rows = summary.graded + summary.refused
     if summary.refused: say(f"refused: {summary.refused:,} of {rows:,} rows, with reasons in {summary.rejected}")
-    elif summary.rejected: say(f"rows that are no student stand in {summary.rejected}")
+    elif summary.rejected: say(f"rows that are not students are in {summary.rejected}")
     print(f"{count(summary.graded, 'student')} graded in {out if '://' in out else Path(out)}")
 
 # %% ../../nbs/lib/cli/03_predict.ipynb #0db28447

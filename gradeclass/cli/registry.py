@@ -77,12 +77,12 @@ def confirm(question:str, yes:bool)->None:
 # %% ../../nbs/lib/cli/05_registry.ipynb #73ca6b5c
 @registry_app.command("promote")
 def registry_promote(
-    version:Annotated[int, Argument(help="Number of the version that is to serve.")], # Number of a version
+    version:Annotated[int, Argument(help="Number of the version to promote.")], # Number of a version
     why:Reason="promoted by hand", # One sentence
     yes:Annotated[bool, Option("--yes", help="Do not ask.")]=False, # Do not ask
     outputs:Outputs=None,          # Where results are
 )->None:
-    "Let a version serve. The log keeps who decided, and why."
+    "Put a version into service. The log keeps who decided, and why."
     from gradeclass.registry.versions import champion_of, promote, read_state, user_name
     outputs = outputs or find_outputs()
     champion = champion_of(outputs)

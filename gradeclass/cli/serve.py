@@ -21,7 +21,7 @@ from ..config import need_extra
 def app_command(
     model:Annotated[Path|None, Option(
         help="Bundle to show. Without it: the champion, as it changes, else the newest run's.")]=None, # Bundle to show
-    port:Annotated[int, Option(min=1, max=65535, help="Port; the next free one where it is taken.")]=8866, # Port
+    port:Annotated[int, Option(min=1, max=65535, help="Port; if it is taken, the next free one.")]=8866, # Port
     ip:Annotated[str, Option(help="Address to listen on; 0.0.0.0 for other machines too.")]="127.0.0.1", # Address
     token:Annotated[bool, Option("--token/--no-token", help="Whether visitors need the printed token.")]=True, # Token
     pool:Annotated[int, Option(
@@ -44,9 +44,9 @@ def serve_command(
     host:Annotated[str|None, Option(help="Address to listen on. Without it: 127.0.0.1.")]=None, # Address
     port:Annotated[int|None, Option(min=0, max=65535, help="Port to listen on. Without it: 9696.")]=None, # Port
     workers:Annotated[int|None, Option(min=1, max=64, help="Processes that answer. Without it: 1.")]=None, # Processes
-    open:Annotated[bool, Option("--open", help="Let everybody who reaches it predict without a key.")]=False, # No keys
+    open:Annotated[bool, Option("--open", help="Let anyone who can reach it predict without a key.")]=False, # No keys
     make_key:Annotated[bool, Option(
-        "--make-key", help="Where there is no key, make one and print it, once.")]=False, # First key
+        "--make-key", help="If there is no key yet, make one and print it once.")]=False, # First key
     root_path:Annotated[str|None, Option(help="Path under which a proxy shows it, such as /grades.")]=None, # Prefix
     compat:Annotated[bool, Option("--compat", help="Answer the older page and clients too.")]=False, # Old
     tls_cert:Annotated[str|None, Option(help="File of a certificate, for HTTPS.")]=None, # PEM
@@ -80,7 +80,7 @@ def key_make(
     name:Annotated[str, Argument(help="Whose key it is, such as 'school office'.")], # Whose it is
     scope:Annotated[list[str], Option(
         help="predict, review, operate, metrics; may be repeated. Without it: predict.")]=[], # What it may do
-    days:Annotated[int, Option(min=0, help="Days after which it opens nothing any more. Without it: never.")]=0, # Life
+    days:Annotated[int, Option(min=0, help="Days until it expires. Without it: never.")]=0, # Life
     file:KeyFile=None, # File of keys
 )->None:
     "Make a key and print it; it cannot be shown again. A running service accepts it at once."
@@ -90,7 +90,7 @@ def key_make(
 # %% ../../nbs/lib/cli/06_serve.ipynb #a9dbff38
 @key_app.command("list")
 def key_list(file:KeyFile=None)->None:
-    "List keys: id, name, scopes, when each was made, last used, and ends."
+    "List keys: id, name, scopes, and when each was made, was last used and expires."
     from gradeclass.service.api_keys import read_keys, read_uses
     used = read_uses(keys_path(file))
     for key in read_keys(keys_path(file)).values():

@@ -68,8 +68,8 @@ def name_columns(
     names = [str(name).strip() or f"column {number}" for number, name in enumerate(names, 1)]
     long = next((number for number, name in enumerate(names, 1) if len(name) > LONGEST_NAME), 0)
     if long:
-        raise DataError(f"{file}: the name of column {long} has more than {LONGEST_NAME} signs: is the first row of "
-                        f"the table a header?")
+        raise DataError(f"{file}: the name of column {long} has more than {LONGEST_NAME} characters: is the first row "
+                        f"of the table a header?")
     twins = [name for name, number in Counter(names).items() if number > 1]
     if twins: raise DataError(f"{file}: two columns are called {twins[0]}; rename or delete one of them")
     return names
@@ -389,20 +389,20 @@ def read_packed_file(path:Path)->tuple[pd.DataFrame, list[str]]: # As the file i
     with tempfile.TemporaryDirectory() as folder:
         inner = unpack(path, Path(folder))
         reader = READERS.get(inner.suffix.lower())
-        if reader in (None, read_packed_file): raise DataError(f"{path.name} holds {inner.name}, which is no table")
+        if reader in (None, read_packed_file): raise DataError(f"{path.name} holds {inner.name}, which is not a table")
         return reader(inner)
 
 # %% ../../nbs/lib/data/04_files.ipynb #31917073
 def foreign_reader(name:str, read)->Callable: # As `READERS` hold it
-    "The reader of a package: rows are numbered, and what it stumbles over is one sentence"
-    if not callable(read): raise PluginError("it is no function that takes a path")
-    if not re.fullmatch(r"\.[a-z0-9]+", name): raise PluginError("its name is no ending such as .sav")
+    "The reader of a package: rows are numbered, and any error in it becomes one sentence"
+    if not callable(read): raise PluginError("it is not a function that takes a path")
+    if not re.fullmatch(r"\.[a-z0-9]+", name): raise PluginError("its name is not a file ending such as .sav")
 
     def reader(path):
         try: frame, notes = read(path)
         except (GradeclassError, OSError): raise
         except Exception as error:
-            raise DataError(f"{path.name} is no {name} file that can be read ({type(error).__name__})") from error
+            raise DataError(f"{path.name} cannot be read as a {name} file ({type(error).__name__})") from error
         if frame.index.name != "row": frame = frame.set_axis(pd.RangeIndex(1, len(frame) + 1, name="row"))
         return frame, list(notes)
     return reader

@@ -241,7 +241,7 @@ def find_layout(
     pass_over(rows, layout)
     raw, layout.names = layout.names, tidy_names(layout.names)
     changed = [f"{old[:60]!r} as {new[:60]}" for old, new in zip(raw, layout.names, strict=True) if old != new]
-    if changed: layout.notes.append(f"names of columns without line breaks and footnote signs: {listed(changed)}")
+    if changed: layout.notes.append(f"names of columns without line breaks and footnote marks: {listed(changed)}")
     names = [name or f"column {number}" for number, name in enumerate(layout.names, 1)]
     for place, what in layout.left.items():
         layout.notes.append(note_left(f"row {above + place + 1} left out: it holds {what}",

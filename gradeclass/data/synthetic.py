@@ -163,7 +163,7 @@ def synthesise_folder(
     schema, folder = load_schema(schema), Path(folder)
     if n < 1: raise GradeclassError(f"cannot draw {n} students: ask for 1 or more")
     if folder.is_file() or (folder.is_dir() and any(folder.glob("*.parquet"))):
-        raise GradeclassError(f"{folder} holds something already: name a new folder")
+        raise GradeclassError(f"{folder} is not empty: name a new folder")
     with whole_folder(folder, replace=True) as part:
         for number in range(math.ceil(n/size)):
             rows = min(size, n - number*size)

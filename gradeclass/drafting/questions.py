@@ -110,7 +110,7 @@ class Checked(NamedTuple):
 def inspect_table(
     source:str,     # A file or a database address
     target:str="",  # The grade column; empty: the only one that may be it
-    best:str="",    # The best grade, or all grades from best to worst, parted by commas
+    best:str="",    # The best grade, or all grades from best to worst, separated by commas
     most:int=10,    # Rows of the preview
 )->Checked:         # What a person should see
     "Read a table as every command does, and draft its schema"

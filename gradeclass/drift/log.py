@@ -33,7 +33,7 @@ def read_log_tables(url:str)->tuple[pd.DataFrame, pd.DataFrame]: # Predictions i
         with engine.connect() as connection:
             names = inspect(connection).get_table_names()
             if "predictions" not in names:
-                raise DriftError(f"{source} has no table predictions: it is no prediction log")
+                raise DriftError(f"{source} has no table predictions: it is not a prediction log")
             tables |= {name: pd.read_sql_table(name, connection) for name in LOGGED if name in names}
     except SQLAlchemyError as error:
         reason = str(getattr(error, "orig", None) or error).splitlines()[0]
@@ -42,8 +42,8 @@ def read_log_tables(url:str)->tuple[pd.DataFrame, pd.DataFrame]: # Predictions i
     for name, table in tables.items():
         lacking = [column for column in LOGGED[name] if column not in table]
         if lacking:
-            raise DriftError(f"table {name} of {source} lacks the column {lacking[0]}: it is no prediction log of this "
-                             f"version")
+            raise DriftError(f"table {name} of {source} lacks the column {lacking[0]}: it is not a prediction log of "
+                             f"this version")
     return tables["predictions"].sort_values(["time", "id"], kind="stable"), tables["outcomes"]
 
 # %% ../../nbs/lib/drift/04_log.ipynb #e03da29d

@@ -195,7 +195,7 @@ class Profile:
             kept = {key: value for key, value in state.items() if key != "format"}
             return cls(**kept | {"columns": columns, "name": name})
         except (TypeError, KeyError, AttributeError):
-            raise DriftError("this is no reference profile: train the model again to get one") from None
+            raise DriftError("this is not a reference profile: train the model again to get one") from None
 
 # %% ../../nbs/lib/drift/01_profile.ipynb #c3ff52d8
 def take_profile(

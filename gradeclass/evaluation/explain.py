@@ -63,7 +63,7 @@ def ordinal_terms(model:GradeModel, X:np.ndarray)->tuple: # Terms and unit
 def check_explanation(name:str, found):
     "Refuse what cannot explain"
     if callable(found): return found
-    raise PluginError("it is no function that takes a model and encoded rows")
+    raise PluginError("it is not a function that takes a model and encoded rows")
 
 EXPLANATIONS = Doors("explanations", "explanation", {
     "ordinal": ordinal_terms,

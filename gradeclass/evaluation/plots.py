@@ -80,14 +80,15 @@ def plot_top_k(
     curve = top_k_curve(y, p, scale)
     with plot_style():
         figure, ax = new_figure()
-        ax.plot(curve.index, curve.precision, color=COLOURS[0], label="Precision: of the placed, at risk")
-        ax.plot(curve.index, curve.recall, color=COLOURS[1], label="Recall: of the at risk, placed")
+        ax.plot(curve.index, curve.precision, color=COLOURS[0], label="Of those on the list, at risk (precision)")
+        ax.plot(curve.index, curve.recall, color=COLOURS[1], label="Of those at risk, on the list (recall)")
         ax.plot(curve.index, curve.best_recall, color=COLOURS[1], linestyle=":", label="Recall of a perfect list")
         ax.axhline(curve.precision.iloc[-1], color=COLOURS[3], linestyle="--", label="Precision at random")
         if k is not None:
             ax.axvline(places(k, len(curve)), color="black", linewidth=1, label=f"{places(k, len(curve))} places")
         ax.set_title(f"Help for those at risk ({', '.join(scale.at_risk)})")
         ax.set(xlabel=f"Places (of {len(curve):,} students)", ylabel="Share (0 to 1)", ylim=(0, 1.03))
+        ax.xaxis.get_major_locator().set_params(integer=True)
         legend_below(figure, ax, columns=2)
     return figure
 

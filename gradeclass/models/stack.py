@@ -24,7 +24,7 @@ def check_family(
 )->type:      # The same
     "Refuse what is no family"
     if isinstance(found, type) and issubclass(found, GradeFamily): return found
-    raise PluginError("it is no subclass of gradeclass.models.family.GradeFamily")
+    raise PluginError("it is not a subclass of gradeclass.models.family.GradeFamily")
 
 OWN_FAMILIES = {"ordinal": OrdinalGrades, "xgboost": XGBoostGrades, "logistic": LogisticGrades,
                 "neural": NeuralGrades, "majority": MajorityGrades}

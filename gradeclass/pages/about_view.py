@@ -35,10 +35,10 @@ def folded(card:str)->str: # HTML: the beginning and its first part open, the ot
 def flag_facts(served:Bundle)->list: # For `facts`
     "How often a flag is right, and whom the flags miss: the one does not say the other"
     threshold = served.threshold
-    if threshold is None or math.isnan(threshold.precision): return [("Right when it flags", "not measured", "")]
+    if threshold is None or math.isnan(threshold.precision): return [("Flags that were right", "not measured", "")]
     missed = [] if math.isnan(threshold.recall) else [(
         "Missed by the flags", percent(1 - threshold.recall), "of the students who really needed help")]
-    return [("Right when it flags", percent(threshold.precision), "of flagged students really needed help"), *missed]
+    return [("Flags that were right", percent(threshold.precision), "of flagged students really needed help"), *missed]
 
 # %% ../../nbs/lib/pages/13_about_view.ipynb #41edd54f
 def about(served:Bundle, outputs:Path)->str: # HTML

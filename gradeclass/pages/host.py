@@ -96,7 +96,7 @@ def in_own_process(
 def log_trace(
     error:BaseException, # What was raised
 )->Path:                 # The file that it was added to
-    "Keep the trace of an error for whoever looks after the server"
+    "Keep the trace of an error for the person who looks after the server"
     path = find_outputs()/"app"/"errors.log"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file:

@@ -303,7 +303,7 @@ class ManageModel(HasTraits):
         who:str,    # A person's name
         advice:tuple=(None, ""), # What `advise` gave; a word against it stays in the log
     )->None:
-        "Let a version serve; the log keeps who decided and why, and whether the gate advised against it"
+        "Put a version into service; the log keeps who decided and why, and whether the gate advised against it"
         from gradeclass.registry.versions import promote
         self.check(why, who)
         gate, against = advice
@@ -317,7 +317,7 @@ class ManageModel(HasTraits):
         why:str, # One sentence
         who:str, # A person's name
     )->None:
-        "Let the model before serve again"
+        "Restore the previous model"
         from gradeclass.registry.versions import rollback
         self.check(why, who)
         rollback(self.outputs, f"{who.strip()} (page Manage)", why.strip())

@@ -232,7 +232,7 @@ def read_table(file:NamedFile, memory:Memory, content:bytes, schema:Schema, shee
     if file.suffix.lower() in (".gz", ".zip"): file = unpack(file, memory, UNPACKED)
     reader = READERS.get(file.suffix.lower())
     if reader is None or file.suffix.lower() not in KINDS or file.suffix.lower() in (".gz", ".zip"):
-        raise DataError(f"{name} holds {file.name}, which is no table that this page reads: choose the table itself")
+        raise DataError(f"{name} holds {file.name}, which is not a table that this page reads: choose the table itself")
     check_cells(file)
     titles = sheet_titles(file)
     tables = student_sheets(file, titles, reader, schema) if len(titles) > 1 else {}

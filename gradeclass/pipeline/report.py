@@ -25,6 +25,7 @@ from ..disk import whole_file
 from .cache import read_json
 from ..plugins import Doors, PluginError
 from ..schema import parse_schema
+from ..words import listed
 
 # %% ../../nbs/lib/pipeline/05_report.ipynb #4ffd7635
 def render_markdown(
@@ -171,7 +172,27 @@ def list_worth(bundle:Path)->str: # A sentence; empty for a bundle without a thr
     "What a place on the list is worth"
     from gradeclass.evaluation.ranking import Threshold, threshold_sentence
     if not (bundle/"threshold.json").is_file(): return ""
-    return threshold_sentence(Threshold(**read_json(bundle/"threshold.json")))
+    threshold = Threshold(**read_json(bundle/"threshold.json"))
+    return (f"Measured again on the {threshold.students:,} other students, each by a model that had not seen them. "
+            f"{threshold_sentence(threshold)}")
+
+# %% ../../nbs/lib/pipeline/05_report.ipynb #d2a5058f
+HINDRANCES = {
+    "metric": "it was not shown to be better than the one in use by more than chance",
+    "calibration": "its percentages can be trusted less",
+    "groups": "it may miss more of those at risk in one group",
+    "drift": "the students have changed",
+    "doubts": "the table leaves a question open that a person has to answer",
+}
+
+def describe_version(outcome:dict)->str: # A sentence
+    "Whether the model of this report is in use, and if not, why"
+    version, used = outcome["version"], outcome["after"]
+    if used == version: return f"This report is about version {version} of the model, which is in use."
+    other = f"; version {used} is" if used else ""
+    told = f"This report is about version {version} of the model, which is not in use{other}."
+    failed = [HINDRANCES[rail["name"]] for rail in outcome["gate"]["rails"] if not rail["passed"]]
+    return f"{told} The reason: {listed(failed) or 'a person has to decide'}."
 
 # %% ../../nbs/lib/pipeline/05_report.ipynb #6420e48d
 def check_section(
@@ -180,7 +201,7 @@ def check_section(
 ):            # The same
     "Refuse what cannot write a section"
     if callable(found): return found
-    raise PluginError("it is no function that takes the stages' folders and gives Markdown")
+    raise PluginError("it is not a function that takes the stages' folders and gives Markdown")
 
 SECTIONS = Doors("sections", "section of the report", {}, check_section, (*ORDER, "care", "card", "made"))
 
@@ -202,6 +223,7 @@ def page_values(folders:dict, kept)->dict: # What the template fills in
     at_risk = metrics["at_risk"]
     at_risk["best_recall"] = min(1, at_risk["places"]/max(at_risk["at_risk"], 1))
     stages = describe_stages(folders, kept)
+    outcomes = {name: read_json(folders[name]/file) for name, file in OUTCOMES.items() if name in folders}
     return {
         "about": read_json(prepared/"data.json"),
         "manifest": read_json(evaluated/"bundle"/"bundle.json"),
@@ -215,9 +237,10 @@ def page_values(folders:dict, kept)->dict: # What the template fills in
         "card": render_card(evaluated/"bundle"),
         "listed": group_list(read_json(evaluated/"list.json")),
         "worth": list_worth(evaluated/"bundle"),
+        "version": describe_version(outcomes["register"]) if "register" in outcomes else "",
         "reach": base64.b64encode((evaluated/"figures"/"at_risk.png").read_bytes()).decode(),
         "groups": read_json(evaluated/"bundle"/"fairness.json")["sentence"],
-        "outcomes": {name: read_json(folders[name]/file) for name, file in OUTCOMES.items() if name in folders},
+        "outcomes": outcomes,
         "sections": [{"id": name, "title": "" if name in ORDER else name,
                       "body": render_notebook(folders[name]/"notebook.ipynb")}
                      for name in [*ORDER, *(name for name in folders if name not in ORDER)] if name in folders]

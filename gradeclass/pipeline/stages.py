@@ -49,7 +49,7 @@ OWN_STAGES = {stage.name: stage for stage in (
 # %% ../../nbs/lib/pipeline/01_stages.ipynb #85aac15f
 def check_stage(name:str, found)->Stage: # The same
     "Refuse what is no stage"
-    if not isinstance(found, Stage): raise PluginError("it is no gradeclass.pipeline.stages.Stage")
+    if not isinstance(found, Stage): raise PluginError("it is not a gradeclass.pipeline.stages.Stage")
     if found.name != name: raise PluginError(f"its stage is called {found.name}, give both one name")
     if not found.path.is_file(): raise PluginError(f"its notebook {found.path} is not there")
     return found
@@ -244,7 +244,7 @@ def check_parameters(
     for name in given:
         if name in known and not is_folder(name): continue
         near = difflib.get_close_matches(name, known, 1, 0.5)
-        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known))}"
+        hint = f"did you mean {near[0]}?" if near else f"the keys are {', '.join(sorted(known))}"
         raise StageError(f"no parameter {name}: {hint}")
     values = {name: convert_parameter(name, value, known[name]) for name, value in given.items()}
     for name, value in values.items(): check_limits(name, value)

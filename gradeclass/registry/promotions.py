@@ -37,7 +37,7 @@ def read_entries(data:bytes, name:str)->tuple[list[dict], int]:
         # Some file systems leave zeros for what was not yet written: a last line with zeros is a torn end too.
         elif number == len(lines) and (b"\0" in line or not line.endswith(b"\n")): return entries, len(line)
         else:
-            raise ChampionError(f"{name} is damaged in line {number}: put the line right, or restore the file from a "
+            raise ChampionError(f"{name} is damaged in line {number}: correct the line, or restore the file from a "
                                 f"backup")
     return entries, 0
 

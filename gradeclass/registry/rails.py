@@ -237,7 +237,7 @@ def speaks_against(
 
 # %% ../../nbs/lib/registry/03_rails.ipynb #1de290e2
 def join_said(first:Predictions, second:Predictions)->Predictions: # Rows of the first, then of the second
-    "What one model says of two lots of students"
+    "What one model says of two groups of students"
     both = lambda name: np.concatenate([getattr(first, name), getattr(second, name)])
     return check_predictions(both("y"), both("p"), first.scale, both("predicted"))
 

@@ -109,7 +109,7 @@ def remove_key(
     "Revoke a key"
     keys = read_keys(path)
     if key_id.startswith("gc_"): key_id = key_id.split("_")[1]
-    if key_id not in keys: raise KeysError(f"there is no key {key_id}: known are {', '.join(keys) or 'none'}")
+    if key_id not in keys: raise KeysError(f"there is no key {key_id}: known keys: {', '.join(keys) or 'none'}")
     gone = keys.pop(key_id)
     write_keys(path, keys)
     return gone

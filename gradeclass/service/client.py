@@ -46,7 +46,7 @@ class Requests:
     "What can be asked; `Client` returns the answers, `AsyncClient` what can be awaited for them"
     def __init__(self, kind:type, url:str, key:str, model:str, version:str, timeout:float, file_timeout:float,
                  retries:int):
-        if version and not model: raise ClientError("a version is one of a named model: give model too")
+        if version and not model: raise ClientError("a version belongs to a named model: give model too")
         named = f"/models/{model}" if model else ""
         self.prefix = f"{named}/versions/{version}" if version else named
         self.notes = [] # What the service understood of the last file

@@ -313,7 +313,7 @@ def add_row(
     "Add what became of a prediction"
     hashed = hash_student(student, log.salt)
     if prediction_id is None and hashed is None:
-        raise LogError("name the prediction by prediction_id, or the student by a number that is not blank")
+        raise LogError("name the prediction by prediction_id, or the student by a student number that is not blank")
     row = {"time": iso_time(time.time()), "prediction_id": prediction_id, "student": hashed}
     # PostgreSQL takes no zero characters in texts
     for name, cell in cells.items(): row[name] = cell.replace("\0", "") if isinstance(cell, str) else cell

@@ -128,7 +128,7 @@ def model_places(
             wrong.append(error)
             name = re.sub(r"[^A-Za-z0-9_-]", "-", place.name)[:60]
         if not re.fullmatch(r"[A-Za-z0-9_-]{1,60}", name):
-            raise ServiceError(f"{name} is no name for a model: use letters, digits, - and _")
+            raise ServiceError(f"{name} is not a valid name for a model: use letters, digits, - and _")
         if name in found:
             raise ServiceError(f"two models are called {name}: write NAME=FOLDER with another name for one of them")
         found[name] = place

@@ -377,7 +377,7 @@ def check_page(
     origin = request.headers.get("origin", "")
     if site in ("same-origin", "none") or (origin and origin in cors.split()): return
     if site or (origin and origin.partition("//")[2] != request.headers.get("host")):
-        raise Refusal(403, "other_page", "a page of another site may not ask that from a browser")
+        raise Refusal(403, "other_page", "a page on another site may not send this request from a browser")
 
 # %% ../../nbs/lib/service/12_uploads.ipynb #27424035
 MEDIA = {"csv": "text/csv", "parquet": PARQUET.decode()}

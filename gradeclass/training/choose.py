@@ -156,7 +156,7 @@ def attempt_table(
 
 # %% ../../nbs/lib/training/03_choose.ipynb #cb1d0920
 class Made(NamedTuple):
-    "A model to fit, and how it came about"
+    "A model to fit, and how it was chosen"
     model: GradeModel          # Unfitted
     text: str                  # A few sentences, in Markdown
     tables: list[pd.DataFrame] # What was tried; empty where nothing was
@@ -193,7 +193,7 @@ def make_model(
     tune_seconds:float=0,     # Begin no trial after so many seconds; 0: no limit
     auto_seconds:float=60,    # Budget of `auto`, in counted work: the same choice on every machine
     storage:str|Path|None=None, # SQLite file that keeps the search
-)->Made:                      # The model, and how it came about
+)->Made:                      # The model, and how it was chosen
     "The model that is asked for, chosen and tuned on the frame alone"
     if family == "auto" and params:
         raise TuneError("params belong to one family: name the family, or leave params out with family auto")

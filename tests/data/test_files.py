@@ -122,7 +122,7 @@ ROWS = "StudentNo,Hours,Grade\n" + "".join(f"{row},{row % 9},{'ABCF'[row % 4]}\n
 HUGE = {
     "cell.csv": (ROWS.replace(",8,", f",{'1.'*2_500_000},", 1).encode(), "no column can be an input"),
     "grade.csv": (ROWS.replace(",F", "," + "word "*1_000_000, 1).encode(), "a grade has at most 100"),
-    "name.csv": (ROWS.replace("Hours", "x"*5_000_000).encode(), "the name of column 2 has more than 1000 signs"),
+    "name.csv": (ROWS.replace("Hours", "x"*5_000_000).encode(), "the name of column 2 has more than 1000 characters"),
     "blank.csv": (("\n"*1_000_000 + ROWS + "\n"*1_000_000).encode(), ""),
     "quotes.csv": ((ROWS + "1," + '"'*5_000_001 + ",A\n").encode(), "is never closed"),
     "wide.csv": (("StudentNo,Grade\n" + '"a""b",'*200_000 + "\n").encode(), "more than 20,000"),

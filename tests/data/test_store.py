@@ -119,7 +119,7 @@ def test_every_row_is_added_known_or_refused(home):
     assert (added.rows, added.known, added.refused) == (18, 9, 3) and added.store.rows() == 28
     refused = read_table(home/"b.rejected.csv")[0]
     assert refused.row.tolist() == ["5", "22", "23"]
-    assert ["in the store with other cells: Age" in refused.reason[2], "no grade" in refused.reason[3],
+    assert ["in the store with other cells: Age" in refused.reason[2], "not a grade" in refused.reason[3],
             "out of range" in refused.reason[4]] == [True]*3
 
 def test_corrected_rows_are_added_and_the_list_of_refused_ones_goes(home):

@@ -68,7 +68,7 @@ def test_all_reasons_of_a_row_are_given_with_its_cells_as_they_were():
     assert list(refused)[0] == "row" and list(refused)[-1] == "reason"
     assert refused.loc[0, ["Gender", "Absences", "GradeClass"]].tolist() == ["X", "many", 0.0]
     assert refused["reason"].tolist() == [
-        "Gender: X is no answer that the schema knows, allowed: 0 (Male), 1 (Female); "
+        "Gender: X is not an answer that the schema knows, allowed: 0 (Male), 1 (Female); "
         "Absences: many is not a number, allowed: a whole number from 0 to 30 days"]
 
 def test_refused_rows_can_be_corrected_and_sent_again():

@@ -293,7 +293,7 @@ def test_any_words_give_a_schema_that_round_trips_or_a_sentence(grades, words):
     (graded(Word=[f"w{i}" for i in range(40)]), "Word", "more than 30: choose the column that holds the grades"),
     (graded()[["Grade"]], "Grade", "no column can be an input"),
     (pd.DataFrame([[1, 2, "A"], [3, 4, "B"]], columns=["x", "x", "Grade"]), "Grade", "two columns are called x"),
-    (graded(hours=["1", "2"]), "Grade", "columns Hours and hours differ only in case or signs"),
+    (graded(hours=["1", "2"]), "Grade", "columns Hours and hours differ only in case or punctuation"),
 ])
 def test_refusals_are_one_sentence(frame, target, message):
     with pytest.raises(SchemaError) as caught: infer_schema(frame, target)

@@ -39,7 +39,7 @@ def test_the_last_prediction_of_a_student_counts(bundle, tmp_path):
 def test_a_database_that_is_no_log_gets_one_sentence(bundle, tmp_path):
     engine = create_engine(f"sqlite:///{tmp_path}/p.db")
     pd.DataFrame({"a": [1]}).to_sql("pupils", engine, index=False)
-    with pytest.raises(DriftError, match="has no table predictions: it is no prediction log"):
+    with pytest.raises(DriftError, match="has no table predictions: it is not a prediction log"):
         read_prediction_log(f"sqlite:///{tmp_path}/p.db", SCHEMA)
     pd.DataFrame({"id": [1], "time": ["2026"]}).to_sql("predictions", engine, index=False)
     engine.dispose()

@@ -120,7 +120,7 @@ def test_threshold_survives_json_even_without_anyone_at_risk():
                          [{}, {"probability": 1},
                           {**find_threshold(*example(20), SCALE).as_dict(), "more": 1}])
 def test_something_else_than_a_threshold_is_refused(state):
-    with pytest.raises(RankingError, match="this is no threshold"): Threshold.from_dict(state)
+    with pytest.raises(RankingError, match="this is not a threshold"): Threshold.from_dict(state)
 
 
 

@@ -11,7 +11,9 @@ import pytest
 from conftest import QUICK
 
 from gradeclass.config import GradeclassError
-from gradeclass.pipeline.report import find_browser, group_list, make_card, print_report, render_markdown, render_output
+from gradeclass.pipeline.report import (
+    describe_version, find_browser, group_list, make_card, print_report, render_markdown, render_output,
+)
 from gradeclass.pipeline.runner import run_pipeline
 from gradeclass.data.synthetic import sample_path, synthesise_file
 from gradeclass.schema import load_schema, schema_yaml
@@ -246,6 +248,14 @@ def test_first_part_lists_every_place_once_by_falling_risk_then_rising_score(tex
     shown = re.findall(r'<td class="risk" rowspan="(\d+)">(\d+) %</td>', table)
     assert len({risk for _, risk in shown}) == len(shown) == risks.loc[ids].nunique()
 
+@pytest.mark.parametrize("outcome, said", [
+    ({"version": 2, "after": 2, "gate": None}, "version 2 of the model, which is in use."),
+    ({"version": 2, "after": 1, "gate": {"rails": [{"name": "metric", "passed": True}, {"name": "drift", "passed": False}]}},
+     "which is not in use; version 1 is. The reason: the students have changed."),
+    ({"version": 1, "after": None, "gate": {"rails": []}}, "which is not in use. The reason: a person has to decide.")])
+def test_page_says_which_model_it_is_about_and_why_it_is_not_in_use(outcome, said):
+    assert describe_version(outcome).endswith(said)
+
 def pages_of(pdf):
     "How many sheets a PDF has"
     return len(re.findall(rb"/Type\s*/Page\b(?!s)", pdf.read_bytes()))
@@ -270,6 +280,21 @@ def test_report_prints_on_two_pages_even_with_the_details_open(name, request, tm
         page = tmp_path/f"report{number}.html"
         page.write_text(text.replace('<details class="more"', f'<details class="more"{state}'), encoding="utf-8")
         assert pages_of(print_report(page)) == 2, state
+
+@pytest.mark.process
+@pytest.mark.slow
+@pytest.mark.browser
+def test_tables_of_the_first_part_fit_a_phone(finished_run):
+    from playwright.sync_api import sync_playwright
+    needs_browser()
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=find_browser(), args=["--no-sandbox", "--disable-dev-shm-usage"])
+        page = browser.new_page(viewport={"width": 390, "height": 844})
+        page.goto(finished_run.report.as_uri())
+        tables = page.locator("#list .table, #sure .table")
+        fits = tables.evaluate_all("tables => tables.map(table => table.scrollWidth <= table.clientWidth)")
+        browser.close()
+    assert fits == [True, True]
 
 def test_missing_browser_is_one_sentence(monkeypatch):
     monkeypatch.setenv("PATH", "")

@@ -153,7 +153,7 @@ class TestSchool:
             bad = client.post("/predict/file", files={"file": ("class.jsonl", b"not JSON")})
         assert form.status_code == 200 and len(form.text.splitlines()) == 31, form.text[:300]
         assert body.text == form.text
-        assert bad.status_code == 422 and "line 1 is no student" in bad.text
+        assert bad.status_code == 422 and "line 1 is not a student" in bad.text
 
     def test_bundle_without_its_package_is_one_sentence(self, school):
         said = gradeclass("predict", sample_path("students"), "--out", "never.csv", expect=1,
@@ -202,7 +202,7 @@ def test_our_own_things_are_found_without_a_look_at_what_is_installed(doors, mon
 
 def test_reader_that_fails_names_the_file_and_no_cell(tmp_path):
     def read(path): raise ValueError("Ada Lovelace")
-    with pytest.raises(DataError, match=r"a\.sav is no \.sav file that can be read \(ValueError\)") as found:
+    with pytest.raises(DataError, match=r"a\.sav cannot be read as a \.sav file \(ValueError\)") as found:
         foreign_reader(".sav", read)(tmp_path/"a.sav")
     assert "Ada" not in str(found.value)
 

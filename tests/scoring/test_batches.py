@@ -137,7 +137,7 @@ def test_findings_count_all_batches(model, students, tmp_path):
     students.drop(columns="Sports").to_csv(tmp_path/"class.csv", index=False)
     words = "\n".join(batches.stream_table(model, tmp_path/"class.csv", tmp_path/"g.csv", tmp_path/"r.csv").messages())
     assert "Absences: 400 is out of range (2 rows, first row 7)" in words
-    assert "Tutoring: perhaps is no answer that the schema knows (1 row, first row 9)" in words
+    assert "Tutoring: perhaps is not an answer that the schema knows (1 row, first row 9)" in words
     assert "missing column: Sports" in words and "Music (2 rows)" in words
 
 

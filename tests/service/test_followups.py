@@ -76,8 +76,9 @@ def test_two_who_edit_at_once_cannot_overwrite_each_other(store):
 
 @pytest.mark.parametrize("decision, said", [
     (FollowUp(grade="C"), "a reason of one sentence"), (FollowUp(help="no"), "a reason of one sentence"),
-    (FollowUp(note=" \0 "), "nothing to keep yet"), (FollowUp(grade="Z", reason="why"), "Z is no grade: choose A, B"),
-    (FollowUp(agreed="a"*501), "agreed has 501 signs: write 500 or fewer"), (FollowUp(due="soon"), "'soon' is no day"),
+    (FollowUp(note=" \0 "), "nothing to keep yet"), (FollowUp(grade="Z", reason="why"), "Z is not a grade: choose A, B"),
+    (FollowUp(agreed="a"*501), "agreed has 501 characters: write 500 or fewer"),
+    (FollowUp(due="soon"), "'soon' is not a date"),
     (FollowUp(due=str(date.today() - timedelta(1))), "choose one from today"),
     (FollowUp(due="9999-01-01"), "choose one from today"),
     (FollowUp(note="x", help="maybe"), "is yes, no, or left")])

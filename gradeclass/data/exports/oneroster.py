@@ -137,7 +137,8 @@ def read_roster(
              "cent of their maximum where it is known; names and addresses are not read"]
     if final: notes.append(f"{listed(final)} may be the grade")
     who = len({row[0] for row in lost})
-    if lost: notes.append(f"results of {who} who {'is no student' if who == 1 else 'are no students'} of the class are "
+    kind = "is not a student" if who == 1 else "are not students"
+    if lost: notes.append(f"results of {who} who {kind} of the class are "
                           f"left out, such as {lost[0][0]}")
     if earlier: notes.append(f"{count(earlier, 'result')} replaced by a later one for the same line item")
     if unknown: notes.append(f"{count(unknown, 'result')} of line items that lineItems.csv does not have left out")

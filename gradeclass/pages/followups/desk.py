@@ -120,7 +120,7 @@ class Desk(widgets.VBox):
 
     def take_over(
         self,
-        other:"Desk", # The same part of the page for the model before
+        other:"Desk", # The same part of the page for the previous model
     )->None:
         "Go on where a visitor was when a new model came"
         if other.store is None: return

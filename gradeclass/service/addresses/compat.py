@@ -87,7 +87,7 @@ def read_order(sent:object, schema:Schema)->tuple[str, list[str], list[str]]: # 
         raise wrong_plot(features, "a list of names", "features must be a list of names of columns")
     unknown = next((name for name in features if name.lower() not in known), None)
     if unknown is not None:
-        raise wrong_plot(unknown, ", ".join(known.values()), f"{show_sent(unknown)} is no column of {schema.title}")
+        raise wrong_plot(unknown, ", ".join(known.values()), f"{show_sent(unknown)} is not a column of {schema.title}")
     if len(features) < PLOTS[kind]:
         reason = f"{kind} takes {PLOTS[kind]} columns, such as Gender and Output Grade"
         raise wrong_plot(features[0], f"{PLOTS[kind]} columns", reason)
@@ -179,7 +179,7 @@ def evaluate(bundle, digest:str)->dict: # metrics, confusion_matrix
     "Measure a model on the test students of the run that made it"
     rows = run_folders(find_outputs(), digest).get("prepare", Path())/"test.parquet"
     if not rows.is_file():
-        raise Refusal(404, "no_data", "the test students of this model are gone with the run that made it: train anew")
+        raise Refusal(404, "no_data", "the test students of this model are gone with the run that made it: train again")
     return evaluation(bundle, pd.read_parquet(rows))
 
 def plain_metrics(found:dict)->dict: # Name -> number

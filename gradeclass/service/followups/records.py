@@ -56,10 +56,10 @@ class Kept(NamedTuple):
 def check_due(due:str, before:str)->None:
     "A day that is to come, unless it was set before"
     try: day = date.fromisoformat(due)
-    except ValueError: raise FollowUpError(f"{due[:40]!r} is no day: write one such as {date.today()}") from None
+    except ValueError: raise FollowUpError(f"{due[:40]!r} is not a date: write one such as {date.today()}") from None
     if due == before: return
     if not timedelta() <= day - date.today() <= timedelta(AHEAD_DAYS):
-        raise FollowUpError(f"{due} is no day to look again: choose one from today to "
+        raise FollowUpError(f"{due} is not a possible day to look again: choose one from today to "
                             f"{date.today() + timedelta(AHEAD_DAYS)}")
 
 def check_decision(found:FollowUp, grades:list, before:str)->FollowUp: # Without blanks around its texts
@@ -69,9 +69,9 @@ def check_decision(found:FollowUp, grades:list, before:str)->FollowUp: # Without
     found = found._replace(**texts)
     for name, most in LONGEST_TEXT.items():
         if len(texts[name]) > most:
-            raise FollowUpError(f"{name} has {len(texts[name]):,} signs: write {most:,} or fewer")
+            raise FollowUpError(f"{name} has {len(texts[name]):,} characters: write {most:,} or fewer")
     if found.grade and found.grade not in grades:
-        raise FollowUpError(f"{found.grade[:40]} is no grade: choose {', '.join(grades)}")
+        raise FollowUpError(f"{found.grade[:40]} is not a grade: choose {', '.join(grades)}")
     if found.help not in ANSWERS: raise FollowUpError("whether help is needed is yes, no, or left as it is")
     if (found.grade or found.help) and not found.reason:
         raise FollowUpError("say why you decide otherwise than the model: a reason of one sentence")
@@ -114,7 +114,7 @@ class FollowUps:
         "The hash of the prediction log"
         hashed = hash_student(student, self.salt)
         if hashed is None: raise FollowUpError("write the student's number: a follow-up is found by it")
-        if len(str(student)) > 60: raise FollowUpError("a student's number has 60 signs at the most")
+        if len(str(student)) > 60: raise FollowUpError("a student's number has at most 60 characters")
         return hashed
 
     def save(
@@ -136,7 +136,7 @@ class FollowUps:
         try:
             with self.engine.begin() as connection:
                 if before and connection.execute(there).first() is None:
-                    raise FollowUpError("this follow-up was deleted meanwhile: record it anew if it is needed")
+                    raise FollowUpError("this follow-up was deleted meanwhile: record it again if it is needed")
                 connection.execute(insert(FOLLOW_UPS).values(row))
         except IntegrityError:
             raise FollowUpError("somebody else has changed this follow-up meanwhile: open it again") from None

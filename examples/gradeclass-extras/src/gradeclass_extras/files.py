@@ -16,7 +16,7 @@ def read_json_lines(path):
             try: row = json.loads(line)
             except ValueError: row = None
             if not isinstance(row, dict):
-                raise DataError(f'{path.name}, line {number} is no student: write {{"Age": 17, ...}} in each line')
+                raise DataError(f'{path.name}, line {number} is not a student: write {{"Age": 17, ...}} in each line')
             rows.append(row)
             numbers.append(number)
     if not rows: raise DataError(f"{path.name} holds no students")
