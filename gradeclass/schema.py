@@ -84,9 +84,9 @@ def same_unit(column:"Column", bare:dict, taken:set)->list[str]: # At most one n
 
 # %% ../nbs/lib/05_schema.ipynb #cb1fdf56
 PHRASES = {  # What is wrong with a cell, by the name of the check that it fails
-    "unknown code": "is no answer that the schema knows", "not a number": "is not a number",
+    "unknown code": "is not an answer that the schema knows", "not a number": "is not a number",
     "infinite": "is not finite", "out of range": "is out of range", "not whole": "is not a whole number",
-    "no grade": "is no grade",
+    "no grade": "is not a grade",
     "unseen code": "was not there in training and counts as unknown"}
 
 # %% ../nbs/lib/05_schema.ipynb #ce142f04
@@ -351,7 +351,7 @@ class Schema(Part):
         folded = {}
         for name in [column.name for column in self.columns]:
             twin = folded.setdefault(plain_name(name), name)
-            if twin != name: return f"columns {twin} and {name} differ only in case or signs"
+            if twin != name: return f"columns {twin} and {name} differ only in case or punctuation"
         if len({column.name for column in self.columns}) < len(self.columns): return "two columns have the same name"
         for role in ("target", "score", "id"):
             names = self.names(role)
@@ -361,7 +361,7 @@ class Schema(Part):
         if self.grades.cuts and not self.score: return "grades have cuts but no column has the role score"
         for place, names in {"key": self.key, "group": [self.group], "cohort": [self.cohort]}.items():
             unknown = [name for name in names if name and (name not in self.by_name or name == self.target)]
-            if unknown: return f"{place}: {unknown[0]!r} is no column besides the grade"
+            if unknown: return f"{place}: {unknown[0]!r} is not a column besides the grade"
         return self.synthesis_problem() if self.synthesis else ""
 
     def synthesis_problem(self)->str:

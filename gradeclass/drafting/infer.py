@@ -163,7 +163,7 @@ def guess_words(
         if dates: confirm += f"; {dates[0]!r} looks like a date: a spreadsheet may have made it of something else"
         return Column(name=name, kind="category", codes={label: label for label in labels}, confirm=confirm)
     confirm = f"ignored: {len(labels)} different texts are too many for a category"
-    if texts.str.len().max() > 100: confirm = "ignored: it holds texts longer than 100 signs"
+    if texts.str.len().max() > 100: confirm = "ignored: it holds texts longer than 100 characters"
     found = 0 if numbers is None else numbers.notna().sum()
     if found > len(texts)/2:
         odd = ", ".join(map(repr, style.words[:3]))
@@ -254,7 +254,7 @@ def read_grades(
     texts = read_texts(cells)
     long = texts.str.len().max() if len(texts) else 0
     if long > LONGEST_GRADE:
-        raise SchemaError(f"column {target} holds a text of {long:,} signs, a grade has at most {LONGEST_GRADE}: "
+        raise SchemaError(f"column {target} holds a text of {long:,} characters, a grade has at most {LONGEST_GRADE}: "
                           f"choose the column that holds the grades")
     labels = distinct_labels(texts)
     if not labels: raise SchemaError(f"column {target} is empty: choose the column that holds the grades")
@@ -374,7 +374,7 @@ def infer_schema(
     frame:pd.DataFrame, # Table, as `read_table` gives it or typed
     target:str,         # The grade column
     name:str="table",   # Name of the schema
-    best:str="",        # A person's word: the best grade, or all grades from best to worst, parted by commas
+    best:str="",        # A person's word: the best grade, or all grades from best to worst, separated by commas
 )->Schema:              # A draft; every guess that matters says so under `confirm`
     "Draft a schema from a table"
     if frame.empty: raise SchemaError("the table is empty: a schema is drafted from rows")

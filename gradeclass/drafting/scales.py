@@ -255,13 +255,13 @@ def turn(labels:list[str], best:str)->list[str]:
     known = [sort_by(scale, grades) for scale in known_scales()[:-1] if holds_all(scale, grades, set())]
     order = next((order for order in [*known, tuple(reversed(grades))] if order[0] == best), None)
     if order: return [*order, *statuses]
-    raise ValueError(f"{best} stands between others: name all grades, the best first, parted by commas or semicolons: "
-                     f"{', '.join(sorted(labels))} in your order")
+    raise ValueError(f"{best} stands between others: name all grades, the best first, separated by commas or "
+                     f"semicolons: {', '.join(sorted(labels))} in your order")
 
 # %% ../../nbs/lib/drafting/01_scales.ipynb #d18caef8
 def answer_order(
     order:GradeOrder, # A proposal
-    best:str,         # The best grade, or all grades from best to worst, parted by commas or semicolons
+    best:str,         # The best grade, or all grades from best to worst, separated by commas or semicolons
     blanks:list[str]=(), # Words such as NA, which are grades only if a person names them
 )->GradeOrder:        # The order that a person wants
     "Take a person's word for which grade is the best"
