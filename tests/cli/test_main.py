@@ -91,3 +91,19 @@ sys.argv = ['gradeclass', 'schema', 'show', 'students']
 main()"""
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
+
+
+@pytest.mark.parametrize("in_file", [False, True])
+@pytest.mark.parametrize("name, near", [("GRADECLASS_OUTPUT", "GRADECLASS_OUTPUTS"),
+                                        ("GRADECLASS_SERVE_PROT", "GRADECLASS_SERVE_PORT")])
+def test_mistyped_variable_ends_every_command_with_the_name_that_was_meant(ask, place, monkeypatch, name, near, in_file):
+    if in_file: (place/".env").write_text(f"{name}=1\n")
+    else: monkeypatch.setenv(name, "1")
+    assert ask("schema", "show", "students") == (1, "", f"gradeclass: there is no variable {name}: did you mean {near}?\n")
+    assert ask("--version")[0] == 0
+
+
+def test_variable_that_is_like_none_of_ours_is_named_and_passed_over(ask, monkeypatch):
+    monkeypatch.setenv("GRADECLASS_COLOUR", "red")
+    code, printed, said = ask("schema", "show", "students")
+    assert code == 0 and printed and said == "warning: there is no variable GRADECLASS_COLOUR: it has no effect\n"
