@@ -36,13 +36,14 @@ _PLACES = {
 __all__ = ["__version__", *_PLACES]
 
 
-def __getattr__(name):
-    "Import a public name when it is first asked for"
-    if name not in _PLACES:
-        raise AttributeError(f"module 'gradeclass' has no attribute {name!r}")
-    found = getattr(import_module(f"gradeclass.{_PLACES[name]}"), name)
-    globals()[name] = found
-    return found
+if not TYPE_CHECKING:  # Else every name would be one to a type checker
+    def __getattr__(name):
+        "Import a public name when it is first asked for"
+        if name not in _PLACES:
+            raise AttributeError(f"module 'gradeclass' has no attribute {name!r}")
+        found = getattr(import_module(f"gradeclass.{_PLACES[name]}"), name)
+        globals()[name] = found
+        return found
 
 
 def __dir__():

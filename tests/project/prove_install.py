@@ -80,7 +80,8 @@ def use(place, work):
         folder.mkdir()
         if SOMEBODY: shutil.chown(folder, SOMEBODY["user"], SOMEBODY["group"])
     env = {"PATH": f"{place/'bin'}:/usr/bin:/bin", "HOME": str(desk), "TMPDIR": str(desk/"tmp"), "LANG": "C", "LC_ALL": "C",
-           "NO_COLOR": "1", "DO_NOT_TRACK": "1"}
+           "NO_COLOR": "1", "DO_NOT_TRACK": "1",
+           "LD_LIBRARY_PATH": str((place/"bin"/"python").resolve().parents[1]/"lib")}  # A copied Python finds its own here
     def ask(*words, cwd=desk, **more):
         done = subprocess.run(["gradeclass", *words], cwd=cwd, env=env | more, capture_output=True, text=True, encoding="utf-8",
                               errors="replace", **SOMEBODY)

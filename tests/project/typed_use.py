@@ -16,7 +16,7 @@ def train(folder: Path) -> GradeModel:
     students = validate(dataset).accepted
     parts = split(students, dataset.schema, seed=1)
     model = GradeModel(dataset.schema).fit(parts.train)
-    assert_type(save_model(model, folder/"bundle"), Path)
+    assert_type(save_model(model, folder/"bundle"), str)
     return load_model(folder/"bundle")
 
 
@@ -27,9 +27,9 @@ def draft(table: pd.DataFrame) -> list[str]:
 
 
 def grade(bundle: Path, students: pd.DataFrame) -> pd.DataFrame:
-    answers = open_bundle(bundle)
     assert_type(load_schema("students").grades.labels, list[str])
-    return predict_table(answers, students).table
+    assert_type(open_bundle(bundle).schema, Schema)
+    return predict_table(load_model(bundle), students)
 
 
 def serve_anew(outputs: Path) -> str:
