@@ -35,6 +35,21 @@ def test_version_is_that_of_the_package(ask):
 
 
 @pytest.mark.process
+def test_shell_completes_commands_after_it_was_installed(tmp_path):
+    def ask(*words, **env):
+        code = "import sys; sys.argv[0] = 'gradeclass'; from gradeclass.cli.main import main; main()"
+        return subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True,
+                              env={**os.environ, "HOME": str(tmp_path), **env})
+    shown = ask("--show-completion", "bash").stdout
+    assert "complete -o default -F _gradeclass_completion gradeclass" in shown
+    assert ask("--install-completion", "bash").returncode == 0
+    (script,) = (tmp_path/".bash_completions").iterdir()
+    assert script.read_text().strip() == shown.strip() and str(script) in (tmp_path/".bashrc").read_text()
+    asked = {"_GRADECLASS_COMPLETE": "complete_bash", "COMP_CWORD": "1", "COMP_WORDS": "gradeclass pre"}
+    assert ask(**asked).stdout.split() == ["prefect", "predict"]
+
+
+@pytest.mark.process
 def test_import_is_quick_and_light():
     tries = [python("import gradeclass" + LOADED) for _ in range(3)]
     assert not {"pandas", "sklearn", "seaborn", "xgboost"} & set(tries[0][0].split())
