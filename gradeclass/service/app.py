@@ -205,8 +205,8 @@ def serve(
               "backlog": 2048, "log_config": None, **check_tls(settings)}
     if settings.workers == 1:
         prepare_process()
-        uvicorn.run(make_app(settings), **common)
-        return end_soon()
+        try: return uvicorn.run(make_app(settings), **common)
+        finally: end_soon()
     with tempfile.TemporaryDirectory(prefix=COUNTS) as scratch:
         given = {serve_variable(name): str(value) for name, value in settings.model_dump().items()}
         os.environ.update(given, PROMETHEUS_MULTIPROC_DIR=scratch)

@@ -1,6 +1,8 @@
 "The command as a whole: how fast it answers, and how it ends"
 import os
 import resource
+import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -122,3 +124,27 @@ def test_variable_that_is_like_none_of_ours_is_named_and_passed_over(ask, monkey
     monkeypatch.setenv("GRADECLASS_COLOUR", "red")
     code, printed, said = ask("schema", "show", "students")
     assert code == 0 and printed and said == "warning: there is no variable GRADECLASS_COLOUR: it has no effect\n"
+
+
+def may_unshare():
+    "Whether this user may start a process that is the first of its own space"
+    return bool(shutil.which("unshare")) and not subprocess.run(["unshare", "--pid", "--fork", "true"], capture_output=True).returncode
+
+
+@pytest.mark.process
+@pytest.mark.skipif(not may_unshare(), reason="needs unshare, and the right to use it")
+def test_first_process_of_a_container_ends_when_it_is_stopped():
+    code = """import sys, time
+import gradeclass.schema
+from gradeclass.cli.main import main
+gradeclass.schema.load_schema = lambda name: (print("at work", flush=True), time.sleep(600))
+sys.argv = ["gradeclass", "schema", "show", "students"]
+main()"""
+    started = subprocess.Popen(["unshare", "--pid", "--fork", "--kill-child", sys.executable, "-c", code], stdout=subprocess.PIPE,
+                               text=True)
+    try:
+        assert started.stdout.readline() == "at work\n"
+        (inside,) = Path(f"/proc/{started.pid}/task/{started.pid}/children").read_text().split()
+        os.kill(int(inside), signal.SIGTERM)
+        assert started.wait(60) == 143
+    finally: started.kill()
