@@ -53,7 +53,7 @@ def heed_stop()->None:
 
 # %% ../../nbs/lib/cli/07_main.ipynb #14737e15
 def main()->None:
-    "The `gradeclass` command: mistakes end it with one sentence and exit code 1 or that of the error, a wrong option with 2"
+    "The `gradeclass` command: mistakes end it with one sentence and the error's exit code, a wrong option with 2"
     code = 1
     heed_stop()
     try: app()
