@@ -54,8 +54,8 @@ def check_size(path:Path)->str: # The file as a source
     rows = rows_in(path)
     if rows <= MOST_ROWS: return str(path)
     from gradeclass.data.files import DataError
-    raise DataError(f"{path} holds about {rows:,} rows, and a run keeps at most {MOST_ROWS:,} in memory: learn from all "
-                    f"of them with `gradeclass train-large {path.name} -o FOLDER`, or choose fewer rows")
+    raise DataError(f"{path} holds about {rows:,} rows, and a run keeps at most {MOST_ROWS:,} in memory: learn from "
+                    f"all of them with `gradeclass train-large {path.name} -o FOLDER`, or choose fewer rows")
 
 # %% ../../nbs/lib/data/14_choice.ipynb #0b9145d5
 def choose_data(

@@ -34,7 +34,8 @@ def check(holds, words):
 def call(*command, **options):
     "Run a command; end here where it fails"
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, **options)
-    if done.returncode: raise SystemExit(f"{command[0]} {command[1]} ended with {done.returncode}:\n{(done.stdout + done.stderr)[-3000:]}")
+    said = (done.stdout + done.stderr)[-3000:]
+    if done.returncode: raise SystemExit(f"{command[0]} {command[1]} ended with {done.returncode}:\n{said}")
     return done.stdout
 
 
@@ -100,7 +101,8 @@ def use(place, work):
     ask("schema", "infer", "Schüler.csv", "--target", "GradeClass", "-o", "Entwurf ä.yaml")
     check((desk/"Entwurf ä.yaml").is_file(), f"{place.name}: a schema is drafted")
     ask("run", *SMALL, cwd=work/"source", GRADECLASS_OUTPUTS=str(desk/"elsewhere"))
-    check(not list((work/"source"/"outputs").glob("[!.]*")), f"{place.name}: from a checkout that it may not write to, it leaves it alone")
+    check(not list((work/"source"/"outputs").glob("[!.]*")), 
+          f"{place.name}: it leaves alone a checkout that it may not write to")
     left = sorted(path.name for path in (desk/"tmp").iterdir())
     check(not left, f"{place.name}: it leaves no temporary file {left or ''}")
 

@@ -16,8 +16,8 @@ pytestmark = [pytest.mark.process, pytest.mark.slow]
 def check(path, folder):
     "What mypy says of a file"
     pytest.importorskip("mypy")
-    return subprocess.run([sys.executable, "-m", "mypy", *CHECK, "--cache-dir", folder/"cache", path], cwd=ROOT, capture_output=True,
-                          text=True)
+    command = [sys.executable, "-m", "mypy", *CHECK, "--cache-dir", folder/"cache", path]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")
