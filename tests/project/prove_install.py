@@ -101,7 +101,7 @@ def use(place, work):
     ask("schema", "infer", "Schüler.csv", "--target", "GradeClass", "-o", "Entwurf ä.yaml")
     check((desk/"Entwurf ä.yaml").is_file(), f"{place.name}: a schema is drafted")
     ask("run", *SMALL, cwd=work/"source", GRADECLASS_OUTPUTS=str(desk/"elsewhere"))
-    check(not list((work/"source"/"outputs").glob("[!.]*")), 
+    check(not list((work/"source"/"outputs").glob("[!.]*")),
           f"{place.name}: it leaves alone a checkout that it may not write to")
     left = sorted(path.name for path in (desk/"tmp").iterdir())
     check(not left, f"{place.name}: it leaves no temporary file {left or ''}")
