@@ -1,5 +1,24 @@
 """Predict a student's grade class early enough to help. These names are the API that we promise to keep."""
 from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # What a type checker and an editor see of the names below
+    from .config import GradeclassError as GradeclassError
+    from .data.dataset import clean as clean
+    from .data.sources import load as load
+    from .data.split import split as split
+    from .data.synthetic import sample_path as sample_path, synthesise as synthesise
+    from .data.validation import validate as validate
+    from .drafting.infer import infer_schema as infer_schema
+    from .models.bundle import load_model as load_model, save_model as save_model
+    from .models.grade_model import GradeModel as GradeModel
+    from .pipeline.runner import run_pipeline as run_pipeline
+    from .registry.versions import promote as promote, rollback as rollback
+    from .schema import Schema as Schema, load_schema as load_schema
+    from .scoring.answer import open_bundle as open_bundle
+    from .scoring.score import score as score
+    from .scoring.table import predict_table as predict_table
+    from .service.client import Client as Client
 
 __version__ = "0.1.0"
 
@@ -17,13 +36,14 @@ _PLACES = {
 __all__ = ["__version__", *_PLACES]
 
 
-def __getattr__(name):
-    "Import a public name when it is first asked for"
-    if name not in _PLACES:
-        raise AttributeError(f"module 'gradeclass' has no attribute {name!r}")
-    found = getattr(import_module(f"gradeclass.{_PLACES[name]}"), name)
-    globals()[name] = found
-    return found
+if not TYPE_CHECKING:  # Else every name would be one to a type checker
+    def __getattr__(name):
+        "Import a public name when it is first asked for"
+        if name not in _PLACES:
+            raise AttributeError(f"module 'gradeclass' has no attribute {name!r}")
+        found = getattr(import_module(f"gradeclass.{_PLACES[name]}"), name)
+        globals()[name] = found
+        return found
 
 
 def __dir__():

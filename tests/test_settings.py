@@ -9,7 +9,7 @@ import pytest
 
 from gradeclass import config
 from gradeclass.service.settings import ServiceSettings, load_service_settings, serve_variable
-from gradeclass.settings import Settings, SettingsError, load_settings, variable
+from gradeclass.settings import BETWEEN, Settings, SettingsError, load_settings, unknown_variables, variable
 
 ROOT = Path(__file__).parent.parent
 VARIABLES = [variable(name) for name in Settings.model_fields]
@@ -119,9 +119,9 @@ def test_slip_in_a_variable_is_named_with_what_was_meant(home, monkeypatch, name
 def test_every_variable_that_the_package_reads_is_a_setting(home, monkeypatch):
     read = {name for path in (ROOT/"gradeclass").rglob("*.py")
             for name in re.findall(r"GRADECLASS_[A-Z_]+[A-Z]", path.read_text(encoding="utf-8"))}
-    between = {"GRADECLASS_THIN", "GRADECLASS_MANAGE", "GRADECLASS_TICKETS",  # Set by the servers for their own processes
-               "GRADECLASS_SERVE"}  # The last is how the names of the service begin
+    between = {*BETWEEN, "GRADECLASS_SERVE"}  # The last is how the names of the service begin
     served = {serve_variable(name) for name in ServiceSettings.model_fields}
     assert read <= set(VARIABLES) | served | between
     for name in read - {"GRADECLASS_SERVE"}: monkeypatch.setenv(name, "")
     load_settings(), load_service_settings()  # None of them is taken for a slip
+    assert not set(unknown_variables(list(served))) & read

@@ -17,7 +17,7 @@ from typer import Option
 from ..config import GradeclassError, resolve_path
 
 # %% ../../nbs/lib/cli/01_base.ipynb #9c613c82
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, rich_markup_mode=None)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 # %% ../../nbs/lib/cli/01_base.ipynb #62a08b5e
 AsJson = Annotated[bool, Option("--json", help="Print JSON.")]

@@ -6,6 +6,8 @@
 __all__ = ['main']
 
 # %% ../../nbs/lib/cli/07_main.ipynb #a01cc945
+import os
+import signal
 import sys
 import tempfile
 import traceback
@@ -16,7 +18,7 @@ import typer
 
 from .base import app, say
 from .. import __version__
-from ..config import GradeclassError
+from ..config import GradeclassError, read_env_file
 
 # %% ../../nbs/lib/cli/07_main.ipynb #c0111a2d
 # Importing a group of commands adds them to `app`.
@@ -44,21 +46,37 @@ def log_unexpected(error:Exception)->str: # One sentence that says where the det
     log.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
     return f"internal error: {type(error).__name__}: {error}; please report it and attach {log}"
 
+# %% ../../nbs/lib/cli/07_main.ipynb #a7d05a85
+def heed_stop()->None:
+    "As the first process of a container, end when it is stopped"
+    if os.getpid() == 1: signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+
 # %% ../../nbs/lib/cli/07_main.ipynb #14737e15
 def main()->None:
-    "The `gradeclass` command: mistakes end it with one sentence and exit code 1, a wrong option with 2"
+    "The `gradeclass` command: mistakes end it with one sentence and the error's exit code, a wrong option with 2"
+    code = 1
+    heed_stop()
     try: app()
-    except GradeclassError as error: message = str(error)
+    except GradeclassError as error: message, code = str(error), error.code
     except OSError as error: message = explain_os_error(error)
     except KeyboardInterrupt: sys.exit(130)
     except Exception as error: message = log_unexpected(error)
     say(f"gradeclass: {' '.join(message.split())}")
-    sys.exit(1)
+    sys.exit(code)
+
+# %% ../../nbs/lib/cli/07_main.ipynb #24226bca
+def check_variables()->None:
+    "Refuse a variable that is nearly one of ours; name others that nothing reads"
+    if not any(name.startswith("GRADECLASS_") for name in (*os.environ, *read_env_file())): return
+    from gradeclass.service.settings import ServiceSettings, serve_variable
+    from gradeclass.settings import unknown_variables
+    for name in unknown_variables([*map(serve_variable, ServiceSettings.model_fields)]):
+        say(f"warning: there is no variable {name}: it has no effect")
 
 # %% ../../nbs/lib/cli/07_main.ipynb #48faa7e3
 @app.callback(invoke_without_command=True)
 def options(version:Annotated[bool, typer.Option("--version", help="Print the version.")]=False)->None:
     "Predict students' grade classes: run the pipeline, grade files, look after schemas and data."
-    if not version: return
+    if not version: return check_variables()
     print(__version__)
     raise typer.Exit()

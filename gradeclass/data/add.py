@@ -6,13 +6,14 @@
 __all__ = ['add_file']
 
 # %% ../../nbs/lib/data/15_add.ipynb #63656f82
+import json
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
 
-from ..config import GradeclassError, find_home, is_store, resolve_path
+from ..config import GradeclassError, find_home, find_outputs, is_store, resolve_path, sample_folder
 from .dataset import Dataset
 from .files import DataError, write_table
 from .choice import raw_tables
@@ -110,13 +111,31 @@ def take_rows(store:Store, held:pd.DataFrame, dataset:Dataset, checked:Validatio
                   checked.findings)
     return added, pd.concat([held, new[fresh]], ignore_index=True)
 
+# %% ../../nbs/lib/data/15_add.ipynb #12193f48
+def last_table(schema:Schema, source:str|Path)->Path|None: # None where it is not there, is `source`, or does not fit
+    "The file that the newest run learned from"
+    for record in sorted((find_outputs()/"runs").glob("*/run.json"), reverse=True):
+        try: table = Path(json.loads(record.read_text(encoding="utf-8"))["parameters"]["data"])
+        except (OSError, ValueError, KeyError, TypeError): continue
+        if not table.is_file() or table.is_relative_to(sample_folder()): return None
+        same = resolve_path(source).is_file() and table.samefile(resolve_path(source))
+        return table if not same and fits(table, schema) else None
+    return None
+
+def note_alone(schema:Schema, source:str|Path)->str: # One sentence
+    "What a store that starts with new students alone means for the next run"
+    before = last_table(schema, source)
+    add = f"add {before}, the table of the last run, too" if before else "add the tables of earlier students too"
+    return f"from now on `gradeclass run` learns from the students in this store alone: {add}"
+
 # %% ../../nbs/lib/data/15_add.ipynb #50c8015f
 def start_store(store:Store, schema:Schema, source:str|Path)->list[str]: # What a person should know
     "Write the schema, and the table in `data/raw/` as version 1 where there is one"
     with whole_file(store.folder/"schema.yaml") as part: part.write_text(schema_yaml(schema), encoding="utf-8")
     table, notes = first_table(schema)
     is_file = not is_store(source) and "://" not in str(source)
-    if table is None or (is_file and table.samefile(resolve_path(source))): return notes
+    if table is None: return notes or [note_alone(schema, source)]
+    if is_file and table.samefile(resolve_path(source)): return notes
     dataset = load(table, schema)
     rejected = refused_path(table, store.folder)
     added, _ = take_rows(store, canonical(pd.DataFrame(), schema), dataset, check_new(dataset), rejected)
@@ -153,5 +172,5 @@ def add_file(
         held = canonical(read_students(store, None, dataset.schema)[0], dataset.schema)
         added, _ = take_rows(store, held, dataset, checked, refused_path(source, store.folder))
         if len(store.versions) > before: save_manifest(store)
-    added.notes = [*added.notes, *notes]
+    if store.versions: added.notes = [*added.notes, *notes]
     return added

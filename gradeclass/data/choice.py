@@ -6,6 +6,7 @@
 __all__ = ['raw_tables', 'choose_data', 'existing_file', 'choose_schema']
 
 # %% ../../nbs/lib/data/14_choice.ipynb #3b5e5e68
+from functools import partial
 from pathlib import Path
 
 from ..config import is_store, resolve_path
@@ -36,6 +37,26 @@ def find_raw(schema:Schema, home:Path)->Path|None:
     if others: raise DataError(f"data/raw/ holds no table that can be read ({names}): {advice}")
     return None
 
+# %% ../../nbs/lib/data/14_choice.ipynb #982882ae
+MOST_ROWS = 1_000_000 # Of a run: 3.5 million rows took 6 GB before training began
+
+def rows_in(path:Path)->int: # About; 0 where it is another kind of file, or too small to matter
+    "Rows of a CSV or Parquet file, without reading its cells"
+    if path.suffix.lower() in (".parquet", ".pq"):
+        from pyarrow.parquet import read_metadata
+        try: return read_metadata(path).num_rows
+        except (OSError, ValueError): return 0 # Whoever reads it says what is wrong
+    if path.suffix.lower() not in (".csv", ".tsv", ".txt") or path.stat().st_size < 2*MOST_ROWS: return 0
+    with path.open("rb") as file: return sum(block.count(b"\n") for block in iter(partial(file.read, 2**20), b""))
+
+def check_size(path:Path)->str: # The file as a source
+    "Refuse a file that a run would not finish"
+    rows = rows_in(path)
+    if rows <= MOST_ROWS: return str(path)
+    from gradeclass.data.files import DataError
+    raise DataError(f"{path} holds about {rows:,} rows, and a run keeps at most {MOST_ROWS:,} in memory: learn from "
+                    f"all of them with `gradeclass train-large {path.name} -o FOLDER`, or choose fewer rows")
+
 # %% ../../nbs/lib/data/14_choice.ipynb #0b9145d5
 def choose_data(
     data:str,   # What a person gave: a file, a database URL, a store, `sample` or nothing
@@ -44,13 +65,13 @@ def choose_data(
 )->str:         # Absolute path, URL, or store with its version
     "The table to run on"
     if "://" in data: return data
-    if data not in ("", "sample") and not is_store(data): return str(existing_file(data))
+    if data not in ("", "sample") and not is_store(data): return check_size(existing_file(data))
     from gradeclass.data.store import find_store, pin_source
     from gradeclass.data.synthetic import sample_path
     if is_store(data): return pin_source(data)
     known = schema or "students"
     table = None if data else find_store(schema, home/"data"/"store") or find_raw(load_schema(known), home)
-    return str(table or sample_path(known))
+    return check_size(table) if isinstance(table, Path) else str(table or sample_path(known))
 
 # %% ../../nbs/lib/data/14_choice.ipynb #5e8ffbe5
 def existing_file(

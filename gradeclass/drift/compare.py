@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pandas as pd
 
-from .profile import PERFORMANCE, DriftError, Marginal, Profile, drift_columns
+from .profile import PERFORMANCE, DriftError, DriftFoundError, Marginal, Profile, drift_columns
 from ..evaluation.metrics import METRICS
 from ..evaluation.resampling import holm, plain_numbers
 from ..schema import Column, Schema
@@ -245,7 +245,7 @@ class Drift:
 
     def raise_for_drift(self)->None:
         "Fail where there is drift and that was asked for"
-        if self.verdict["action"] == "fail": raise DriftError(f"drift: {self.sentence}")
+        if self.verdict["action"] == "fail": raise DriftFoundError(f"drift: {self.sentence}")
 
 # %% ../../nbs/lib/drift/02_compare.ipynb #b5a97367
 def strength(

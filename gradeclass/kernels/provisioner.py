@@ -40,6 +40,8 @@ class WarmProvisioner(LocalProvisioner):
             self.sockets = make_folder("k")
             manager.transport = "ipc"
             manager.ip = f"{self.sockets}/k"
+            # The file holds the kernel's secret: in this folder it goes with the process, however that ends
+            manager.connection_file = manager.connection_file or f"{self.sockets}/connection.json"
         return await super().pre_launch(**kwargs)
 
     async def launch_kernel(self, cmd:list, **kwargs)->dict: # How to connect to it

@@ -316,6 +316,9 @@ def purge_old()->None:
     if doubt: logging.getLogger("gradeclass.pages").warning(doubt)
 
 # %% ../../nbs/lib/pages/15_server.ipynb #72bcd0b2
+# Warnings that say nothing to whoever starts the pages: our notebooks are signed by nobody, and a client may end first
+OF_NO_USE = "Notebook %s is not trusted", "Could not destroy zmq context"
+
 class PageServer(Voila):
     "Voilà with our pages and nothing else"
     options = Options()
@@ -326,6 +329,7 @@ class PageServer(Voila):
     def init_settings(self)->dict:
         "Our own page to log in, our own page for what does not exist"
         settings = super().init_settings()
+        self.log.addFilter(lambda record: not str(record.msg).startswith(OF_NO_USE))
         for name in ("jinja2_env", "voila_jinja2_env"):
             settings[name].loader = ChoiceLoader([FileSystemLoader(str(app_folder()/"look"/"voila"/"templates"/LOOK)),
                                                   settings[name].loader])

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..config import is_store
 from ..disk import MANIFEST, digest_file, digest_text, source_digest
-from .stages import Stage, read_cells
+from .stages import STAGES, Stage, read_cells
 from ..plugins import plugins_digest
 
 # %% ../../nbs/lib/pipeline/02_cache.ipynb #b8eae446
@@ -85,7 +85,8 @@ def compare_parts(
     "Say why a stage is stale"
     words = [f"{name} is {now['parameters'].get(name)!r}, was {before['parameters'].get(name)!r}"
              for name in changed_names(before["parameters"], now["parameters"])]
-    words += [f"{name} has changed" for name in changed_names(before["inputs"], now["inputs"])]
+    words += [f"it was made of another result of {name}" if name in STAGES else f"{name} has changed"
+              for name in changed_names(before["inputs"], now["inputs"])]
     others = {"notebook": "its notebook", "package": "the package", "python": "the Python version",
               "plugins": "what other packages add"}
     words += [f"{title} has changed" for part, title in others.items() if before.get(part, "") != now.get(part, "")]

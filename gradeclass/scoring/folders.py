@@ -65,6 +65,9 @@ def list_pieces(
     "What there is to grade"
     if ending(source) in (".parquet", ".pq"):
         return [Piece(source, f"part-{number:05}.parquet", groups) for number, groups in enumerate(cut_groups(source))]
+    if Path(source).is_file():
+        raise DataError(f"{source} is one file, and no Parquet file: name a Parquet file or a folder of them, or leave "
+                        "out --scheduler")
     files = list_files(source)
     if not files: raise DataError(f"{hide_password(source)} holds no .parquet file")
     return [Piece(file, file.removeprefix(source.rstrip("/")).strip("/")) for file in files]

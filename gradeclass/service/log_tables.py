@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['TABLES', 'ID', 'LOGGER', 'PREDICTIONS', 'OUTCOMES', 'OVERRIDES', 'COUNTERS', 'FACTS', 'FOLLOWED', 'FOLLOW_UPS',
-           'LISTED', 'LIMITS', 'MIXED', 'CHUNKS', 'MOST', 'LEAST_DAYS', 'WEEK', 'asked_by', 'LogError', 'iso_time',
-           'default_log_url', 'open_engine', 'read_salt', 'make_salt', 'hash_student', 'check_salt', 'insert_rows',
-           'without_written', 'reserve_ids', 'add_columns', 'log_file', 'open_tables', 'followed_tables', 'take_over',
-           'as_lines', 'doubt_clock']
+           'LISTED', 'LIMITS', 'MIXED', 'CHUNKS', 'MOST', 'LEAST_DAYS', 'WEEK', 'asked_by', 'LogError', 'LogDownError',
+           'iso_time', 'default_log_url', 'open_engine', 'read_salt', 'make_salt', 'hash_student', 'check_salt',
+           'insert_rows', 'without_written', 'reserve_ids', 'add_columns', 'log_file', 'open_tables', 'followed_tables',
+           'take_over', 'as_lines', 'doubt_clock']
 
 # %% ../../nbs/lib/service/07_log_tables.ipynb #3dda8acc
 import hashlib
@@ -72,6 +72,10 @@ LISTED = Table("listed", FOLLOWED, Column("id", ID, primary_key=True), Column("t
 # %% ../../nbs/lib/service/07_log_tables.ipynb #d520fa9a
 class LogError(GradeclassError):
     "A prediction log that cannot be opened or written"
+
+class LogDownError(LogError):
+    "A database that does not answer; a script can tell it from a mistake, and try again"
+    code = 5
 
 # %% ../../nbs/lib/service/07_log_tables.ipynb #56f5534f
 @lru_cache(maxsize=16)

@@ -1,5 +1,8 @@
 "Progress: bars on a terminal, lines elsewhere"
 import io
+import re
+
+import pytest
 
 from gradeclass.cli.base import Bars
 
@@ -40,3 +43,12 @@ def test_rows_without_a_known_number_are_counted():
     with Bars(transient=True) as bars: bars.show("rows", 50_000, None)
     task = bars.progress.tasks[0]
     assert (task.fields["state"], task.total) == ("50,000", None)
+
+
+@pytest.mark.parametrize("wish, coloured", [("", True), ("1", False)])
+def test_no_color_is_heeded(monkeypatch, wish, coloured):
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    for name, value in {"TERM": "xterm-256color", "NO_COLOR": wish}.items(): monkeypatch.setenv(name, value)
+    with Bars("prepare") as bars: bars.show("prepare", 1, 2)
+    assert bool(re.search(r"\x1b\[[\d;]*3[\d;]*m", terminal.getvalue())) == coloured and "prepare" in terminal.getvalue()

@@ -1,6 +1,8 @@
 "The command as a whole: how fast it answers, and how it ends"
 import os
 import resource
+import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -32,6 +34,21 @@ LOADED = "; import sys; print(*{name.partition('.')[0] for name in sys.modules})
 def test_version_is_that_of_the_package(ask):
     import gradeclass
     assert ask("--version") == (0, f"{gradeclass.__version__}\n", "")
+
+
+@pytest.mark.process
+def test_shell_completes_commands_after_it_was_installed(tmp_path):
+    def ask(*words, **env):
+        code = "import sys; sys.argv[0] = 'gradeclass'; from gradeclass.cli.main import main; main()"
+        return subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True,
+                              env={**os.environ, "HOME": str(tmp_path), **env})
+    shown = ask("--show-completion", "bash").stdout
+    assert "complete -o default -F _gradeclass_completion gradeclass" in shown
+    assert ask("--install-completion", "bash").returncode == 0
+    (script,) = (tmp_path/".bash_completions").iterdir()
+    assert script.read_text().strip() == shown.strip() and str(script) in (tmp_path/".bashrc").read_text()
+    asked = {"_GRADECLASS_COMPLETE": "complete_bash", "COMP_CWORD": "1", "COMP_WORDS": "gradeclass pre"}
+    assert ask(**asked).stdout.split() == ["prefect", "predict"]
 
 
 @pytest.mark.process
@@ -91,3 +108,43 @@ sys.argv = ['gradeclass', 'schema', 'show', 'students']
 main()"""
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
+
+
+@pytest.mark.parametrize("in_file", [False, True])
+@pytest.mark.parametrize("name, near", [("GRADECLASS_OUTPUT", "GRADECLASS_OUTPUTS"),
+                                        ("GRADECLASS_SERVE_PROT", "GRADECLASS_SERVE_PORT")])
+def test_mistyped_variable_ends_every_command_with_the_name_that_was_meant(ask, place, monkeypatch, name, near, in_file):
+    if in_file: (place/".env").write_text(f"{name}=1\n")
+    else: monkeypatch.setenv(name, "1")
+    assert ask("schema", "show", "students") == (1, "", f"gradeclass: there is no variable {name}: did you mean {near}?\n")
+    assert ask("--version")[0] == 0
+
+
+def test_variable_that_is_like_none_of_ours_is_named_and_passed_over(ask, monkeypatch):
+    monkeypatch.setenv("GRADECLASS_COLOUR", "red")
+    code, printed, said = ask("schema", "show", "students")
+    assert code == 0 and printed and said == "warning: there is no variable GRADECLASS_COLOUR: it has no effect\n"
+
+
+def may_unshare():
+    "Whether this user may start a process that is the first of its own space"
+    return bool(shutil.which("unshare")) and not subprocess.run(["unshare", "--pid", "--fork", "true"], capture_output=True).returncode
+
+
+@pytest.mark.process
+@pytest.mark.skipif(not may_unshare(), reason="needs unshare, and the right to use it")
+def test_first_process_of_a_container_ends_when_it_is_stopped():
+    code = """import sys, time
+import gradeclass.schema
+from gradeclass.cli.main import main
+gradeclass.schema.load_schema = lambda name: (print("at work", flush=True), time.sleep(600))
+sys.argv = ["gradeclass", "schema", "show", "students"]
+main()"""
+    started = subprocess.Popen(["unshare", "--pid", "--fork", "--kill-child", sys.executable, "-c", code], stdout=subprocess.PIPE,
+                               text=True)
+    try:
+        assert started.stdout.readline() == "at work\n"
+        (inside,) = Path(f"/proc/{started.pid}/task/{started.pid}/children").read_text().split()
+        os.kill(int(inside), signal.SIGTERM)
+        assert started.wait(60) == 143
+    finally: started.kill()

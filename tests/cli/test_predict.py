@@ -25,3 +25,10 @@ def test_predict_names_refused_rows_and_grades_the_others(ask, trained):
     check_predictions(read_table("grades.csv")[0], table.drop(index=3), "StudentID", ["A", "B", "C", "D", "F"])
     refused = read_table("grades.rejected.csv")[0]
     assert refused.row.tolist() == ["5"] and "Absences: -4 is out of range" in refused.reason.iloc[0]
+
+
+def test_scheduler_with_one_csv_file_is_refused_before_it_is_asked(ask, trained):
+    words = "-o", "x.csv", "--model", trained, "--scheduler", "tcp://127.0.0.1:1"
+    code, printed, said = ask("predict", sample_path("students"), *words)
+    assert (code, printed) == (1, "") and "is one file, and no Parquet file" in said
+    assert said.endswith("leave out --scheduler\n")

@@ -214,6 +214,18 @@ def test_several_tables_in_raw_are_named_and_none_is_taken(home):
     added = add_file(put(home, "a.csv", STUDENTS.iloc[200:210]))
     assert added.store.rows() == 10 and "one.csv, two.csv" in added.notes[-1]
 
+def test_store_that_starts_with_new_students_alone_says_so_and_names_the_table_of_the_last_run(home):
+    earlier = put(home, "earlier.csv", STUDENTS.head(200))
+    for name, table in {"1": earlier, "2": home/"gone.csv"}.items():
+        (home/"outputs"/"runs"/name).mkdir(parents=True)
+        (home/"outputs"/"runs"/name/"run.json").write_text(json.dumps({"parameters": {"data": str(table)}}))
+    new, newer = put(home, "new.csv", STUDENTS.iloc[200:210]), put(home, "newer.csv", STUDENTS.iloc[210:220])
+    note = add_file(new, root=home/"a").notes[-1]
+    assert "learns from the students in this store alone: add the tables of earlier students too" in note
+    (home/"outputs"/"runs"/"2"/"run.json").unlink()
+    assert f"alone: add {earlier}, the table of the last run, too" in add_file(new, root=home/"b").notes[-1]
+    assert not add_file(newer, root=home/"b").notes, "it is said once"
+
 def test_refused_rows_of_raw_do_not_become_a_table_of_raw(home):
     file = raw(home)
     file.write_text(file.read_text().replace("\n", "\n9999,99,0,0,0,5,0,0,1,1,0,0,0,2,2\n", 1))

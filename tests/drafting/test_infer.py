@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from gradeclass.data.dataset import clean
 from gradeclass.drafting.cells import read_texts
 from gradeclass.drafting.infer import guess_column, infer_schema, name_words, order_grades
+from gradeclass.drafting.roles import cross_counts
 from gradeclass.drafting.scales import answer_order
 from gradeclass.drafting.scores import find_bands
 from gradeclass.data.sources import load, read_table
@@ -405,3 +406,20 @@ def test_list_of_marks_names_its_students_by_a_number_that_repeats():
 
 def test_marks_that_a_spreadsheet_has_made_dates_are_asked_about():
     assert "'10-May' looks like a date" in guess_column("Score", column_of("10-May", "4-5", "7-8", "9-10", repeat=9)).confirm
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_cells_are_counted_beside_grades_as_a_table_of_both_counts_them(seed):
+    rng = np.random.default_rng(seed)
+    grades, cells = pd.Series(rng.choice(list("CABF"), 60)), pd.Series(rng.choice(["no", "10", "9", "yes"], 60))
+    counts, names, places = cross_counts(grades, cells)
+    right = pd.crosstab(grades.to_numpy(), cells.to_numpy())
+    assert (counts == right.to_numpy()).all() and list(names) == list(right.index)
+    assert list(right.columns[places]) == list(cells)
+
+
+def test_every_column_is_told_of_while_a_draft_is_made():
+    told = []
+    infer_schema(graded(**{f"q{number}": [1, 2, 3, 5] for number in range(20)}), "Grade",
+                 on_column=lambda done, total: told.append((done, total)))
+    assert told == [(done, 21) for done in range(1, 22)]

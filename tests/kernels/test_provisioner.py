@@ -23,6 +23,7 @@ def test_kernel_executes_and_shuts_down():
     with kernel() as (manager, client):
         assert is_forked(manager) and run(client, "print(6*7)") == "42"
         pid, sockets = manager.provisioner.pid, manager.provisioner.sockets
+        assert Path(manager.connection_file).parent == Path(sockets)
         assert int(run(client, "import os; print(os.getpid())")) == pid == int(run(client, "print(os.getsid(0))"))
         manager.shutdown_kernel()
         assert (gone(pid) and not manager.has_kernel and not Path(sockets).exists()

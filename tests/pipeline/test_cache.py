@@ -9,6 +9,7 @@ from pipeline_helpers import cached, outputs_of
 from gradeclass.data.synthetic import sample_path
 from gradeclass.models.bundle import bundle_digest
 from gradeclass.pipeline import worker
+from gradeclass.pipeline.cache import compare_parts
 from gradeclass.pipeline.runner import Pipeline, dry_run, plan_run, run_pipeline
 from gradeclass.pipeline.stages import STAGES
 
@@ -86,3 +87,10 @@ def test_register_meets_the_champion_that_was_there_before(finished_run, tmp_pat
     pipeline.outputs = tmp_path
     assert known is not None
     assert not pipeline.is_current(pipeline.job(STAGES["register"])), "a new outputs folder knows no model"
+
+
+def test_stage_before_is_said_to_be_another_result_and_not_to_have_changed():
+    "It may be up to date: what differs is the result that the last run was made of"
+    parts = lambda prepare, data: {"parameters": {}, "inputs": {"prepare": prepare, "data": data}}
+    assert compare_parts(parts("a", "x"), parts("b", "x")) == "it was made of another result of prepare"
+    assert compare_parts(parts("a", "x"), parts("a", "y")) == "data has changed"

@@ -179,13 +179,16 @@ def test_killed_run_leaves_no_process_and_the_next_one_resumes(stage, begun, fin
 
 @pytest.mark.process
 @pytest.mark.slow
-def test_interrupted_run_ends_with_130_and_leaves_no_process(tmp_path):
+def test_interrupted_run_ends_with_130_and_leaves_no_process_and_no_file(tmp_path, monkeypatch):
+    (tmp_path/"tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path/"tmp"))
     process = start_run(tmp_path/"outputs", tmp_path)
     below = wait_for_kernel(process, tmp_path/"outputs", "prepare")
     os.kill(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=20)
     assert process.returncode == 130 and "Traceback" not in err
     assert not still_running(below)
+    assert not list((tmp_path/"tmp").iterdir()), "such as a connection file, which holds a kernel's secret"
 
 @pytest.mark.process
 @pytest.mark.slow

@@ -71,7 +71,7 @@ def test_the_image_holds_the_service_alone_unless_more_is_asked_for(steps, compo
 
 def test_compose_runs_commands_that_there_are(compose):
     named = {name: service["command"][0] for name, service in compose["services"].items() if "command" in service}
-    assert named == {"service": "serve", "pages": "app", "experiments": "ui", "scheduler": "prefect"}
+    assert named == {"service": "serve", "pages": "app", "experiments": "ui", "scheduler": "prefect", "monthly": "schedule"}
     assert set(named.values()) <= commands()
 
 

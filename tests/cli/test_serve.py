@@ -1,0 +1,28 @@
+"The command that serves predictions: what it says before it answers"
+import socket
+
+import pytest
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_address_is_named_only_where_it_will_answer(ask, place, monkeypatch, taken):
+    "With its database down, or its port taken, the service ends with one sentence; a script can tell the two apart"
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        if not taken:
+            other.close()  # Now nothing answers there
+            monkeypatch.setenv("GRADECLASS_SERVE_LOG_URL", f"postgresql+psycopg2://ann:secret@127.0.0.1:{port}/log")
+        code, printed, said = ask("serve", "--port", port)
+    assert code == (1 if taken else 5) and printed == "" and said.count("\n") == 1 and "secret" not in said
+    assert (f"gradeclass: 127.0.0.1 port {port} cannot be listened on (address already in use): choose another" in said if taken
+            else "gradeclass: the prediction log cannot be opened: connection to server at" in said)
+
+
+@pytest.mark.parametrize("words", [["--model", "nowhere"], ["--host", "0.0.0.0"]])
+def test_refused_start_names_no_address(ask, words):
+    code, printed, said = ask("serve", *words)
+    assert (code, printed) == (1, "") and said.count("\n") == 1 and "http" not in said
+
+
+def test_empty_list_of_keys_says_how_to_make_one(ask):
+    assert ask("key", "list") == (0, "", "there is no key: make one with `gradeclass key make NAME`\n")
