@@ -16,6 +16,7 @@ from pathlib import Path
 # %% ../nbs/lib/01_config.ipynb #974f3e20
 class GradeclassError(Exception):
     "A problem that a person can fix; the message says what is wrong, where, and what would be right"
+    code = 1 # What the command ends with
 
 # %% ../nbs/lib/01_config.ipynb #e00948dd
 EXTRAS = {"cluster": "distributed", "drift": "evidently", "pages": "voila", "pipeline": "papermill",

@@ -7,13 +7,14 @@ __all__ = []
 
 # %% ../../nbs/lib/cli/04_data.ipynb #5aa2e899
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from typer import Argument, Option
 
-from .base import AsJson, SchemaOption, Table, app, check_out, say
+from .base import AsJson, Bars, SchemaOption, Table, app, check_out, say
 from ..config import SEED
 
 # %% ../../nbs/lib/cli/04_data.ipynb #ac60f685
@@ -44,7 +45,8 @@ def schema_infer(
     check_out(out, file)
     table, notes = read_table(file)
     for note in notes: say(f"note: {note}")
-    schema = infer_schema(table, target, Path(file).stem, best)
+    with Bars(transient=True) as bars:
+        schema = infer_schema(table, target, Path(file).stem, best, partial(bars.show, "columns"))
     if schema.grades.ask and sys.stdin.isatty():
         schema = infer_schema(table, target, Path(file).stem, ask_best(schema, target))
     say_late(schema)

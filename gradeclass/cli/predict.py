@@ -66,7 +66,7 @@ def drift_command(
         help="Name or file of --reference's schema. Without it: the one that fits the columns.")]="", # Schema
     out:Annotated[Path|None, Option("-o", "--out", help="New folder for a copy of verdict and pages.")]=None, # Copy
     on_drift:Annotated[str, Option(
-        help="warn: report it; fail: end with exit code 1; retrain: end with exit code 3.")]="warn", # What to do
+        help="warn: report it; fail: end with exit code 4; retrain: end with exit code 3.")]="warn", # What to do
     since:Annotated[str, Option(help="Of a prediction log: only from this time on, such as 2026-03-01.")]="", # Time
     history:Annotated[bool, Option("--history", help="Show the verdicts so far, and draw them.")]=False, # Show them
     ui:Annotated[bool, Option("--ui", help="Open Evidently's pages, on this computer alone.")]=False, # Open them

@@ -6,7 +6,6 @@
 __all__ = []
 
 # %% ../../nbs/lib/cli/06_serve.ipynb #41596ef4
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -52,16 +51,14 @@ def serve_command(
     tls_cert:Annotated[str|None, Option(help="File of a certificate, for HTTPS.")]=None, # PEM
     tls_key:Annotated[str|None, Option(help="File of its key.")]=None, # PEM
 )->None:
-    "Serve over HTTP until stopped; see /docs at its address. GRADECLASS_SERVE_... variables set more."
+    "Serve over HTTP until stopped; GRADECLASS_SERVE_... set more. Ends with 5 where the log's database is down."
     need_extra("serve", "serve")
     from gradeclass.service.app import serve
     from gradeclass.service.settings import load_service_settings
     given = {"models": " ".join(model), "host": host, "port": port, "workers": workers, "open": open,
              "make_key": make_key, "compat": compat, "root_path": root_path, "tls_cert": tls_cert, "tls_key": tls_key}
     settings = load_service_settings(**{name: value for name, value in given.items() if value})
-    with suppress(OSError): # Where nobody can read it
-        say(f"API documentation: {'https' if settings.tls_cert else 'http'}://{settings.host}:{settings.port}/docs")
-    serve(settings)
+    serve(settings, say)
 
 # %% ../../nbs/lib/cli/06_serve.ipynb #4c7644c4
 key_app = typer.Typer(no_args_is_help=True, help="Make, list and remove the keys of the service.")
@@ -92,8 +89,9 @@ def key_make(
 def key_list(file:KeyFile=None)->None:
     "List keys: id, name, scopes, and when each was made, was last used and expires."
     from gradeclass.service.api_keys import read_keys, read_uses
-    used = read_uses(keys_path(file))
-    for key in read_keys(keys_path(file)).values():
+    used, keys = read_uses(keys_path(file)), read_keys(keys_path(file))
+    if not keys: say("there is no key: make one with `gradeclass key make NAME`")
+    for key in keys.values():
         print(f"{key.id}  {key.name:30} {', '.join(key.scopes):18} {key.created[:10]}  "
               f"{used.get(key.id, 'not used')[:10]:10}  {key.expires[:10] or 'no end'}")
 

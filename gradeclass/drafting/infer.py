@@ -7,6 +7,7 @@ __all__ = ['infer_schema']
 
 # %% ../../nbs/lib/drafting/05_infer.ipynb #baa19948
 import difflib
+from collections.abc import Callable
 import re
 
 import numpy as np
@@ -375,6 +376,7 @@ def infer_schema(
     target:str,         # The grade column
     name:str="table",   # Name of the schema
     best:str="",        # A person's word: the best grade, or all grades from best to worst, separated by commas
+    on_column:Callable=lambda done, total: None, # Called with each column's number, and how many there are
 )->Schema:              # A draft; every guess that matters says so under `confirm`
     "Draft a schema from a table"
     if frame.empty: raise SchemaError("the table is empty: a schema is drafted from rows")
@@ -384,7 +386,10 @@ def infer_schema(
     target = find_target(list(table.columns), target)
     grades = read_grades(table[target], target)
     cells = read_table_cells(table.drop(columns=target))
-    guessed = {title: describe_cells(title, found) for title, found in cells.items()}
+    guessed = {}
+    for done, (title, found) in enumerate(cells.items(), 1):
+        guessed[title] = describe_cells(title, found)
+        on_column(done, len(cells))
     columns = keep_one_id([guessed.get(title, Column(name=title, role="target")) for title in table])
     order = order_grades(sorted(grades.unique()), name_words(target))
     blanks = blank_words(table[target])

@@ -22,7 +22,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from ..disk import Journal
 from gradeclass.service.log_tables import (
-    LEAST_DAYS, MOST, OUTCOMES, OVERRIDES, PREDICTIONS, LogError, as_lines, default_log_url, doubt_clock,
+    LEAST_DAYS, MOST, OUTCOMES, OVERRIDES, PREDICTIONS, LogDownError, LogError, as_lines, default_log_url, doubt_clock,
     followed_tables, hash_student, insert_rows, iso_time, log_file, open_engine, open_tables, reserve_ids, take_over,
     without_written,
 )
@@ -108,7 +108,7 @@ class PredictionLog:
                 break
             except (SQLAlchemyError, OSError) as error:
                 reason = str(getattr(error, "orig", None) or getattr(error, "strerror", None) or error).splitlines()[0]
-                if last: raise LogError(f"the prediction log cannot be opened: {reason}") from None
+                if last: raise LogDownError(f"the prediction log cannot be opened: {reason}") from None
                 time.sleep(0.3)
         self.opened = True
         self.failing = ""
