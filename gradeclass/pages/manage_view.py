@@ -234,11 +234,12 @@ def reading(studied:Studied)->str: # HTML
     from gradeclass.drafting.questions import describe_columns
     fits = f" It fits the schema {studied.known}." if studied.known else ""
     notes = "".join(f"<li>{escape(text)}</li>" for text in studied.notes[:20])
+    preview = studied.preview.astype(object)
     columns = describe_columns(studied.schema) if studied.schema else pd.DataFrame()
     if len(columns): columns["taken as"] = columns["taken as"].replace(ANSWERS)
     return (f"<p><b>{escape(studied.path.name)}</b>: {count(studied.rows, 'row')}.{fits}</p>"
             f"{f'<ul>{notes}</ul>' if notes else ''}<details><summary>The first rows as they were understood</summary>"
-            f"{table(studied.preview.astype(object).fillna('–'), 'The first rows')}</details>"
+            f"{table(preview.where(preview.notna(), '–'), 'The first rows')}</details>"
             f"<details><summary>What each column was taken for</summary>{table(columns, 'Columns')}</details>")
 
 # %% ../../nbs/lib/pages/12_manage_view.ipynb #4f523c0c

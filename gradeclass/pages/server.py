@@ -88,7 +88,7 @@ def joined_script()->tuple[bytes, str]: # The code, compressed, and the first di
 
 # %% ../../nbs/lib/pages/15_server.ipynb #48f572f9
 POLICY = "; ".join([
-    "default-src 'none'", "script-src 'self' 'unsafe-eval'", "style-src 'self' 'unsafe-inline'",
+    "default-src 'none'", "script-src 'self'", "style-src 'self' 'unsafe-inline'",
     "img-src 'self' data: blob:", "font-src 'self' data:",
     "connect-src 'self'", "form-action 'self'", "frame-ancestors 'none'", "base-uri 'none'"])
 HEADERS = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin",

@@ -83,11 +83,12 @@ def test_questions_about_a_table_name_no_part_of_a_file_and_no_command(source, t
     table.columns = [{"GradeClass": "Grade", "GRADE": "Grade"}.get(name, f"{name} 2") for name in table.columns]
     view = TrainingView(print)
     view._take("table.csv", table.to_csv(index=False).encode())
+    if view.studied.columns: view.target.value = "Grade"
     if view.studied.open: view.best.value = view.best.options[1][1]
     said = [page_words(question.text) for question in view.studied.questions]
     offered = [words for question in view.studied.questions for words, _ in answers_to(question)]
     assert said
-    for text in (*said, *offered, reading(view.studied)):
+    for text in (*said, *offered, re.sub("<[^>]*>", " ", reading(view.studied))):
         assert not re.search(r"\brole\b|known_before|at_risk|min and max|set kind|under missing|`|--|gradeclass ", text)
 
 
@@ -110,7 +111,8 @@ def test_column_that_a_manager_leaves_out_is_no_input(tmp_path, monkeypatch):
     view.said["Level"].value = "out"
     view.run.click()
     schema = load_schema(begun[0]["schema"])
-    assert [column.name for column in schema.inputs()] == ["Hours"] and schema["Level"].role == "ignored"
+    assert [column.name for column in schema.inputs()] == ["Hours"]
+    assert "Level" in [column.name for column in schema.columns if column.role == "ignored"]
 
 
 def test_decision_against_the_advice_is_asked_for_twice_and_kept(finished_run, tmp_path, monkeypatch):
