@@ -20,7 +20,7 @@ import pandas as pd
 from ..config import GradeclassError, find_outputs, is_store
 from ..data.choice import existing_file
 from ..disk import whole_file
-from .host import AppError, free_memory, in_own_process, without_paths
+from .host import AppError, Host, free_memory, in_own_process, without_paths
 from .followups.ticket import Ticket, follow_ups_on
 from .html import note, table
 from .page import in_background
@@ -354,9 +354,9 @@ class ManageView(widgets.VBox):
         self.note = html("", "gc-live")
         self.training = TrainingView(self._start)
         turned_out = []
-        if self.served and follow_ups_on():
+        if follow_ups_on() and (served := self.served or Host().served):
             from gradeclass.pages.followups.outcomes import OutcomesView
-            turned_out = [OutcomesView(self.served.schema)]
+            turned_out = [OutcomesView(served.schema)]
         self.inside.children = [self.status, self.training, self.make_run(), self.make_decision(), *turned_out,
                                 self.past]
         self.show()

@@ -9,7 +9,7 @@ from gradeclass.data.synthetic import sample_path
 from gradeclass.service.api_keys import remove_key
 from gradeclass.service.followups.records import open_follow_ups
 from gradeclass.service.followups.visitors import Visitor, make_visitor, visitors_file
-from pages_helpers import TOKEN, choose_file, expect, fetch, serve_copy
+from pages_helpers import TOKEN, choose_file, expect, fetch, serve_copy, until
 
 pytestmark = [pytest.mark.browser, pytest.mark.process, pytest.mark.slow]
 SOON = str(date.today() + timedelta(7))
@@ -56,7 +56,7 @@ def test_worst_student_is_overridden_and_the_list_printed_in_twelve_clicks(come,
     number = page.locator(".gc-list tbody tr").first.locator("td").nth(1).inner_text()
     worst.click()
     page.wait_for_selector("text=Your decision", timeout=60_000)
-    page.wait_for_function(f"[...document.querySelectorAll('input')].some(made => made.value === '{number}')")
+    until(page, f"[...document.querySelectorAll('input')].some(made => made.value === '{number}')")
     page.get_by_label("Your grade").click()
     page.get_by_label("Your grade").select_option("B")
     page.get_by_label("Reason").click()

@@ -8,7 +8,7 @@ import pytest
 from gradeclass.data.synthetic import sample_path
 from gradeclass.models.bundle import extend_bundle
 from gradeclass.schema import load_schema
-from pages_helpers import TOKEN, choose_file, expect, fetch, serve_copy, unknown_table, unlock
+from pages_helpers import TOKEN, choose_file, expect, fetch, serve_copy, unknown_table, unlock, until
 
 pytestmark = [pytest.mark.browser, pytest.mark.process, pytest.mark.slow]
 
@@ -70,7 +70,7 @@ def test_manager_uploads_a_table_answers_what_is_asked_and_stops_the_run(visit, 
     stop = page.get_by_role("button", name="Stop the run")
     stop.click()
     page.wait_for_selector("text=The run was stopped on this page", timeout=60_000)
-    page.wait_for_function("![...document.querySelectorAll('button')].some(made => made.innerText === 'Stop the run' && made.offsetParent)")
+    until(page, "![...document.querySelectorAll('button')].some(made => made.innerText === 'Stop the run' && made.offsetParent)")
 
 
 @pytest.mark.parametrize("source", ["students", "higher_ed", "unknown", "made up"])
@@ -80,7 +80,7 @@ def test_questions_about_a_table_name_no_part_of_a_file_and_no_command(source, t
     shipped = source in ("students", "higher_ed")
     table = pd.read_csv(sample_path(source)) if shipped else unknown_table() if source == "unknown" else made_up_table()
     # Names that no shipped schema knows, so that one is drafted
-    table.columns = [{"GradeClass": "Grade", "GRADE": "Grade"}.get(name, f"{name} 2") for name in table.columns]
+    table.columns = [{"GradeClass": "Grade", "GRADE": "Grade", "Grade": "Grade"}.get(name, f"{name} 2") for name in table.columns]
     view = TrainingView(print)
     view._take("table.csv", table.to_csv(index=False).encode())
     if view.studied.columns: view.target.value = "Grade"

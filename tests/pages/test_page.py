@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from pages_helpers import expect, unlock
+from pages_helpers import expect, unlock, until
 
 pytestmark = [pytest.mark.browser, pytest.mark.process, pytest.mark.slow]
 PAGES = {"predict": "One student", "class": "A class", "explore": "Explore", "about": "About this model",
@@ -31,7 +31,7 @@ def test_page_has_no_serious_accessibility_violation(name, scheme, visit):
         page.wait_for_selector(".gc-unknown")
         page.get_by_role("button", name="What if").click()
         page.wait_for_selector(".gc-panel table, .gc-panel .gc-small")
-    if name == "explore": page.wait_for_function("document.querySelectorAll('.gc-figure img').length === 6")
+    if name == "explore": until(page, "document.querySelectorAll('.gc-figure img').length === 6")
     if name == "class":
         page.get_by_role("button", name="Try the sample").click()
         page.wait_for_selector("text=Top ")
@@ -64,7 +64,7 @@ def test_page_is_used_by_keyboard_alone_at_twice_the_size_without_motion(name, v
     page.emulate_media(reduced_motion="reduce")
     page.set_viewport_size({"width": 640, "height": 400})  # 200 % on a screen of 1280 by 800
     if name == "manage": unlock(page)
-    page.wait_for_function("document.documentElement.scrollWidth <= innerWidth")
+    until(page, "document.documentElement.scrollWidth <= innerWidth")
     assert not page.evaluate(NAMELESS)
     assert page.locator("main").count() == page.locator("h1").count() == 1 and page.title().startswith(PAGES[name])
     moving = "[...document.querySelectorAll('*')].filter(made => parseFloat(getComputedStyle(made).transitionDuration))"
