@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Error, sync_playwright
 
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
          "--disable-background-networking",
@@ -130,13 +130,22 @@ def change(page, key):
     })""", key)
 
 
+def until(page, script, arg=None):
+    "Wait until something is true on a page; Playwright's own way makes code from text, which these pages forbid"
+    last = time.monotonic() + 60
+    while True:
+        with suppress(Error): # Another page may be on its way
+            if page.evaluate(script, arg): return
+        if time.monotonic() > last: raise TimeoutError(script)
+        page.wait_for_timeout(20)
+
+
 def draw(page, number):
     "Draw another kind of figure and wait for it"
     before = page.locator(".gc-figure img").last.get_attribute("src")
     page.get_by_label("Figure").select_option(index=number)
     page.get_by_role("button", name="Draw").click()
-    page.wait_for_function("before => [...document.querySelectorAll('.gc-figure img')].at(-1).src !== before",
-                           arg=before, timeout=60_000)
+    until(page, "before => [...document.querySelectorAll('.gc-figure img')].at(-1).src !== before", before)
 
 
 def use(page, name, table):

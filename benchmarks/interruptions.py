@@ -145,6 +145,7 @@ def main():
     parser.add_argument("--times", type=int, default=200)
     parser.add_argument("--minutes", type=float, default=60, help="an end before that many times")
     parser.add_argument("--seed", type=int, default=5)
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     given = parser.parse_args()
     if not shutil.which("chromium"): sys.exit("interruptions.py needs chromium: apt-get install chromium")
     rng, done, waits, left = random.Random(given.seed), Counter(), [], []
@@ -156,12 +157,12 @@ def main():
         tempfile.tempdir = str(folder/"t") # Where `kernel_of` looks for the server's files
         browser = started.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         while done.total() < given.times and time.monotonic() < until:
-            kind, marker = rng.choice(KINDS), secrets.token_hex(12)
+            kind, marker = rng.choice(given.kinds), secrets.token_hex(12)
             table = folder/"class.csv"
             write_class(table, marker, rng.choice([30, 3_000, 60_000]))
             interrupt(browser, pages, kind, table, rng)
             table.unlink()
-            waits.append(serve_next(pages.port))
+            waits.append((kind, serve_next(pages.port)))
             done[kind] += 1
             left += [(kind, path) for path in holding(folder, marker.encode())]
         browser.close()
@@ -172,10 +173,12 @@ def main():
         for process in alive: process.kill()
     print(f"{done.total()} interruptions: {', '.join(f'{kind} {number}' for kind, number in sorted(done.items()))}")
     print(f"files that hold a visitor's bytes: {len(left)} {left[:3]}; processes left: {len(alive)}")
-    print(f"the next visitor's page: median {statistics.median(waits):.2f} s, slowest {max(waits):.2f} s, "
-          f"over {SERVED:.0f} s: {sum(wait > SERVED for wait in waits)}; load {os.getloadavg()[0]:.1f} on "
-          f"{psutil.cpu_count()} cores")
-    sys.exit(0 if not left and not alive and max(waits) <= SERVED else 1)
+    for kind in given.kinds:
+        if found := [wait for name, wait in waits if name == kind]:
+            print(f"after '{kind}' the next visitor's page: median {statistics.median(found):.2f} s, slowest "
+                  f"{max(found):.2f} s, over {SERVED:.0f} s: {sum(wait > SERVED for wait in found)}")
+    print(f"load {os.getloadavg()[0]:.1f} on {psutil.cpu_count()} cores")
+    sys.exit(0 if not left and not alive and max(wait for _, wait in waits) <= SERVED else 1)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import psutil
-from app import FLAGS, held, serve, train
+from app import FLAGS, held, serve, train, until
 from playwright.sync_api import sync_playwright
 
 WEEKS = 4
@@ -44,7 +44,7 @@ def decide(page, place, due, note):
     page.locator(".gc-list a").nth(place).click()
     page.wait_for_selector("text=Your decision", timeout=60_000)
     field = page.get_by_label("Student number")
-    page.wait_for_function("[...document.querySelectorAll('.gc-stack input')].some(made => /^[0-9]+$/.test(made.value))")
+    until(page, "[...document.querySelectorAll('.gc-stack input')].some(made => /^[0-9]+$/.test(made.value))")
     number = field.input_value()
     page.get_by_label("Note").fill(note)
     page.get_by_label("Look again on").fill(due)

@@ -8,6 +8,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,17 @@ def expect(place):
     from playwright.sync_api import expect
     expect.set_options(timeout=1000*PATIENCE)
     return expect(place)
+
+
+def until(page, script, arg=None):
+    "Wait until something is true on a page; Playwright's own way makes code from text, which these pages forbid"
+    from playwright.sync_api import Error
+    last = time.monotonic() + PATIENCE
+    while True:
+        with suppress(Error): # Another page may be on its way
+            if page.evaluate(script, arg): return
+        assert time.monotonic() < last, script
+        page.wait_for_timeout(50)
 
 
 def choose_file(page, path, label="Choose a file"):

@@ -175,7 +175,7 @@ runpy.run_path(sys.argv[1], run_name='fork_server')['main'](sys.argv[2])"""
 
 class ForkServer:
     "A fork server, as the process that started it sees it"
-    def __init__(self, python:list, modules, env:dict, key:str):
+    def __init__(self, python:list, modules, env:dict, key:str, later=()):
         remove_folders()
         self.owner = os.getpid()
         self.folder = make_folder("s")
@@ -186,7 +186,7 @@ class ForkServer:
             os.chmod(self.address, 0o600)
             listener.listen(128)
             plan = {"modules": list(dict.fromkeys([*KERNEL, *modules])), "folder": self.folder, "key": key,
-                    "waiting": SOON + LATER if tuple(modules) == MODULES else [],
+                    "waiting": SOON + LATER if tuple(modules) == MODULES else list(later),
                     "listener": listener.fileno(), "owner": self.owner}
             command = [*python, "-c", BOOT, server_module.__file__, json.dumps(plan)]
             self.process = subprocess.Popen(
@@ -217,13 +217,14 @@ def ask_own(
     python:list,   # Interpreter and its options
     modules,       # Modules to import ahead
     request:dict,  # As in `ask`
+    later=(),      # Modules that a new server imports once it serves
 )->ForkedProcess:  # Running
     "Ask this process's own server, and a new one where it has ended or will not do"
     own = request | {"own": True, "key": server_key([*python, *modules], request["env"])}
     ended = []
     for _ in range(2):
         with LOCK:
-            if ended == OWN: OWN[:] = [ForkServer(python, modules, request["env"], own["key"])]
+            if ended == OWN: OWN[:] = [ForkServer(python, modules, request["env"], own["key"], later)]
             server = OWN[0]
         try: return ask(server.address, own)
         except (ConnectionError, FileNotFoundError, ForkError): ended = [server]

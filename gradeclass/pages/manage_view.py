@@ -7,6 +7,7 @@ __all__ = ['Studied', 'study_table', 'to_choose', 'TrainingView', 'ManageView']
 
 # %% ../../nbs/lib/pages/12_manage_view.ipynb #11d521ca
 import asyncio
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,18 +20,19 @@ import pandas as pd
 from ..config import GradeclassError, find_outputs, is_store
 from ..data.choice import existing_file
 from ..disk import whole_file
-from .host import AppError, free_memory, in_own_process, without_paths
-from .followups.ticket import Ticket
+from .host import AppError, Host, free_memory, in_own_process, without_paths
+from .followups.ticket import Ticket, follow_ups_on
 from .html import note, table
 from .page import in_background
 from gradeclass.pages.manage_model import (
     STATES, ManageModel, documents_of, may_manage, read_options, side_by_side, stop_run,
+    without_commands,
 )
 from .upload import KINDS, Memory, check_cells, check_upload
 from .widgets import as_field, box, button, guarded, html, upload_button
 from ..pipeline.report import render_markdown
 from ..pipeline.stages import choices
-from ..schema import Schema, load_schema, match_schema, schema_names, schema_yaml
+from ..schema import Column, Schema, load_schema, match_schema, schema_names, schema_yaml
 from ..scoring.answer import Bundle
 from ..words import count
 
@@ -155,8 +157,48 @@ def study_table(
     schema, _, notes, preview = draft_table(frame, notes, str(path), found[0], best, 5)
     return Studied(path, len(frame), notes, preview, schema, questions=list_questions(schema))
 
+# %% ../../nbs/lib/pages/12_manage_view.ipynb #671d2233
+FILE_WORDS = {  # What names a part of a schema file -> what it means
+    "set role to feature and known_before to true( if so| if it is known in time)":
+        "a model may use it only where it is known before the grade",
+    "set role to ignored, or known_before to true": "leave it out, unless it is known before the grade",
+    "set role to ignored if so": "leave it out if so",
+    "set role to feature if it is no protected attribute": "only reports of fairness use it",
+    ": set role to feature and delete cuts if not": ", so no model sees it",
+    "; set role to feature if not|: (correct at_risk|sort the codes|change it) if (not|it runs otherwise)": "",
+    "guessed category from the name and the codes (.*?): say what each code means":
+        r"\1 are taken for codes without an order",
+    "guessed category from (.*?): set kind to ordinal and sort the codes if they have an order":
+        r"\1 are taken for groups without an order",
+    "guessed ordinal from the codes (.*?): set kind to category .*? count something":
+        r"\1 are taken for steps in this order",
+    "range taken from the table: widen min and max to what is possible":
+        "the smallest and the largest value come from this table",
+    "list it under missing if it means no answer": "they may mean that there is no answer",
+    "list those that mean no answer under missing": "these may mean that there is no answer",
+    "Name all grades in their order if so": "",
+    "if it says which (.*?) a student is from, add the line `group: .*?` to the schema":
+        r"it may say which \1 a student is from",
+    "say what the codes (.*?) mean": r"\1 are taken for no and yes",
+    "^ignored: ": "left out: ", r"\bcategory\b": "group"}
+ANSWERS = {"id": "It names the students", "ignored": "Leave it out", "audit": "For reports of fairness alone",
+           "score": "The grade follows from it", "numeric": "It is a number", "ordinal": "It has steps in an order",
+           "category": "It names groups", "flag": "It is yes or no", "feature": "An input", "target": "The grade"}
+
+def page_words(text:str)->str:
+    "What is asked about a column, for people who have a page and no file"
+    for pattern, words in FILE_WORDS.items(): text = re.sub(pattern, words, text)
+    return text.strip(" ;")
+
+def answers_to(question)->list[tuple[str, str]]: # Options of a dropdown
+    "What a person can say to a question"
+    agreed = ANSWERS.get(question.proposed, f"Right: {question.proposed}, the best grade first")
+    is_input = question.proposed in ("numeric", "ordinal", "category", "flag")
+    left_out = [("Leave it out", "out")] if is_input and " more column" not in question.column else []
+    return [("I am not sure", ""), (agreed, "yes"), *left_out]
+
 # %% ../../nbs/lib/pages/12_manage_view.ipynb #645f330f
-def settle(studied:Studied, accepted:list[str])->str: # Name or file of the schema
+def settle(studied:Studied, accepted:list[str], left_out:list[str]=())->str: # Name or file of the schema
     "Write the schema with what a person has confirmed"
     from gradeclass.drafting.questions import confirm_guesses
     if studied.schema is None: raise AppError("say first which column holds the grades")
@@ -164,6 +206,10 @@ def settle(studied:Studied, accepted:list[str])->str: # Name or file of the sche
     if studied.known in schema_names(): return studied.known
     place = studied.path.with_suffix(".schema.yaml")
     schema = confirm_guesses(studied.schema, accepted)
+    columns = [Column(name=column.name, role="ignored") if column.name in left_out else column
+               for column in schema.columns]
+    schema = schema.model_copy(update={"columns": columns})
+    if not schema.inputs(): raise AppError("nothing is left to predict from: keep at least one column as an input")
     with whole_file(place) as part: part.write_text(schema_yaml(schema), encoding="utf-8")
     return str(place)
 
@@ -180,7 +226,7 @@ def add_table(path:str, schema:str)->tuple[str, str]: # What became of it, and i
     "Add a table to the store"
     from gradeclass.data.add import add_file
     try: return store_words(add_file(path, schema)), "good"
-    except GradeclassError as error: return without_paths(str(error)), "bad"
+    except GradeclassError as error: return without_commands(without_paths(str(error))), "bad"
 
 # %% ../../nbs/lib/pages/12_manage_view.ipynb #6333b3e2
 def reading(studied:Studied)->str: # HTML
@@ -188,11 +234,13 @@ def reading(studied:Studied)->str: # HTML
     from gradeclass.drafting.questions import describe_columns
     fits = f" It fits the schema {studied.known}." if studied.known else ""
     notes = "".join(f"<li>{escape(text)}</li>" for text in studied.notes[:20])
-    columns = table(describe_columns(studied.schema), "What each column was taken for") if studied.schema else ""
+    preview = studied.preview.astype(object)
+    columns = describe_columns(studied.schema) if studied.schema else pd.DataFrame()
+    if len(columns): columns["taken as"] = columns["taken as"].replace(ANSWERS)
     return (f"<p><b>{escape(studied.path.name)}</b>: {count(studied.rows, 'row')}.{fits}</p>"
             f"{f'<ul>{notes}</ul>' if notes else ''}<details><summary>The first rows as they were understood</summary>"
-            f"{table(studied.preview.astype(object).fillna('–'), 'The first rows')}</details>"
-            f"<details><summary>What each column was taken for</summary>{columns}</details>")
+            f"{table(preview.where(preview.notna(), '–'), 'The first rows')}</details>"
+            f"<details><summary>What each column was taken for</summary>{table(columns, 'Columns')}</details>")
 
 # %% ../../nbs/lib/pages/12_manage_view.ipynb #4f523c0c
 def to_choose(names:list[str])->list[tuple[str, str]]: # Options of a dropdown
@@ -205,7 +253,7 @@ class TrainingView(widgets.VBox):
         self,
         start:Callable, # Called with the parameters of a run
     ):
-        self.start, self.studied, self.ticks = start, None, {}
+        self.start, self.studied, self.said = start, None, {}
         self.message, self.record = html("", "gc-live"), html()
         self.upload = upload_button(KINDS, self.message, self._take, "Choose a table with grades")
         self.target = as_field(widgets.Dropdown(options=to_choose([]), description="Column with the grades"))
@@ -223,7 +271,7 @@ class TrainingView(widgets.VBox):
 
     def _take(self, name, content)->None:
         self.studied = None
-        self.target.options, self.best.options, self.ticks = to_choose([]), to_choose([]), {}
+        self.target.options, self.best.options, self.said = to_choose([]), to_choose([]), {}
         self._show(study_table(keep_table(name, content)))
 
     def _again(self)->None:
@@ -241,20 +289,22 @@ class TrainingView(widgets.VBox):
             self.target.value = chosen if chosen in dict(self.target.options) else ""
             asked.append(self.target)
         for question in studied.questions:
-            words = html(f"<p><b>{escape(question.column)}</b>: {escape(question.text)}</p>")
+            words = html(f"<p><b>{escape(question.column)}</b>: {escape(page_words(question.text))}</p>")
             if question.open or self.best.value: asked.append(box([words, self.best]))
             if question.open and not self.best.value:
                 self.best.options = to_choose(studied.schema.grades.labels)
-            if not question.open and question.column not in self.ticks:
-                self.ticks[question.column] = widgets.Checkbox(
-                    value=question.certain, indent=False, description=f"{question.proposed} is right")
-            if not question.open: asked.append(box([words, self.ticks[question.column]]))
+            if not question.open and question.column not in self.said:
+                self.said[question.column] = as_field(widgets.Dropdown(
+                    options=answers_to(question), value="yes" if question.certain else "",
+                    description=f"Your answer: {question.column}"))
+            if not question.open: asked.append(box([words, self.said[question.column]]))
         self.asked.children = asked
         self.studied = studied
         self.actions.children = [] if studied.open else [self.run, self.add]
 
     def _settled(self)->str:
-        return settle(self.studied, [name for name, made in self.ticks.items() if made.value])
+        given = lambda answer: [name for name, made in self.said.items() if made.value == answer]
+        return settle(self.studied, given("yes"), given("out"))
 
     def _run(self)->None:
         with guarded(self.message):
@@ -272,7 +322,7 @@ class ManageView(widgets.VBox):
         self,
         served:Bundle|None=None, # The bundle; the page works without one
     ):
-        self.message = html("", "gc-message")
+        self.served, self.message = served, html("", "gc-message")
         self.token = as_field(widgets.Password(description="Token for this page",
                                                tooltip="Printed when the server started"))
         self.enter = button("Open", self._enter, main=True)
@@ -303,7 +353,12 @@ class ManageView(widgets.VBox):
         self.past = html("", "gc-card")
         self.note = html("", "gc-live")
         self.training = TrainingView(self._start)
-        self.inside.children = [self.status, self.training, self.make_run(), self.make_decision(), self.past]
+        turned_out = []
+        if follow_ups_on() and (served := self.served or Host().served):
+            from gradeclass.pages.followups.outcomes import OutcomesView
+            turned_out = [OutcomesView(served.schema)]
+        self.inside.children = [self.status, self.training, self.make_run(), self.make_decision(), *turned_out,
+                                self.past]
         self.show()
         free_memory()
         self.task = in_background(self.watch())

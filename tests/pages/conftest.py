@@ -31,7 +31,7 @@ def browser():
 @pytest.fixture
 def visit(browser, server):
     "Open a page as a new visitor; what the browser complained about is in `page.complaints`"
-    opened = []
+    opened, complaints = [], []
     def open_page(name, width=1280, scheme="light", wait=".gc-page, .gc-stack"):
         context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme,
                                       accept_downloads=True)
@@ -39,6 +39,7 @@ def visit(browser, server):
         context.set_default_timeout(1000*PATIENCE)
         page = context.new_page()
         page.complaints, page.requested = [], []
+        complaints.append(page.complaints)
         page.on("console", lambda message: page.complaints.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: page.complaints.append(str(error)))
         page.on("request", lambda request: page.requested.append(request.url))
@@ -47,6 +48,8 @@ def visit(browser, server):
         return page
     yield open_page
     for context in opened: context.close()
+    # What the pages' policy forbids, such as code made from text, no part of a page may need
+    assert not [text for said in complaints for text in said if "Content Security Policy" in text]
 
 
 @pytest.fixture(scope="module", params=["students", "higher_ed", "unknown"])

@@ -8,7 +8,7 @@ import pytest
 
 from gradeclass.data.sources import load
 from gradeclass.data.synthetic import sample_path
-from pages_helpers import choose_file, expect
+from pages_helpers import choose_file, expect, until
 
 pytestmark = [pytest.mark.browser, pytest.mark.process, pytest.mark.slow]
 
@@ -86,7 +86,7 @@ def test_list_survives_reload_another_page_and_back_and_leads_to_the_student(vis
     page.get_by_role("link", name="Open").first.click()
     page.wait_for_selector(".gc-predict", timeout=60_000)
     page.wait_for_selector(".gc-headline")
-    page.wait_for_function("document.querySelector('.gc-kept input').value.includes('\"Absences\": 30')")
+    until(page, "document.querySelector('.gc-kept input').value.includes('\"Absences\": 30')")
     assert "#" not in page.url and not [address for address in page.requested if "inputs" in address]
     page.go_back()
     page.wait_for_selector("text=found in the whole file", timeout=60_000)

@@ -7,8 +7,9 @@ import pytest
 
 from gradeclass.data.synthetic import sample_path
 from gradeclass.service.api_keys import remove_key
-from gradeclass.service.followups.visitors import make_visitor, visitors_file
-from pages_helpers import TOKEN, choose_file, fetch, serve_copy
+from gradeclass.service.followups.records import open_follow_ups
+from gradeclass.service.followups.visitors import Visitor, make_visitor, visitors_file
+from pages_helpers import TOKEN, choose_file, expect, fetch, serve_copy, until
 
 pytestmark = [pytest.mark.browser, pytest.mark.process, pytest.mark.slow]
 SOON = str(date.today() + timedelta(7))
@@ -55,7 +56,7 @@ def test_worst_student_is_overridden_and_the_list_printed_in_twelve_clicks(come,
     number = page.locator(".gc-list tbody tr").first.locator("td").nth(1).inner_text()
     worst.click()
     page.wait_for_selector("text=Your decision", timeout=60_000)
-    page.wait_for_function(f"[...document.querySelectorAll('input')].some(made => made.value === '{number}')")
+    until(page, f"[...document.querySelectorAll('input')].some(made => made.value === '{number}')")
     page.get_by_label("Your grade").click()
     page.get_by_label("Your grade").select_option("B")
     page.get_by_label("Reason").click()
@@ -139,6 +140,28 @@ def test_forged_ticket_opens_nothing_and_nobody_gets_one_for_anothers_page(come,
 def test_about_says_how_kept_lists_turned_out(come):
     page, _ = come("about")
     page.wait_for_selector("text=Too little has come in to say how past lists turned out", timeout=60_000)
+
+
+def test_manager_gives_grades_that_came_in_and_about_says_how_lists_turned_out(come, keeping, tmp_path):
+    adler, store = Visitor("0a", "Ms Adler", "adviser"), open_follow_ups()
+    store.keep_list(adler, "abc", [(number, "F" if number < 9040 else "B", number < 9040)
+                                   for number in range(9000, 9100)])
+    store.engine.dispose()
+    grades = tmp_path/"end of year.csv"
+    rows = [f"{number},{'F' if number % 4 and number < 9060 else 'B'}" for number in range(9000, 9100)]
+    grades.write_text("\n".join(["StudentID,GradeClass", *rows]))
+    page, _ = come("manage", "manager")
+    choose_file(page, grades, "Choose a file with final grades")
+    expect(page.locator("#rendered_cells")).to_contain_text("end of year.csv: 100 grades added.")
+    expect(page.locator("#rendered_cells")).to_contain_text("40 were flagged; of those, 30 needed help in the end")
+    (tmp_path/"names.csv").write_text("StudentID,Name\n1,Ada\n")
+    choose_file(page, tmp_path/"names.csv", "Choose a file with final grades")
+    expect(page.locator("#rendered_cells")).to_contain_text("names.csv has no column GradeClass")
+    page, _ = come("about")
+    expect(page.locator("#rendered_cells")).to_contain_text("15 who needed help were not flagged")
+    page, _ = come("manage", "adviser")
+    page.wait_for_selector("text=Token for this page", timeout=60_000)
+    assert page.get_by_role("button", name="Choose a file with final grades").count() == 0
 
 
 def test_without_the_switch_nothing_shows_and_nothing_is_written(visit, server):

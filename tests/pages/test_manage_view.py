@@ -1,10 +1,14 @@
 "The page that runs the pipeline and promotes, in a browser"
+import re
 import shutil
 
+import pandas as pd
 import pytest
 
+from gradeclass.data.synthetic import sample_path
 from gradeclass.models.bundle import extend_bundle
-from pages_helpers import TOKEN, choose_file, expect, fetch, serve_copy, unlock
+from gradeclass.schema import load_schema
+from pages_helpers import TOKEN, choose_file, expect, fetch, serve_copy, unknown_table, unlock, until
 
 pytestmark = [pytest.mark.browser, pytest.mark.process, pytest.mark.slow]
 
@@ -66,7 +70,49 @@ def test_manager_uploads_a_table_answers_what_is_asked_and_stops_the_run(visit, 
     stop = page.get_by_role("button", name="Stop the run")
     stop.click()
     page.wait_for_selector("text=The run was stopped on this page", timeout=60_000)
-    page.wait_for_function("![...document.querySelectorAll('button')].some(made => made.innerText === 'Stop the run' && made.offsetParent)")
+    until(page, "![...document.querySelectorAll('button')].some(made => made.innerText === 'Stop the run' && made.offsetParent)")
+
+
+@pytest.mark.parametrize("source", ["students", "higher_ed", "unknown", "made up"])
+def test_questions_about_a_table_name_no_part_of_a_file_and_no_command(source, tmp_path, monkeypatch):
+    from gradeclass.pages.manage_view import TrainingView, answers_to, page_words, reading
+    monkeypatch.setenv("GRADECLASS_OUTPUTS", str(tmp_path))
+    shipped = source in ("students", "higher_ed")
+    table = pd.read_csv(sample_path(source)) if shipped else unknown_table() if source == "unknown" else made_up_table()
+    # Names that no shipped schema knows, so that one is drafted
+    table.columns = [{"GradeClass": "Grade", "GRADE": "Grade", "Grade": "Grade"}.get(name, f"{name} 2") for name in table.columns]
+    view = TrainingView(print)
+    view._take("table.csv", table.to_csv(index=False).encode())
+    if view.studied.columns: view.target.value = "Grade"
+    if view.studied.open: view.best.value = view.best.options[1][1]
+    said = [page_words(question.text) for question in view.studied.questions]
+    offered = [words for question in view.studied.questions for words, _ in answers_to(question)]
+    assert said
+    for text in (*said, *offered, re.sub("<[^>]*>", " ", reading(view.studied))):
+        assert not re.search(r"\brole\b|known_before|at_risk|min and max|set kind|under missing|`|--|gradeclass ", text)
+
+
+def made_up_table(n=120):
+    "Columns that raise each kind of doubt"
+    grade = pd.Series(["A", "B", "C", "F"]*(n//4))
+    return pd.DataFrame({"StudentNo": range(n), "Decision": grade.map({"A": "x", "B": "y", "C": "z", "F": "w"}),
+                         "Forecast": grade.map({"A": 1, "B": 2, "C": 3, "F": 4}), "Class": ["a", "b", "c"]*(n//3),
+                         "Gender": ["m", "f"]*(n//2), "Level": ["low", "middle", "high"]*(n//3),
+                         "Code": [1, 2]*(n//2), "Days": [*range(n - 1), -999], "Essay": ["word "*40]*n, "Grade": grade})
+
+
+def test_column_that_a_manager_leaves_out_is_no_input(tmp_path, monkeypatch):
+    from gradeclass.pages.manage_view import TrainingView
+    monkeypatch.setenv("GRADECLASS_OUTPUTS", str(tmp_path))
+    begun = []
+    view = TrainingView(begun.append)
+    rows = [f"{i},{i % 9},{i % 5},{'ABCD'[i % 4]}" for i in range(80)]
+    view._take("marks.csv", "\n".join(["Nr,Hours,Level,Grade", *rows]).encode())
+    view.said["Level"].value = "out"
+    view.run.click()
+    schema = load_schema(begun[0]["schema"])
+    assert [column.name for column in schema.inputs()] == ["Hours"]
+    assert "Level" in [column.name for column in schema.columns if column.role == "ignored"]
 
 
 def test_decision_against_the_advice_is_asked_for_twice_and_kept(finished_run, tmp_path, monkeypatch):

@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from pages_helpers import expect, unlock
+from pages_helpers import expect, unlock, until
 
 pytestmark = [pytest.mark.browser, pytest.mark.process, pytest.mark.slow]
 PAGES = {"predict": "One student", "class": "A class", "explore": "Explore", "about": "About this model",
@@ -31,7 +31,7 @@ def test_page_has_no_serious_accessibility_violation(name, scheme, visit):
         page.wait_for_selector(".gc-unknown")
         page.get_by_role("button", name="What if").click()
         page.wait_for_selector(".gc-panel table, .gc-panel .gc-small")
-    if name == "explore": page.wait_for_function("document.querySelectorAll('.gc-figure img').length === 6")
+    if name == "explore": until(page, "document.querySelectorAll('.gc-figure img').length === 6")
     if name == "class":
         page.get_by_role("button", name="Try the sample").click()
         page.wait_for_selector("text=Top ")
@@ -47,3 +47,41 @@ def test_page_has_no_serious_accessibility_violation(name, scheme, visit):
         serious = [(v["id"], [node["html"][:160] for node in v["nodes"][:3]]) for v in found
                    if v["impact"] in ("serious", "critical")]
         assert not serious, (width, serious)
+
+
+KEYS = """() => { const at = document.activeElement; const shown = getComputedStyle(at);
+    return [at.tagName, shown.outlineStyle !== 'none' || shown.boxShadow !== 'none' || shown.borderStyle !== 'none',
+            at.getBoundingClientRect().width > 0] }"""
+NAMELESS = """() => [...document.querySelectorAll('a, button, input, select, textarea, summary')].filter(made =>
+    made.offsetParent && made.type !== 'hidden' && !made.closest('.gc-kept, .gc-ticket') && !made.title &&
+    !(made.innerText || made.getAttribute('aria-label') || made.labels?.length || made.querySelector('[alt]') ||
+      made.getAttribute('aria-labelledby'))).map(made => made.outerHTML.slice(0, 160))"""
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_is_used_by_keyboard_alone_at_twice_the_size_without_motion(name, visit):
+    page = visit(name)
+    page.emulate_media(reduced_motion="reduce")
+    page.set_viewport_size({"width": 640, "height": 400})  # 200 % on a screen of 1280 by 800
+    if name == "manage": unlock(page)
+    until(page, "document.documentElement.scrollWidth <= innerWidth")
+    assert not page.evaluate(NAMELESS)
+    assert page.locator("main").count() == page.locator("h1").count() == 1 and page.title().startswith(PAGES[name])
+    moving = "[...document.querySelectorAll('*')].filter(made => parseFloat(getComputedStyle(made).transitionDuration))"
+    assert page.evaluate(f"{moving}.length") == 0 and page.evaluate("document.getAnimations().length") == 0
+    page.locator(".gc-skip").focus()
+    page.keyboard.press("Enter")  # To the content
+    assert page.evaluate("document.activeElement.id") == "rendered_cells"
+    reached = set()
+    for _ in range(150):
+        page.keyboard.press("Tab")
+        tag, seen, there = page.evaluate(KEYS)
+        if tag == "BODY": break
+        if tag in ("INPUT", "SELECT", "BUTTON", "TEXTAREA"):
+            assert seen and there, page.evaluate("document.activeElement.outerHTML")
+        reached.add(page.evaluate("[...document.querySelectorAll('*')].indexOf(document.activeElement)"))
+    wanted = page.evaluate("""[...document.querySelectorAll('main button, main select, main textarea, main summary')]
+        .filter(made => made.offsetParent && !made.disabled && !made.closest('.gc-kept, .gc-ticket'))
+        .map(made => [...document.querySelectorAll('*')].indexOf(made))""")
+    assert set(wanted) <= reached
+    assert not page.complaints

@@ -8,7 +8,7 @@ import pytest
 from gradeclass.pages.predict_model import StudentModel, as_cell
 from gradeclass.pages.predict_view import PredictView, WhatIf
 from gradeclass.scoring.answer import ADVICE
-from pages_helpers import expect
+from pages_helpers import expect, until
 
 
 @pytest.mark.slow
@@ -47,12 +47,12 @@ def test_form_answers_the_keyboard_and_says_why(visit):
     slider.focus()
     before = page.inner_text(".gc-grade")
     for _ in range(2): page.keyboard.press("Home")
-    page.wait_for_function("before => document.querySelector('.gc-grade').innerText !== before", arg=before)
+    until(page, "before => document.querySelector('.gc-grade').innerText !== before", arg=before)
     expect(page.get_by_role("status").first).not_to_be_empty()
     page.keyboard.press("End")
-    page.wait_for_function("document.querySelector('.gc-grade').innerText.startsWith('F')")
+    until(page, "document.querySelector('.gc-grade').innerText.startsWith('F')")
     # The reasons are a box of their own, which is drawn after the headline
-    page.wait_for_function("document.querySelector('.gc-reasons').innerText.includes('−')")
+    until(page, "document.querySelector('.gc-reasons').innerText.includes('−')")
     expect(page.locator(".gc-reasons")).to_contain_text("Absences")
     expect(page.locator(".gc-advice")).to_contain_text(ADVICE)
     expect(page.locator(".gc-support")).to_contain_text("Likely to need support")
@@ -70,11 +70,11 @@ def test_number_can_be_unknown_and_the_answer_says_so(visit):
     expect(unknown).to_be_checked()
     expect(page.locator(".gc-unset")).to_have_count(1)
     unknown.uncheck()
-    page.wait_for_function("!document.body.innerText.includes('less certain')")
+    until(page, "!document.body.innerText.includes('less certain')")
     page.get_by_label("Unknown: Study time").check()
     page.wait_for_selector("text=Unknown: Study time")
     page.get_by_role("button", name="Reset").click()
-    page.wait_for_function("!document.body.innerText.includes('less certain')")
+    until(page, "!document.body.innerText.includes('less certain')")
     expect(page.locator(".gc-answer")).to_contain_text("Example: a typical student")
     page.get_by_role("button", name="Clear").click()
     page.wait_for_selector("text=Nothing is known of this student yet")
@@ -107,15 +107,14 @@ def test_what_is_typed_stays_and_survives_a_reload_and_a_link(visit, server):
     hours = page.get_by_label("Study time (hours a week), typed")
     hours.fill("7,25")
     hours.press("Enter")
-    page.wait_for_function("JSON.parse(document.querySelector('.gc-kept input').value).inputs.StudyTimeWeekly === 7.25")
+    until(page, "JSON.parse(document.querySelector('.gc-kept input').value).inputs.StudyTimeWeekly === 7.25")
     days = page.get_by_label("Absences (days), typed")
     days.fill("99")
     days.press("Enter")
     page.wait_for_selector("text=99 is outside what the model knows")
     expect(days).to_have_value("99")
     page.reload()
-    page.wait_for_function("document.querySelector('.gc-answer')?.innerText.includes('Still from the example')",
-                           timeout=60_000)
+    until(page, "document.querySelector('.gc-answer')?.innerText.includes('Still from the example')")
     expect(hours).to_have_value("7.25")
     other = page.context.new_page()
     other.goto(server.base + '/predict#inputs={"Absences": 4}')

@@ -12,8 +12,10 @@ import psutil
 import pytest
 
 from gradeclass.config import find_shipped
+from gradeclass.kernels.client import ForkServer, fork_call, server_key
 from gradeclass.processes import free_port
-from pages_helpers import TOKEN, Server, expect, fetch
+from kernel_helpers import wait_until
+from pages_helpers import PATIENCE, TOKEN, Server, expect, fetch
 
 
 def test_server_shows_nothing_but_the_pages():
@@ -45,6 +47,36 @@ def test_page_imports_neither_arrow_nor_models_that_it_does_not_serve(page):
     done = subprocess.run([sys.executable, "-c", code, *heavy], env=os.environ | {"GRADECLASS_THIN": "1"},
                           capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "[]", done.stdout + done.stderr[-800:]
+
+
+@pytest.mark.process
+def test_server_imports_nothing_that_only_its_pages_need():
+    pytest.importorskip("voila")
+    code = ("import sys, gradeclass.pages.server; "
+            "print([name for name in ('sklearn', 'pandas', 'rfc3987_syntax') if sys.modules.get(name)])")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr[-800:]
+
+
+@pytest.mark.process
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are copies on Linux alone")
+def test_what_other_pages_need_is_imported_while_nobody_asks(tmp_path, monkeypatch):
+    pages = pytest.importorskip("gradeclass.pages.server")
+    monkeypatch.chdir(tmp_path)
+    Path("calls.py").write_text("import sys\ndef main(): print(*(name for name in sys.argv[1:] "
+                                "if name not in sys.modules))\n")
+    python, env = [sys.executable], os.environ | {"GRADECLASS_THIN": "1"}
+    server = ForkServer(python, pages.AHEAD, env, server_key(python, env), pages.MEANWHILE)
+
+    def lacking(names):
+        with (tmp_path/"errors").open("w+") as errors:
+            process = fork_call(server.address, "calls:main", list(names), env, errors)
+            return process.communicate(timeout=PATIENCE)[0].split()
+    try:
+        assert not lacking(pages.AHEAD)
+        assert wait_until(lambda: not lacking(pages.MEANWHILE), 2*PATIENCE)
+    finally: server.close()
 
 
 @pytest.mark.browser
