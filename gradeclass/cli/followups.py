@@ -103,17 +103,6 @@ def followups_outcomes(
     schema:SchemaOption="", # Name or file of the schema
 )->None:
     "Add the final grades of students; the page About then says how past lists turned out."
-    from gradeclass.config import GradeclassError
-    from gradeclass.data.dataset import clean
     from gradeclass.data.sources import load
-    from gradeclass.service.followups.turnout import add_outcomes
-    store = open_store()
-    dataset = load(data, schema or None)
-    number, target = dataset.schema.id, dataset.schema.target
-    lacking = [name for name in (number, target) if name not in dataset.frame]
-    if lacking: raise GradeclassError(f"{data} has no column {lacking[0]}: it needs the student's number and the grade")
-    frame = clean(dataset.frame, dataset.schema)
-    added = add_outcomes(store, frame[number], frame[target])
-    left = len(dataset.frame) - added
-    print(f"{count(added, 'grade')} added"
-          + (f", {count(left, 'row')} left out: without a number or without a grade of the scale" if left else ""))
+    from gradeclass.service.followups.turnout import add_outcome_table
+    print(add_outcome_table(open_store(), load(data, schema or None)))

@@ -27,6 +27,7 @@ from .server import ADDRESS, MODULES
 class WarmProvisioner(LocalProvisioner):
     "Starts IPython kernels as copies of a process that has imported their libraries"
     modules = List(Unicode(), list(MODULES), config=True, help="Modules to import ahead, once for all kernels")
+    later = List(Unicode(), config=True, help="Modules that can wait: imported while no kernel is asked for")
     address = Unicode(config=True, help="Socket of a running fork server; this process starts its own unless given")
     sockets = ""
 
@@ -52,8 +53,9 @@ class WarmProvisioner(LocalProvisioner):
                                    sockets=self.sockets,
                                    connection_file=getattr(self.parent, "connection_file", ""))
             question = [ask, self.address] if self.address else [ask_own, python, self.modules]
+            more = {} if self.address else {"later": self.later}
             # In a thread: a new server answers after seconds, and pages or notebooks go on meanwhile
-            self.process = await asyncio.to_thread(*question, request)
+            self.process = await asyncio.to_thread(*question, request, **more)
         except (ForkError, OSError) as error:
             self.log.warning("Starting an ordinary kernel: %s", error)
             return await super().launch_kernel(cmd, **kwargs)

@@ -72,14 +72,9 @@ class PastLists(widgets.VBox):
 
     def show(self)->None:
         "Ask the database"
-        from gradeclass.service.followups.records import open_follow_ups
-        from gradeclass.service.followups.turnout import find_turnout, turnout_words
+        from gradeclass.pages.followups.outcomes import past_lists
         with guarded(self.words):
-            store = open_follow_ups()
-            words = turnout_words(find_turnout(store, self.served.schema.grades.at_risk))
-            store.engine.dispose()
-            heading = "<h2>How past lists turned out</h2>"
-            self.words.value = f'<section class="gc-card">{heading}<p>{escape(words)}</p></section>'
+            self.words.value = f'<section class="gc-card">{past_lists(self.served.schema)}</section>'
 
 # %% ../../nbs/lib/pages/13_about_view.ipynb #2874ef92
 class AboutView(widgets.VBox):

@@ -138,7 +138,7 @@ def run_main()->None:
     try:
         run = run_pipeline(parameters.pop("data", ""), parameters.pop("schema", ""), parameters, on_event=tell)
         tell({"event": "finished", "run_id": run.run_id, **ending(run.registration)})
-    except GradeclassError as error: tell({"event": "stopped", "message": without_paths(str(error))})
+    except GradeclassError as error: tell({"event": "stopped", "message": without_commands(without_paths(str(error)))})
     except Exception as error:
         tell({"event": "stopped",
               "message": f"The run failed ({type(error).__name__}); the details are in the server's log."})

@@ -23,6 +23,8 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 
+# jsonschema would read a grammar of addresses for 1.6 s, and nothing here checks one
+if "jsonschema" not in sys.modules: sys.modules.setdefault("rfc3987_syntax", None)
 from jinja2 import ChoiceLoader, FileSystemLoader
 from jupyter_server.base.handlers import JupyterHandler
 from jupyter_server.services.kernels.kernelmanager import ServerKernelManager
@@ -40,7 +42,6 @@ from ..processes import end_children
 from ..settings import load_settings
 from .door import Door, LoginHandler, LogoutHandler, Places, key_of
 from .followups.ticket import SECRET, make_ticket
-from .host import log_trace
 
 if sys.platform == "linux": from gradeclass.kernels.provisioner import WarmKernelManager
 else: WarmKernelManager = object
@@ -87,21 +88,23 @@ def joined_script()->tuple[bytes, str]: # The code, compressed, and the first di
 
 # %% ../../nbs/lib/pages/15_server.ipynb #48f572f9
 POLICY = "; ".join([
-    "default-src 'none'", "script-src 'self' 'unsafe-eval'", "style-src 'self' 'unsafe-inline'",
+    "default-src 'none'", "script-src 'self'", "style-src 'self' 'unsafe-inline'",
     "img-src 'self' data: blob:", "font-src 'self' data:",
     "connect-src 'self'", "form-action 'self'", "frame-ancestors 'none'", "base-uri 'none'"])
 HEADERS = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin",
            "X-Frame-Options": "DENY"}
 
 # %% ../../nbs/lib/pages/15_server.ipynb #23446c47
-AHEAD = ("gradeclass.pages.predict_model", "gradeclass.pages.predict_view", "gradeclass.pages.class_view",
-         "gradeclass.pages.manage_view", "gradeclass.pages.explore_model", "gradeclass.evaluation.explore",
-         "gradeclass.pages.manage_model", "gradeclass.data.synthetic", "gradeclass.cli.main", "pandera.pandas",
-         "pandera.backends.pandas.register",
-         "matplotlib.backends.backend_agg", "matplotlib.pyplot", "seaborn",
-         "PIL.PngImagePlugin", "PIL.BmpImagePlugin", "PIL.GifImagePlugin", "PIL.JpegImagePlugin", "PIL.PpmImagePlugin",
-         "pandas.io.formats.csvs", "pandas.core.reshape.reshape", "pandas.core.methods.to_dict", "encodings.utf_8_sig",
-         "scipy.optimize", "scipy.stats", "mistune", "ipywidgets")
+AHEAD = ("ipywidgets", "gradeclass.pages.predict_model", "gradeclass.pages.predict_view", "gradeclass.pages.page",
+         "gradeclass.pages.followups.ticket", "pandas.core.reshape.reshape", "pandas.core.methods.to_dict",
+         "scipy.optimize", "scipy.stats", "mistune")
+MEANWHILE = ("gradeclass.pages.class_view", "gradeclass.pages.followups.board", "gradeclass.pages.about_view",
+             "gradeclass.pages.explore_view", "gradeclass.pages.manage_view", "gradeclass.pages.explore_model",
+             "gradeclass.evaluation.explore", "gradeclass.pages.manage_model", "gradeclass.data.synthetic",
+             "gradeclass.cli.main", "pandera.backends.pandas.register",
+             "matplotlib.backends.backend_agg", "matplotlib.pyplot", "seaborn",
+             "PIL.PngImagePlugin", "PIL.BmpImagePlugin", "PIL.GifImagePlugin", "PIL.JpegImagePlugin",
+             "PIL.PpmImagePlugin", "pandas.io.formats.csvs", "encodings.utf_8_sig")
 
 # %% ../../nbs/lib/pages/15_server.ipynb #95d05aa0
 class PageKernel(WarmKernelManager, ServerKernelManager):
@@ -118,7 +121,7 @@ def kernel_config(forked:bool)->dict: # Part of Voilà's settings
     "How the processes of visitors come about, and how one talks to them"
     if not forked: return {"KernelManager": {"transport": "ipc"} if os.name == "posix" else {}}
     return {"MappingKernelManager": {"kernel_manager_class": "gradeclass.pages.server.PageKernel"},
-            "WarmProvisioner": {"modules": list(AHEAD)}}
+            "WarmProvisioner": {"modules": list(AHEAD), "later": list(MEANWHILE)}}
 
 # %% ../../nbs/lib/pages/15_server.ipynb #91853871
 def page_config(options:Options, folder:Path)->Config: # What Voilà is told
@@ -305,7 +308,9 @@ class NoPage(PlainErrors, JupyterHandler):
 async def purge_follow_ups()->None:
     "Delete follow-ups that are older than they are kept; what goes wrong is in the log"
     try: await asyncio.to_thread(purge_old)
-    except Exception as error: log_trace(error)
+    except Exception as error:
+        from gradeclass.pages.host import log_trace
+        log_trace(error)
 
 def purge_old()->None:
     "Open the follow-ups, delete what is old, close them"
