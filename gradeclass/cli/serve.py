@@ -6,14 +6,13 @@
 __all__ = []
 
 # %% ../../nbs/lib/cli/06_serve.ipynb #41596ef4
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from typer import Argument, Option
 
-from .base import app, say
+from .base import app
 from ..config import need_extra
 
 # %% ../../nbs/lib/cli/06_serve.ipynb #86bcfb72
@@ -59,8 +58,6 @@ def serve_command(
     given = {"models": " ".join(model), "host": host, "port": port, "workers": workers, "open": open,
              "make_key": make_key, "compat": compat, "root_path": root_path, "tls_cert": tls_cert, "tls_key": tls_key}
     settings = load_service_settings(**{name: value for name, value in given.items() if value})
-    with suppress(OSError): # Where nobody can read it
-        say(f"API documentation: {'https' if settings.tls_cert else 'http'}://{settings.host}:{settings.port}/docs")
     serve(settings)
 
 # %% ../../nbs/lib/cli/06_serve.ipynb #4c7644c4
