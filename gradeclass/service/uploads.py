@@ -36,6 +36,7 @@ from ..data.dataset import make_dataset
 from ..data.files import DAMAGED, MOST_UNPACKED, READERS, DataError, find_content, unpack
 from ..data.layout import SAMPLE
 from ..data.validation import validate
+from ..disk import private_folder
 from ..processes import is_alive
 from .engine import PARQUET, Service
 from .http import Refusal, form_file
@@ -340,9 +341,7 @@ def answer_file(served:Served, path:Path, kind:str, so_far)->Iterator[bytes]: # 
 # %% ../../nbs/lib/service/12_uploads.ipynb #9371cdd1
 def upload_folder()->Path: # `uploads` in the outputs folder
     "Where files are kept while they are answered: on disk, not in the memory that /tmp often is"
-    folder = find_outputs()/"uploads"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    return private_folder(find_outputs()/"uploads")
 
 def sweep_uploads()->None:
     "Remove the files that a process has left that was killed"

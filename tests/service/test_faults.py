@@ -438,6 +438,7 @@ def test_files_left_by_a_killed_process_go_at_the_start(bundles, tmp_path):
     left.mkdir(parents=True)
     (left/"students.csv").write_text("StudentID\n1\n")
     with running_here(tmp_path, bundles["students"]): assert not left.exists()
+    assert left.parent.stat().st_mode & 0o007 == 0
 
 
 def test_a_file_of_refused_rows_is_answered_from_its_first_block_in_little_memory(bundles, tmp_path):
