@@ -411,5 +411,6 @@ def open_stage(
 def run_needed(names:list[str], outputs:Path)->dict: # Stage -> its folder
     "Run stages with their defaults, for a notebook that is opened on its own"
     from gradeclass.config import find_home
+    private_folder(outputs/"stages")
     done = Pipeline({"data": choose_data("", "", find_home())}, outputs, needed_by(names)).run()
     return {name: done[name].folder for name in names}
