@@ -85,6 +85,13 @@ def test_every_line_of_the_access_log_is_json_and_says_when(bundles, tmp_path):
     assert done.returncode and "in use" in json.loads(done.stderr.splitlines()[-1])["event"]
 
 
+def test_a_place_that_cannot_be_written_gets_a_sentence(bundles, tmp_path):
+    for settings in ({"GRADECLASS_OUTPUTS": "/proc/nowhere"}, # As a file system that is only for reading
+                     {"GRADECLASS_SERVE_LOG_URL": "sqlite:////dev/full/predictions.db"}):
+        said = start_and_fail(tmp_path, "--model", bundles["students"], settings=settings)
+        assert "cannot be written to /" in said and said.count("\n") == 1
+
+
 def test_a_broken_bundle_among_several_leaves_the_others_and_a_worker_that_starts_again(bundles, tmp_path):
     good, bad = (shutil.copytree(bundles["students"], tmp_path/name) for name in ("good", "bad"))
     settings = {"poll": 0.05}
