@@ -6,8 +6,8 @@
 __all__ = ['TABLES', 'ID', 'LOGGER', 'PREDICTIONS', 'OUTCOMES', 'OVERRIDES', 'COUNTERS', 'FACTS', 'FOLLOWED', 'FOLLOW_UPS',
            'LISTED', 'LIMITS', 'MIXED', 'CHUNKS', 'MOST', 'LEAST_DAYS', 'WEEK', 'asked_by', 'LogError', 'iso_time',
            'default_log_url', 'open_engine', 'read_salt', 'make_salt', 'hash_student', 'check_salt', 'insert_rows',
-           'without_written', 'reserve_ids', 'add_columns', 'log_file', 'open_tables', 'followed_tables', 'take_over',
-           'as_lines', 'doubt_clock']
+           'without_written', 'reserve_ids', 'add_columns', 'log_file', 'open_tables', 'followed_tables', 'file_number',
+           'take_over', 'as_lines', 'doubt_clock']
 
 # %% ../../nbs/lib/service/07_log_tables.ipynb #3dda8acc
 import hashlib
@@ -240,6 +240,12 @@ def followed_tables(engine)->list[Table]: # Empty where follow-ups were never ke
     "The tables of follow-ups that a database has"
     there = inspect(engine).get_table_names()
     return [table for table in FOLLOWED.sorted_tables if table.name in there]
+
+# %% ../../nbs/lib/service/07_log_tables.ipynb #bd1a5ecb
+def file_number(engine)->int|None: # None for a database elsewhere, or where the file is gone
+    "Which file a log is: one that was put in its place has another number"
+    try: return os.stat(engine.url.database).st_ino if engine.dialect.name == "sqlite" else None
+    except OSError: return None
 
 # %% ../../nbs/lib/service/07_log_tables.ipynb #a8902072
 MOST = 2_000 # Rows of one transaction

@@ -291,6 +291,21 @@ def test_a_log_that_fails_for_long_is_said_and_a_stop_keeps_its_rows(bundles, tm
     assert len(rows_of(tmp_path)) == 51
 
 
+def test_a_log_whose_file_is_taken_away_loses_no_answer(bundles, tmp_path):
+    old = tmp_path/"elsewhere"
+    old.mkdir()
+    with running_here(tmp_path, bundles["students"], settings={"log_patience": 1}) as client:
+        client.post("/predict", json=OLD_STUDENT)
+        wait_until(lambda: len(rows_of(tmp_path)) == 1)
+        for file in tmp_path.glob("predictions.db*"): file.rename(old/file.name)
+        ids = [client.post("/predict", json=OLD_STUDENT).json()["prediction_id"] for _ in range(20)]
+        wait_until(lambda: client.get("/ready").status_code == 503)
+        assert "moved or replaced" in client.get("/ready").json()["log_failing"]
+    with running_here(tmp_path, bundles["students"]) as client:
+        assert client.post("/predict", json=OLD_STUDENT).json()["prediction_id"] > max(ids)
+    assert set(ids) < set(rows_of(tmp_path).id)
+
+
 def test_a_log_of_an_older_version_gets_its_columns(tmp_path):
     from gradeclass.service.log_tables import OUTCOMES
     from gradeclass.service.prediction_log import PredictionLog, add_row
