@@ -190,7 +190,8 @@ def serve(
     log.open() # What keeps the log from opening is said before anybody is answered
     log.engine.dispose()
     tls = check_tls(settings)
-    access.event("start", docs=f"{'https' if tls else 'http'}://{settings.host}:{settings.port}{settings.root_path}/docs")
+    address = f"{'https' if tls else 'http'}://{settings.host}:{settings.port}"
+    access.event("start", docs=f"{address}{settings.root_path}/docs")
     common = {"host": settings.host, "port": settings.port, "http": GuardedProtocol, "ws": "none", "loop": "auto",
               "access_log": False, "server_header": False, "proxy_headers": False, "log_level": "warning",
               "timeout_worker_healthcheck": 60, "timeout_keep_alive": 30, "timeout_graceful_shutdown": PARTING,

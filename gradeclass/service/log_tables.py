@@ -100,8 +100,8 @@ def open_engine(url:str):
         if not file.exists(): os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
         engine = create_engine(parsed, connect_args={"timeout": 10, "check_same_thread": False})
     except OSError as error:
-        raise LogError(f"the prediction log cannot be written to {file}: {error.strerror}; name a folder that this user "
-                       "may write to in GRADECLASS_OUTPUTS, or a database in GRADECLASS_SERVE_LOG_URL") from None
+        raise LogError(f"the prediction log cannot be written to {file}: {error.strerror}; name a folder that this "
+                       "user may write to in GRADECLASS_OUTPUTS, or a database in GRADECLASS_SERVE_LOG_URL") from None
     except (ArgumentError, NoSuchModuleError, ValueError, TypeError):
         raise LogError("the address of the prediction log cannot be used: write sqlite:///FILE or "
                        "postgresql://USER:PASSWORD@HOST/DATABASE") from None

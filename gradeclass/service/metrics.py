@@ -189,7 +189,8 @@ class AccessLog:
         "Write what waits"
         while self.waiting:
             taken = [self.waiting.popleft() for _ in range(min(len(self.waiting), 200))]
-            for line in taken: line["time"] = datetime.fromtimestamp(line["time"], UTC).isoformat(timespec="milliseconds")
+            for line in taken:
+                line["time"] = datetime.fromtimestamp(line["time"], UTC).isoformat(timespec="milliseconds")
             try: self.write(b"".join(msgspec.json.encode(line) + b"\n" for line in taken))
             except (OSError, ValueError): self.dropped += len(taken) # The device is full, or the reader has gone
 
