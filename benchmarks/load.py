@@ -1,4 +1,4 @@
-"Closed-loop load by wrk: the service, a constant FastAPI reply, and FastAPI with XGBoost in turns, and their ratios"
+"Closed-loop load by wrk: the service, a constant FastAPI reply, and the same trees behind other servers, in turns"
 import argparse
 import json
 import os
@@ -10,18 +10,22 @@ import tempfile
 import time
 import urllib.request
 from contextlib import ExitStack
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
 
 sys.path.insert(0, str(Path(__file__).parent/"load"))
-from servers import constant, free_port, lean, sample_students, service, train_sample
+from servers import PEERS, constant, free_port, peer, sample_students, service, train_sample
 
-def press(port, connections, seconds, students):
-    "One run of wrk"
+def press(port, connections, seconds, students, name="service"):
+    "One run of wrk; MLflow takes the same students in another form"
+    asked = {"STUDENTS": str(students), "ASKED": "/predict"}
+    if name == "mlflow": asked = {"STUDENTS": f"{students}.records", "ASKED": "/invocations"}
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s",
                str(Path(__file__).parent/"load"/"post.lua"), f"http://127.0.0.1:{port}"]
-    out = subprocess.run(command, env=os.environ | {"STUDENTS": str(students)}, capture_output=True, text=True,
+    out = subprocess.run(command, env=os.environ | asked, capture_output=True, text=True,
                          check=True).stdout
     found = json.loads(out.split("RESULT ", 1)[1])
     return found | {"rate": found["requests"]/found["seconds"]}
@@ -37,7 +41,7 @@ def compare(ports, processes, connections, seconds, rounds, students):
     for turn in range(rounds):
         for name in sorted(ports, reverse=turn % 2):
             before = cpu_seconds(processes[name])
-            run = press(ports[name], connections, seconds, students)
+            run = press(ports[name], connections, seconds, students, name)
             runs[name].append(run | {"cpu": 1e6*(cpu_seconds(processes[name]) - before)/run["requests"]})
     middle = statistics.median
     load = os.getloadavg()[0]
@@ -83,7 +87,7 @@ def main():
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--bundle", help="bundle to serve; trained on the sample unless given")
     options.add_argument("--schema", default="students", help="schema of the bundle, for the students to send")
-    options.add_argument("--family", default="ordinal", help="xgboost: beside FastAPI with the same trees")
+    options.add_argument("--family", default="ordinal", help="xgboost: beside other servers with the same trees")
     options.add_argument("--crowd", action="store_true", help="measure /docs and idle connections too")
     options.add_argument("--connections", type=int, nargs="+", default=[1, 30])
     options.add_argument("--seconds", type=int, default=5)
@@ -93,14 +97,16 @@ def main():
         folder = Path(name)
         bundle = chosen.bundle or train_sample(folder/"bundle", chosen.family, chosen.schema)
         students = folder/"students.jsonl"
-        students.write_text("\n".join(sample_students(chosen.schema)) + "\n")
+        people = sample_students(chosen.schema)
+        students.write_text("\n".join(people) + "\n")
+        Path(f"{students}.records").write_text("\n".join(f'{{"dataframe_records": [{one}]}}' for one in people) + "\n")
         ports = {"service": free_port(), "constant": free_port()}
-        if Path(bundle, "model.ubj").exists(): ports["lean"] = free_port()
-        start = {"service": lambda port, log: service(str(bundle), port, folder/"outputs", log), "constant": constant,
-                 "lean": lambda port, log: lean(bundle, chosen.schema, port, log)}
+        if Path(bundle, "model.ubj").exists(): ports |= {name: free_port() for name in PEERS if find_spec(PEERS[name])}
+        start = {name: partial(peer, name, bundle, chosen.schema) for name in PEERS}
+        start |= {"service": lambda port, log: service(str(bundle), port, folder/"outputs", log), "constant": constant}
         servers = {name: stack.enter_context(start[name](port, folder/f"{name}.log")) for name, port in ports.items()}
         processes = {name: psutil.Process(server.pid) for name, server in servers.items()}
-        for port in ports.values(): press(port, 10, 1, students)
+        for name, port in ports.items(): press(port, 10, 1, students, name)
         for connections in chosen.connections:
             compare(ports, processes, connections, chosen.seconds, chosen.rounds, students)
         if chosen.crowd: crowd(ports["service"], chosen.seconds, chosen.rounds, students)

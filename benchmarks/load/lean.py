@@ -1,23 +1,10 @@
-"A peer: FastAPI around an XGBoost model, as lean as it is usually written; no log, no checks, no calibration"
-import os
-from pathlib import Path
-
-import numpy as np
-import xgboost as xgb
+"A peer: FastAPI around an XGBoost model, as lean as it is usually written"
 from fastapi import FastAPI
-
-from gradeclass.schema import load_schema
+from trees import answer
 
 app = FastAPI()
-SCHEMA = load_schema(os.environ["PEER_SCHEMA"])
-NAMES = [column.name for column in SCHEMA.inputs()]
-BOOSTER = xgb.Booster({"nthread": 1}, model_file=Path(os.environ["PEER_BUNDLE"])/"model.ubj")
 
 @app.post("/predict")
 async def predict(student:dict)->dict:
-    "Codes in, a grade and its probabilities out"
-    row = np.array([[student.get(name, np.nan) for name in NAMES]], np.float32)
-    chances = BOOSTER.inplace_predict(row)[0]
-    place = int(chances.argmax())
-    return {"grade": SCHEMA.grades.labels[place], "grade_index": place,
-            "probabilities": dict(zip(SCHEMA.grades.labels, chances.tolist(), strict=True))}
+    "A student in, an answer out"
+    return answer(student)

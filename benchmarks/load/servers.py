@@ -15,7 +15,7 @@ def free_port()->int:
     "A port that nobody uses now"
     with socket.create_server(("127.0.0.1", 0)) as listening: return listening.getsockname()[1]
 
-def wait_for(url, process, seconds=60):
+def wait_for(url, process, seconds=120):
     "Wait until a server answers"
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -56,12 +56,30 @@ def constant(port, log):
                "--no-access-log", "--no-proxy-headers", "--log-level", "warning"]
     return running(command, port, "/docs", {}, log)
 
-def lean(bundle, schema, port, log):
-    "FastAPI and XGBoost on a port"
-    command = [sys.executable, "-m", "uvicorn", "lean:app", "--app-dir", str(HERE), "--port", str(port), "--loop",
-               "uvloop", "--http", "httptools", "--no-access-log", "--no-proxy-headers", "--log-level", "warning"]
-    more = {"PEER_BUNDLE": str(bundle), "PEER_SCHEMA": schema, "OMP_NUM_THREADS": "1"}
-    return running(command, port, "/docs", more, log)
+PEERS = {"lean": "xgboost", "litserve": "litserve", "bentoml": "bentoml", "mlflow": "mlflow"} # Name -> what it needs
+
+def peer(name, bundle, schema, port, log):
+    "The trees of a bundle behind another server on a port"
+    python = [sys.executable, "-m"]
+    at, quiet = ["--host", "127.0.0.1", "--port", str(port)], ["--log-level", "warning", "--no-access-log"]
+    command, path = {
+        "lean": ([*python, "uvicorn", "lean:app", "--app-dir", str(HERE), *at, "--loop", "uvloop", "--http",
+                  "httptools", "--no-proxy-headers", *quiet], "/docs"),
+        "litserve": ([sys.executable, str(HERE/"peer_litserve.py"), str(port)], "/health"),
+        "bentoml": ([*python, "bentoml", "serve", "peer_bentoml:Trees", "--working-dir", str(HERE), *at], "/readyz"),
+        "mlflow": ([*python, "mlflow", "models", "serve", "-m", f"{bundle}-mlflow", "--env-manager", "local", *at],
+                   "/ping")}[name]
+    if name == "mlflow": keep_mlflow(bundle, schema)
+    more = {"PEER_BUNDLE": str(bundle), "PEER_SCHEMA": schema, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE),
+            "BENTOML_DO_NOT_TRACK": "True"}
+    return running(command, port, path, more, log)
+
+def keep_mlflow(bundle, schema):
+    "The trees of a bundle as MLflow keeps models, beside it"
+    import mlflow.pyfunc
+    sys.path.insert(0, str(HERE))
+    os.environ |= {"PEER_BUNDLE": str(bundle), "PEER_SCHEMA": schema} # The model is loaded once to be kept
+    mlflow.pyfunc.save_model(f"{bundle}-mlflow", python_model=str(HERE/"peer_mlflow.py"), pip_requirements=[])
 
 def sample_students(name="students", most=500):
     "JSON lines of students of the built-in sample"

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from ..config import find_outputs
 from ..data.choice import choose_data, choose_schema
-from ..disk import digest_text, whole_file
+from ..disk import digest_text, private_folder, whole_file
 from gradeclass.pipeline.cache import (
     RECORD, compare_parts, is_registered, key_parts, last_parts, read_json, stage_inputs, stage_key,
 )
@@ -111,7 +111,7 @@ def make_outputs(
     outputs:Path, # The outputs folder
 )->None:
     "Make sure that results can be written, and clear what killed runs left"
-    try: (outputs/"stages").mkdir(parents=True, exist_ok=True)
+    try: private_folder(outputs/"stages")
     except OSError as error: raise StageError(f"results cannot be written to {outputs}: {error.strerror}") from None
     remove_leftovers(outputs)
 
@@ -402,7 +402,7 @@ def open_stage(
     outputs = find_outputs()
     missing = [need for need in needed if need not in folders]
     if missing: folders |= run_needed(missing, outputs)
-    folders["out"] = Path(out) if out else outputs/"scratch"/name
+    folders["out"] = Path(out) if out else private_folder(outputs/"scratch")/name
     if not out: shutil.rmtree(folders["out"], ignore_errors=True)
     folders["out"].mkdir(parents=True, exist_ok=True)
     return folders
@@ -411,5 +411,6 @@ def open_stage(
 def run_needed(names:list[str], outputs:Path)->dict: # Stage -> its folder
     "Run stages with their defaults, for a notebook that is opened on its own"
     from gradeclass.config import find_home
+    private_folder(outputs/"stages")
     done = Pipeline({"data": choose_data("", "", find_home())}, outputs, needed_by(names)).run()
     return {name: done[name].folder for name in names}

@@ -23,7 +23,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 
 from ..config import GradeclassError
-from ..disk import whole_folder
+from ..disk import private_folder, whole_folder
 from ..kernels.client import ForkError, fork_call, fork_server
 from ..kernels.server import ADDRESS, remove_folders
 from .cache import EXECUTED, RECORD, outputs_digest
@@ -146,7 +146,7 @@ def execute_job(
         try: run_notebook(job, part, on_cell, pool)
         except Exception as error:
             # As far as it ran, or as it is where no kernel was found
-            Path(job.failed).parent.mkdir(parents=True, exist_ok=True)
+            private_folder(Path(job.failed).parent)
             shutil.copy(executed if executed.is_file() else job.notebook, job.failed)
             raise StageError(explain_failure(error, job)) from None
         executed.write_text(executed.read_text(encoding="utf-8").replace(str(part), job.folder), encoding="utf-8")

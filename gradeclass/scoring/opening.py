@@ -71,9 +71,9 @@ def open_parquet(
                          if not re.fullmatch(r"__index_level_\d+__", column)]
     sizes = [parquet.metadata.row_group(group).num_rows for group in range(parquet.num_row_groups)]
     first = 1 + sum(sizes[:chosen[0]]) if chosen else 1
-    batches = readable(parquet.iter_batches(BATCH, row_groups=chosen, columns=header, use_threads=False), name)
-    return Table(header, batches, lambda batch: (pa.table(batch), ()), first, sum(sizes[group] for group in chosen),
-                 partial(first_texts, parquet))
+    rows = sum(sizes[group] for group in chosen)
+    batches = readable(parquet.iter_batches(BATCH, row_groups=chosen, columns=header, use_threads=False), name, rows)
+    return Table(header, batches, lambda batch: (pa.table(batch), ()), first, rows, partial(first_texts, parquet))
 
 def first_texts(
     parquet,         # Of type `pq.ParquetFile`
@@ -98,10 +98,16 @@ def short_texts(
 def readable(
     batches:Iterator, # Of a Parquet file
     name:str,         # Its name, for messages
+    rows:int,         # That it says it holds
 )->Iterator:          # The same
     "Say of a damaged file that it is damaged"
-    try: yield from batches
+    left = rows
+    try:
+        for batch in batches:
+            left -= len(batch)
+            yield batch
     except (pa.ArrowException, OSError): raise DataError(f"{name} cannot be read to its end: it is damaged") from None
+    if left: raise DataError(f"{name} says that it holds {rows:,} rows, but {rows - left:,} are there: it is damaged")
 
 # %% ../../nbs/lib/scoring/04_opening.ipynb #41041d74
 def read_chunks(file, start:bytes, size:int)->Iterator[bytes]: # UTF-8 without its mark

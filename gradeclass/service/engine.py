@@ -65,6 +65,7 @@ class Service:
     def __init__(
         self,
         settings:ServiceSettings, # What can be set
+        access:AccessLog|None=None, # Where there is one already
     ):
         self.settings = settings
         self.places = model_places(settings.models)
@@ -95,7 +96,7 @@ class Service:
         self.buckets = Buckets(settings.rate, self.counts.folder)
         self.guesses = Buckets(1.0, burst=GUESSES)
         self.shown = Buckets(20.0) # How often an address may look at the pages without waiting
-        self.access = AccessLog(sys.stderr, settings.access_log)
+        self.access = access or AccessLog(sys.stderr, settings.access_log)
         self.spans = None
         self.log = None
         self.files = asyncio.Semaphore(FILES)

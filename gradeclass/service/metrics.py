@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections import deque
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -142,6 +143,7 @@ class AccessLog:
 
     def start(self)->None:
         "Begin to write"
+        if self.thread: return
         self.thread = threading.Thread(target=self._run, name="access log", daemon=True)
         self.thread.start()
 
@@ -187,6 +189,8 @@ class AccessLog:
         "Write what waits"
         while self.waiting:
             taken = [self.waiting.popleft() for _ in range(min(len(self.waiting), 200))]
+            for line in taken:
+                line["time"] = datetime.fromtimestamp(line["time"], UTC).isoformat(timespec="milliseconds")
             try: self.write(b"".join(msgspec.json.encode(line) + b"\n" for line in taken))
             except (OSError, ValueError): self.dropped += len(taken) # The device is full, or the reader has gone
 

@@ -3,7 +3,10 @@
 import errno
 import gzip
 import time
+import warnings
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import openpyxl
 import pandas as pd
@@ -269,3 +272,17 @@ def test_hidden_sheets_are_named_and_not_read(tmp_path):
     assert list(table) == PUPILS[0] and notes == ["hidden sheets are not read: 'Old'"]
     with pytest.raises(DataError, match="only the hidden sheet 'Old' holds something: unhide it"):
         read_table(save_book(tmp_path/"all_hidden.xlsx", [], hide))
+
+
+def test_no_row_is_shifted_while_other_threads_silence_warnings():
+    "Filters of warnings hold for all threads, so that none may decide what is refused"
+    from gradeclass.data.files import parse_rows
+    ragged = "3,4,5\n" + "1,2\n"*50
+    def refused(_):
+        with pytest.raises(DataError): parse_rows(ragged, ",", 2, 0, "students.csv")
+    with warnings.catch_warnings(), ThreadPoolExecutor(8) as threads:
+        warnings.simplefilter("ignore")
+        with pytest.MonkeyPatch.context() as patch: # As where another thread resets the filters at that moment
+            patch.setattr(warnings, "catch_warnings", lambda **_: nullcontext())
+            patch.setattr(warnings, "simplefilter", lambda *_, **__: None)
+            list(threads.map(refused, range(400)))

@@ -97,6 +97,12 @@ def test_forked_kernels_leave_no_folder_of_sockets_however_a_stage_ends(source, 
     workers = {pid for pids in asked for pid in pids}
     assert workers and not [path for pid in workers for path in Path("/tmp").glob(f"gradeclass-warm-k{pid}-*")]
 
+def test_others_on_this_computer_read_no_students_in_what_a_run_leaves(tmp_path, monkeypatch):
+    outputs = tmp_path/"outputs"
+    (outputs/"stages").mkdir(parents=True, mode=0o755) # As earlier versions left it
+    assert run_command(monkeypatch, [Stage("prepare", small_notebook(tmp_path/"small.ipynb", "1/0"))], outputs) == 1
+    for name in ("stages", "failed"): assert (outputs/name).stat().st_mode & 0o007 == 0
+
 def shown(folder, outputs):
     "What an executed notebook says: sources and outputs, without its own paths and times"
     notebook = nbformat.read(Path(folder, "notebook.ipynb"), 4)

@@ -8,6 +8,8 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 import httpx
@@ -36,12 +38,24 @@ def wait_until(true, seconds=40):
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("terminal", ["unread", "full"])
-def test_a_terminal_that_takes_nothing_stops_no_prediction(bundles, tmp_path, terminal):
+def fill(pipe):
+    "Write until nothing goes into a pipe any more"
+    os.set_blocking(pipe, False)
+    with suppress(BlockingIOError):
+        while True: os.write(pipe, b"-"*4_096)
+    with suppress(BlockingIOError):
+        while True: os.write(pipe, b"-")
+    os.set_blocking(pipe, True)
+
+
+@pytest.mark.parametrize("terminal,workers", [("unread", 1), ("full", 1), ("filled", 1), ("filled", 2)])
+def test_a_terminal_that_takes_nothing_stops_no_prediction(bundles, tmp_path, terminal, workers):
     with socket.create_server(("127.0.0.1", 0)) as free: port = free.getsockname()[1]
-    reading, writing = os.pipe() if terminal == "unread" else (None, os.open("/dev/full", os.O_WRONLY))
-    process = subprocess.Popen([*SERVE, "--port", str(port), "--model", bundles["students"]], stdout=writing,
-                               stderr=writing, env=os.environ | {"GRADECLASS_OUTPUTS": str(tmp_path)})
+    reading, writing = (None, os.open("/dev/full", os.O_WRONLY)) if terminal == "full" else os.pipe()
+    if terminal == "filled": fill(writing)
+    command = [*SERVE, "--port", str(port), "--model", bundles["students"], "--workers", str(workers)]
+    process = subprocess.Popen(command, stdout=writing, stderr=writing,
+                               env=os.environ | {"GRADECLASS_OUTPUTS": str(tmp_path)})
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client:
             def answers():
@@ -49,7 +63,7 @@ def test_a_terminal_that_takes_nothing_stops_no_prediction(bundles, tmp_path, te
                 except httpx.TransportError: return False
             wait_until(answers, 100)
             for _ in range(800): assert client.post("/predict", json=OLD_STUDENT).status_code == 200
-            wait_until(lambda: client.get("/ready").json()["log_waiting"] == 0)
+            wait_until(lambda: len(rows_of(tmp_path)) == 800)
         process.terminate()
         process.wait(30)
     finally:
@@ -57,6 +71,25 @@ def test_a_terminal_that_takes_nothing_stops_no_prediction(bundles, tmp_path, te
         for end in (reading, writing):
             if end is not None: os.close(end)
     assert len(rows_of(tmp_path)) == 800
+
+
+def test_every_line_of_the_access_log_is_json_and_says_when(bundles, tmp_path):
+    with running(tmp_path, "--model", bundles["students"]) as (client, process):
+        port = client.base_url.port
+        done = subprocess.run([*SERVE, "--port", str(port), "--workers", "2", "--model", bundles["students"]],
+                              env=os.environ | {"GRADECLASS_OUTPUTS": str(tmp_path/"second")}, capture_output=True,
+                              text=True, timeout=100)
+    lines = [json.loads(line) for line in (tmp_path/"serve.log").read_text().splitlines()]
+    assert lines[0]["docs"] == f"http://127.0.0.1:{port}/docs" and lines[-1]["route"]
+    assert all(datetime.fromisoformat(line["time"]).tzinfo for line in lines)
+    assert done.returncode and "in use" in json.loads(done.stderr.splitlines()[-1])["event"]
+
+
+def test_a_place_that_cannot_be_written_gets_a_sentence(bundles, tmp_path):
+    for settings in ({"GRADECLASS_OUTPUTS": "/proc/nowhere"}, # As a file system that is only for reading
+                     {"GRADECLASS_SERVE_LOG_URL": "sqlite:////dev/full/predictions.db"}):
+        said = start_and_fail(tmp_path, "--model", bundles["students"], settings=settings)
+        assert "cannot be written to /" in said and said.count("\n") == 1
 
 
 def test_a_broken_bundle_among_several_leaves_the_others_and_a_worker_that_starts_again(bundles, tmp_path):
@@ -258,6 +291,21 @@ def test_a_log_that_fails_for_long_is_said_and_a_stop_keeps_its_rows(bundles, tm
     assert len(rows_of(tmp_path)) == 51
 
 
+def test_a_log_whose_file_is_taken_away_loses_no_answer(bundles, tmp_path):
+    old = tmp_path/"elsewhere"
+    old.mkdir()
+    with running_here(tmp_path, bundles["students"], settings={"log_patience": 1}) as client:
+        client.post("/predict", json=OLD_STUDENT)
+        wait_until(lambda: len(rows_of(tmp_path)) == 1)
+        for file in tmp_path.glob("predictions.db*"): file.rename(old/file.name)
+        ids = [client.post("/predict", json=OLD_STUDENT).json()["prediction_id"] for _ in range(20)]
+        wait_until(lambda: client.get("/ready").status_code == 503)
+        assert "moved or replaced" in client.get("/ready").json()["log_failing"]
+    with running_here(tmp_path, bundles["students"]) as client:
+        assert client.post("/predict", json=OLD_STUDENT).json()["prediction_id"] > max(ids)
+    assert set(ids) < set(rows_of(tmp_path).id)
+
+
 def test_a_log_of_an_older_version_gets_its_columns(tmp_path):
     from gradeclass.service.log_tables import OUTCOMES
     from gradeclass.service.prediction_log import PredictionLog, add_row
@@ -412,6 +460,7 @@ def test_files_left_by_a_killed_process_go_at_the_start(bundles, tmp_path):
     left.mkdir(parents=True)
     (left/"students.csv").write_text("StudentID\n1\n")
     with running_here(tmp_path, bundles["students"]): assert not left.exists()
+    assert left.parent.stat().st_mode & 0o007 == 0
 
 
 def test_a_file_of_refused_rows_is_answered_from_its_first_block_in_little_memory(bundles, tmp_path):

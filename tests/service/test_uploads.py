@@ -1,6 +1,7 @@
 """Files in, files out."""
 import gzip
 import io
+import re
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -118,8 +119,39 @@ def same_text(text, rows):
     return pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), text)
 
 
+def thrift(number, length):
+    "A 64-bit field of a footer, the number written in so many bytes"
+    groups = [2*number >> 7*place & 127 for place in range(length)]
+    return b"\x16" + bytes([*(group | 128 for group in groups[:-1]), groups[-1]])
+
+
+def lying(content, true, claimed):
+    "Copies of a file: in each another field of its footer says something else, in the last one all of them do"
+    footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    length = next(length for length in range(1, 10) if true < 2**(7*length - 1))
+    found = [match.start() for match in re.finditer(re.escape(thrift(true, length)), content) if match.start() > footer]
+    assert found
+    for places in (*([place] for place in found), found):
+        copy = bytearray(content)
+        for place in places: copy[place:place + length + 1] = thrift(claimed, length)
+        yield bytes(copy)
+
+
+@pytest.mark.parametrize("claimed", [0, 999, 1_001, 8_000])
+def test_a_footer_that_lies_about_rows_is_refused_or_at_least_believed_nowhere_else(client, claimed):
+    honest = parquet(Absences=pa.array(np.arange(1_000)%30), Sports=pa.array(np.ones(1_000)))
+    *some, every = lying(honest, 1_000, claimed)
+    assert len(some) == 4 # Of the file, of its row group, of two columns
+    for content in some:
+        reply = client.post("/predict/file", content=content, headers=PARQUET)
+        assert reply.status_code == 422 and "how many rows" in reply.json()["message"]
+    reply = client.post("/predict/file?format=csv", content=every, headers=PARQUET)
+    if claimed < 1_000: assert reply.status_code == 422 if not claimed else reply.text.count("\n") == 1 + claimed
+    else: assert reply.status_code == 422 and "1,000 are there" in reply.json()["message"]
+
+
 def test_small_files_and_bodies_that_unfold_to_gigabytes_stay_small(bundles, tmp_path):
-    "A Parquet file is refused by what its footer says, a packed body once it is too long"
+    "A Parquet file is refused by what its pages say, a packed body once it is too long"
     zeros = np.zeros(21_000_000, np.int8)
     plain = pa.array(np.zeros(12_000_000))
     texts = same_text(pa.array(["9"*1_500_000]), 60)
@@ -128,6 +160,8 @@ def test_small_files_and_bodies_that_unfold_to_gigabytes_stay_small(bundles, tmp
              "type fixed_size_binary": parquet(Absences=wide),
              "once unpacked": parquet(StudyTimeWeekly=plain, Absences=plain, Sports=plain),
              "too long for an answer": parquet(Sports=texts, Music=texts, Tutoring=texts)}
+    size = pq.ParquetFile(io.BytesIO(bombs["once unpacked"])).metadata.row_group(0).column(0).total_uncompressed_size
+    *_, bombs["MB once unpacked"] = lying(bombs["once unpacked"], size, 1_000)
     settings = {"max_file": 400*2**20}
     with running(tmp_path/"outputs", "--model", bundles["students"], settings=settings) as (client, process):
         client.timeout = 200
