@@ -58,7 +58,7 @@ def serve_command(
     given = {"models": " ".join(model), "host": host, "port": port, "workers": workers, "open": open,
              "make_key": make_key, "compat": compat, "root_path": root_path, "tls_cert": tls_cert, "tls_key": tls_key}
     settings = load_service_settings(**{name: value for name, value in given.items() if value})
-    serve(settings, say)
+    serve(settings)
 
 # %% ../../nbs/lib/cli/06_serve.ipynb #4c7644c4
 key_app = typer.Typer(no_args_is_help=True, help="Make, list and remove the keys of the service.")

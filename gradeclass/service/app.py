@@ -7,6 +7,7 @@ __all__ = ['app_from_environment', 'check_port', 'serve']
 
 # %% ../../nbs/lib/service/15_app.ipynb #854d09bf
 import asyncio
+import atexit
 import logging
 import multiprocessing
 import os
@@ -17,7 +18,6 @@ import socket
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
 from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI, Request
@@ -30,7 +30,7 @@ from uvicorn.supervisors import multiprocess
 
 from .engine import Service
 from .guard import Door, GuardedProtocol
-from .metrics import LogLines
+from .metrics import AccessLog, LogLines
 from .prediction_log import make_log
 from gradeclass.service.routes import (
     REFUSALS, add_describing, add_operating, add_predicting, describe,
@@ -59,11 +59,11 @@ def operation_id(route)->str: # Such as predict_batch_of_model
     return f"{route.name}_of_model" if named else route.name
 
 # %% ../../nbs/lib/service/15_app.ipynb #b8984f38
-def make_app(settings:ServiceSettings|None=None):
+def make_app(settings:ServiceSettings|None=None, access:AccessLog|None=None):
     "The service as an application"
     from gradeclass import __version__
     settings = settings or load_service_settings()
-    service = Service(settings)
+    service = Service(settings, access)
     GuardedProtocol.door = Door(min(settings.connections, most_files() - 200), settings.address_connections,
                                 service.proxies, tell=service.note_unread)
 
@@ -184,10 +184,13 @@ def check_port(settings:ServiceSettings)->None:
 
 def serve(
     settings:ServiceSettings, # What can be set
-    say:Callable=print,       # Takes a line for the person who starts it
 )->None:
     "Answer until someone ends the process"
     import uvicorn
+    access = AccessLog(sys.stderr, settings.access_log)
+    access.start()
+    atexit.register(access.stop)
+    logging.getLogger().addHandler(LogLines(access)) # Python's own would wait until somebody reads
     key = check_exposure(settings)
     if key: print(f"There was no key, so one was made; it is not shown again: {key}", flush=True)
     places = model_places(settings.models)
@@ -197,15 +200,17 @@ def serve(
     log.open() # What keeps the log from opening is said before anybody is answered
     log.engine.dispose()
     check_port(settings)
-    with suppress(OSError): # Where nobody can read it
-        say(f"API documentation: {'https' if settings.tls_cert else 'http'}://{settings.host}:{settings.port}/docs")
+    tls = check_tls(settings)
+    address = f"{'https' if tls else 'http'}://{settings.host}:{settings.port}{settings.root_path}/docs"
+    access.event("start", docs=address)
+    if sys.stdout.isatty(): print(f"API documentation: {address}") # Where a person reads, who keeps nothing waiting
     common = {"host": settings.host, "port": settings.port, "http": GuardedProtocol, "ws": "none", "loop": "auto",
               "access_log": False, "server_header": False, "proxy_headers": False, "log_level": "warning",
               "timeout_worker_healthcheck": 60, "timeout_keep_alive": 30, "timeout_graceful_shutdown": PARTING,
-              "backlog": 2048, "log_config": None, **check_tls(settings)}
+              "backlog": 2048, "log_config": None, **tls}
     if settings.workers == 1:
         prepare_process()
-        try: return uvicorn.run(make_app(settings), **common)
+        try: return uvicorn.run(make_app(settings, access), **common)
         finally: end_soon()
     with tempfile.TemporaryDirectory(prefix=COUNTS) as scratch:
         given = {serve_variable(name): str(value) for name, value in settings.model_dump().items()}

@@ -7,7 +7,7 @@ __all__ = ['TABLES', 'ID', 'LOGGER', 'PREDICTIONS', 'OUTCOMES', 'OVERRIDES', 'CO
            'LISTED', 'LIMITS', 'MIXED', 'CHUNKS', 'MOST', 'LEAST_DAYS', 'WEEK', 'asked_by', 'LogError', 'LogDownError',
            'iso_time', 'default_log_url', 'open_engine', 'read_salt', 'make_salt', 'hash_student', 'check_salt',
            'insert_rows', 'without_written', 'reserve_ids', 'add_columns', 'log_file', 'open_tables', 'followed_tables',
-           'take_over', 'as_lines', 'doubt_clock']
+           'file_number', 'take_over', 'as_lines', 'doubt_clock']
 
 # %% ../../nbs/lib/service/07_log_tables.ipynb #3dda8acc
 import hashlib
@@ -103,7 +103,10 @@ def open_engine(url:str):
         file.parent.mkdir(parents=True, exist_ok=True)
         if not file.exists(): os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
         engine = create_engine(parsed, connect_args={"timeout": 10, "check_same_thread": False})
-    except (ArgumentError, NoSuchModuleError, ValueError, TypeError, OSError):
+    except OSError as error:
+        raise LogError(f"the prediction log cannot be written to {file}: {error.strerror}; name a folder that this "
+                       "user may write to in GRADECLASS_OUTPUTS, or a database in GRADECLASS_SERVE_LOG_URL") from None
+    except (ArgumentError, NoSuchModuleError, ValueError, TypeError):
         raise LogError("the address of the prediction log cannot be used: write sqlite:///FILE or "
                        "postgresql://USER:PASSWORD@HOST/DATABASE") from None
     except ImportError as error:
@@ -241,6 +244,12 @@ def followed_tables(engine)->list[Table]: # Empty where follow-ups were never ke
     "The tables of follow-ups that a database has"
     there = inspect(engine).get_table_names()
     return [table for table in FOLLOWED.sorted_tables if table.name in there]
+
+# %% ../../nbs/lib/service/07_log_tables.ipynb #bd1a5ecb
+def file_number(engine)->int|None: # None for a database elsewhere, or where the file is gone
+    "Which file a log is: one that was put in its place has another number"
+    try: return os.stat(engine.url.database).st_ino if engine.dialect.name == "sqlite" else None
+    except OSError: return None
 
 # %% ../../nbs/lib/service/07_log_tables.ipynb #a8902072
 MOST = 2_000 # Rows of one transaction

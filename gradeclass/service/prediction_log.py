@@ -23,6 +23,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from ..disk import Journal
 from gradeclass.service.log_tables import (
     LEAST_DAYS, MOST, OUTCOMES, OVERRIDES, PREDICTIONS, LogDownError, LogError, as_lines, default_log_url, doubt_clock,
+    file_number,
     followed_tables, hash_student, insert_rows, iso_time, log_file, open_engine, open_tables, reserve_ids, take_over,
     without_written,
 )
@@ -105,6 +106,7 @@ class PredictionLog:
                 take_over(self.engine, self.file.parent, f"{self.file.name}.*.journal")
                 self.ids = reserve_ids(self.engine)
                 self.spare = reserve_ids(self.engine)
+                self.number = file_number(self.engine)
                 break
             except (SQLAlchemyError, OSError) as error:
                 reason = str(getattr(error, "orig", None) or getattr(error, "strerror", None) or error).splitlines()[0]
@@ -203,6 +205,7 @@ class PredictionLog:
         "Write what waits, do the chore"
         try:
             if not self.opened: self.open()
+            self.check_file()
             while self.safe and not self.left_alone:
                 self._write()
                 self._set_ids_aside()
@@ -216,6 +219,11 @@ class PredictionLog:
         self.tried.set()
         with suppress(Exception): self.chore()
 
+    def check_file(self)->None:
+        "Say where the file was moved or replaced: what is written goes where nobody finds it"
+        if file_number(self.engine) != self.number:
+            raise LogError("the file of the log was moved or replaced: start the service again, nothing is lost")
+
     def _set_ids_aside(self):
         if self.spare is None: self.spare = reserve_ids(self.engine)
 
@@ -227,6 +235,7 @@ class PredictionLog:
                 with self.engine.begin() as connection: insert_rows(connection, rows)
             except IntegrityError:
                 with self.engine.begin() as connection: insert_rows(connection, without_written(connection, rows))
+            self.check_file() # Else the journal keeps them
         except BaseException:
             with self.securing:
                 self.safe.extendleft(reversed(rows))

@@ -8,6 +8,7 @@ __all__ = ['MEDIA', 'WAITING', 'upload_folder', 'sweep_uploads', 'check_page', '
 # %% ../../nbs/lib/service/12_uploads.ipynb #aa70230e
 import io
 import json
+import mmap
 import os
 import pickle
 import re
@@ -36,6 +37,7 @@ from ..data.dataset import make_dataset
 from ..data.files import DAMAGED, MOST_UNPACKED, READERS, DataError, find_content, unpack
 from ..data.layout import SAMPLE
 from ..data.validation import validate
+from ..disk import private_folder
 from ..processes import is_alive
 from .engine import PARQUET, Service
 from .http import Refusal, form_file
@@ -46,6 +48,7 @@ from ..scoring.answer import Answers
 from ..scoring.batches import TableWriter, grade_batches
 from ..scoring.columns import Rows, plan_reading
 from ..scoring.opening import Block, Table, open_parquet, open_table, parquet_file
+from ..scoring.page_sizes import page_bytes
 from ..scoring.table import grade_columns, with_ids
 
 # %% ../../nbs/lib/service/12_uploads.ipynb #1bf7e59e
@@ -156,20 +159,25 @@ def open_upload_parquet(file, name:str, schema:Schema)->Table: # Its needed colu
             raise DataError(f"{name}: the column {column} holds lists or objects: one value for each row is needed")
         if not (is_text(kind) or is_small(kind)):
             raise DataError(f"{name}: the column {column} is of the type {kind}: numbers or texts are needed")
-    check_groups(whole.metadata, set(wanted), name)
+    check_groups(file, whole.metadata, set(wanted), name)
     texts = [column for column, kind in kinds.items() if is_text(kind)]
     table = open_parquet(file, name, columns=wanted, coded=texts)
     return table._replace(parse=lambda batch: (plain_texts(batch, name), ()))
 
 # %% ../../nbs/lib/service/12_uploads.ipynb #d4d25cdd
-def check_groups(metadata, wanted:set, name:str)->None:
+def check_groups(file, metadata, wanted:set, name:str)->None:
     "Refuse too many rows, and row groups that are too large once they are unpacked, before any is"
-    rows = sum(metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))
+    groups = [metadata.row_group(group) for group in range(metadata.num_row_groups)]
+    rows = sum(group.num_rows for group in groups)
     if rows > MOST_ROWS:
         raise DataError(f"{name} holds {rows:,} rows; allowed: {MOST_ROWS:,}: send it in several files")
     places = [place for place in range(metadata.num_columns) if metadata.schema.column(place).path in wanted]
-    for group in range(metadata.num_row_groups):
-        size = sum(metadata.row_group(group).column(place).total_uncompressed_size for place in places)
+    agree = all(group.column(place).num_values == group.num_rows >= 0 for group in groups for place in places)
+    if not agree or rows != metadata.num_rows:
+        raise DataError(f"{name} says different things about how many rows it holds: it is damaged, write it again")
+    content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    for group in groups:
+        size = sum(page_bytes(content, group.column(place), name) for place in places)
         if size > GROUP_BYTES:
             raise DataError(f"{name}: a row group holds {size/2**20:,.0f} MB once unpacked; allowed: "
                             f"{GROUP_BYTES//2**20} MB: write smaller ones")
@@ -340,9 +348,7 @@ def answer_file(served:Served, path:Path, kind:str, so_far)->Iterator[bytes]: # 
 # %% ../../nbs/lib/service/12_uploads.ipynb #9371cdd1
 def upload_folder()->Path: # `uploads` in the outputs folder
     "Where files are kept while they are answered: on disk, not in the memory that /tmp often is"
-    folder = find_outputs()/"uploads"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    return private_folder(find_outputs()/"uploads")
 
 def sweep_uploads()->None:
     "Remove the files that a process has left that was killed"
