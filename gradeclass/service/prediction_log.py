@@ -27,6 +27,7 @@ from gradeclass.service.log_tables import (
     followed_tables, hash_student, insert_rows, iso_time, log_file, open_engine, open_tables, reserve_ids, take_over,
     without_written,
 )
+from .reader import InputError, Problem
 from .settings import ServiceSettings
 
 LOGGER = logging.getLogger("gradeclass.service")
@@ -328,9 +329,13 @@ def add_row(
     for name, cell in cells.items(): row[name] = cell.replace("\0", "") if isinstance(cell, str) else cell
     if prediction_id is not None: write_waiting(log)
     with log.engine.begin() as connection:
-        known = select(PREDICTIONS.c.id).where(PREDICTIONS.c.id == prediction_id)
-        if prediction_id is not None and connection.execute(known).first() is None:
+        about = select(PREDICTIONS.c.student).where(PREDICTIONS.c.id == prediction_id)
+        known = None if prediction_id is None else connection.execute(about).first()
+        if prediction_id is not None and known is None:
             raise UnknownPredictionError(f"there is no prediction {prediction_id}")
+        if known and hashed and known.student not in (None, hashed):
+            said = f"prediction {prediction_id} is about another student: leave one of the two out"
+            raise InputError([Problem("student", None, "the student of the prediction", said)])
         return connection.execute(insert(table).values(row)).inserted_primary_key[0]
 
 # %% ../../nbs/lib/service/08_prediction_log.ipynb #b0a9de36

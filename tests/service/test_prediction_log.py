@@ -15,6 +15,19 @@ from service_helpers import OLD_STUDENT, as_sent, read_sample, rows_of, running,
 pytestmark = pytest.mark.process
 
 
+def test_outcome_is_of_the_student_in_the_scale_and_may_be_corrected(bundles, tmp_path):
+    with running_here(tmp_path, bundles["students"], keyed=True) as client:
+        first = client.post("/predict", json={**OLD_STUDENT, "StudentID": 1}).json()["prediction_id"]
+        def report(**row):
+            answer = client.post("/outcomes", json={"prediction_id": first, "grade": "C", **row})
+            return answer.status_code, answer.json().get("message", "")
+        assert report(grade=2) == (201, "") and report(grade="A", score=4.0, student=1) == (201, "")
+        assert report(student=2) == (422, f"prediction {first} is about another student: leave one of the two out")
+        assert report(score=-999)[0] == 422 and "score: -999 is out of range; allowed: " in report(score=-999)[1]
+        assert [report(grade=wrong)[0] for wrong in (9, True, 2.5, 10**30)] == [422]*4
+    assert rows_of(tmp_path, "outcomes").grade.tolist() == ["C", "A"]  # Of two, the last one counts
+
+
 def test_predictions_are_logged_without_the_student_number(bundles, tmp_path):
     outputs = tmp_path/"outputs"
     with running_here(outputs, bundles["students"], keyed=True) as client:

@@ -15,16 +15,28 @@ from ..openapi import Deleted, Kept, Outcome, Override, Recalled, StudentNumber
 from ..prediction_log import add_row, forget_prediction, forget_student, recall_student
 from ..reader import InputError, Problem, read_value
 from ..routes import reply_json
-from ...schema import Column
+from ...schema import Column, Schema
 
 # %% ../../../nbs/lib/service/addresses/01_students.ipynb #f860b81f
-def read_grade(service:Service, grade:str, name:str|None)->str: # Label
-    "Read a grade by the scale of a model"
+def find_schema(service:Service, name:str|None)->Schema:
+    "The schema of the model whose grades are reported"
     lane = service.lanes.get(name or service.default)
-    if lane is None:
-        raise InputError([Problem("model", name, ", ".join(service.lanes),
-                                  f"no model is called {name or service.default}")])
-    column = Column.model_construct(name="grade", kind="ordinal", codes=lane.served.schema.grades.codes)
+    if lane: return lane.served.schema
+    raise InputError([Problem("model", name, ", ".join(service.lanes),
+                              f"no model is called {name or service.default}")])
+
+def check_score(schema:Schema, score:float|None)->None:
+    "Refuse a score that the schema does not allow"
+    column = schema.by_name.get(schema.score)
+    if score is None or column is None: return
+    try: read_value(score, column)
+    except ValueError as error:
+        said = f"score: {score:g} {error}; allowed: {column.expected}"
+        raise InputError([Problem("score", score, column.expected, said)]) from None
+
+def read_grade(schema:Schema, grade:str|int)->str: # Label
+    "Read a grade by the scale of a model"
+    column = Column.model_construct(name="grade", kind="ordinal", codes=schema.grades.codes)
     try: value = read_value(grade, column)
     except ValueError: value = float("nan")
     if value != value:
@@ -42,7 +54,9 @@ def add_following_up(
         if row.prediction_id is None and not str(row.student or "").strip() and row.student != 0:
             raise InputError([Problem("prediction_id", None, "the id of a prediction",
                                       "name the prediction by prediction_id, or the student by student")])
-        grade = read_grade(service, row.grade, row.model)
+        schema = find_schema(service, row.model)
+        grade = read_grade(schema, row.grade)
+        check_score(schema, cells.get("score"))
         caller = request.scope["gradeclass"]
         number = add_row(service.log, table, row.prediction_id, row.student, grade=grade, request_id=caller.id,
                          key_id=caller.key, **cells)
