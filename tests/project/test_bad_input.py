@@ -242,7 +242,7 @@ STAGES = [
     Bad("schema_of_another_table", mistaken("mine", "theirs"),
         "run --data students.csv --schema my.yaml --outputs outputs",
         ("missing column: Hours", "1 more problem")),
-    Bad("no_grade_at_all", write(GradeClass=""), RUN, ("GradeClass", "no grade", "row 2", "0 (A), 1 (B)")),
+    Bad("no_grade_at_all", write(GradeClass=""), RUN, ("GradeClass", "not a grade", "row 2", "0 (A), 1 (B)")),
     Bad("one_grade_only", write(GradeClass="2"), RUN, ("every row has the grade C", "at least two grades")),
     Bad("too_many_unknown_codes", write(Tutoring=["9"]*20 + ["1"]*100), RUN,
         ("20 of 120 rows refused", "row 2", "Tutoring", "0 (No), 1 (Yes)")),

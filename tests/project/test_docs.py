@@ -42,7 +42,7 @@ def wait_for_address(process, log):
     end = time.monotonic() + 120
     while time.monotonic() < end:
         assert process.poll() is None, log.read_text()
-        found = re.search(r"http://\S+", log.read_text())
+        found = re.search(r'http://[^\s"]+', log.read_text())
         with suppress(OSError):
             if found: return urllib.request.urlopen(found[0], timeout=30).close()
         time.sleep(0.1)
