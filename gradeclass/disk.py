@@ -61,7 +61,7 @@ def whole_folder(
 def private_folder(
     path:Path, # May be there already
 )->Path:       # The same
-    "Make a folder for what is about students: its owner alone may look into it, and one from before loses all others"
+    "Make a folder for what is about students, closed to all but its owner; one that is there is closed to others too"
     path.mkdir(0o700, parents=True, exist_ok=True)
     with suppress(OSError): path.chmod(path.stat().st_mode & 0o7770)  # An admin may have opened it to a group
     return path

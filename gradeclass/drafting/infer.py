@@ -7,8 +7,8 @@ __all__ = ['infer_schema']
 
 # %% ../../nbs/lib/drafting/05_infer.ipynb #baa19948
 import difflib
-from collections.abc import Callable
 import re
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -26,7 +26,7 @@ from gradeclass.drafting.roles import (
 from .scores import Bands, as_score, bands_tell, guess_bands, round_outward
 from .scales import GradeOrder, answer_order, name_words, order_grades
 from ..words import count
-from ..schema import LATE, SIGNS, Column, GradeScale, Schema, SchemaError, describe_mistake, plain_name, spelling
+from ..schema import LATE, Column, GradeScale, Schema, SchemaError, describe_mistake, plain_name, plain_signs, spelling
 
 # %% ../../nbs/lib/drafting/05_infer.ipynb #88634495
 def order_words(
@@ -272,8 +272,7 @@ def plain_grade(
     label:str, # A grade
 )->str:        # '2' for '2.0', 'B+' for 'B +', anything else as it is
     "A whole number without its decimal point, a sign beside its letter"
-    if NUMBER.fullmatch(label) and "," not in label: return spelling(label)
-    return re.sub(r"^([A-Za-z]{1,2}) (?=[+*-]{1,2}$)", r"\1", label.translate(SIGNS))
+    return spelling(label) if NUMBER.fullmatch(label) and "," not in label else plain_signs(label)
 
 # %% ../../nbs/lib/drafting/05_infer.ipynb #8b6680e0
 def guess_scale(

@@ -23,9 +23,8 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from ..disk import Journal
 from gradeclass.service.log_tables import (
     LEAST_DAYS, MOST, OUTCOMES, OVERRIDES, PREDICTIONS, LogDownError, LogError, as_lines, default_log_url, doubt_clock,
-    file_number,
-    followed_tables, hash_student, insert_rows, iso_time, log_file, open_engine, open_tables, reserve_ids, take_over,
-    without_written,
+    file_number, followed_tables, hash_student, insert_rows, iso_time, log_file, open_engine, open_tables, reserve_ids,
+    take_over, without_written,
 )
 from .reader import InputError, Problem
 from .settings import ServiceSettings

@@ -172,15 +172,20 @@ def check_groups(file, metadata, wanted:set, name:str)->None:
     if rows > MOST_ROWS:
         raise DataError(f"{name} holds {rows:,} rows; allowed: {MOST_ROWS:,}: send it in several files")
     places = [place for place in range(metadata.num_columns) if metadata.schema.column(place).path in wanted]
+    parts = [group.column(place) for group in groups for place in places]
+    delta = next((part for part in parts if part.physical_type == "BYTE_ARRAY"
+                  and any(encoding.startswith("DELTA") for encoding in part.encodings)), None)
+    if delta:  # A few bytes may stand for gigabytes, and nothing in the file says so
+        raise DataError(f"{name}: the texts of {delta.path_in_schema} are written in a DELTA encoding: write them "
+                        "plainly or with a dictionary, as pandas does")
     agree = all(group.column(place).num_values == group.num_rows >= 0 for group in groups for place in places)
     if not agree or rows != metadata.num_rows:
         raise DataError(f"{name} says different things about how many rows it holds: it is damaged, write it again")
-    content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    for group in groups:
-        size = sum(page_bytes(content, group.column(place), name) for place in places)
-        if size > GROUP_BYTES:
-            raise DataError(f"{name}: a row group holds {size/2**20:,.0f} MB once unpacked; allowed: "
-                            f"{GROUP_BYTES//2**20} MB: write smaller ones")
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        sizes = [sum(page_bytes(content, group.column(place), name) for place in places) for group in groups]
+    if max(sizes, default=0) > GROUP_BYTES:
+        raise DataError(f"{name}: a row group holds {max(sizes)/2**20:,.0f} MB once unpacked; allowed: "
+                        f"{GROUP_BYTES//2**20} MB: write smaller ones")
 
 # %% ../../nbs/lib/service/12_uploads.ipynb #d08b3d72
 def check_block(block:bytes, columns:int, name:str)->None:

@@ -150,6 +150,14 @@ def test_a_footer_that_lies_about_rows_is_refused_or_at_least_believed_nowhere_e
     else: assert reply.status_code == 422 and "1,000 are there" in reply.json()["message"]
 
 
+@pytest.mark.parametrize("encoding", ["DELTA_BYTE_ARRAY", "DELTA_LENGTH_BYTE_ARRAY"])
+def test_texts_in_an_encoding_that_hides_their_size_are_refused_for_what_they_are(client, encoding):
+    made = io.BytesIO()
+    pq.write_table(pa.table({"Sports": ["Yes", "No"]*500}), made, use_dictionary=False, column_encoding={"Sports": encoding})
+    reply = client.post("/predict/file", content=made.getvalue(), headers=PARQUET)
+    assert reply.status_code == 422 and "the texts of Sports are written in a DELTA encoding" in reply.json()["message"]
+
+
 def test_small_files_and_bodies_that_unfold_to_gigabytes_stay_small(bundles, tmp_path):
     "A Parquet file is refused by what its pages say, a packed body once it is too long"
     zeros = np.zeros(21_000_000, np.int8)
