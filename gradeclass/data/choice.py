@@ -47,7 +47,13 @@ def rows_in(path:Path)->int: # About; 0 where it is another kind of file, or too
         try: return read_metadata(path).num_rows
         except (OSError, ValueError): return 0 # Whoever reads it says what is wrong
     if path.suffix.lower() not in (".csv", ".tsv", ".txt") or path.stat().st_size < 2*MOST_ROWS: return 0
-    with path.open("rb") as file: return sum(block.count(b"\n") for block in iter(partial(file.read, 2**20), b""))
+    rows, quoted = 0, False
+    with path.open("rb") as file:
+        for block in iter(partial(file.read, 2**20), b""):
+            parts = block.split(b'"')
+            rows += sum(part.count(b"\n") for part in parts[quoted::2])  # A line break in a cell begins no row
+            quoted ^= len(parts) % 2 == 0
+    return rows
 
 def check_size(path:Path)->str: # The file as a source
     "Refuse a file that a run would not finish"

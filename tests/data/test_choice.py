@@ -25,3 +25,9 @@ def test_table_in_raw_is_counted_too_and_a_damaged_one_is_left_to_whoever_reads_
     with pytest.raises(GradeclassError, match="train-large all.csv"): choose_data("", "students", tmp_path)
     (tmp_path/"bad.parquet").write_bytes(b"PAR1 and nothing more")
     assert choose_data(str(tmp_path/"bad.parquet"), "", tmp_path) == str(tmp_path/"bad.parquet")
+
+
+def test_line_breaks_in_cells_are_no_rows(tmp_path):
+    table = tmp_path/"remarks.csv"
+    table.write_text("Hours,Remark,Grade\n" + '3,"late\nand\nabsent",B\n'*400_000)
+    assert choose_data(str(table), "students", tmp_path) == str(table)
