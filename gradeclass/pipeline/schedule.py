@@ -124,13 +124,16 @@ def walk_stages(pipeline:Pipeline, retries:int, retry_delay_seconds:float)->Run:
     return run
 
 # %% ../../nbs/lib/pipeline/10_schedule.ipynb #dd9a12b8
+FINISHED:list[Run] = []  # Runs of this process: a state may come back from Prefect's server, and that keeps no result
+
 def run_stages(data:str="", table_schema:str="", parameters:dict|None=None, outputs:str="", retries:int=2,
                retry_delay_seconds:float=30):
     "Prepare, look for drift, train, evaluate and register; only what is stale is run."
     from prefect.states import Completed, Failed
     try: run = walk_stages(plan_run(data, table_schema, parameters, outputs or None), retries, retry_delay_seconds)
     except GradeclassError as error: return Failed(message=str(error))
-    return Completed(message=run.registration.get("sentence") or f"run {run.run_id} is complete", data=run)
+    FINISHED.append(run)
+    return Completed(message=run.registration.get("sentence") or f"run {run.run_id} is complete")
 
 # %% ../../nbs/lib/pipeline/10_schedule.ipynb #0ac0fd2f
 def make_flow(jobs:int):
@@ -216,7 +219,7 @@ def run_once(
     configure_prefect(Path(values["outputs"]))
     state = make_flow(jobs)(**values, return_state=True)
     if not state.is_completed(): raise FlowError(state.message or f"the flow run ended as {state.name}")
-    return state.result()
+    return FINISHED.pop()
 
 # %% ../../nbs/lib/pipeline/10_schedule.ipynb #8c89e002
 def check_when(

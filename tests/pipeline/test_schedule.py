@@ -371,3 +371,17 @@ def test_run_without_a_server_starts_one_for_its_time(small, server, first, tmp_
     assert len(json.loads(out)["stages"]) == len(STAGES) and "Starting temporary server" in err
     with closing(sqlite3.connect(tmp_path/"outputs"/"prefect"/"prefect.db")) as made:
         assert made.execute("select state_type from flow_run order by created desc").fetchone() == ("COMPLETED",)
+
+@needs_prefect
+def test_run_comes_back_where_the_state_was_read_again_from_the_server(monkeypatch, tmp_path):
+    "A server whose database is busy makes Prefect read the state again, and what it keeps has no result"
+    from prefect.states import Completed
+    run = SimpleNamespace(registration={"sentence": "Promote."}, run_id="r1")
+    monkeypatch.setattr(pipeline_schedule, "configure_prefect", lambda outputs: None)
+    monkeypatch.setattr(pipeline_schedule, "plan_run", lambda *given: None)
+    monkeypatch.setattr(pipeline_schedule, "walk_stages", lambda *given: run)
+    def again(return_state, **values):
+        assert pipeline_schedule.run_stages(**values).is_completed() and return_state
+        return Completed(message="as the server has it")
+    monkeypatch.setattr(pipeline_schedule, "make_flow", lambda jobs: again)
+    assert pipeline_schedule.run_once({"data": "sample", "outputs": str(tmp_path)}, 1) is run
