@@ -4,7 +4,10 @@
     python benchmarks/coverage.py --tables 200
 
 Each table is drawn from risks that are known. A list's truth is the mean risk of those on it; a rate's truth is the rate. Clustered: five
-rows a student, all alike, so that a hundred rows are twenty students."""
+rows a student, all alike, so that a hundred rows are twenty students.
+
+The bar is 0.92 to 0.98. One figure cannot meet it: of lists of 25 at a risk of 2 %, 60 % hold nobody at risk, 31 % one and 8 % two, so that any
+interval holds the truth for 0.911 of them (Wilson's, without the last) or for 0.987 (Clopper-Pearson's and Jeffreys', with it)."""
 import argparse
 import sys
 
@@ -16,6 +19,7 @@ from gradeclass.evaluation.resampling import distinct_interval
 from gradeclass.schema import load_schema
 
 RATES = (0.02, 0.05, 0.1, 0.2, 0.4, 0.6)
+BAR = 0.92, 0.98
 SCALE = load_schema("students").grades
 
 
@@ -44,15 +48,20 @@ def coverage(rate, tables):
     for size, clustered in ((100, False), (400, False), (500, True)):
         name = f"rate of {size}{', clustered' if clustered else ''}"
         row[name] = np.mean([covers_rate(rng, rate, size, clustered) for _ in range(tables)])
-    return {name: value if name == "rate" else f"{value:.3f}" for name, value in row.items()}
+    return row
 
 
 def main(words=None):
-    "Print the share of intervals that hold the truth"
+    "Print the share of intervals that hold the truth; 1 where a figure misses the bar"
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tables", type=int, default=2000, help="tables drawn for each figure")
     tables = parser.parse_args(words).tables
-    print(markdown([coverage(rate, tables) for rate in RATES]))
+    rows = [coverage(rate, tables) for rate in RATES]
+    print(markdown([{name: value if name == "rate" else f"{value:.3f}" for name, value in row.items()} for row in rows]))
+    missed = [f"{name} at {row['rate']}: {value:.3f}" for row in rows for name, value in row.items()
+              if name != "rate" and not BAR[0] <= value <= BAR[1]]
+    print(f"\nFAIL, outside {BAR[0]} to {BAR[1]}: {'; '.join(missed)}" if missed else "\nPASS")
+    return bool(missed)
 
 
 if __name__ == "__main__": sys.exit(main())
