@@ -28,3 +28,9 @@ def test_no_spelling_stands_at_two_places_of_a_scale():
         for place, grade in enumerate(str(spec["grades"]).split(" > ")):
             for text in grade.split(" / "):
                 assert places.setdefault(fold_grade(text), place) == place, f"{text} of {name}"
+
+
+@pytest.mark.parametrize("labels", [["Band 10", "Band 9", "Band 2"], ["90-100", "80-89", "0-59"], ["Q4", "Q3", "Q1"]])
+def test_numbered_grades_are_asked_about_by_their_ends(labels):
+    found = order_grades(sorted(labels), {"grade"})
+    assert found.labels == labels and f"is {labels[0]} the best grade, or {labels[-1]}?" in found.question
