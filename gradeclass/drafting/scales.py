@@ -209,7 +209,8 @@ def guess_order(grades:list[str])->GradeOrder:
     numbers = sorted(filter(is_plain_number, grades), key=lambda grade: -float(fold_grade(grade)))
     if numbers: return propose_numbers(numbers, sorted(set(grades) - set(numbers), key=str.casefold))
     places = {grade: int(found[0]) for grade in grades if (found := re.search(r"\d+", fold_grade(grade)))}
-    if len(set(places.values())) == len(grades) and len({re.sub(r"\d+", "1", fold_grade(grade)) for grade in grades}) == 1:
+    patterns = {re.sub(r"\d+", "1", fold_grade(grade)) for grade in grades}
+    if len(set(places.values())) == len(grades) and len(patterns) == 1:
         return propose_numbers(sorted(grades, key=places.get, reverse=True), []) # Band 4, Band 3; 80-89, 70-79
     scales = [scale for scale in known_scales()[:-1] if None in map(scale.rank, grades)]
     scale = max(scales, key=lambda scale: sum(scale.rank(grade) is not None for grade in grades))
