@@ -90,9 +90,10 @@ class Pages:
 def holding(folder, marker):
     "Files below a folder that hold a visitor's bytes"
     found = []
-    for path in folder.rglob("*"):
-        with suppress(OSError):
-            if path.is_file() and marker in path.read_bytes(): found.append(str(path))
+    for parent, _, names in os.walk(folder): # Passes over folders that are removed meanwhile
+        for path in (Path(parent, name) for name in names):
+            with suppress(OSError):
+                if path.is_file() and marker in path.read_bytes(): found.append(str(path))
     return found
 
 
