@@ -157,21 +157,23 @@ def main():
         pages, until = Pages(bundle, folder), time.monotonic() + 60*given.minutes
         tempfile.tempdir = str(folder/"t") # Where `kernel_of` looks for the server's files
         browser = started.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
-        while done.total() < given.times and time.monotonic() < until:
-            kind, marker = rng.choice(given.kinds), secrets.token_hex(12)
-            table = folder/"class.csv"
-            write_class(table, marker, rng.choice([30, 3_000, 60_000]))
-            interrupt(browser, pages, kind, table, rng)
-            table.unlink()
-            waits.append((kind, serve_next(pages.port)))
-            done[kind] += 1
-            left += [(kind, path) for path in holding(folder, marker.encode())]
-        browser.close()
-        pages.note()
-        pages.process.terminate()
-        pages.process.wait(60)
-        alive = psutil.wait_procs(set(pages.seen), 5)[1]
-        for process in alive: process.kill()
+        try:
+            while done.total() < given.times and time.monotonic() < until:
+                kind, marker = rng.choice(given.kinds), secrets.token_hex(12)
+                table = folder/"class.csv"
+                write_class(table, marker, rng.choice([30, 3_000, 60_000]))
+                interrupt(browser, pages, kind, table, rng)
+                table.unlink()
+                waits.append((kind, serve_next(pages.port)))
+                done[kind] += 1
+                left += [(kind, path) for path in holding(folder, marker.encode())]
+            browser.close()
+        finally:
+            pages.note()
+            pages.process.terminate()
+            pages.process.wait(60)
+            alive = psutil.wait_procs(set(pages.seen), 5)[1]
+            for process in alive: process.kill()
     print(f"{done.total()} interruptions: {', '.join(f'{kind} {number}' for kind, number in sorted(done.items()))}")
     print(f"files that hold a visitor's bytes: {len(left)} {left[:3]}; processes left: {len(alive)}")
     for kind in given.kinds:
