@@ -266,6 +266,13 @@ class Channels(VoilaKernelWebsocketHandler):
         if (header or {}).get("msg_type") in ("stream", "error"): return None
         return super().write_message(message, binary)
 
+    def on_close(self)->None:
+        "What a process says while its page is away is kept for the page; a process that is being ended has no page"
+        super().on_close()
+        kernels = self.kernel_manager
+        if self.kernel_id in kernels and kernels.get_kernel(self.kernel_id).shutting_down:
+            kernels.stop_buffering(self.kernel_id)
+
 # %% ../../nbs/lib/pages/15_server.ipynb #f5711e6e
 class JoinedHandler(RequestHandler):
     "Voilà's code in one file; its address changes with its content"

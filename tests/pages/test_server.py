@@ -136,6 +136,27 @@ def test_page_left_alone_loses_its_process_and_the_end_of_the_server_leaves_none
     assert not left
 
 
+@pytest.mark.browser
+@pytest.mark.process
+@pytest.mark.slow
+def test_visitors_who_left_hold_no_connection_of_the_server(browser, trained, tmp_path):
+    outputs = tmp_path/"outputs"
+    outputs.mkdir()
+    server = Server(outputs, pool=0, model=str(trained))
+    process, held = psutil.Process(server.process.pid), []
+    try:
+        for _ in range(7):
+            page = browser.new_page()
+            page.goto(f"{server.base}/about?token={TOKEN}")
+            page.wait_for_selector(".gc-facts", timeout=1000*PATIENCE)
+            kernel = server.kernel(page)
+            page.close()
+            assert psutil.wait_procs([kernel], PATIENCE)[0]
+            held.append(process.num_fds())
+        assert wait_until(lambda: process.num_fds() <= held[1] + 4, 20), held # Each that stays holds three
+    finally: server.close()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("kernels", [0, 1])
 def test_server_that_is_ended_while_processes_start_leaves_nothing(number, kernels, trained, tmp_path):
