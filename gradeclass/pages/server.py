@@ -16,12 +16,12 @@ import secrets
 import shutil
 import signal
 import sys
-from collections import defaultdict
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 # jsonschema would read a grammar of addresses for 1.6 s, and nothing here checks one
 if "jsonschema" not in sys.modules: sys.modules.setdefault("rfc3987_syntax", None)
@@ -195,7 +195,7 @@ class PageHandler(PlainErrors, TornadoVoilaHandler):
         if "token" in self.request.query_arguments: return self.redirect(self.request.path)
         server, owner, kernel = self.settings["page_server"], self.current_user.username, ""
         _ = self.xsrf_token # Sets the cookie that the page sends back when it is left
-        async with server.making[owner]:
+        async with server.making.setdefault(owner, asyncio.Semaphore(server.places.each)):
             await server.make_room(owner)
             try:
                 async for part in self.get_generator(path=f"{name}.ipynb"):
@@ -349,7 +349,7 @@ class PageServer(Voila):
             self.hand_out, self.kernel_manager.get_rendered_notebook = (
                 self.kernel_manager.get_rendered_notebook, self.hand_out_fresh)
         self.places = Places(self.options.most)
-        self.making = defaultdict(lambda: asyncio.Semaphore(self.places.each)) # Pages in the making, by browser
+        self.making = WeakValueDictionary() # Pages in the making, by browser
         return {**settings, "page_server": self, "default_handler_class": NoPage}
 
     async def hand_out_fresh(self, *args, **kwargs)->tuple:
