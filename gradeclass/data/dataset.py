@@ -324,9 +324,7 @@ def hash_rows(
     return pd.util.hash_pandas_object(pd.DataFrame(hashes), index=False).to_numpy(dtype=np.uint64)
 
 # %% ../../nbs/lib/data/07_dataset.ipynb #81c75455
-def table_digest(
-    frame:pd.DataFrame, # A table
-)->str:                 # SHA-256, 64 hexadecimal digits
+def table_digest(frame:pd.DataFrame)->str: # SHA-256, 64 hexadecimal digits
     "SHA-256 of a table's names and cells, in order; the index does not count"
     digest = hashlib.sha256()
     for name in frame:

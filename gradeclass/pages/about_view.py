@@ -79,8 +79,5 @@ class PastLists(widgets.VBox):
 # %% ../../nbs/lib/pages/13_about_view.ipynb #2874ef92
 class AboutView(widgets.VBox):
     "The model in plain words"
-    def __init__(
-        self,
-        served:Bundle, # The bundle
-    ):
+    def __init__(self, served:Bundle):
         super().__init__([html(about(served, find_outputs())), *([PastLists(served)] if follow_ups_on() else [])])

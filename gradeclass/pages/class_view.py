@@ -128,10 +128,7 @@ def naming(name:str, place:widgets.HTML): # Nothing
 # %% ../../nbs/lib/pages/07_class_view.ipynb #91ae11ba
 class ClassView(widgets.VBox):
     "Upload a file, see how it was read and what is wrong with it, and the list"
-    def __init__(
-        self,
-        served:Bundle, # The bundle
-    ):
+    def __init__(self, served:Bundle):
         self.model, self.quiet, self.turn, self.waiting = ClassModel(served), False, 0, {}
         self.message = html("", "gc-message")
         self.kept = Kept(self.restore)

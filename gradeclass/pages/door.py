@@ -50,9 +50,7 @@ class Tries:
         if len(self.wrong) > self.known: del self.wrong[next(iter(self.wrong))]
 
 # %% ../../nbs/lib/pages/14_door.ipynb #434bdc86
-def address_of(
-    request, # Tornado's
-)->str:      # Of the visitor
+def address_of(request)->str: # Of the visitor
     "Where a request comes from; a proxy on this computer says it last in X-Forwarded-For"
     told = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
     return told if told and request.remote_ip in ("127.0.0.1", "::1") else request.remote_ip
@@ -85,11 +83,7 @@ class Door(IdentityProvider):
         if found is None: self.tries.note(address)
         return found
 
-    def admit(
-        self,
-        handler:JupyterHandler, # Of the request
-        found:Visitor|None,     # Whose token came
-    ):                          # The visitor as Jupyter calls one, or nothing
+    def admit(self, handler:JupyterHandler, found:Visitor|None): # The visitor as Jupyter calls one, or nothing
         "A visitor keeps the name that their browser has, unless the token is another one"
         if found is None: return None
         known = self.get_user_cookie(handler)
@@ -98,25 +92,16 @@ class Door(IdentityProvider):
         if found.key: user.username = f"{found.key}.{user.username}"
         return user
 
-    def get_user_cookie(
-        self,
-        handler:JupyterHandler, # Of the request
-    ):                          # The visitor, or nothing
+    def get_user_cookie(self, handler:JupyterHandler): # The visitor, or nothing
         "Whom the cookie names, as long as the token that they came with is there"
         user = super().get_user_cookie(handler)
         return user if user and known_visitor(key_of(user.username)) else None
 
-    async def get_user_token(
-        self,
-        handler:JupyterHandler, # Of the request
-    ):                          # The visitor, or nothing
+    async def get_user_token(self, handler:JupyterHandler): # The visitor, or nothing
         "Let in whoever brings the token in the address or in a header"
         return self.admit(handler, self.accepts(handler, self.get_token(handler)))
 
-    def process_login_form(
-        self,
-        handler:JupyterHandler, # Of the form
-    ):                          # The visitor, or nothing
+    def process_login_form(self, handler:JupyterHandler): # The visitor, or nothing
         "Let in whoever typed the token"
         typed = handler.get_argument("password", "").strip()
         return self.admit(handler, self.accepts(handler, typed))
@@ -217,10 +202,7 @@ class Places:
             if connected[kernel] and open_pages[who] > self.each: many.append(kernel)
         return late + many
 
-    def forget(
-        self,
-        kernel:str, # A process's id
-    )->None:
+    def forget(self, kernel:str)->None:
         "A process has ended"
         self.owner.pop(kernel, None)
         self.alone.pop(kernel, None)

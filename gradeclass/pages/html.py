@@ -105,9 +105,7 @@ def reason_bars(answer:StudentAnswer)->str: # HTML: bars to both sides, as long 
             '<p class="gc-small">To the right: towards a better grade. To the left: towards a worse one.</p>')
 
 # %% ../../nbs/lib/pages/03_html.ipynb #5fe34169
-def details(
-    answer:StudentAnswer, # What the model says
-)->str:                   # HTML
+def details(answer:StudentAnswer)->str: # HTML
     "Probabilities, reasons, and who decides; nothing where nothing is known"
     if answer.nothing: return ""
     return (f'<div class="gc-details">{probability_bars(answer)}{reason_bars(answer)}'

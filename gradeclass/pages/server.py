@@ -109,10 +109,7 @@ MEANWHILE = ("gradeclass.pages.class_view", "gradeclass.pages.followups.board", 
 # %% ../../nbs/lib/pages/15_server.ipynb #95d05aa0
 class PageKernel(WarmKernelManager, ServerKernelManager):
     "The process of a visitor: a copy"
-    def format_kernel_cmd(
-        self,
-        extra_arguments=None, # More arguments
-    )->list[str]:             # The command
+    def format_kernel_cmd(self, extra_arguments=None)->list[str]: # The command
         "Start a kernel that keeps no history"
         return super().format_kernel_cmd([*(extra_arguments or []), "--HistoryManager.enabled=False"])
 
@@ -467,9 +464,7 @@ def check_options(options:Options)->Options: # With a token for each door
     return options
 
 # %% ../../nbs/lib/pages/15_server.ipynb #cb7f7258
-def serve_pages(
-    options:Options, # How the pages are served
-)->None:             # Returns when the server ends
+def serve_pages(options:Options)->None: # Returns when the server ends
     "Serve all pages until somebody stops it"
     options, folder = check_options(options), app_folder()
     os.environ.update(kernel_environment(options, folder))

@@ -35,9 +35,7 @@ class TrackingError(GradeclassError):
     "A tracking server or database that cannot be used, or a run that cannot be shown"
 
 # %% ../../nbs/lib/pipeline/06_mlflow_store.ipynb #acc165ab
-def tracking_uri(
-    outputs:str|Path, # The outputs folder
-)->str:               # Where MLflow keeps what it shows
+def tracking_uri(outputs:str|Path)->str: # Where MLflow keeps what it shows
     "`MLFLOW_TRACKING_URI`, or a SQLite file in the outputs folder"
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path(outputs).resolve().as_posix()}/mlflow.db"
 
@@ -106,9 +104,7 @@ def find_experiment(client, uri:str, outputs:Path)->str: # Id of the experiment
 
 # %% ../../nbs/lib/pipeline/06_mlflow_store.ipynb #7be8e5dd
 @contextmanager
-def open_store(
-    outputs:str|Path, # The outputs folder
-):                    # Yields a `TrackingStore`; what goes wrong inside becomes a `TrackingError`
+def open_store(outputs:str|Path): # Yields a `TrackingStore`; what goes wrong inside becomes a `TrackingError`
     "Open the tracking store, one process at a time; database and experiment are created if they are missing"
     from filelock import FileLock
     outputs, uri = Path(outputs).resolve(), tracking_uri(outputs)
@@ -192,10 +188,7 @@ def find_runs(
     return search_runs(store, " and ".join(f"tags.`gradeclass.{name}` = '{value}'" for name, value in tags.items()))
 
 # %% ../../nbs/lib/pipeline/06_mlflow_store.ipynb #d2b86c61
-def remove_run(
-    store:TrackingStore, # The tracking store
-    run_id:str,          # MLflow's id of a run
-)->None:
+def remove_run(store:TrackingStore, run_id:str)->None:
     "Remove a run that was logged half, with its trials and models"
     for child in search_runs(store, f"tags.`mlflow.parentRunId` = '{run_id}'"):
         store.client.delete_run(child.info.run_id)

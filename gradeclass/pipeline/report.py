@@ -28,9 +28,7 @@ from ..schema import parse_schema
 from ..words import listed
 
 # %% ../../nbs/lib/pipeline/05_report.ipynb #4ffd7635
-def render_markdown(
-    text:str, # Markdown
-)->str:       # HTML, with any HTML in the text escaped
+def render_markdown(text:str)->str: # HTML, with any HTML in the text escaped
     "Markdown as HTML; the words of links and pictures stay, their addresses go"
     import mistune
     renderer = mistune.HTMLRenderer(escape=True)

@@ -257,11 +257,7 @@ class Worker:
         self.process = start_process("gradeclass.pipeline.worker:work", [], os.environ | (environment or {}),
                                      self.errors, server)
 
-    def run(
-        self,
-        job:Job,           # What to execute
-        on_event:Callable, # Called with each event on the way
-    )->None:
+    def run(self, job:Job, on_event:Callable)->None:
         "Execute a stage; a failure is raised"
         self.ask(asdict(job))
         for line in self.process.stdout:

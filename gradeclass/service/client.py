@@ -54,11 +54,7 @@ class Requests:
         self.file_timeout = httpx.Timeout(timeout, read=file_timeout, write=file_timeout)
         self.http = kind(base_url=url, timeout=timeout, headers={"x-api-key": key} if key else {})
 
-    def read(
-        self,
-        reply:httpx.Response, # Read to its end
-        made=None,            # Makes something of what it says
-    ):                        # That, or what it says
+    def read(self, reply:httpx.Response, made=None): # That, or what it says
         "Read an answer, and turn a refusal into an error that says why"
         if not reply.is_success: raise refusal_of(reply)
         try: said = reply.json()
@@ -205,13 +201,7 @@ class Client(Requests):
     def __exit__(self, *failure)->None:
         self.http.close()
 
-    def request(
-        self,
-        method:str, # HTTP method
-        path:str,   # Path
-        made=None,  # Makes the answer of what the service said
-        **more,     # What httpx takes
-    ):              # The answer
+    def request(self, method:str, path:str, made=None, **more): # The answer
         "Ask, again where the service is busy"
         for tries in count():
             try: reply = self.http.request(method, path, **more)
@@ -270,13 +260,7 @@ class AsyncClient(Requests):
     async def __aexit__(self, *failure)->None:
         await self.http.aclose()
 
-    async def request(
-        self,
-        method:str, # HTTP method
-        path:str,   # Path
-        made=None,  # Makes the answer of what the service said
-        **more,     # What httpx takes
-    ):              # The answer
+    async def request(self, method:str, path:str, made=None, **more): # The answer
         "Ask, again where the service is busy"
         for tries in count():
             try: reply = await self.http.request(method, path, **more)

@@ -37,10 +37,7 @@ SHOWN = 200 # Follow-ups on the page
 
 class Board(Desk):
     "The follow-up list; viewers read it, advisers edit and close"
-    def __init__(
-        self,
-        model:ClassModel, # The class that is open beside it
-    ):
+    def __init__(self, model:ClassModel):
         self.model, self.names, self.found, self.chosen, self.quiet = model, {}, [], None, False
         super().__init__(model.served.schema.grades.labels)
 

@@ -326,10 +326,7 @@ def add_training(router:APIRouter, service:Service)->None:
         return reply_json({"message": await told(settle, save, who(request))})
 
 # %% ../../../nbs/lib/service/addresses/03_compat.ipynb #36b15990
-def add_compat(
-    app:FastAPI,     # The application
-    service:Service, # The service
-)->None:
+def add_compat(app:FastAPI, service:Service)->None:
     "The addresses of the older web API"
     service.challenge = 'Basic realm="gradeclass: the key is the password"'
     service.scopes |= dict.fromkeys(FIGURES, "review")

@@ -121,10 +121,7 @@ def find_outputs_of(sent:dict)->list[str]: # Names in `OUTPUTS`
     return names
 
 # %% ../../../nbs/lib/service/addresses/02_exchange.ipynb #ea3faf8b
-def write_tensors(
-    replies:list[dict], # What `/predict` says of each student
-    names:list[str],    # Of the tensors that are wanted
-)->list[dict]:          # Tensors
+def write_tensors(replies:list[dict], names:list[str])->list[dict]: # Tensors
     "Answers as tensors; a score only where the model knows scores"
     tensors = []
     for name in names:
@@ -180,10 +177,7 @@ INFERENCE = {"type": "object", "required": ["inputs"], "title": "InferenceReques
                             "outputs": {"type": "array", "items": NAMED}}}
 INFERENCE_EXAMPLE = {"inputs": [{"name": "Absences", "shape": [2], "datatype": "INT64", "data": [3, 25]}]}
 
-def add_inference(
-    app:FastAPI,     # The application
-    service:Service, # The service
-)->None:
+def add_inference(app:FastAPI, service:Service)->None:
     "The addresses of the Open Inference Protocol, version 2"
     content = {"application/json": {"schema": INFERENCE, "example": INFERENCE_EXAMPLE}}
     body = {"requestBody": {"required": True, "content": content}}
@@ -308,10 +302,7 @@ SCORING = {"type": "object", "title": "ScoringRequest",
                           "dataframe_records": {"type": "array", "items": {"type": "object"}},
                           "instances": {"type": "array", "items": {}}}}
 
-def add_scoring(
-    app:FastAPI,     # The application
-    service:Service, # The service
-)->None:
+def add_scoring(app:FastAPI, service:Service)->None:
     "The addresses that MLflow's and SageMaker's clients ask"
     service.kinds["/invocations"] = (JSON, b"text/csv"), service.settings.max_batch_body
     example = {"dataframe_records": [{"Absences": 3}, {"Absences": 25}]}
