@@ -109,31 +109,22 @@ def make_outputs(outputs:Path)->None:
     remove_leftovers(outputs)
 
 # %% ../../nbs/lib/pipeline/09_runner.ipynb #f296b515
+@dataclass(eq=False)
 class Pipeline:
     "One walk over the stage table"
-    def __init__(
-        self,
-        parameters:dict,   # Name -> value for every stage that has the name
-        outputs:Path,      # The outputs folder
-        stages:list,       # Stages to walk, each after its needs
-        jobs:int=2,        # Stages that may run at the same time
-        on_event:Callable=lambda event: None, # Called with each event: stage, event, and more
-        anew:frozenset=frozenset(),  # Stages to run although they are up to date
-        fixed:frozenset=frozenset(), # Stages to take from the cache, and never to run
-    ):
-        self.parameters = parameters
-        self.outputs = outputs
-        self.stages = stages
-        self.jobs = jobs
-        self.on_event = on_event
-        self.anew = anew
-        self.fixed = fixed
-        self.done = {}
-        self.begun = set()
-        self.failed = ""  # The stage that ended the run
-        self.workers = Workers()
-        self.pool = None  # Threads, while it runs
-        self.lock = threading.RLock()
+    parameters: dict     # Name -> value for every stage that has the name
+    outputs: Path        # The outputs folder
+    stages: list[Stage]  # Stages to walk, each after its needs
+    jobs: int = 2        # Stages that may run at the same time
+    on_event: Callable = lambda event: None # Called with each event: stage, event, and more
+    anew: frozenset = frozenset()  # Stages to run although they are up to date
+    fixed: frozenset = frozenset() # Stages to take from the cache, and never to run
+    done: dict[str, StageResult] = field(default_factory=dict)
+    begun: set[str] = field(default_factory=set)
+    failed: str = ""     # The stage that ended the run
+    workers: Workers = field(default_factory=Workers)
+    pool: ThreadPoolExecutor | None = None # While it runs
+    lock: threading.RLock = field(default_factory=threading.RLock)
 
     def tell(self, event:dict)->None:
         "Hand on an event, one at a time"

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -119,16 +119,12 @@ def make_harmless(table:pa.Table)->pa.Table:
     return table.rename_columns([neutralise(name) for name in table.column_names])
 
 # %% ../../nbs/lib/scoring/06_batches.ipynb #a7300bf0
+@dataclass(eq=False)
 class TableWriter:
     "Writes tables of the same columns into one file, one after another"
-    def __init__(
-        self,
-        file,     # Open for writing bytes
-        kind:str, # '.csv' or '.parquet'
-    ):
-        self.file = file
-        self.kind = kind
-        self.writer = None
+    file: BinaryIO        # Open for writing bytes
+    kind: str             # '.csv' or '.parquet'
+    writer: object = None # Arrow's, once there are columns
 
     def write(self, table:pa.Table)->None:
         "Add rows"

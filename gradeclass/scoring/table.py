@@ -7,6 +7,7 @@ __all__ = ['grade_columns', 'with_ids', 'predict_table', 'TablePredictor', 'reje
            'score_file']
 
 # %% ../../nbs/lib/scoring/03_table.ipynb #f3649a3e
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,13 +53,10 @@ def predict_table(
     return pd.DataFrame(with_ids(columns, frame.get(model.schema.id), model.schema), index=frame.index)
 
 # %% ../../nbs/lib/scoring/03_table.ipynb #19e84160
+@dataclass(eq=False)
 class TablePredictor:
     "A bundle as MLflow wants it: `predict` takes and returns a table"
-    def __init__(
-        self,
-        model, # A fitted `GradeModel`
-    ):
-        self.model = model
+    model: GradeModel # Fitted
 
     def predict(
         self,

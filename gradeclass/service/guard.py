@@ -8,7 +8,9 @@ __all__ = ['WHOLE_URL', 'Door', 'GuardedProtocol']
 # %% ../../nbs/lib/service/03_guard.ipynb #c43c1c13
 import re
 from collections import Counter
+from collections.abc import Callable, Collection
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
@@ -40,25 +42,18 @@ class OneByOne(FlowControl):
         if self.read_paused and not self.pipeline: super().resume_reading()
 
 # %% ../../nbs/lib/service/03_guard.ipynb #99438fb7
+@dataclass(eq=False)
 class Door:
     "How many connections there are, and whose"
-    def __init__(
-        self,
-        most:int=5_000,      # Connections inside
-        each:int=1_200,      # Of them, from one address
-        known=frozenset(),   # Addresses that speak for many, such as a proxy's
-        outside:int=256,     # Connections beyond that are held until they have asked
-        tell=lambda status, seconds: None, # Takes each refusal that no application hears of
-    ):
-        self.most = most
-        self.each = each
-        self.known = known
-        self.most_outside = outside
-        self.inside = {} # Connection -> address
-        self.outside = {}
-        self.counts = Counter()
-        self.closed = 0  # Connections that were closed to make room for others outside
-        self.tell = tell
+    most: int = 5_000       # Connections inside
+    each: int = 1_200       # Of them, from one address
+    known: Collection[str] = ()  # Addresses that speak for many, such as a proxy's
+    most_outside: int = 256 # Connections beyond that are held until they have asked
+    tell: Callable = lambda status, seconds: None # Takes each refusal that no application hears of
+    inside: dict = field(default_factory=dict)    # Connection -> address
+    outside: dict = field(default_factory=dict)
+    counts: Counter = field(default_factory=Counter)
+    closed: int = 0         # Connections that were closed to make room for others outside
 
     def enter(self, connection:"GuardedProtocol", address:str)->bool: # Whether it is inside
         "Let a connection in, or have it wait outside, in the place of the one that has waited longest"

@@ -245,15 +245,15 @@ SAFE = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")
         (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")]
 
 # %% ../../nbs/lib/service/09_http.ipynb #b699895e
+@dataclass(eq=False)
 class Reply:
     "ASGI's `send` for one request, which adds the headers that every answer has"
-    def __init__(self, scope:dict, receive:Callable, send:Callable):
-        self.scope = scope
-        self.receive = receive
-        self.send = send
-        self.status = 500
-        self.started = False
-        self.ended = False
+    scope: dict
+    receive: Callable
+    send: Callable
+    status: int = 500
+    started: bool = False
+    ended: bool = False
 
     async def __call__(self, message:dict)->None:
         "Send a part of the answer"
