@@ -305,9 +305,7 @@ def make_dataset(
     return Dataset(conformed, schema, [*(notes or []), *more], source, frame)
 
 # %% ../../nbs/lib/data/07_dataset.ipynb #e92890bc
-def hash_cells(
-    cells:pd.Series, # One column
-)->bytes:            # Eight bytes per cell
+def hash_cells(cells:pd.Series)->bytes: # Eight bytes per cell
     "Hash one column, whatever type holds it"
     if pd.api.types.is_numeric_dtype(cells.dtype):
         numbers = cells.to_numpy(dtype="float64", na_value=math.nan)

@@ -166,10 +166,7 @@ class Places:
         "The page is made: from now on somebody should connect"
         if kernel: self.alone[kernel] = time.monotonic() if now is None else now
 
-    def taken(
-        self,
-        connected:dict[str, int], # Of each process, how many connections it has
-    )->int:                       # How many pages are open
+    def taken(self, connected:dict[str, int])->int: # How many pages are open
         "Places that are taken"
         return sum(number > 0 for kernel, number in connected.items() if kernel in self.owner)
 

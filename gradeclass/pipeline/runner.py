@@ -306,11 +306,7 @@ def record_run(outputs:Path, parameters:dict, run:Run)->None:
         part.write_text(json.dumps({**run.summary(), "parameters": parameters}, indent=1), encoding="utf-8")
 
 # %% ../../nbs/lib/pipeline/09_runner.ipynb #8247eca6
-def finish_run(
-    pipeline:Pipeline, # A pipeline that has run
-    run_id:str,        # Name of the run
-    process=None,      # As in `track`
-)->Run:                # The run; recorded and tracked where it is complete
+def finish_run(pipeline:Pipeline, run_id:str, process=None)->Run: # The run; recorded and tracked where it is complete
     "Gather what the stages made; a run with every stage gets a report and goes into the tracking store"
     run = gather_run(run_id, [pipeline.done[stage.name] for stage in pipeline.stages])
     if len(run.stages) < len(STAGES): return run

@@ -104,10 +104,7 @@ def private_kernel(): # Yields options for papermill's engine
         yield {"config": Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/k"}})}
 
 # %% ../../nbs/lib/pipeline/03_worker.ipynb #7bfa292a
-def wanted_kernel(
-    notebook:Path, # A notebook file
-    home:str,      # Working directory of its kernel
-)->list[str]:      # Name and working directory of the kernel
+def wanted_kernel(notebook:Path, home:str)->list[str]: # Name and working directory of the kernel
     "What kind of kernel a notebook wants"
     about = json.loads(Path(notebook).read_text(encoding="utf-8"))["metadata"]
     return [about.get("kernelspec", {}).get("name", "python3"), home]

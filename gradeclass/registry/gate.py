@@ -221,9 +221,7 @@ def comparison_table(
     return pd.DataFrame.from_dict(rows, "index").rename_axis(columns="")
 
 # %% ../../nbs/lib/registry/04_gate.ipynb #85e1e89b
-def rail_words(
-    gate:Gate|None, # What `judge_challenger` returned
-)->str:             # Markdown
+def rail_words(gate:Gate|None)->str: # Markdown
     "What was looked at, one line each"
     if gate is None: return "Nothing was compared."
     return "\n".join(f"- {'✓' if rail.passed else '✗'} {rail.sentence}" for rail in gate.rails) or f"- {gate.sentence}"

@@ -49,9 +49,7 @@ def history(
     except FileNotFoundError: return []
 
 # %% ../../nbs/lib/registry/01_promotions.ipynb #04cc76bd
-def sync_folder(
-    folder:Path, # A folder whose entries changed
-)->None:
+def sync_folder(folder:Path)->None:
     "Have the system write a folder's entries to the disk, where it can"
     if os.name != "posix": return
     handle = os.open(folder, os.O_RDONLY)

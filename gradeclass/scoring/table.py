@@ -25,10 +25,7 @@ from ..schema import Schema
 from .answer import Answers, Predictor
 
 # %% ../../nbs/lib/scoring/03_table.ipynb #1a2901bd
-def grade_columns(
-    answers:Answers, # What is said of n students
-    schema:Schema,   # Whose grades they are
-)->dict:             # Name -> n cells
+def grade_columns(answers:Answers, schema:Schema)->dict: # Name -> n cells
     "Grade, its position and the probability of each grade"
     labels = schema.grades.labels
     columns = {"grade": np.array(labels, object)[answers.grade], "grade_index": answers.grade}
@@ -84,9 +81,7 @@ def score_table(model:GradeModel, dataset:Dataset)->Scored: # Predictions and re
                   checked.rejected)
 
 # %% ../../nbs/lib/scoring/03_table.ipynb #03f46fca
-def rejected_path(
-    out:str|Path, # File of the predictions
-)->Path:          # File of the refused rows
+def rejected_path(out:str|Path)->Path: # File of the refused rows
     "Where refused rows go: beside the predictions"
     return Path(out).with_suffix(".rejected.csv")
 
@@ -98,10 +93,7 @@ def is_source(target:Path, source:str|Path)->bool: # Whether writing would destr
     return read.is_file() and target.is_file() and target.samefile(read)
 
 # %% ../../nbs/lib/scoring/03_table.ipynb #c0ab269b
-def check_target(
-    source:str|Path, # File that is read
-    out:str|Path,    # File that is to be written
-)->None:
+def check_target(source:str|Path, out:str|Path)->None:
     "Refuse a place where we cannot write, and the file that we read"
     out = Path(out)
     if out.is_dir(): raise DataError(f"{out} is a folder: name a file for the predictions")

@@ -243,11 +243,7 @@ UNDERSTOOD = {"description": "What was understood of the file: a list of sentenc
 TABLES_OUT = {200: {"content": {"text/csv": {}, PARQUET.decode(): {}}, "headers": {"X-Notes": UNDERSTOOD},
                     "description": "One row for each row, in their order"}}
 
-def choice(
-    name:str,    # Of the parameter
-    words:list,  # What it may be
-    meaning:str, # For people
-)->dict:         # What OpenAPI calls an operation's `parameters`
+def choice(name:str, words:list, meaning:str)->dict: # What OpenAPI calls an operation's `parameters`
     "Describe a query that FastAPI does not read"
     return {"parameters": [{"name": name, "in": "query", "required": False,
                             "schema": {"type": "string", "enum": words}, "description": meaning}]}

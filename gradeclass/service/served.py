@@ -114,9 +114,7 @@ def serve_bundle(
     return served
 
 # %% ../../nbs/lib/service/02_served.ipynb #1be9a18a
-def wants_reasons(
-    query:bytes, # Query string
-)->bool:         # Whether reasons are asked for
+def wants_reasons(query:bytes)->bool: # Whether reasons are asked for
     "Read `?reasons=true`"
     given = parse_qs(query.decode("latin-1"), keep_blank_values=True)
     unknown = [name for name in given if name != "reasons"]

@@ -72,11 +72,7 @@ def read_element(name:str, datatype:str, kind:type, value:object)->object: # As 
     return int(value) if kind is float and float(value).is_integer() else value
 
 # %% ../../../nbs/lib/service/addresses/02_exchange.ipynb #deaca0b1
-def read_tensors(
-    sent:object,          # What a request holds
-    reader:StudentReader, # Of the model
-    most:int,             # Students at the most
-)->list[dict]:            # Name -> value of each student
+def read_tensors(sent:object, reader:StudentReader, most:int)->list[dict]: # Name -> value of each student
     "The students of an inference request"
     inputs = sent.get("inputs") if isinstance(sent, dict) else None
     if not isinstance(inputs, list) or not inputs:
@@ -265,12 +261,7 @@ def read_columns(found:dict)->list[dict]: # Name -> value of each student
     return [{name: single(values[row]) for name, values in columns.items()} for row in range(max(lengths, default=0))]
 
 # %% ../../../nbs/lib/service/addresses/02_exchange.ipynb #c70eae43
-def read_scoring(
-    body:bytes,           # As sent
-    kind:str,             # Its Content-Type
-    reader:StudentReader, # Of the model
-    most:int,             # Students at the most
-)->list[dict]:            # Name -> value of each student
+def read_scoring(body:bytes, kind:str, reader:StudentReader, most:int)->list[dict]: # Name -> value of each student
     "The students of a scoring request"
     if kind.split(";")[0].strip().lower() == "text/csv": rows = read_csv_rows(body)
     else:
