@@ -10,7 +10,7 @@ import re
 
 import pandas as pd
 
-from ..config import PACKAGE, GradeclassError
+from ..config import GradeclassError, open_templates
 from .fairness import show_groups
 from .metrics import METRICS, MIN_SIZE
 from .ranking import show_places, threshold_sentence
@@ -134,22 +134,18 @@ def model_card(values:dict)->dict: # What the templates fill in
 # %% ../../nbs/lib/evaluation/14_card.ipynb #25a5f868
 def render_markdown_card(card:dict)->str: # Markdown
     "The card as Markdown"
-    from jinja2 import Environment, FileSystemLoader
     from markupsafe import Markup
     # Jinja's own escaping is for HTML: `finalize` escapes for Markdown and marks the text as done
     plain = lambda value: value if isinstance(value, Markup) else Markup(escape_markdown(value))
-    env = Environment(loader=FileSystemLoader(PACKAGE/"templates"), autoescape=True, finalize=plain, trim_blocks=True)
-    text = env.get_template("card.md.j2").render(**card)
+    text = open_templates(finalize=plain, trim_blocks=True).get_template("card.md.j2").render(**card)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 # %% ../../nbs/lib/evaluation/14_card.ipynb #a229b46f
 def render_html_card(card:dict, markdown:str)->str: # One HTML page, without scripts and without anything from a network
     "The card as a page"
     import mistune
-    from jinja2 import Environment, FileSystemLoader
     body = mistune.create_markdown(escape=True, plugins=["table"])(markdown)
-    env = Environment(loader=FileSystemLoader(PACKAGE/"templates"), autoescape=True)
-    return env.get_template("card.html.j2").render(title=card["title"], body=body)
+    return open_templates().get_template("card.html.j2").render(title=card["title"], body=body)
 
 # %% ../../nbs/lib/evaluation/14_card.ipynb #e601e67b
 def card_files(

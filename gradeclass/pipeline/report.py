@@ -20,7 +20,7 @@ from datetime import datetime
 from itertools import groupby
 from pathlib import Path
 
-from ..config import PACKAGE, GradeclassError
+from ..config import GradeclassError, open_templates
 from ..disk import whole_file
 from .cache import read_json
 from ..plugins import Doors, PluginError
@@ -249,9 +249,7 @@ def render_page(
     **values,     # What the template fills in
 )->Path:          # The page
     "Write a page, whole; what the template fills in is escaped"
-    from jinja2 import Environment, FileSystemLoader
-    templates = Environment(loader=FileSystemLoader(PACKAGE/"templates"), autoescape=True)
-    page = templates.get_template(template).render(**values)
+    page = open_templates().get_template(template).render(**values)
     with whole_file(path) as part: part.write_text(page, encoding="utf-8")
     return path
 

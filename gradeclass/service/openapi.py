@@ -15,7 +15,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, StrictInt
 
-from ..config import PACKAGE
+from ..config import open_templates
 from ..schema import Column, Schema
 
 # %% ../../nbs/lib/service/13_openapi.ipynb #506f2dd0
@@ -329,9 +329,7 @@ class ScoringAnswer(BaseModel):
 # %% ../../nbs/lib/service/13_openapi.ipynb #bc1ddbce
 def render_docs(openapi:dict)->str: # HTML
     "The OpenAPI document as a page"
-    from jinja2 import Environment, FileSystemLoader
-    templates = FileSystemLoader(PACKAGE/"templates")
-    pages = Environment(loader=templates, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    pages = open_templates(trim_blocks=True, lstrip_blocks=True)
     pages.filters["ref"] = lambda ref: ref.rsplit("/", 1)[-1]
     pages.filters["pretty"] = lambda value: json.dumps(value, indent=1, ensure_ascii=False)
     return pages.get_template("api.html").render(api=openapi)
