@@ -28,9 +28,6 @@ def escape_markdown(value:object)->str: # One line of Markdown that shows the sa
 FILL = "to be filled in by the deployer"
 NEEDED = ("schema", "manifest", "versions", "about", "metrics", "grades", "probability")
 
-class CardError(GradeclassError):
-    "A card that lacks what it is made from"
-
 # %% ../../nbs/lib/evaluation/14_card.ipynb #53f29c7f
 def interval_text(figure:dict)->tuple[str, str]: # Value and interval
     "A figure and its interval with three digits"
@@ -114,7 +111,7 @@ def list_cautions(
 def model_card(values:dict)->dict: # What the templates fill in
     "Everything that the card says, as text and rows"
     missing = [name for name in NEEDED if name not in values]
-    if missing: raise CardError(f"a card needs {missing[0]}: give {', '.join(NEEDED)}")
+    if missing: raise GradeclassError(f"a card needs {missing[0]}: give {', '.join(NEEDED)}")
     schema, manifest, about, metrics = (values[name] for name in ("schema", "manifest", "about", "metrics"))
     fairness, threshold, places = (values.get(name) for name in ("fairness", "threshold", "places"))
     inputs = [[column.title, column.kind, column.expected] for column in schema.columns

@@ -73,9 +73,9 @@ def register_engine(on_cell:Callable)->str: # Name of the engine
     return "gradeclass"
 
 # %% ../../nbs/lib/pipeline/03_worker.ipynb #cb53ce58
-RAISING = ("cluster", "schema", "settings", "data.fetch", "data.store", "drift.profile", "evaluation.card",
-           "evaluation.explain", "evaluation.fairness", "evaluation.labels", "evaluation.ranking", "models.bundle",
-           "models.features", "registry.promotions", "training.search") # Modules that bring all our errors along
+# Modules that bring all our errors along
+RAISING = ("cluster", "schema", "settings", "data.fetch", "data.store", "drift.profile", "evaluation.explain",
+           "models.bundle", "models.features", "registry.promotions", "training.search")
 
 def error_names()->set[str]: # Names of all our errors
     "Errors whose message is meant for a person"
