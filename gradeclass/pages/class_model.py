@@ -367,10 +367,7 @@ class ClassModel(HasTraits):
         return {"file": self.name, "sample": not self.upload.content, "sheet": self.upload.sheet,
                 "matches": self.matches} | {name: getattr(self, name) for name in FILTERS}
 
-    def restore(
-        self,
-        state:dict, # What `state` gave, perhaps for another model or another file of the same name
-    )->None:
+    def restore(self, state:dict)->None:
         "Choose again what was chosen, as far as it still fits"
         allowed = {"grade": ["", *self.served.schema.grades.labels], "group": ["", *self.groups.values()],
                    "sort": list(self.sorts())}

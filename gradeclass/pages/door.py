@@ -26,11 +26,7 @@ class Tries:
     known:int = 10_000 # Addresses that are counted; of more, those that tried longest ago are forgotten
     wrong:dict = field(default_factory=dict)
 
-    def closed(
-        self,
-        address:str,         # Where a try comes from
-        now:float|None=None, # Seconds; the present
-    )->bool:                 # Whether no token is looked at
+    def closed(self, address:str, now:float|None=None)->bool: # Whether no token is looked at
         "Whether this address has tried too often"
         now = time.monotonic() if now is None else now
         times = self.wrong.get(address, ())
@@ -38,11 +34,7 @@ class Tries:
         if not times: self.wrong.pop(address, None)
         return len(times) >= self.most
 
-    def note(
-        self,
-        address:str,         # Where a wrong token came from
-        now:float|None=None, # Seconds; the present
-    )->None:
+    def note(self, address:str, now:float|None=None)->None:
         "Count a wrong token"
         times = self.wrong.pop(address, deque(maxlen=self.most)) # The newest addresses stand last
         self.wrong[address] = times
@@ -70,11 +62,7 @@ class Door(IdentityProvider):
         "Whether visitors need a token"
         return bool(self.token)
 
-    def accepts(
-        self,
-        handler:JupyterHandler, # Of the request
-        given:str,              # The token that came with it; may be empty
-    )->Visitor|None:            # Whose it is; nobody where it is wrong
+    def accepts(self, handler:JupyterHandler, given:str)->Visitor|None: # Whose it is; nobody where it is wrong
         "Look a token up, unless its address has tried too often"
         address = address_of(handler.request)
         if not given or self.tries.closed(address): return None
@@ -158,11 +146,7 @@ class Places:
         "Note whom a process is for"
         self.owner[kernel] = owner
 
-    def leave(
-        self,
-        kernel:str,          # A process's id
-        now:float|None=None, # Seconds; the present
-    )->None:
+    def leave(self, kernel:str, now:float|None=None)->None:
         "The page is made: from now on somebody should connect"
         if kernel: self.alone[kernel] = time.monotonic() if now is None else now
 

@@ -287,10 +287,7 @@ class StudentModel(HasTraits):
         "Inputs that are still the example's"
         return [field.column.title for name, field in self.fields.items() if name not in self.entered]
 
-    def frame(
-        self,
-        **changes, # Input -> other value
-    )->pd.DataFrame: # Table of one row
+    def frame(self, **changes)->pd.DataFrame: # Table of one row
         "The student as the model takes it"
         return pd.DataFrame([{**self.student, **changes}])
 

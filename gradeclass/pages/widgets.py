@@ -80,10 +80,7 @@ def upload_button(
 # %% ../../nbs/lib/pages/04_widgets.ipynb #5b16a23a
 class Kept(widgets.Text):
     "What a visitor entered, kept in the browser's own tab: a hidden text that the pages' script saves and brings back"
-    def __init__(
-        self,
-        restore:Callable, # Called with what was kept when the page is shown again
-    ):
+    def __init__(self, restore:Callable):
         self.restore, self.telling = restore, False
         super().__init__()
         self.add_class("gc-kept")

@@ -129,11 +129,7 @@ class Finished(NamedTuple):
     stages: dict[str, Path]    # Stage -> its folder, of those that are there
     key: str                   # Digest of the stages' keys: two runs with one key made the same
 
-    def read(
-        self,
-        stage:str, # Name of a stage
-        name:str,  # A JSON file in its folder
-    )->dict:       # What it holds; empty if it is not there
+    def read(self, stage:str, name:str)->dict: # What it holds; empty if it is not there
         "Read what a stage wrote"
         return read_json(self.stages[stage]/name) if stage in self.stages else {}
 

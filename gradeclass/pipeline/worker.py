@@ -264,10 +264,7 @@ class Worker:
             on_event(event)
         raise StageError(f"stage {job.stage}: its process ended before the notebook did ({self.last_words()})")
 
-    def ask(
-        self,
-        message:dict, # A job, or `ahead`: what kernel to have started
-    )->None:
+    def ask(self, message:dict)->None:
         "Tell the process what to do; that it has ended is seen when it does not answer"
         with suppress(OSError, ValueError):
             self.process.stdin.write(json.dumps(message) + "\n")
@@ -334,10 +331,7 @@ class Workers:
         worker.close()
         raise StageError("the run has ended")
 
-    def make_ready(
-        self,
-        ahead:list, # What `wanted_kernel` gave
-    )->None:
+    def make_ready(self, ahead:list)->None:
         "Have one more worker with nothing to do, and a kernel for it"
         with self.making:
             worker = self.new_worker()

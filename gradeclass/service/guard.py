@@ -187,10 +187,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.running = cycle
         super()._start_asgi_task(cycle, app)
 
-    def connection_lost(
-        self,
-        exc, # What went wrong, or None
-    )->None:
+    def connection_lost(self, exc)->None:
         "Tell the request under way too, which is not the last one where several were sent at once"
         if self.running is not None and not self.running.response_complete:
             self.running.disconnected = True

@@ -44,10 +44,7 @@ class Caller:
     parent: str = "" # The whole `traceparent` of the answer
     packed: bool = False # Whether the body comes packed with gzip
 
-    def follow(
-        self,
-        traceparent:bytes, # As sent; empty where there is none
-    )->None:
+    def follow(self, traceparent:bytes)->None:
         "Take part in the caller's trace"
         found = TRACE.fullmatch(traceparent)
         if found is None: return

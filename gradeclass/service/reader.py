@@ -118,10 +118,7 @@ class StudentReader:
         self.id = schema.id
         self.lenient = False # Whether unknown fields are passed over
 
-    def read(
-        self,
-        sent:dict,     # Name -> value
-    )->Student:        # The student
+    def read(self, sent:dict)->Student: # The student
         "Read one student; all problems are found at once"
         values = self.blank.copy()
         student = None

@@ -165,10 +165,7 @@ class StudentDesk(Desk):
         "What somebody may be writing at this moment"
         return super().drafts() | {"number": self.number}
 
-    def put(
-        self,
-        student:str, # Number of the student whose inputs came with it
-    )->None:
+    def put(self, student:str)->None:
         "Fill the number in"
         self.student = self.number.value = student[:60]
 

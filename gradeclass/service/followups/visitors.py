@@ -27,10 +27,7 @@ class Visitor(NamedTuple):
     name: str = ""         # Whose token it is
     role: str = "viewer"   # A name in `ROLES`
 
-    def check(
-        self,
-        role:str, # The least that is needed
-    )->None:
+    def check(self, role:str)->None:
         "Refuse what the role does not allow"
         order = list(ROLES)
         if order.index(self.role) >= order.index(role): return
