@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SEED', 'PACKAGE', 'GradeclassError', 'has_extra', 'need_extra', 'read_env_file', 'setting', 'export_mlflow_settings',
-           'find_home', 'find_outputs', 'find_shipped', 'stage_notebooks', 'sample_folder', 'resolve_path',
-           'hide_password', 'is_store']
+           'find_home', 'find_outputs', 'find_shipped', 'stage_notebooks', 'sample_folder', 'open_templates',
+           'resolve_path', 'hide_password', 'is_store']
 
 # %% ../nbs/lib/01_config.ipynb #07afb309
 import os
@@ -116,6 +116,14 @@ def stage_notebooks()->Path: # Folder of the stage notebooks
 def sample_folder()->Path: # Folder of the synthetic sample tables
     "Where the built-in samples are"
     return find_shipped("data/sample", "sample")
+
+# %% ../nbs/lib/01_config.ipynb #b83f5a19
+def open_templates(
+    **options, # Of Jinja's environment
+):             # Jinja's environment
+    "The templates in the package's folder `templates`"
+    from jinja2 import Environment, FileSystemLoader
+    return Environment(loader=FileSystemLoader(PACKAGE/"templates"), autoescape=True, **options)
 
 # %% ../nbs/lib/01_config.ipynb #c17c6542
 def resolve_path(

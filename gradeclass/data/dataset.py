@@ -305,9 +305,7 @@ def make_dataset(
     return Dataset(conformed, schema, [*(notes or []), *more], source, frame)
 
 # %% ../../nbs/lib/data/07_dataset.ipynb #e92890bc
-def hash_cells(
-    cells:pd.Series, # One column
-)->bytes:            # Eight bytes per cell
+def hash_cells(cells:pd.Series)->bytes: # Eight bytes per cell
     "Hash one column, whatever type holds it"
     if pd.api.types.is_numeric_dtype(cells.dtype):
         numbers = cells.to_numpy(dtype="float64", na_value=math.nan)
@@ -324,9 +322,7 @@ def hash_rows(
     return pd.util.hash_pandas_object(pd.DataFrame(hashes), index=False).to_numpy(dtype=np.uint64)
 
 # %% ../../nbs/lib/data/07_dataset.ipynb #81c75455
-def table_digest(
-    frame:pd.DataFrame, # A table
-)->str:                 # SHA-256, 64 hexadecimal digits
+def table_digest(frame:pd.DataFrame)->str: # SHA-256, 64 hexadecimal digits
     "SHA-256 of a table's names and cells, in order; the index does not count"
     digest = hashlib.sha256()
     for name in frame:

@@ -120,17 +120,13 @@ NEUTRALISED = re.compile(r"'+[=+\-@\t\r\n]")
 PLAIN_NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
 
 # %% ../../nbs/lib/data/04_files.ipynb #0eea7393
-def neutralise(
-    cell:object, # Any cell
-)->object:       # The cell; with an apostrophe in front where a spreadsheet would run it
+def neutralise(cell:object)->object: # The cell; with an apostrophe in front where a spreadsheet would run it
     "Make a text cell harmless in a spreadsheet"
     risky = isinstance(cell, str) and FORMULA.match(cell) and not PLAIN_NUMBER.fullmatch(cell)
     return f"'{cell}" if risky else cell
 
 # %% ../../nbs/lib/data/04_files.ipynb #68e29ccc
-def restore(
-    cell:object, # Any cell
-)->object:       # The cell as it was before `neutralise`
+def restore(cell:object)->object: # The cell as it was before `neutralise`
     "Take off the apostrophe that `neutralise` put in front"
     return cell[1:] if isinstance(cell, str) and NEUTRALISED.match(cell) else cell
 
@@ -316,9 +312,7 @@ def read_excel_file(path:Path)->tuple[pd.DataFrame, list[str]]: # As the reader 
     return read_as_it_is(path, "book")
 
 # %% ../../nbs/lib/data/04_files.ipynb #9d39d436
-def read_parquet_file(
-    path:Path, # A Parquet file
-)->tuple[pd.DataFrame, list[str]]: # The table, rows numbered from 1; notes
+def read_parquet_file(path:Path)->tuple[pd.DataFrame, list[str]]: # The table, rows numbered from 1; notes
     "Read a Parquet file"
     try: frame = pd.read_parquet(path)
     except Exception: raise DataError(f"{path.name} is not a Parquet file that can be read") from None
@@ -364,9 +358,7 @@ def copy_out(path:Path, inner:str, opened:io.IOBase, folder:Path, most:int)->Pat
     return target
 
 # %% ../../nbs/lib/data/04_files.ipynb #a85b4c53
-def read_roster_folder(
-    path:Path, # A folder
-)->tuple[pd.DataFrame, list[str]]: # As `read_roster` gives it
+def read_roster_folder(path:Path)->tuple[pd.DataFrame, list[str]]: # As `read_roster` gives it
     "Read a OneRoster export that was unpacked into a folder"
     names = roster_files([file.name for file in path.iterdir()])
     return read_roster({name: (path/there).read_bytes() for name, there in names.items()}, path.name)

@@ -129,10 +129,7 @@ class LeftOut(str):
     "A note on rows that are no student, which keeps them"
     rows: dict = {}  # Number of the row as a person sees it -> what it is, and its cells by the names of the columns
 
-def note_left(
-    text:str,  # A sentence
-    rows:dict, # What `LeftOut` keeps
-)->LeftOut:    # The sentence with its rows
+def note_left(text:str, rows:dict)->LeftOut: # The sentence with its rows
     "Say which rows were left out, and keep them"
     note = LeftOut(text)
     note.rows = rows

@@ -324,9 +324,7 @@ def read_students(
     return frame.set_axis(index, axis=0), pd.Series(numbers, index=index, name="batch", dtype=int)
 
 # %% ../../nbs/lib/data/11_store.ipynb #ae5853ef
-def versions_table(
-    store:Store, # A store
-)->pd.DataFrame: # One row a version
+def versions_table(store:Store)->pd.DataFrame: # One row a version
     "All versions of a store"
     rows = [{"version": version.number, "current": version.number == store.current, "parent": version.parent,
              "time": version.time, "source": version.source, "new": version.rows,

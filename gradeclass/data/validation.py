@@ -66,9 +66,7 @@ def cell_checks(column:Column)->dict[str, Callable]: # Name of the check -> cell
 # %% ../../nbs/lib/data/10_validation.ipynb #75f4b0a9
 Purpose = Literal["train", "predict"]
 
-def checked_roles(
-    purpose:Purpose, # What the table is for
-)->tuple[str, ...]:  # Roles whose columns are checked and looked for
+def checked_roles(purpose:Purpose)->tuple[str, ...]: # Roles whose columns are checked and looked for
     "Which columns matter"
     return ("feature", "audit", "score", "target") if purpose == "train" else ("feature", "audit")
 

@@ -135,10 +135,7 @@ def cut_middles(
     return (edges[:-1] + edges[1:])/2
 
 # %% ../../nbs/lib/drift/01_profile.ipynb #c63a4c07
-def grade_scores(
-    frame:pd.DataFrame, # Clean students
-    schema:Schema,      # What they are
-)->np.ndarray:          # Score of each grade, best to worst, shape (K,)
+def grade_scores(frame:pd.DataFrame, schema:Schema)->np.ndarray: # Score of each grade, best to worst, shape (K,)
     "Mean score of the students with each grade; from the schema where fewer than ten have it"
     scores = cut_middles(schema)
     if schema.score not in frame or schema.target not in frame: return scores
@@ -188,11 +185,7 @@ class Profile:
         return {key: value for key, value in state.items() if key != "name"}
 
     @classmethod
-    def from_dict(
-        cls,
-        state:dict,    # What `as_dict` gave
-        name:str="",   # What people call it
-    )->"Profile":      # The profile
+    def from_dict(cls, state:dict, name:str="")->"Profile": # The profile
         "Read what `as_dict` wrote"
         try:
             columns = {column: Marginal(**marginal) for column, marginal in state["columns"].items()}

@@ -130,10 +130,7 @@ class Calibration:
                 "measured": self.measured}
 
     @classmethod
-    def from_dict(
-        cls,
-        state:dict, # What `to_dict` gave
-    )->"Calibration":
+    def from_dict(cls, state:dict)->"Calibration":
         "The calibration that `to_dict` described"
         calibrator = stored_calibrator(state)
         try: sets = state["sets"] and PredictionSets(**state["sets"])

@@ -10,7 +10,7 @@ import re
 
 import pandas as pd
 
-from ..config import PACKAGE, GradeclassError
+from ..config import GradeclassError, open_templates
 from .fairness import show_groups
 from .metrics import METRICS, MIN_SIZE
 from .ranking import show_places, threshold_sentence
@@ -27,9 +27,6 @@ def escape_markdown(value:object)->str: # One line of Markdown that shows the sa
 # %% ../../nbs/lib/evaluation/14_card.ipynb #19aabab3
 FILL = "to be filled in by the deployer"
 NEEDED = ("schema", "manifest", "versions", "about", "metrics", "grades", "probability")
-
-class CardError(GradeclassError):
-    "A card that lacks what it is made from"
 
 # %% ../../nbs/lib/evaluation/14_card.ipynb #53f29c7f
 def interval_text(figure:dict)->tuple[str, str]: # Value and interval
@@ -114,7 +111,7 @@ def list_cautions(
 def model_card(values:dict)->dict: # What the templates fill in
     "Everything that the card says, as text and rows"
     missing = [name for name in NEEDED if name not in values]
-    if missing: raise CardError(f"a card needs {missing[0]}: give {', '.join(NEEDED)}")
+    if missing: raise GradeclassError(f"a card needs {missing[0]}: give {', '.join(NEEDED)}")
     schema, manifest, about, metrics = (values[name] for name in ("schema", "manifest", "about", "metrics"))
     fairness, threshold, places = (values.get(name) for name in ("fairness", "threshold", "places"))
     inputs = [[column.title, column.kind, column.expected] for column in schema.columns
@@ -134,22 +131,18 @@ def model_card(values:dict)->dict: # What the templates fill in
 # %% ../../nbs/lib/evaluation/14_card.ipynb #25a5f868
 def render_markdown_card(card:dict)->str: # Markdown
     "The card as Markdown"
-    from jinja2 import Environment, FileSystemLoader
     from markupsafe import Markup
     # Jinja's own escaping is for HTML: `finalize` escapes for Markdown and marks the text as done
     plain = lambda value: value if isinstance(value, Markup) else Markup(escape_markdown(value))
-    env = Environment(loader=FileSystemLoader(PACKAGE/"templates"), autoescape=True, finalize=plain, trim_blocks=True)
-    text = env.get_template("card.md.j2").render(**card)
+    text = open_templates(finalize=plain, trim_blocks=True).get_template("card.md.j2").render(**card)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 # %% ../../nbs/lib/evaluation/14_card.ipynb #a229b46f
 def render_html_card(card:dict, markdown:str)->str: # One HTML page, without scripts and without anything from a network
     "The card as a page"
     import mistune
-    from jinja2 import Environment, FileSystemLoader
     body = mistune.create_markdown(escape=True, plugins=["table"])(markdown)
-    env = Environment(loader=FileSystemLoader(PACKAGE/"templates"), autoescape=True)
-    return env.get_template("card.html.j2").render(title=card["title"], body=body)
+    return open_templates().get_template("card.html.j2").render(title=card["title"], body=body)
 
 # %% ../../nbs/lib/evaluation/14_card.ipynb #e601e67b
 def card_files(

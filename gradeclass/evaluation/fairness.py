@@ -23,10 +23,6 @@ from ..models.features import grade_index
 from ..models.grade_model import GradeModel
 from ..schema import GradeScale, Schema
 
-# %% ../../nbs/lib/evaluation/08_fairness.ipynb #985514ae
-class FairnessError(GradeclassError):
-    "Groups that cannot be compared"
-
 # %% ../../nbs/lib/evaluation/08_fairness.ipynb #176139ed
 MOST_VALUES = 6  # More different numbers than these are taken in quarters
 
@@ -352,7 +348,7 @@ def compare_audit(
     from sklearn.base import clone
     from gradeclass.models.folds import out_of_fold
     if not model.schema.names("audit"):
-        raise FairnessError(f"schema {model.schema.name} names no protected attribute: give a column the role audit")
+        raise GradeclassError(f"schema {model.schema.name} names no protected attribute: give a column the role audit")
     both = [out_of_fold(clone(model).set_params(audit=audit), frame, n_folds, seed) for audit in (False, True)]
     scale, y = model.schema.grades, grade_index(frame, model.schema)
     announced = [announce(p) if announce else p.argmax(axis=1) for p in both]

@@ -19,9 +19,6 @@ from ..models.features import encode_column, grade_index
 from ..schema import Schema, band_of
 
 # %% ../../nbs/lib/evaluation/07_labels.ipynb #27db99ea
-class LabelError(GradeclassError):
-    "Labels that cannot be audited as asked"
-
 def score_bands(
     frame:pd.DataFrame, # Clean table, n rows
     schema:Schema,      # What it holds
@@ -168,7 +165,7 @@ def find_cluster(
     "Find the densest stretch, and how often chance makes one as dense"
     rows = np.unique(np.asarray(rows, int))
     if len(rows) and not 0 <= rows[0] <= rows[-1] < n:
-        raise LabelError(f"row positions go from {rows[0]} to {rows[-1]}: give positions from 0 to {n - 1}")
+        raise GradeclassError(f"row positions go from {rows[0]} to {rows[-1]}: give positions from 0 to {n - 1}")
     if len(rows) < LEAST or len(rows) == n: return None
     flags = np.isin(np.arange(n), rows)
     excess, start, stop = densest_stretch(flags)

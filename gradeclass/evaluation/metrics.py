@@ -229,16 +229,12 @@ def roc_auc(
     return mean_over(areas, np.isfinite(areas))
 
 # %% ../../nbs/lib/evaluation/01_metrics.ipynb #d3f5ceed
-def log_loss(
-    case:Predictions,     # Checked arrays
-)->np.ndarray:            # Shape (n,), in nats
+def log_loss(case:Predictions)->np.ndarray: # Shape (n,), in nats
     "Surprise at the true grade: minus the logarithm of its probability"
     smallest = np.finfo(float).eps
     return -np.log(np.clip(case.p[np.arange(len(case.y)), case.y], smallest, 1 - smallest))
 
-def brier(
-    case:Predictions,     # Checked arrays
-)->np.ndarray:            # Shape (n,), from 0 to 2
+def brier(case:Predictions)->np.ndarray: # Shape (n,), from 0 to 2
     "Squared distance between the probabilities and what happened, summed over grades (Brier, 1950)"
     return ((case.p - np.eye(case.p.shape[1])[case.y])**2).sum(axis=1)
 

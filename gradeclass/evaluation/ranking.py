@@ -78,10 +78,6 @@ def show_places(
                "Times better than drawing at random": np.where(table.index < MIN_SIZE, few, lifts)}
     return pd.DataFrame(columns).set_axis(table.index).rename_axis(columns="Places").rename_axis(index=None)
 
-# %% ../../nbs/lib/evaluation/09_ranking.ipynb #092a53ad
-class RankingError(GradeclassError):
-    "Students who cannot be ranked as asked"
-
 # %% ../../nbs/lib/evaluation/09_ranking.ipynb #1a1c9ea4
 @dataclass(frozen=True)
 class Threshold:
@@ -109,15 +105,12 @@ class Threshold:
         return plain_numbers(pd.Series(asdict(self), dtype=object))
 
     @classmethod
-    def from_dict(
-        cls,
-        state:dict, # What `as_dict` gave
-    )->"Threshold": # The threshold
+    def from_dict(cls, state:dict)->"Threshold": # The threshold
         "Read what `as_dict` wrote"
         try: return cls(**{name: np.nan if value is None else value for name, value in state.items()})
         except TypeError:
-            raise RankingError("this is not a threshold: it needs probability, share, precision and recall with their "
-                               "ends, and students") from None
+            raise GradeclassError("this is not a threshold: it needs probability, share, precision and recall with "
+                                  "their ends, and students") from None
 
 # %% ../../nbs/lib/evaluation/09_ranking.ipynb #6c97b9c5
 def find_threshold(

@@ -26,11 +26,7 @@ class PoolKernelManager(WarmKernelManager):
 # %% ../../nbs/lib/kernels/04_pool.ipynb #c6d21257
 class KernelPool:
     "The kernels of a process that executes one notebook after another, in its main thread"
-    def __init__(
-        self,
-        modules=MODULES, # As in `warm_options`
-        address:str="",  # As in `warm_options`
-    ):
+    def __init__(self, modules=MODULES, address:str=""):
         self.config = warm_options(modules, address)["config"]
         self.loop = ensure_event_loop()
         self.ahead = None
@@ -62,10 +58,7 @@ class KernelPool:
         return None
 
     @contextmanager
-    def kernel(
-        self,
-        *wanted:str, # As in `begin`
-    ):               # Yields the manager of a running kernel, for nbclient's `km`
+    def kernel(self, *wanted:str): # Yields the manager of a running kernel, for nbclient's `km`
         "A kernel for as long as the block runs; it ends when the loop runs again"
         manager = self.take(*wanted)
         if manager is None:

@@ -9,14 +9,13 @@ __all__ = ['AboutView']
 import json
 import math
 import re
-from html import escape
 from pathlib import Path
 
 import ipywidgets as widgets
 
 from ..config import find_outputs
 from .followups.ticket import Ticket, follow_ups_on
-from .html import facts, percent
+from .html import parts, percent
 from .manage_model import measures, newest_run
 from .widgets import guarded, html
 from ..pipeline.report import render_markdown
@@ -53,15 +52,12 @@ def about(served:Bundle, outputs:Path)->str: # HTML
                 and column.role in ("audit", "score", "id")) or "–"),
             ("Change in the data", drift), ("Kind of model", f"{manifest['family']}, seed {manifest['seed']}"),
             ("Digest (SHA-256)", served.digest)]
-    lines = "".join(f'<tr><th scope="row">{escape(name)}</th><td>{escape(value)}</td></tr>' for name, value in rows)
     card = served.folder/"card.md"
     text = folded(card.read_text(encoding="utf-8")) if card.is_file() else "<p>This model came without a card.</p>"
     good = [("Right grade", share("accuracy"), f"of {figures.get('students', 0):,} unseen students"),
             ("Right or one grade off", share("within_one"), ""),
             *flag_facts(served)]
-    return (f'<div class="gc-stack"><section class="gc-card gc-cardtext"><h2>In short</h2>{facts(good)}'
-            f'<table class="gc-table gc-pairs"><tbody>{lines}</tbody>'
-            f'</table></section><section class="gc-card gc-cardtext" aria-label="Model card">{text}</section></div>')
+    return str(parts().about(good, rows, text))
 
 # %% ../../nbs/lib/pages/13_about_view.ipynb #e620569f
 class PastLists(widgets.VBox):
@@ -79,8 +75,5 @@ class PastLists(widgets.VBox):
 # %% ../../nbs/lib/pages/13_about_view.ipynb #2874ef92
 class AboutView(widgets.VBox):
     "The model in plain words"
-    def __init__(
-        self,
-        served:Bundle, # The bundle
-    ):
+    def __init__(self, served:Bundle):
         super().__init__([html(about(served, find_outputs())), *([PastLists(served)] if follow_ups_on() else [])])

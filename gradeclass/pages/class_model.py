@@ -158,19 +158,11 @@ class ClassModel(HasTraits):
     size = 25                                   # Students on a page
     with_numbers = False                        # Whether a link to one student carries the number
 
-    def __init__(
-        self,
-        served:Bundle, # The bundle
-    ):
+    def __init__(self, served:Bundle):
         super().__init__()
         self.served, self.explains_all = served, can_explain_all(served)
 
-    def read(
-        self,
-        name:str,      # File name
-        content:bytes, # What the file holds
-        sheet:str="",  # Only this sheet of a workbook
-    )->None:
+    def read(self, name:str, content:bytes, sheet:str="")->None:
         "Take a file in; one that cannot be read leaves nothing of the file before"
         self.clear()
         self.open(read_file(name, content, self.served.schema, sheet))
@@ -201,11 +193,7 @@ class ClassModel(HasTraits):
         path = sample_path(self.served.schema.name)
         self.open(Upload(path.name, b"", *read_table(path)))
 
-    def take(
-        self,
-        dataset:Dataset, # Students through the model's schema
-        name:str,        # Where they come from
-    )->None:
+    def take(self, dataset:Dataset, name:str)->None:
         "Check every row, rank those that can be graded, list the others"
         checked = validate(dataset, "predict", [column.name for column in self.served.inputs])
         wrong = [finding for finding in checked.errors if not finding.rows]
@@ -254,10 +242,7 @@ class ClassModel(HasTraits):
         return {name: name for name in self.others if not is_name(name)} | {name: schema.by_name[name].title
                                                                             for name in audit}
 
-    def column(
-        self,
-        name:str,    # Of the file, or of the schema
-    )->pd.Series:    # Index `row`
+    def column(self, name:str)->pd.Series: # Index `row`
         "A column as people read it"
         return self.others[name] if name in self.others else self.students[name].astype(object).map(plain_cell)
 
@@ -310,10 +295,7 @@ class ClassModel(HasTraits):
         found = self.listed().iloc[start:start + self.size]
         return self.in_words(found).assign(**{"Student": [self.link(row) for row in found.index]})
 
-    def link(
-        self,
-        row:int, # Number of a row
-    )->Link:     # To the page One student
+    def link(self, row:int)->Link: # To the page One student
         "A link that fills in a student; what stands behind # is for the browser alone and reaches no server"
         cells = {column.name: plain_cell(self.students.at[row, column.name])
                  for column in self.served.inputs if column.name in self.students}
@@ -361,10 +343,7 @@ class ClassModel(HasTraits):
         words = words.rename(columns=lambda name: f"{name} (list)" if plain_name(name) in taken else name)
         return pd.concat([words.iloc[:, :1], self.others.loc[found.index, names], words.iloc[:, 1:], cells], axis=1)
 
-    def preview(
-        self,
-        rows:int=3,    # How many students
-    )->pd.DataFrame:   # A column for each input that was found
+    def preview(self, rows:int=3)->pd.DataFrame: # A column for each input that was found
         "The first students as they were understood"
         names = [name for name in [self.served.schema.id, *(column.name for column in self.served.inputs)]
                  if name in self.students]
@@ -372,10 +351,7 @@ class ClassModel(HasTraits):
         titles = {name: self.served.schema.by_name[name].title for name in names}
         return self.others.loc[cells.index, self.shown_others()].join(cells.rename(columns=titles), rsuffix=" (read)")
 
-    def problems(
-        self,
-        most:int=200, # Lines at the most
-    )->pd.DataFrame:  # Row, Column, Found, Allowed, Result
+    def problems(self, most:int=200)->pd.DataFrame: # Row, Column, Found, Allowed, Result
         "What is wrong, cell by cell"
         results = {"above the limit": "counted as the limit"}
         rows = [(row, finding.column, plain_cell(value), finding.expected or "–",
@@ -391,10 +367,7 @@ class ClassModel(HasTraits):
         return {"file": self.name, "sample": not self.upload.content, "sheet": self.upload.sheet,
                 "matches": self.matches} | {name: getattr(self, name) for name in FILTERS}
 
-    def restore(
-        self,
-        state:dict, # What `state` gave, perhaps for another model or another file of the same name
-    )->None:
+    def restore(self, state:dict)->None:
         "Choose again what was chosen, as far as it still fits"
         allowed = {"grade": ["", *self.served.schema.grades.labels], "group": ["", *self.groups.values()],
                    "sort": list(self.sorts())}
@@ -433,9 +406,7 @@ def find_missing(served:Bundle, students:pd.DataFrame)->dict[str, str]: # Input 
     return missing
 
 # %% ../../nbs/lib/pages/06_class_model.ipynb #9822fc86
-def template(
-    served:Bundle, # The bundle
-)->pd.DataFrame:   # Headers and one row of allowed values
+def template(served:Bundle)->pd.DataFrame: # Headers and one row of allowed values
     "A file to fill in"
     schema, row = served.schema, {}
     titles = [column.title for column in schema.columns]

@@ -21,7 +21,7 @@ from .host import AppError, free_memory
 from ..scoring.answer import Bundle
 from .class_model import ORDERS, OWN, RISK, ClassModel, missing_words, template
 from .followups.ticket import follow_ups_on
-from .html import download, note, percent, table
+from .html import download, note, parts, percent, table
 from .page import in_background
 from .upload import KINDS, Upload, read_file, safe_name
 from ..evaluation.ranking import LIST_NOTE
@@ -49,11 +49,8 @@ def told_notes(model:ClassModel)->list[str]:
 def understood(model:ClassModel)->str: # HTML
     "How the file was read, with its first students"
     told = told_notes(model)
-    items = "".join(f"<li>{escape(text[:1].upper() + text[1:])}</li>" for text in told[:20])
-    if len(told) > 20: items += f"<li>and {len(told) - 20} more</li>"
     first = table(model.preview(), "The first students, as they were understood") if len(model.students) else ""
-    return (f'<details class="gc-card gc-screen"{" open" if told else ""}><summary><b>How the file was read</b> '
-            f'({count(len(told), "note") if told else "no notes"})</summary><ul>{items}</ul>{first}</details>')
+    return str(parts().understood(told, count(len(told), "note") if told else "no notes", first))
 
 # %% ../../nbs/lib/pages/07_class_view.ipynb #04c9d395
 def problem_table(model:ClassModel)->str: # HTML; nothing where nothing is wrong
@@ -128,10 +125,7 @@ def naming(name:str, place:widgets.HTML): # Nothing
 # %% ../../nbs/lib/pages/07_class_view.ipynb #91ae11ba
 class ClassView(widgets.VBox):
     "Upload a file, see how it was read and what is wrong with it, and the list"
-    def __init__(
-        self,
-        served:Bundle, # The bundle
-    ):
+    def __init__(self, served:Bundle):
         self.model, self.quiet, self.turn, self.waiting = ClassModel(served), False, 0, {}
         self.message = html("", "gc-message")
         self.kept = Kept(self.restore)

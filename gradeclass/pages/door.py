@@ -26,11 +26,7 @@ class Tries:
     known:int = 10_000 # Addresses that are counted; of more, those that tried longest ago are forgotten
     wrong:dict = field(default_factory=dict)
 
-    def closed(
-        self,
-        address:str,         # Where a try comes from
-        now:float|None=None, # Seconds; the present
-    )->bool:                 # Whether no token is looked at
+    def closed(self, address:str, now:float|None=None)->bool: # Whether no token is looked at
         "Whether this address has tried too often"
         now = time.monotonic() if now is None else now
         times = self.wrong.get(address, ())
@@ -38,11 +34,7 @@ class Tries:
         if not times: self.wrong.pop(address, None)
         return len(times) >= self.most
 
-    def note(
-        self,
-        address:str,         # Where a wrong token came from
-        now:float|None=None, # Seconds; the present
-    )->None:
+    def note(self, address:str, now:float|None=None)->None:
         "Count a wrong token"
         times = self.wrong.pop(address, deque(maxlen=self.most)) # The newest addresses stand last
         self.wrong[address] = times
@@ -50,9 +42,7 @@ class Tries:
         if len(self.wrong) > self.known: del self.wrong[next(iter(self.wrong))]
 
 # %% ../../nbs/lib/pages/14_door.ipynb #434bdc86
-def address_of(
-    request, # Tornado's
-)->str:      # Of the visitor
+def address_of(request)->str: # Of the visitor
     "Where a request comes from; a proxy on this computer says it last in X-Forwarded-For"
     told = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
     return told if told and request.remote_ip in ("127.0.0.1", "::1") else request.remote_ip
@@ -72,11 +62,7 @@ class Door(IdentityProvider):
         "Whether visitors need a token"
         return bool(self.token)
 
-    def accepts(
-        self,
-        handler:JupyterHandler, # Of the request
-        given:str,              # The token that came with it; may be empty
-    )->Visitor|None:            # Whose it is; nobody where it is wrong
+    def accepts(self, handler:JupyterHandler, given:str)->Visitor|None: # Whose it is; nobody where it is wrong
         "Look a token up, unless its address has tried too often"
         address = address_of(handler.request)
         if not given or self.tries.closed(address): return None
@@ -85,11 +71,7 @@ class Door(IdentityProvider):
         if found is None: self.tries.note(address)
         return found
 
-    def admit(
-        self,
-        handler:JupyterHandler, # Of the request
-        found:Visitor|None,     # Whose token came
-    ):                          # The visitor as Jupyter calls one, or nothing
+    def admit(self, handler:JupyterHandler, found:Visitor|None): # The visitor as Jupyter calls one, or nothing
         "A visitor keeps the name that their browser has, unless the token is another one"
         if found is None: return None
         known = self.get_user_cookie(handler)
@@ -98,25 +80,16 @@ class Door(IdentityProvider):
         if found.key: user.username = f"{found.key}.{user.username}"
         return user
 
-    def get_user_cookie(
-        self,
-        handler:JupyterHandler, # Of the request
-    ):                          # The visitor, or nothing
+    def get_user_cookie(self, handler:JupyterHandler): # The visitor, or nothing
         "Whom the cookie names, as long as the token that they came with is there"
         user = super().get_user_cookie(handler)
         return user if user and known_visitor(key_of(user.username)) else None
 
-    async def get_user_token(
-        self,
-        handler:JupyterHandler, # Of the request
-    ):                          # The visitor, or nothing
+    async def get_user_token(self, handler:JupyterHandler): # The visitor, or nothing
         "Let in whoever brings the token in the address or in a header"
         return self.admit(handler, self.accepts(handler, self.get_token(handler)))
 
-    def process_login_form(
-        self,
-        handler:JupyterHandler, # Of the form
-    ):                          # The visitor, or nothing
+    def process_login_form(self, handler:JupyterHandler): # The visitor, or nothing
         "Let in whoever typed the token"
         typed = handler.get_argument("password", "").strip()
         return self.admit(handler, self.accepts(handler, typed))
@@ -173,18 +146,11 @@ class Places:
         "Note whom a process is for"
         self.owner[kernel] = owner
 
-    def leave(
-        self,
-        kernel:str,          # A process's id
-        now:float|None=None, # Seconds; the present
-    )->None:
+    def leave(self, kernel:str, now:float|None=None)->None:
         "The page is made: from now on somebody should connect"
         if kernel: self.alone[kernel] = time.monotonic() if now is None else now
 
-    def taken(
-        self,
-        connected:dict[str, int], # Of each process, how many connections it has
-    )->int:                       # How many pages are open
+    def taken(self, connected:dict[str, int])->int: # How many pages are open
         "Places that are taken"
         return sum(number > 0 for kernel, number in connected.items() if kernel in self.owner)
 
@@ -217,10 +183,7 @@ class Places:
             if connected[kernel] and open_pages[who] > self.each: many.append(kernel)
         return late + many
 
-    def forget(
-        self,
-        kernel:str, # A process's id
-    )->None:
+    def forget(self, kernel:str)->None:
         "A process has ended"
         self.owner.pop(kernel, None)
         self.alone.pop(kernel, None)

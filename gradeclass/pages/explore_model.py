@@ -143,10 +143,7 @@ PLOTS = {"scatter": "two numbers", "box": "a number by group", "bar": "shares by
          "pair": "several numbers"}
 
 # %% ../../nbs/lib/pages/08_explore_model.ipynb #273109dc
-def plot_columns(
-    frame:pd.DataFrame, # Clean table
-    schema:Schema,      # What it holds
-)->dict[str, Column]:   # Name -> column, those alone that can be drawn
+def plot_columns(frame:pd.DataFrame, schema:Schema)->dict[str, Column]: # Name -> column, those alone that can be drawn
     "The columns that can be drawn"
     drawn = {name: column for name, column in coded_columns(schema).items() if column.codes or column.kind == "numeric"}
     return {name: column for name, column in drawn.items() if name in frame and frame[name].notna().any()}
@@ -248,10 +245,7 @@ class ExploreModel(HasTraits):
     frame = Instance(pd.DataFrame, allow_none=True)  # Clean
     links = Instance(pd.DataFrame, allow_none=True)  # How strongly each column goes with the grade; None without grades
 
-    def __init__(
-        self,
-        served:Bundle, # The bundle
-    ):
+    def __init__(self, served:Bundle):
         super().__init__()
         self.served = served
         self.schema = served.schema
@@ -268,20 +262,12 @@ class ExploreModel(HasTraits):
             path = self.tables[name]
             self.take(read_kept(path, self.schema) if path.is_dir() else load(path, self.schema), name)
 
-    def read(
-        self,
-        name:str,      # File name
-        content:bytes, # What the file holds
-    )->None:
+    def read(self, name:str, content:bytes)->None:
         "Take an uploaded table"
         self.take(read_upload(name, content, self.served), safe_name(name))
         self.uploaded[safe_name(name)] = content
 
-    def take(
-        self,
-        dataset:Dataset, # Students through the schema
-        name:str,        # Where they come from
-    )->None:
+    def take(self, dataset:Dataset, name:str)->None:
         "Clean a table, and look how its columns go with the grade"
         from gradeclass.evaluation.associations import association_table
         frame = clean(dataset.frame, self.schema)

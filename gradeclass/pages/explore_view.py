@@ -37,10 +37,7 @@ USED = {"scatter": ("x", "y", "hue"), "box": ("x", "y", "hue"), "bar": ("x", "hu
 
 class ExploreView(widgets.VBox):
     "A question about one column, default figures, then figures to build"
-    def __init__(
-        self,
-        served:Bundle, # The bundle
-    ):
+    def __init__(self, served:Bundle):
         self.model, self.message, self.task = ExploreModel(served), html("", "gc-message"), None
         self.kept = Kept(self.restore)
         self.source = as_field(widgets.Dropdown(options=list(self.model.tables) or ["none"], description="Table"))

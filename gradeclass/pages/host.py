@@ -34,9 +34,7 @@ def choose_bundle()->Path: # The bundle that `GRADECLASS_MODEL` names, else the 
     return Path(named) if named else find_bundle()
 
 # %% ../../nbs/lib/pages/01_host.ipynb #cb0f7959
-def without_paths(
-    text:str, # A message
-)->str:       # The same; of a path only the last part is left
+def without_paths(text:str)->str: # The same; of a path only the last part is left
     "What a visitor may read: where files are on the server is none of their business"
     return re.sub(r"(?<![\w.])/(?:[^\s/:,]+/)*([^\s/:,]+)", r"\1", text)
 
@@ -46,10 +44,7 @@ class Host(HasTraits):
     served = Instance(Bundle, allow_none=True)
     problem = Unicode()  # Why there is none, or why the newest cannot be read
 
-    def __init__(
-        self,
-        choose=choose_bundle, # Gives the folder of the bundle to serve
-    ):
+    def __init__(self, choose=choose_bundle):
         super().__init__()
         self.choose, self.seen = choose, None
         self.refresh()
@@ -93,9 +88,7 @@ def in_own_process(
     return json.loads(done.stdout.splitlines()[-1])
 
 # %% ../../nbs/lib/pages/01_host.ipynb #31510dcf
-def log_trace(
-    error:BaseException, # What was raised
-)->Path:                 # The file that it was added to
+def log_trace(error:BaseException)->Path: # The file that it was added to
     "Keep the trace of an error for the person who looks after the server"
     path = find_outputs()/"app"/"errors.log"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -105,9 +98,7 @@ def log_trace(
     return path
 
 # %% ../../nbs/lib/pages/01_host.ipynb #dd7ec2af
-def plain_words(
-    error:Exception, # What was raised
-)->str:              # What a visitor reads
+def plain_words(error:Exception)->str: # What a visitor reads
     "An error in one sentence; the trace of one that is no mistake of the visitor is kept"
     if isinstance(error, GradeclassError): return str(error)
     with suppress(OSError): log_trace(error)

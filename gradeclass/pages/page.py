@@ -68,9 +68,7 @@ class Offer(widgets.VBox):
         self.add_class("gc-offer")
 
 # %% ../../nbs/lib/pages/10_page.ipynb #0435d6c1
-def in_background(
-    work:Coroutine, # What goes on beside the page
-):                  # The task; nothing where there is no loop, such as in a test
+def in_background(work:Coroutine): # The task; nothing where there is no loop, such as in a test
     "Go on with something while the page is shown and answers"
     try: return asyncio.get_running_loop().create_task(work)
     except RuntimeError: work.close()

@@ -179,11 +179,7 @@ def flag_words(threshold:Threshold|None)->str: # A sentence
     return f"{percent(threshold.precision)} of flagged students really needed help."
 
 # %% ../../nbs/lib/pages/02_predict_model.ipynb #d68c9c4f
-def answer_student(
-    served:Bundle,      # The bundle
-    frame:pd.DataFrame, # Table of one row
-    reasons:bool=True,  # Whether to say why
-)->StudentAnswer:       # What the page shows
+def answer_student(served:Bundle, frame:pd.DataFrame, reasons:bool=True)->StudentAnswer: # What the page shows
     "What the model says of one student"
     answers, scale = served.answer(frame), served.schema.grades
     grade = scale.labels[int(answers.grade[0])]
@@ -209,9 +205,7 @@ def chance_words(
     return f"about {max(1, min(9, round(10*share)))} in 10" if share >= 0.095 else "about 1 in 15"
 
 # %% ../../nbs/lib/pages/02_predict_model.ipynb #e7ee41fd
-def support_sentence(
-    answer:StudentAnswer, # What the model says
-)->str:                   # One or two plain sentences
+def support_sentence(answer:StudentAnswer)->str: # One or two plain sentences
     "What the risk means for the person who decides"
     which, counted = " or ".join(answer.at_risk), chance_words(answer.risk)
     some = f"Of students with such records, {counted} got {which}."
@@ -228,10 +222,7 @@ class StudentModel(HasTraits):
     said = Dict()                                    # Input -> what is to be said of its answer: refused, or moved
     problem = Unicode()                              # What is wrong with the last input, or nothing
 
-    def __init__(
-        self,
-        served:Bundle, # The bundle
-    ):
+    def __init__(self, served:Bundle):
         super().__init__()
         self.served, self.fields = served, {field.name: field for field in form_fields(served)}
         self.student = self.example()
@@ -255,11 +246,7 @@ class StudentModel(HasTraits):
         except AppError as error: self.problem = str(error)
         self.said = {**self.said, name: self.problem or moved}
 
-    def change(
-        self,
-        name:str,     # A changeable input
-        value:object, # Another value
-    )->None:
+    def change(self, name:str, value:object)->None:
         "What if this were different"
         column, now = self.fields[name].column, self.student[name]
         if not column.changeable: raise AppError(f"{column.title} is not something that can be changed")
@@ -282,10 +269,7 @@ class StudentModel(HasTraits):
         "What a person entered"
         return {"inputs": self.student, "entered": self.entered, "changes": self.changes}
 
-    def restore(
-        self,
-        state:dict, # What `state` gave, or the inputs of a link
-    )->list[str]:   # What could not be taken over, a sentence each
+    def restore(self, state:dict)->list[str]: # What could not be taken over, a sentence each
         "Fill the form in again; what a link leaves out is not known, and what does not fit is left as it was"
         inputs, lost = state.get("inputs"), []
         if not isinstance(inputs, dict): return lost
@@ -303,10 +287,7 @@ class StudentModel(HasTraits):
         "Inputs that are still the example's"
         return [field.column.title for name, field in self.fields.items() if name not in self.entered]
 
-    def frame(
-        self,
-        **changes, # Input -> other value
-    )->pd.DataFrame: # Table of one row
+    def frame(self, **changes)->pd.DataFrame: # Table of one row
         "The student as the model takes it"
         return pd.DataFrame([{**self.student, **changes}])
 

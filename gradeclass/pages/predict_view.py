@@ -82,10 +82,7 @@ def cell_words(column:Column, cell:object)->str:
 # %% ../../nbs/lib/pages/05_predict_view.ipynb #d1b0029e
 class PredictView(widgets.VBox):
     "The form, the answer at once, the reasons, and what if"
-    def __init__(
-        self,
-        served:Bundle, # The bundle
-    ):
+    def __init__(self, served:Bundle):
         self.model, self.quiet = StudentModel(served), False
         self.message = html("", "gc-message")
         self.headline, self.details = html("", "gc-answer", "gc-live"), html("", "gc-why")
@@ -145,10 +142,7 @@ class PredictView(widgets.VBox):
         "What was entered"
         return self.model.state() | ({"student": self.follow.number.value} if self.follow else {})
 
-    def restore(
-        self,
-        state:dict, # What `state` gave, or the inputs of a link
-    )->None:
+    def restore(self, state:dict)->None:
         "Fill the form in again"
         with guarded(self.message):
             lost = self.model.restore(state)

@@ -22,20 +22,14 @@ from .predict_model import UNKNOWN, Question, by_group
 from ..schema import Column
 
 # %% ../../nbs/lib/pages/04_widgets.ipynb #a943bfb4
-def html(
-    value:str="",   # HTML
-    *classes:str,   # Names for the style sheet
-)->widgets.HTML:    # The widget
+def html(value:str="", *classes:str)->widgets.HTML: # The widget
     "A piece of HTML"
     made = widgets.HTML(value)
     for name in classes: made.add_class(name)
     return made
 
 # %% ../../nbs/lib/pages/04_widgets.ipynb #dd7f27e9
-def box(
-    children:list,  # Widgets
-    *classes:str,   # Names for the style sheet
-)->widgets.VBox:    # The widget
+def box(children:list, *classes:str)->widgets.VBox: # The widget
     "Widgets in a box that the style sheet lays out"
     made = widgets.VBox(children)
     for name in classes: made.add_class(name)
@@ -43,17 +37,13 @@ def box(
 
 # %% ../../nbs/lib/pages/04_widgets.ipynb #4b90923a
 @contextmanager
-def guarded(
-    place:widgets.HTML, # Where a message goes
-):                      # Nothing
+def guarded(place:widgets.HTML): # Nothing
     "Show what goes wrong as one sentence, never as a traceback"
     try: yield
     except Exception as error: place.value = note(plain_words(error), "bad")
 
 # %% ../../nbs/lib/pages/04_widgets.ipynb #81ac947b
-def as_field(
-    made:widgets.Widget, # An input
-)->widgets.Widget:       # The same
+def as_field(made:widgets.Widget)->widgets.Widget: # The same
     "Have the style sheet lay an input out with its label"
     made.add_class("gc-field")
     return made
@@ -90,10 +80,7 @@ def upload_button(
 # %% ../../nbs/lib/pages/04_widgets.ipynb #5b16a23a
 class Kept(widgets.Text):
     "What a visitor entered, kept in the browser's own tab: a hidden text that the pages' script saves and brings back"
-    def __init__(
-        self,
-        restore:Callable, # Called with what was kept when the page is shown again
-    ):
+    def __init__(self, restore:Callable):
         self.restore, self.telling = restore, False
         super().__init__()
         self.add_class("gc-kept")

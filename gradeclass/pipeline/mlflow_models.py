@@ -24,9 +24,7 @@ def column_types(columns:list, required:bool=True):
     return Schema([ColSpec(kinds.get(column.kind, "string"), column.name, required) for column in columns])
 
 # %% ../../nbs/lib/pipeline/07_mlflow_models.ipynb #6d8898fe
-def dataset_input(
-    run:Finished, # The run
-):                # mlflow.entities.DatasetInput; None if the prepare stage's folder is gone
+def dataset_input(run:Finished): # mlflow.entities.DatasetInput; None if the prepare stage's folder is gone
     "The table that a run learnt from"
     from mlflow.entities import Dataset, DatasetInput, InputTag
     from gradeclass.schema import SchemaError, parse_schema
@@ -56,12 +54,7 @@ def model_signature(model):
     return ModelSignature(Schema(taken), Schema(given))
 
 # %% ../../nbs/lib/pipeline/07_mlflow_models.ipynb #035514ea
-def log_bundle(
-    store:TrackingStore, # The tracking store
-    bundle:Path,         # A bundle
-    digest:str,          # Its digest
-    run_id:str,          # MLflow's id of the run that it belongs to
-)->str:                  # MLflow's id of the model
+def log_bundle(store:TrackingStore, bundle:Path, digest:str, run_id:str)->str: # MLflow's id of the model
     "Log a bundle as an MLflow model, with signature and example"
     import mlflow.pyfunc
     import pandas as pd
@@ -132,9 +125,7 @@ def set_aliases(store:TrackingStore, name:str, numbers:dict)->None:
         if not number and alias in now: store.client.delete_registered_model_alias(name, alias)
 
 # %% ../../nbs/lib/pipeline/07_mlflow_models.ipynb #1c63be67
-def show_versions(
-    store:TrackingStore, # The tracking store
-)->list[int]:            # Our numbers of the versions that were added
+def show_versions(store:TrackingStore)->list[int]: # Our numbers of the versions that were added
     "Show every registered version, and which of them serves"
     by_name, added = {}, []
     for version in list_versions(store.outputs): by_name.setdefault(model_name(version), []).append(version)

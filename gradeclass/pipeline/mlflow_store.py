@@ -35,9 +35,7 @@ class TrackingError(GradeclassError):
     "A tracking server or database that cannot be used, or a run that cannot be shown"
 
 # %% ../../nbs/lib/pipeline/06_mlflow_store.ipynb #acc165ab
-def tracking_uri(
-    outputs:str|Path, # The outputs folder
-)->str:               # Where MLflow keeps what it shows
+def tracking_uri(outputs:str|Path)->str: # Where MLflow keeps what it shows
     "`MLFLOW_TRACKING_URI`, or a SQLite file in the outputs folder"
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path(outputs).resolve().as_posix()}/mlflow.db"
 
@@ -106,9 +104,7 @@ def find_experiment(client, uri:str, outputs:Path)->str: # Id of the experiment
 
 # %% ../../nbs/lib/pipeline/06_mlflow_store.ipynb #7be8e5dd
 @contextmanager
-def open_store(
-    outputs:str|Path, # The outputs folder
-):                    # Yields a `TrackingStore`; what goes wrong inside becomes a `TrackingError`
+def open_store(outputs:str|Path): # Yields a `TrackingStore`; what goes wrong inside becomes a `TrackingError`
     "Open the tracking store, one process at a time; database and experiment are created if they are missing"
     from filelock import FileLock
     outputs, uri = Path(outputs).resolve(), tracking_uri(outputs)
@@ -133,11 +129,7 @@ class Finished(NamedTuple):
     stages: dict[str, Path]    # Stage -> its folder, of those that are there
     key: str                   # Digest of the stages' keys: two runs with one key made the same
 
-    def read(
-        self,
-        stage:str, # Name of a stage
-        name:str,  # A JSON file in its folder
-    )->dict:       # What it holds; empty if it is not there
+    def read(self, stage:str, name:str)->dict: # What it holds; empty if it is not there
         "Read what a stage wrote"
         return read_json(self.stages[stage]/name) if stage in self.stages else {}
 
@@ -192,10 +184,7 @@ def find_runs(
     return search_runs(store, " and ".join(f"tags.`gradeclass.{name}` = '{value}'" for name, value in tags.items()))
 
 # %% ../../nbs/lib/pipeline/06_mlflow_store.ipynb #d2b86c61
-def remove_run(
-    store:TrackingStore, # The tracking store
-    run_id:str,          # MLflow's id of a run
-)->None:
+def remove_run(store:TrackingStore, run_id:str)->None:
     "Remove a run that was logged half, with its trials and models"
     for child in search_runs(store, f"tags.`mlflow.parentRunId` = '{run_id}'"):
         store.client.delete_run(child.info.run_id)

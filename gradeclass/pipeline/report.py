@@ -20,7 +20,7 @@ from datetime import datetime
 from itertools import groupby
 from pathlib import Path
 
-from ..config import PACKAGE, GradeclassError
+from ..config import GradeclassError, open_templates
 from ..disk import whole_file
 from .cache import read_json
 from ..plugins import Doors, PluginError
@@ -28,9 +28,7 @@ from ..schema import parse_schema
 from ..words import listed
 
 # %% ../../nbs/lib/pipeline/05_report.ipynb #4ffd7635
-def render_markdown(
-    text:str, # Markdown
-)->str:       # HTML, with any HTML in the text escaped
+def render_markdown(text:str)->str: # HTML, with any HTML in the text escaped
     "Markdown as HTML; the words of links and pictures stay, their addresses go"
     import mistune
     renderer = mistune.HTMLRenderer(escape=True)
@@ -195,10 +193,7 @@ def describe_version(outcome:dict)->str: # A sentence
     return f"{told} The reason: {listed(failed) or 'a person has to decide'}."
 
 # %% ../../nbs/lib/pipeline/05_report.ipynb #6420e48d
-def check_section(
-    name:str, # Of the section
-    found,    # What a package brings
-):            # The same
+def check_section(name:str, found): # The same
     "Refuse what cannot write a section"
     if callable(found): return found
     raise PluginError("it is not a function that takes the stages' folders and gives Markdown")
@@ -254,9 +249,7 @@ def render_page(
     **values,     # What the template fills in
 )->Path:          # The page
     "Write a page, whole; what the template fills in is escaped"
-    from jinja2 import Environment, FileSystemLoader
-    templates = Environment(loader=FileSystemLoader(PACKAGE/"templates"), autoescape=True)
-    page = templates.get_template(template).render(**values)
+    page = open_templates().get_template(template).render(**values)
     with whole_file(path) as part: part.write_text(page, encoding="utf-8")
     return path
 

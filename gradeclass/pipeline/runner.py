@@ -57,10 +57,7 @@ class Run:
     report: Path | None = None
     warnings: list[str] = field(default_factory=list)
 
-    def folder(
-        self,
-        stage:str, # Name of a stage
-    )->Path:       # Its results
+    def folder(self, stage:str)->Path: # Its results
         "The folder of one stage"
         return next(result.folder for result in self.stages if result.name == stage)
 
@@ -93,9 +90,7 @@ def gather_run(run_id:str, results:list)->Run: # The run, with what its stages h
     return run
 
 # %% ../../nbs/lib/pipeline/09_runner.ipynb #9760ae37
-def remove_leftovers(
-    outputs:Path, # The outputs folder
-)->int:           # How many were removed
+def remove_leftovers(outputs:Path)->int: # How many were removed
     "Remove what killed runs left half-written"
     removed = 0
     for part in outputs.glob("*/.*.part"):
@@ -107,52 +102,35 @@ def remove_leftovers(
     return removed
 
 # %% ../../nbs/lib/pipeline/09_runner.ipynb #b7dceed1
-def make_outputs(
-    outputs:Path, # The outputs folder
-)->None:
+def make_outputs(outputs:Path)->None:
     "Make sure that results can be written, and clear what killed runs left"
     try: private_folder(outputs/"stages")
     except OSError as error: raise StageError(f"results cannot be written to {outputs}: {error.strerror}") from None
     remove_leftovers(outputs)
 
 # %% ../../nbs/lib/pipeline/09_runner.ipynb #f296b515
+@dataclass(eq=False)
 class Pipeline:
     "One walk over the stage table"
-    def __init__(
-        self,
-        parameters:dict,   # Name -> value for every stage that has the name
-        outputs:Path,      # The outputs folder
-        stages:list,       # Stages to walk, each after its needs
-        jobs:int=2,        # Stages that may run at the same time
-        on_event:Callable=lambda event: None, # Called with each event: stage, event, and more
-        anew:frozenset=frozenset(),  # Stages to run although they are up to date
-        fixed:frozenset=frozenset(), # Stages to take from the cache, and never to run
-    ):
-        self.parameters = parameters
-        self.outputs = outputs
-        self.stages = stages
-        self.jobs = jobs
-        self.on_event = on_event
-        self.anew = anew
-        self.fixed = fixed
-        self.done = {}
-        self.begun = set()
-        self.failed = ""  # The stage that ended the run
-        self.workers = Workers()
-        self.pool = None  # Threads, while it runs
-        self.lock = threading.RLock()
+    parameters: dict     # Name -> value for every stage that has the name
+    outputs: Path        # The outputs folder
+    stages: list[Stage]  # Stages to walk, each after its needs
+    jobs: int = 2        # Stages that may run at the same time
+    on_event: Callable = lambda event: None # Called with each event: stage, event, and more
+    anew: frozenset = frozenset()  # Stages to run although they are up to date
+    fixed: frozenset = frozenset() # Stages to take from the cache, and never to run
+    done: dict[str, StageResult] = field(default_factory=dict)
+    begun: set[str] = field(default_factory=set)
+    failed: str = ""     # The stage that ended the run
+    workers: Workers = field(default_factory=Workers)
+    pool: ThreadPoolExecutor | None = None # While it runs
+    lock: threading.RLock = field(default_factory=threading.RLock)
 
-    def tell(
-        self,
-        event:dict, # What has happened
-    )->None:
+    def tell(self, event:dict)->None:
         "Hand on an event, one at a time"
         with self.lock: self.on_event(event)
 
-    def job(
-        self,
-        stage:Stage, # A stage whose needs are done
-    )->Job:          # What a worker needs to know
+    def job(self, stage:Stage)->Job: # What a worker needs to know
         "The job of a stage"
         defaults = read_parameters(stage.path)
         parameters = {name: self.parameters.get(name, default)
@@ -167,18 +145,12 @@ class Pipeline:
                    home=os.getcwd(), outputs=list(stage.outputs), parameters=parameters | folders, parts=parts,
                    anew=stage.name in self.anew)
 
-    def is_current(
-        self,
-        job:Job, # A job
-    )->bool:     # Whether its result can be taken as it is
+    def is_current(self, job:Job)->bool: # Whether its result can be taken as it is
         "Whether the cache has the result; a registration counts while the registry still knows the model"
         if job.anew or not Path(job.folder, RECORD).is_file(): return False
         return job.stage != "register" or is_registered(self.outputs, self.done["evaluate"].folder/"bundle")
 
-    def execute(
-        self,
-        stage:Stage, # A stage whose needs are done
-    )->StageResult:  # Its result
+    def execute(self, stage:Stage)->StageResult: # Its result
         "Take a stage from the cache, or run it in a worker"
         job = self.job(stage)
         if self.is_current(job): return self.finish(job, cached=True)
@@ -195,11 +167,7 @@ class Pipeline:
             raise
         return self.finish(job, cached=False)
 
-    def describe_end(
-        self,
-        stage:Stage, # A stage that has ended without a result
-        message:str, # What its worker said
-    )->dict:         # Event and message
+    def describe_end(self, stage:Stage, message:str)->dict: # Event and message
         "Tell a stage that failed from one whose worker was ended since the run was over"
         with self.lock:
             if not self.workers.closed:
@@ -208,11 +176,7 @@ class Pipeline:
             why = f"{self.failed} failed" if self.failed else "the run ended"
             return {"event": "cancelled", "message": f"stage {stage.name} was stopped because {why}"}
 
-    def finish(
-        self,
-        job:Job,     # A job whose folder is there
-        cached:bool, # Whether it was there before
-    )->StageResult:  # What became of it
+    def finish(self, job:Job, cached:bool)->StageResult: # What became of it
         "Take a stage's result"
         seconds = read_json(Path(job.folder, RECORD))["seconds"]
         self.done[job.stage] = StageResult(job.stage, job.key, Path(job.folder), cached, seconds)
@@ -316,16 +280,12 @@ def plan_stage(pipeline:Pipeline, stage:Stage)->Planned: # Whether it would run,
     return Planned(stage.name, True, compare_parts(before, job.parts) or "its result is gone")
 
 # %% ../../nbs/lib/pipeline/09_runner.ipynb #123ebb23
-def dry_run(
-    pipeline:Pipeline, # What `plan_run` returned
-)->list[Planned]:      # One a stage
+def dry_run(pipeline:Pipeline)->list[Planned]: # One a stage
     "Say which stages would run, and why; nothing is written"
     return [plan_stage(pipeline, stage) for stage in pipeline.stages]
 
 # %% ../../nbs/lib/pipeline/09_runner.ipynb #7d667eb0
-def claim_run(
-    outputs:Path, # The outputs folder
-)->str:           # Time, and a number where two runs begin in the same second
+def claim_run(outputs:Path)->str: # Time, and a number where two runs begin in the same second
     "Make the folder of a new run; names are in order of time"
     name = f"{datetime.now():%Y%m%d-%H%M%S}"
     for free in (name, *(f"{name}-{number}" for number in range(2, 1000))):
@@ -346,11 +306,7 @@ def record_run(outputs:Path, parameters:dict, run:Run)->None:
         part.write_text(json.dumps({**run.summary(), "parameters": parameters}, indent=1), encoding="utf-8")
 
 # %% ../../nbs/lib/pipeline/09_runner.ipynb #8247eca6
-def finish_run(
-    pipeline:Pipeline, # A pipeline that has run
-    run_id:str,        # Name of the run
-    process=None,      # As in `track`
-)->Run:                # The run; recorded and tracked where it is complete
+def finish_run(pipeline:Pipeline, run_id:str, process=None)->Run: # The run; recorded and tracked where it is complete
     "Gather what the stages made; a run with every stage gets a report and goes into the tracking store"
     run = gather_run(run_id, [pipeline.done[stage.name] for stage in pipeline.stages])
     if len(run.stages) < len(STAGES): return run

@@ -102,9 +102,7 @@ def after(
     return found
 
 # %% ../../nbs/lib/pipeline/01_stages.ipynb #929a14c0
-def read_cells(
-    notebook:Path, # A notebook file
-)->list[dict]:     # Its cells: type, source and tags
+def read_cells(notebook:Path)->list[dict]: # Its cells: type, source and tags
     "The cells of a notebook, without its outputs"
     try: cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
     except (OSError, ValueError, KeyError):
@@ -132,9 +130,7 @@ def is_folder(
     return name.endswith("_folder")
 
 # %% ../../nbs/lib/pipeline/01_stages.ipynb #220c9c96
-def known_parameters(
-    stages:list[Stage], # Stages to look at
-)->dict:                # Name -> default, of all stages together
+def known_parameters(stages:list[Stage])->dict: # Name -> default, of all stages together
     "What a person can set with `-p name=value`"
     found = {}
     for stage in stages: found |= read_parameters(stage.path)

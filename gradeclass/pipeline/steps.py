@@ -204,9 +204,7 @@ def save_out_of_fold(
     "Keep the out-of-fold probabilities for the stages that follow"
     if said is not None: pd.DataFrame(said).rename(columns=str).to_parquet(Path(folder, "out_of_fold.parquet"))
 
-def load_out_of_fold(
-    folder:Path,        # The train stage's folder
-)->np.ndarray|None:     # Probabilities, shape (n, grades), or None
+def load_out_of_fold(folder:Path)->np.ndarray|None: # Probabilities, shape (n, grades), or None
     "Read what `save_out_of_fold` wrote"
     path = Path(folder, "out_of_fold.parquet")
     return pd.read_parquet(path).to_numpy() if path.is_file() else None

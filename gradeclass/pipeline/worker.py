@@ -73,9 +73,9 @@ def register_engine(on_cell:Callable)->str: # Name of the engine
     return "gradeclass"
 
 # %% ../../nbs/lib/pipeline/03_worker.ipynb #cb53ce58
-RAISING = ("cluster", "schema", "settings", "data.fetch", "data.store", "drift.profile", "evaluation.card",
-           "evaluation.explain", "evaluation.fairness", "evaluation.labels", "evaluation.ranking", "models.bundle",
-           "models.features", "registry.promotions", "training.search") # Modules that bring all our errors along
+# Modules that bring all our errors along
+RAISING = ("cluster", "schema", "settings", "data.fetch", "data.store", "drift.profile", "evaluation.explain",
+           "models.bundle", "models.features", "registry.promotions", "training.search")
 
 def error_names()->set[str]: # Names of all our errors
     "Errors whose message is meant for a person"
@@ -104,10 +104,7 @@ def private_kernel(): # Yields options for papermill's engine
         yield {"config": Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/k"}})}
 
 # %% ../../nbs/lib/pipeline/03_worker.ipynb #7bfa292a
-def wanted_kernel(
-    notebook:Path, # A notebook file
-    home:str,      # Working directory of its kernel
-)->list[str]:      # Name and working directory of the kernel
+def wanted_kernel(notebook:Path, home:str)->list[str]: # Name and working directory of the kernel
     "What kind of kernel a notebook wants"
     about = json.loads(Path(notebook).read_text(encoding="utf-8"))["metadata"]
     return [about.get("kernelspec", {}).get("name", "python3"), home]
@@ -257,11 +254,7 @@ class Worker:
         self.process = start_process("gradeclass.pipeline.worker:work", [], os.environ | (environment or {}),
                                      self.errors, server)
 
-    def run(
-        self,
-        job:Job,           # What to execute
-        on_event:Callable, # Called with each event on the way
-    )->None:
+    def run(self, job:Job, on_event:Callable)->None:
         "Execute a stage; a failure is raised"
         self.ask(asdict(job))
         for line in self.process.stdout:
@@ -271,10 +264,7 @@ class Worker:
             on_event(event)
         raise StageError(f"stage {job.stage}: its process ended before the notebook did ({self.last_words()})")
 
-    def ask(
-        self,
-        message:dict, # A job, or `ahead`: what kernel to have started
-    )->None:
+    def ask(self, message:dict)->None:
         "Tell the process what to do; that it has ended is seen when it does not answer"
         with suppress(OSError, ValueError):
             self.process.stdin.write(json.dumps(message) + "\n")
@@ -341,10 +331,7 @@ class Workers:
         worker.close()
         raise StageError("the run has ended")
 
-    def make_ready(
-        self,
-        ahead:list, # What `wanted_kernel` gave
-    )->None:
+    def make_ready(self, ahead:list)->None:
         "Have one more worker with nothing to do, and a kernel for it"
         with self.making:
             worker = self.new_worker()

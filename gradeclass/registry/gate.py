@@ -221,9 +221,7 @@ def comparison_table(
     return pd.DataFrame.from_dict(rows, "index").rename_axis(columns="")
 
 # %% ../../nbs/lib/registry/04_gate.ipynb #85e1e89b
-def rail_words(
-    gate:Gate|None, # What `judge_challenger` returned
-)->str:             # Markdown
+def rail_words(gate:Gate|None)->str: # Markdown
     "What was looked at, one line each"
     if gate is None: return "Nothing was compared."
     return "\n".join(f"- {'✓' if rail.passed else '✗'} {rail.sentence}" for rail in gate.rails) or f"- {gate.sentence}"
@@ -242,9 +240,7 @@ def history_table(
     return pd.DataFrame(rows, columns=["When (UTC)", "Event", "Version", "Before", "Decided by", "Why"])
 
 # %% ../../nbs/lib/registry/04_gate.ipynb #30a6ee41
-def serving_sentence(
-    outputs:str|Path, # The outputs folder
-)->str:               # One or two sentences, Markdown
+def serving_sentence(outputs:str|Path)->str: # One or two sentences, Markdown
     "Which model serves, since when, who decided, and why"
     champion, waiting = champion_of(outputs), challenger_of(outputs)
     if champion is None and waiting is None: return "No model serves yet."

@@ -20,9 +20,7 @@ class ChampionError(GradeclassError):
     "A registry that cannot do what is asked, or that holds what it should not"
 
 # %% ../../nbs/lib/registry/01_promotions.ipynb #2e68f868
-def registry_folder(
-    outputs:str|Path, # The outputs folder
-)->Path:              # Its registry
+def registry_folder(outputs:str|Path)->Path: # Its registry
     "Where the registry of an outputs folder is"
     return Path(outputs)/"registry"
 
@@ -51,9 +49,7 @@ def history(
     except FileNotFoundError: return []
 
 # %% ../../nbs/lib/registry/01_promotions.ipynb #04cc76bd
-def sync_folder(
-    folder:Path, # A folder whose entries changed
-)->None:
+def sync_folder(folder:Path)->None:
     "Have the system write a folder's entries to the disk, where it can"
     if os.name != "posix": return
     handle = os.open(folder, os.O_RDONLY)
@@ -79,9 +75,7 @@ def write_line(
     sync_folder(path.parent)
 
 # %% ../../nbs/lib/registry/01_promotions.ipynb #22ce9ef9
-def repair_log(
-    path:Path, # The log
-)->None:
+def repair_log(path:Path)->None:
     "Cut off a torn end, or finish a whole last line"
     if not path.is_file(): return
     data = path.read_bytes()

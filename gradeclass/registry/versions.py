@@ -86,9 +86,7 @@ def replay(entries:list[dict], outputs:str|Path)->State: # Versions, champions, 
     return state
 
 # %% ../../nbs/lib/registry/02_versions.ipynb #97f47e12
-def read_state(
-    outputs:str|Path, # The outputs folder
-)->State:             # Versions, champions, and what was withdrawn
+def read_state(outputs:str|Path)->State: # Versions, champions, and what was withdrawn
     "What the log amounts to now"
     return replay(history(outputs), outputs)
 
@@ -336,9 +334,7 @@ def record_refusal(
         add_entry(Path(outputs), "refuse", state.get(version), state.champion, decided_by, why, gate)
 
 # %% ../../nbs/lib/registry/02_versions.ipynb #be17a304
-def champion_of(
-    outputs:str|Path, # The outputs folder
-)->Version|None:      # The version that serves; its folder never changes
+def champion_of(outputs:str|Path)->Version|None: # The version that serves; its folder never changes
     "Which model serves"
     outputs = Path(outputs)
     champion = read_state(outputs).champion
@@ -347,18 +343,14 @@ def champion_of(
     return champion
 
 # %% ../../nbs/lib/registry/02_versions.ipynb #5491fde1
-def challenger_of(
-    outputs:str|Path, # The outputs folder
-)->Version|None:      # The newest version that came after the champion
+def challenger_of(outputs:str|Path)->Version|None: # The newest version that came after the champion
     "Which model waits to be promoted"
     state = read_state(outputs)
     newest = max(state.versions, default=0)
     return state.versions[newest] if newest > (state.champion.number if state.champion else 0) else None
 
 # %% ../../nbs/lib/registry/02_versions.ipynb #73a42a7b
-def list_versions(
-    outputs:str|Path, # The outputs folder
-)->list[Version]:     # Oldest first
+def list_versions(outputs:str|Path)->list[Version]: # Oldest first
     "Every registered version"
     return list(read_state(outputs).versions.values())
 

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -34,11 +34,7 @@ from .table import grade_columns, nothing_graded, with_ids
 from ..words import count, show
 
 # %% ../../nbs/lib/scoring/06_batches.ipynb #d860072e
-def arrange_inputs(
-    inputs:list[Column], # The model's
-    rows:Rows,           # What `sort_rows` gave
-    reading:Reading,     # How they were read
-)->np.ndarray:           # Encoded, shape (used, inputs)
+def arrange_inputs(inputs:list[Column], rows:Rows, reading:Reading)->np.ndarray: # Encoded, shape (used, inputs)
     "The model's inputs in its order; a column that the table lacks is missing throughout"
     there = {column.name: place for place, column in enumerate(reading.columns)}
     encoded = np.full((len(rows.values), len(inputs)), np.nan)
@@ -105,9 +101,7 @@ def one_thread_each(model:GradeModel)->GradeModel: # The same model; its trees a
     return model
 
 # %% ../../nbs/lib/scoring/06_batches.ipynb #ff158afc
-def threads_of(
-    model:GradeModel, # A fitted model
-)->int:               # Batches that may be graded at the same time
+def threads_of(model:GradeModel)->int: # Batches that may be graded at the same time
     "One for each core; one in all for a network, which uses the cores itself"
     family = model.pipeline_["family"]
     networks = {"NeuralGrades"} & {type(part).__name__ for part in [family, *getattr(family, "members_", {}).values()]}
@@ -125,30 +119,20 @@ def make_harmless(table:pa.Table)->pa.Table:
     return table.rename_columns([neutralise(name) for name in table.column_names])
 
 # %% ../../nbs/lib/scoring/06_batches.ipynb #a7300bf0
+@dataclass(eq=False)
 class TableWriter:
     "Writes tables of the same columns into one file, one after another"
-    def __init__(
-        self,
-        file,     # Open for writing bytes
-        kind:str, # '.csv' or '.parquet'
-    ):
-        self.file = file
-        self.kind = kind
-        self.writer = None
+    file: BinaryIO        # Open for writing bytes
+    kind: str             # '.csv' or '.parquet'
+    writer: object = None # Arrow's, once there are columns
 
-    def write(
-        self,
-        table:pa.Table, # Rows to add
-    )->None:
+    def write(self, table:pa.Table)->None:
         "Add rows"
         if self.kind == ".csv": table = make_harmless(table)
         self.writer = self.writer or self.open(table.schema)
         if len(table): self.writer.write_table(table)
 
-    def open(
-        self,
-        columns:pa.Schema, # Columns of all tables
-    ):                     # Arrow's writer
+    def open(self, columns:pa.Schema): # Arrow's writer
         "Begin the file"
         if self.kind == ".csv": return pacsv.CSVWriter(self.file, columns)
         return pq.ParquetWriter(self.file, columns, use_dictionary=["grade"], write_statistics=False)
@@ -170,12 +154,7 @@ class Summary:
     read: int = 0                                  # Rows read so far, blank ones too
     rejected: str = ""                             # File of the refused rows, where there are any
 
-    def add(
-        self,
-        part:Part,       # A batch
-        reading:Reading, # How it was read
-        first:int,       # Number of the batch's first row
-    )->None:
+    def add(self, part:Part, reading:Reading, first:int)->None:
         "Take a batch into account"
         self.graded, self.refused, self.read = (self.graded + len(part.graded), self.refused + len(part.refused),
                                                 self.read + part.read)

@@ -182,9 +182,7 @@ def read_ids(
     return pa.array([read_id(cell, column) for cell in cells.to_pylist()], pa.string())
 
 # %% ../../nbs/lib/scoring/05_columns.ipynb #06d2b20e
-def join_chunks(
-    cells:pa.ChunkedArray|pa.Array, # One column of a table or of a batch
-)->pa.Array:                        # The same in one piece
+def join_chunks(cells:pa.ChunkedArray|pa.Array)->pa.Array: # The same in one piece
     "One array of a column"
     return cells.combine_chunks() if isinstance(cells, pa.ChunkedArray) else cells
 

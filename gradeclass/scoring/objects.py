@@ -26,9 +26,7 @@ def is_address(
     return kind in known_implementations
 
 # %% ../../nbs/lib/scoring/02_objects.ipynb #a51df49b
-def open_store(
-    address:str, # Address in an object store
-)->tuple:        # fsspec's file system, and the path in it
+def open_store(address:str)->tuple: # fsspec's file system, and the path in it
     "The file system behind an address"
     from fsspec.core import url_to_fs
     try: return url_to_fs(address)
@@ -39,9 +37,7 @@ def open_store(
 
 # %% ../../nbs/lib/scoring/02_objects.ipynb #0476b631
 @contextmanager
-def open_source(
-    source:str|Path, # A file, or an address in an object store
-):                   # Yields a file open for reading bytes
+def open_source(source:str|Path): # Yields a file open for reading bytes
     "Open a table wherever it is"
     if is_address(source):
         store, path = open_store(str(source))
@@ -54,9 +50,7 @@ def open_source(
 
 # %% ../../nbs/lib/scoring/02_objects.ipynb #6a682a3d
 @contextmanager
-def whole_target(
-    out:str|Path, # File, or address in an object store
-):                # Yields a file open for writing bytes
+def whole_target(out:str|Path): # Yields a file open for writing bytes
     "Write a file under a temporary name and rename it when the block ends well, wherever it is"
     if not is_address(out):
         with whole_file(out) as part, open(part, "wb") as file: yield file
@@ -71,9 +65,7 @@ def whole_target(
         if store.exists(part): store.rm(part)
 
 # %% ../../nbs/lib/scoring/02_objects.ipynb #116dc476
-def remove_target(
-    out:str|Path, # File, or address in an object store
-)->None:
+def remove_target(out:str|Path)->None:
     "Remove a file that may be there"
     if not is_address(out): return Path(out).unlink(missing_ok=True)
     store, path = open_store(str(out))
@@ -87,8 +79,6 @@ def ending(
     return Path(str(path).rpartition("/")[2]).suffix.lower()
 
 # %% ../../nbs/lib/scoring/02_objects.ipynb #332dd76c
-def rejected_target(
-    out:str|Path, # File of the predictions, or its address
-)->str|Path:      # File of the refused rows
+def rejected_target(out:str|Path)->str|Path: # File of the refused rows
     "Where refused rows go: beside the predictions"
     return f"{str(out).rpartition('.')[0]}.rejected.csv" if is_address(out) else rejected_path(out)

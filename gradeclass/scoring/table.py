@@ -7,6 +7,7 @@ __all__ = ['grade_columns', 'with_ids', 'predict_table', 'TablePredictor', 'reje
            'score_file']
 
 # %% ../../nbs/lib/scoring/03_table.ipynb #f3649a3e
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,10 +25,7 @@ from ..schema import Schema
 from .answer import Answers, Predictor
 
 # %% ../../nbs/lib/scoring/03_table.ipynb #1a2901bd
-def grade_columns(
-    answers:Answers, # What is said of n students
-    schema:Schema,   # Whose grades they are
-)->dict:             # Name -> n cells
+def grade_columns(answers:Answers, schema:Schema)->dict: # Name -> n cells
     "Grade, its position and the probability of each grade"
     labels = schema.grades.labels
     columns = {"grade": np.array(labels, object)[answers.grade], "grade_index": answers.grade}
@@ -52,13 +50,10 @@ def predict_table(
     return pd.DataFrame(with_ids(columns, frame.get(model.schema.id), model.schema), index=frame.index)
 
 # %% ../../nbs/lib/scoring/03_table.ipynb #19e84160
+@dataclass(eq=False)
 class TablePredictor:
     "A bundle as MLflow wants it: `predict` takes and returns a table"
-    def __init__(
-        self,
-        model, # A fitted `GradeModel`
-    ):
-        self.model = model
+    model: GradeModel # Fitted
 
     def predict(
         self,
@@ -86,9 +81,7 @@ def score_table(model:GradeModel, dataset:Dataset)->Scored: # Predictions and re
                   checked.rejected)
 
 # %% ../../nbs/lib/scoring/03_table.ipynb #03f46fca
-def rejected_path(
-    out:str|Path, # File of the predictions
-)->Path:          # File of the refused rows
+def rejected_path(out:str|Path)->Path: # File of the refused rows
     "Where refused rows go: beside the predictions"
     return Path(out).with_suffix(".rejected.csv")
 
@@ -100,10 +93,7 @@ def is_source(target:Path, source:str|Path)->bool: # Whether writing would destr
     return read.is_file() and target.is_file() and target.samefile(read)
 
 # %% ../../nbs/lib/scoring/03_table.ipynb #c0ab269b
-def check_target(
-    source:str|Path, # File that is read
-    out:str|Path,    # File that is to be written
-)->None:
+def check_target(source:str|Path, out:str|Path)->None:
     "Refuse a place where we cannot write, and the file that we read"
     out = Path(out)
     if out.is_dir(): raise DataError(f"{out} is a folder: name a file for the predictions")

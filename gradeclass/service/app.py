@@ -182,9 +182,7 @@ def check_port(settings:ServiceSettings)->None:
         raise ServiceError(f"{settings.host} port {settings.port} cannot be listened on ({reason}): choose another "
                            "with --port") from None
 
-def serve(
-    settings:ServiceSettings, # What can be set
-)->None:
+def serve(settings:ServiceSettings)->None:
     "Answer until someone ends the process"
     import uvicorn
     access = AccessLog(sys.stderr, settings.access_log)

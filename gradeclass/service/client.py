@@ -44,21 +44,27 @@ ANSWERS = {".csv": "text/csv", ".parquet": "application/vnd.apache.parquet"}
 
 class Requests:
     "What can be asked; `Client` returns the answers, `AsyncClient` what can be awaited for them"
-    def __init__(self, kind:type, url:str, key:str, model:str, version:str, timeout:float, file_timeout:float,
-                 retries:int):
+    kind = httpx.Client # Of what sends them
+
+    def __init__(
+        self,
+        url:str="http://127.0.0.1:9696", # Where it is
+        key:str="",                      # Key, where it wants one
+        model:str="",                    # Name of a model; the default one unless given
+        timeout:float=30.0,              # Seconds to wait for an answer
+        version:str="",                  # Number of a version of the model, or the first digits of its digest
+        file_timeout:float=600.0,        # Seconds in which a file's answer begins, and goes on
+        retries:int=3,                   # How often a request is sent again to a busy service
+    ):
         if version and not model: raise ClientError("a version belongs to a named model: give model too")
         named = f"/models/{model}" if model else ""
         self.prefix = f"{named}/versions/{version}" if version else named
         self.notes = [] # What the service understood of the last file
         self.retries = retries
         self.file_timeout = httpx.Timeout(timeout, read=file_timeout, write=file_timeout)
-        self.http = kind(base_url=url, timeout=timeout, headers={"x-api-key": key} if key else {})
+        self.http = self.kind(base_url=url, timeout=timeout, headers={"x-api-key": key} if key else {})
 
-    def read(
-        self,
-        reply:httpx.Response, # Read to its end
-        made=None,            # Makes something of what it says
-    ):                        # That, or what it says
+    def read(self, reply:httpx.Response, made=None): # That, or what it says
         "Read an answer, and turn a refusal into an error that says why"
         if not reply.is_success: raise refusal_of(reply)
         try: said = reply.json()
@@ -187,31 +193,13 @@ def refusal_of(reply:httpx.Response)->ClientError: # What it says
 # %% ../../nbs/lib/service/16_client.ipynb #b60ee5ae
 class Client(Requests):
     "A running service"
-    def __init__(
-        self,
-        url:str="http://127.0.0.1:9696", # Where it is
-        key:str="",                      # Key, where it wants one
-        model:str="",                    # Name of a model; the default one unless given
-        timeout:float=30.0,              # Seconds to wait for an answer
-        version:str="",                  # Number of a version of the model, or the first digits of its digest
-        file_timeout:float=600.0,        # Seconds in which a file's answer begins, and goes on
-        retries:int=3,                   # How often a request is sent again to a busy service
-    ):
-        super().__init__(httpx.Client, url, key, model, version, timeout, file_timeout, retries)
-
     def __enter__(self)->"Client":
         return self
 
     def __exit__(self, *failure)->None:
         self.http.close()
 
-    def request(
-        self,
-        method:str, # HTTP method
-        path:str,   # Path
-        made=None,  # Makes the answer of what the service said
-        **more,     # What httpx takes
-    ):              # The answer
+    def request(self, method:str, path:str, made=None, **more): # The answer
         "Ask, again where the service is busy"
         for tries in count():
             try: reply = self.http.request(method, path, **more)
@@ -252,17 +240,7 @@ async def read_pieces(file): # Bytes, piece by piece
 # %% ../../nbs/lib/service/16_client.ipynb #2dd406fe
 class AsyncClient(Requests):
     "A running service, asked by a program that does not stand still meanwhile"
-    def __init__(
-        self,
-        url:str="http://127.0.0.1:9696", # As for `Client`, and so are the others
-        key:str="",
-        model:str="",
-        timeout:float=30.0,
-        version:str="",
-        file_timeout:float=600.0,
-        retries:int=3,
-    ):
-        super().__init__(httpx.AsyncClient, url, key, model, version, timeout, file_timeout, retries)
+    kind = httpx.AsyncClient
 
     async def __aenter__(self)->"AsyncClient":
         return self
@@ -270,13 +248,7 @@ class AsyncClient(Requests):
     async def __aexit__(self, *failure)->None:
         await self.http.aclose()
 
-    async def request(
-        self,
-        method:str, # HTTP method
-        path:str,   # Path
-        made=None,  # Makes the answer of what the service said
-        **more,     # What httpx takes
-    ):              # The answer
+    async def request(self, method:str, path:str, made=None, **more): # The answer
         "Ask, again where the service is busy"
         for tries in count():
             try: reply = await self.http.request(method, path, **more)

@@ -62,11 +62,7 @@ LOCKED = "no key is left, so nobody may ask: make one with `gradeclass key make`
 
 class Service:
     "All that the requests share"
-    def __init__(
-        self,
-        settings:ServiceSettings, # What can be set
-        access:AccessLog|None=None, # Where there is one already
-    ):
+    def __init__(self, settings:ServiceSettings, access:AccessLog|None=None):
         self.settings = settings
         self.places = model_places(settings.models)
         self.default = next(iter(self.places))
@@ -152,11 +148,7 @@ class Service:
 
     # ---- models, keys and the order to stop
 
-    def load(
-        self,
-        name:str,   # Name under which it is served
-        place:Path, # Bundle, or a link to one
-    )->Served:      # Ready to answer
+    def load(self, name:str, place:Path)->Served: # Ready to answer
         "Load a bundle and remember from where"
         folder = self.seen[name] = os.path.realpath(place)
         served = self.kept.pop((name, folder), None)
@@ -178,19 +170,12 @@ class Service:
         self.access.event("model", model=served.name, digest=served.digest)
         if happened: self.counts.events.labels(happened).inc()
 
-    def make_lane(
-        self,
-        served:Served, # Loaded and warm
-    )->Lane:           # On which students come to it
+    def make_lane(self, served:Served)->Lane: # On which students come to it
         "Put a model to work"
         served.reader.lenient = self.settings.compat
         return Lane(served, self.log, self.counts, self.settings.batch_rows, self.settings.log_sync == "each")
 
-    def put_former(
-        self,
-        key:str,       # name/versions/N
-        served:Served, # That version
-    )->None:
+    def put_former(self, key:str, served:Served)->None:
         "Let a version answer those who ask for it by its number; the last few are kept"
         self.former[key] = self.make_lane(served)
         if len(self.former) > KEPT: del self.former[next(iter(self.former))]
@@ -205,11 +190,7 @@ class Service:
             for name, place in self.places.items(): self.look_at_bundle(name, place)
             with suppress(Exception): self.look_at_files()
 
-    def look_at_bundle(
-        self,
-        name:str,   # Name under which it is served
-        place:Path, # Bundle, or a link to one
-    )->None:
+    def look_at_bundle(self, name:str, place:Path)->None:
         "Load a bundle that the link leads to now; one that was refused is tried again after ten seconds"
         folder = os.path.realpath(place)
         refused, again = self.failed.get(name, ("", 0.0))
@@ -217,12 +198,7 @@ class Service:
         try: self.loop.call_soon_threadsafe(self.take, self.load(name, place), "model switched")
         except Exception as error: self.refuse(name, place, error) # What served goes on
 
-    def refuse(
-        self,
-        name:str,        # Name under which it would be served
-        place:Path,      # Bundle, or a link to one
-        error:Exception, # What went wrong
-    )->None:
+    def refuse(self, name:str, place:Path, error:Exception)->None:
         "Note why a bundle was refused, without naming folders to strangers"
         folder = os.path.realpath(place)
         self.seen.pop(name, None)
@@ -242,10 +218,7 @@ class Service:
             read(path)
             self.stamps[path] = stamp
 
-    def read_suspension(
-        self,
-        path:Path, # `suspended.json`
-    )->None:
+    def read_suspension(self, path:Path)->None:
         "Whether a person has stopped the service; a file that cannot be read stops it too"
         self.suspension = None
         if not path.is_file(): return
@@ -253,10 +226,7 @@ class Service:
         except (ValueError, OSError): order = None
         self.suspension = order if isinstance(order, dict) else {"reason": "stopped"}
 
-    def read_keys(
-        self,
-        path:Path, # The file of keys
-    )->None:
+    def read_keys(self, path:Path)->None:
         "Who may ask; where there is or was a file of keys, one without a key lets nobody in"
         self.locked = self.locked or path.is_file()
         self.keys = read_keys(path)
@@ -314,12 +284,7 @@ class Service:
             raise Refusal(429, "too_often", f"this key asks too often: wait {wait:.2f} seconds",
                           headers={"retry-after": str(int(wait) + 1)})
 
-    def check_key(
-        self,
-        caller:Caller, # Takes the key's id
-        needs:str,     # Scope that is needed
-        text:str,      # Key as sent
-    )->None:
+    def check_key(self, caller:Caller, needs:str, text:str)->None:
         "Whether the key is known and may do what is asked"
         key = find_key(self.keys, text)
         if key is None or key.expired:
@@ -333,11 +298,7 @@ class Service:
             lacking = GRANTED_BY[needs] if needs == "recall" else needs
             raise Refusal(403, "wrong_key", f"this key may not do that: it lacks the scope {lacking}")
 
-    def lane(
-        self,
-        name:str,     # Name of a model
-        number:int=1, # Students to answer
-    )->Lane:          # Where to ask
+    def lane(self, name:str, number:int=1)->Lane: # Where to ask
         "The model that answers, if the service may and can answer"
         if self.suspension is not None:
             reason = f"a person has stopped this service: {self.suspension.get('reason', '')}"
@@ -367,13 +328,7 @@ class Service:
         else: lane.ask(student, waiter, caller)
         return lane.served, student
 
-    async def answer_one(
-        self,
-        name:str,    # Name of a model
-        query:bytes, # Query string
-        body:bytes,  # A student as JSON
-        caller:Caller|None=None, # Who asks
-    )->bytes:        # JSON
+    async def answer_one(self, name:str, query:bytes, body:bytes, caller:Caller|None=None)->bytes: # JSON
         "Answer about one student, with reasons where they are asked for"
         reasons = wants_reasons(query)
         answer = self.loop.create_future()
@@ -381,13 +336,7 @@ class Service:
         reply = await answer
         return await with_reasons(served, student, reply) if reasons else reply
 
-    def note(
-        self,
-        caller:Caller, # Who asked
-        method:str,    # HTTP method
-        route:str,     # Template of the path
-        status:int,    # HTTP status
-    )->None:
+    def note(self, caller:Caller, method:str, route:str, status:int)->None:
         "Count a request and write it into the access log"
         seconds = time.perf_counter() - caller.began
         self.counts.request(route, status, seconds)
@@ -413,10 +362,7 @@ class Service:
         most = min(self.settings.max_body, HIGH_WATER_LIMIT)
         return Direct(self, connection, *asked) if length.isdigit() and int(length) <= most else None
 
-    def turn_away(
-        self,
-        connection, # `GuardedProtocol`
-    )->Direct:      # Answered
+    def turn_away(self, connection)->Direct: # Answered
         "Refuse a connection for which there is no room"
         refused = Direct(self, connection, "", "no room")
         refused.keep_alive = False
@@ -426,11 +372,7 @@ class Service:
         refused.set_exception(Refusal(503, "no_room", reason, headers={"retry-after": "5"}))
         return refused
 
-    def charge(
-        self,
-        caller:Caller, # Who asks
-        number:int,    # Students beyond the first
-    )->None:
+    def charge(self, caller:Caller, number:int)->None:
         "Count the students of a list or file, which come out of the same bucket"
         self.buckets.owe(caller.key or caller.address, time.monotonic(), number)
 
@@ -445,11 +387,7 @@ class Service:
         caller = Caller(f"{self.prefix.decode()}-{self.number:x}", began=time.perf_counter() - seconds)
         self.note(caller, "?", "unreadable", status)
 
-    def rules(
-        self,
-        method:str, # HTTP method
-        path:str,   # Path as sent
-    )->tuple:       # Scope of the key that is needed, content types, bytes of the body
+    def rules(self, method:str, path:str)->tuple: # Scope of the key that is needed, content types, bytes of the body
         "What a request must bring"
         needs = None if path in OPEN else self.scopes.get(path, "predict")
         if path.startswith(("/students/", "/predictions/")):
@@ -461,12 +399,7 @@ class Service:
         if path.endswith(("/batch", "/infer")): return needs, (JSON,), settings.max_batch_body
         return needs, (JSON,), settings.max_body
 
-    async def __call__(
-        self,
-        scope:dict,       # ASGI
-        receive:Callable, # ASGI
-        send:Callable,    # ASGI
-    )->None:
+    async def __call__(self, scope:dict, receive:Callable, send:Callable)->None:
         "Check a request, answer it or have FastAPI answer, and add to the answer what every answer has"
         if scope["type"] != "http": return await self.app(scope, receive, send)
         method = scope["method"]

@@ -8,7 +8,9 @@ __all__ = ['WHOLE_URL', 'Door', 'GuardedProtocol']
 # %% ../../nbs/lib/service/03_guard.ipynb #c43c1c13
 import re
 from collections import Counter
+from collections.abc import Callable, Collection
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
@@ -40,31 +42,20 @@ class OneByOne(FlowControl):
         if self.read_paused and not self.pipeline: super().resume_reading()
 
 # %% ../../nbs/lib/service/03_guard.ipynb #99438fb7
+@dataclass(eq=False)
 class Door:
     "How many connections there are, and whose"
-    def __init__(
-        self,
-        most:int=5_000,      # Connections inside
-        each:int=1_200,      # Of them, from one address
-        known=frozenset(),   # Addresses that speak for many, such as a proxy's
-        outside:int=256,     # Connections beyond that are held until they have asked
-        tell=lambda status, seconds: None, # Takes each refusal that no application hears of
-    ):
-        self.most = most
-        self.each = each
-        self.known = known
-        self.most_outside = outside
-        self.inside = {} # Connection -> address
-        self.outside = {}
-        self.counts = Counter()
-        self.closed = 0  # Connections that were closed to make room for others outside
-        self.tell = tell
+    most: int = 5_000       # Connections inside
+    each: int = 1_200       # Of them, from one address
+    known: Collection[str] = ()  # Addresses that speak for many, such as a proxy's
+    most_outside: int = 256 # Connections beyond that are held until they have asked
+    tell: Callable = lambda status, seconds: None # Takes each refusal that no application hears of
+    inside: dict = field(default_factory=dict)    # Connection -> address
+    outside: dict = field(default_factory=dict)
+    counts: Counter = field(default_factory=Counter)
+    closed: int = 0         # Connections that were closed to make room for others outside
 
-    def enter(
-        self,
-        connection,  # `GuardedProtocol`
-        address:str, # Whose it is
-    )->bool:         # Whether it is inside
+    def enter(self, connection:"GuardedProtocol", address:str)->bool: # Whether it is inside
         "Let a connection in, or have it wait outside, in the place of the one that has waited longest"
         room = len(self.inside) < self.most and (self.counts[address] < self.each or address in self.known)
         if room:
@@ -80,10 +71,7 @@ class Door:
                 eldest.transport.abort()
         return room
 
-    def leave(
-        self,
-        connection, # `GuardedProtocol`
-    )->None:
+    def leave(self, connection:"GuardedProtocol")->None:
         "Forget a connection"
         self.outside.pop(connection, None)
         address = self.inside.pop(connection, None)
@@ -104,10 +92,7 @@ class GuardedProtocol(HttpToolsProtocol):
     watched = None  # The loop whose timer looks at them
     door = Door()
 
-    def connection_made(
-        self,
-        transport, # asyncio Transport
-    )->None:
+    def connection_made(self, transport)->None:
         "Start the clock"
         super().connection_made(transport)
         self.flow = OneByOne(transport, self.pipeline)
@@ -128,10 +113,7 @@ class GuardedProtocol(HttpToolsProtocol):
             GuardedProtocol.watched = self.loop
             self.loop.call_later(1.0, look_around, self.loop)
 
-    def data_received(
-        self,
-        data:bytes, # As it came
-    )->None:
+    def data_received(self, data:bytes)->None:
         "Note when, and how much of it is header"
         self.received = self.loop.time()
         self.piece = len(data)
@@ -146,10 +128,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.header_bytes += len(data)
         if self.header_bytes > self.patience.header_bytes: self.refuse(b"431 Request Header Fields Too Large")
 
-    def stay(
-        self,
-        rest:bytes, # What came after the header
-    )->None:
+    def stay(self, rest:bytes)->None:
         "Read a request that offers another protocol again without the offer"
         # The parser would take its body for the next request
         method = self.parser.get_method()
@@ -208,10 +187,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.running = cycle
         super()._start_asgi_task(cycle, app)
 
-    def connection_lost(
-        self,
-        exc, # What went wrong, or None
-    )->None:
+    def connection_lost(self, exc)->None:
         "Tell the request under way too, which is not the last one where several were sent at once"
         if self.running is not None and not self.running.response_complete:
             self.running.disconnected = True
@@ -260,27 +236,18 @@ class GuardedProtocol(HttpToolsProtocol):
             self.transport.write(b"HTTP/1.1 " + status + b"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
         self.transport.close()
 
-    def send_400_response(
-        self,
-        msg:str, # For the client
-    )->None:
+    def send_400_response(self, msg:str)->None:
         "Refuse what is no HTTP, and count it"
         self.told(400)
         super().send_400_response(msg)
 
-    def told(
-        self,
-        status:int, # That the client gets
-    )->None:
+    def told(self, status:int)->None:
         "Have a refusal counted once: by the application where it waits for the rest of the body, else here"
         waits = self.running is not None and self.running is self.cycle and not self.cycle.response_complete
         if waits and not self.in_header: self.scope["refused"] = status
         else: self.door.tell(status, self.loop.time() - (self.begun or self.received))
 
-    def overdue(
-        self,
-        now:float, # Of the loop's clock
-    )->bool:       # Whether patience is over
+    def overdue(self, now:float)->bool: # Whether patience is over
         "Whether this connection has been too slow"
         if self.stuck is not None: return self.takes_nothing(now)
         if self.begun is None or self.transport.is_closing(): return False
@@ -289,19 +256,13 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.scope.get("path", "").endswith(self.patience.files): return self.too_slow(now)
         return now - self.begun > self.patience.body
 
-    def too_slow(
-        self,
-        now:float, # Of the loop's clock
-    )->bool:       # Whether patience is over
+    def too_slow(self, now:float)->bool: # Whether patience is over
         "Whether a file comes in drips, or not at all"
         spent = now - self.begun
         slow = spent > self.patience.silence and self.got < spent*self.patience.speed
         return slow or now - self.received > self.patience.silence
 
-    def takes_nothing(
-        self,
-        now:float, # Of the loop's clock
-    )->bool:       # Whether patience is over
+    def takes_nothing(self, now:float)->bool: # Whether patience is over
         "Whether a client has taken less than `taken` bytes of its answer for too long"
         left = self.transport.get_write_buffer_size()
         if left <= self.untaken - self.patience.taken:

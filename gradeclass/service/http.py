@@ -44,10 +44,7 @@ class Caller:
     parent: str = "" # The whole `traceparent` of the answer
     packed: bool = False # Whether the body comes packed with gzip
 
-    def follow(
-        self,
-        traceparent:bytes, # As sent; empty where there is none
-    )->None:
+    def follow(self, traceparent:bytes)->None:
         "Take part in the caller's trace"
         found = TRACE.fullmatch(traceparent)
         if found is None: return
@@ -80,10 +77,7 @@ class Refusal(HTTPException):
     def __str__(self)->str:
         return self.detail
 
-    def body(
-        self,
-        request_id:str, # Of the request
-    )->bytes:           # JSON
+    def body(self, request_id:str)->bytes: # JSON
         "The refusal as bytes"
         problems = [problem._asdict() for problem in self.problems[:50]]
         known = {"type": "about:blank", "title": HTTPStatus(self.status_code).phrase, "status": self.status_code,
@@ -96,9 +90,7 @@ class Refusal(HTTPException):
         return [(name.encode(), value.encode()) for name, value in self.headers.items()]
 
 # %% ../../nbs/lib/service/09_http.ipynb #e0be76f8
-def as_refusal(
-    error:Exception, # What went wrong
-)->Refusal:          # How to say so
+def as_refusal(error:Exception)->Refusal: # How to say so
     "The refusal that fits an error"
     if isinstance(error, Refusal): return error
     if isinstance(error, InputError): return Refusal(422, "invalid_input", str(error), error.problems)
@@ -157,9 +149,7 @@ def limited(
     return counted
 
 # %% ../../nbs/lib/service/09_http.ipynb #dbd19b67
-async def read_body(
-    receive:Callable, # ASGI
-)->bytes:             # The body
+async def read_body(receive:Callable)->bytes: # The body
     "Read a body to its end"
     body = b""
     while True:
@@ -171,9 +161,7 @@ async def read_body(
 # %% ../../nbs/lib/service/09_http.ipynb #cde8b1b0
 PIECE = 2**20 # Bytes that are unpacked at a time
 
-def unpacked(
-    receive:Callable, # ASGI
-)->Callable:          # The same, which unpacks
+def unpacked(receive:Callable)->Callable: # The same, which unpacks
     "Unpack a body that comes packed with gzip"
     unpack = zlib.decompressobj(wbits=31)
     more = True
@@ -235,11 +223,7 @@ async def form_file(
 LINGER_BYTES = 256*2**20
 LINGER_SECONDS = 5.0
 
-async def send_refused(
-    receive:Callable, # ASGI
-    send:Callable,    # ASGI
-    body:bytes,       # Of the answer
-)->None:
+async def send_refused(receive:Callable, send:Callable, body:bytes)->None:
     "Send the answer to a request that was too long, and let the client finish sending"
     await send({"type": "http.response.body", "body": body, "more_body": True})
     size = 0
@@ -258,25 +242,17 @@ SAFE = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")
         (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")]
 
 # %% ../../nbs/lib/service/09_http.ipynb #b699895e
+@dataclass(eq=False)
 class Reply:
     "ASGI's `send` for one request, which adds the headers that every answer has"
-    def __init__(
-        self,
-        scope:dict,       # ASGI
-        receive:Callable, # ASGI
-        send:Callable,    # ASGI
-    ):
-        self.scope = scope
-        self.receive = receive
-        self.send = send
-        self.status = 500
-        self.started = False
-        self.ended = False
+    scope: dict
+    receive: Callable
+    send: Callable
+    status: int = 500
+    started: bool = False
+    ended: bool = False
 
-    async def __call__(
-        self,
-        message:dict, # ASGI
-    )->None:
+    async def __call__(self, message:dict)->None:
         "Send a part of the answer"
         if message["type"] == "http.response.start":
             self.started = True
@@ -302,10 +278,7 @@ class Reply:
         await self({"type": "http.response.start", "status": status, "headers": headers})
         await self({"type": "http.response.body", "body": body})
 
-    async def refuse(
-        self,
-        error:Exception, # What went wrong
-    )->None:
+    async def refuse(self, error:Exception)->None:
         "Send a refusal"
         refusal = as_refusal(error)
         if refusal.delay: await asyncio.sleep(refusal.delay)
@@ -361,17 +334,11 @@ class Direct:
         "As a future"
         return self.response_complete
 
-    def set_result(
-        self,
-        reply:bytes, # JSON
-    )->None:
+    def set_result(self, reply:bytes)->None:
         "Answer"
         self.write(200, reply)
 
-    def set_exception(
-        self,
-        error:Exception, # What went wrong
-    )->None:
+    def set_exception(self, error:Exception)->None:
         "Refuse"
         refusal = as_refusal(error)
         body = refusal.body(self.scope["gradeclass"].id)

@@ -81,29 +81,18 @@ class Lane:
         else: self.deliver(taken, self.attempt(people))
         if self.waiting: self.call()
 
-    def attempt(
-        self,
-        people:list[Student], # Who
-    )->tuple:                 # Answers or None, error or None
+    def attempt(self, people:list[Student])->tuple: # Answers or None, error or None
         "Answer, or say what went wrong"
         try: return self.served.answer(people), None
         except Exception as error: return None, error
 
-    def finish(
-        self,
-        taken:list,    # Students and who waits for them
-        outcome:tuple, # What `attempt` returned
-    )->None:
+    def finish(self, taken:list, outcome:tuple)->None:
         "Hand out what a thread has answered, and go on"
         self.busy = False
         self.deliver(taken, outcome)
         self.step()
 
-    def deliver(
-        self,
-        taken:list,    # Students and who waits for them
-        outcome:tuple, # What `attempt` returned
-    )->None:
+    def deliver(self, taken:list, outcome:tuple)->None:
         "Log the answers and hand them out"
         made, error = outcome
         if error is None:
@@ -115,11 +104,7 @@ class Lane:
             if error is None: waiter.set_result(replies[place])
             else: waiter.set_exception(error)
 
-    def keep(
-        self,
-        taken:list,   # Students, who waits for them, who asks
-        made:list,    # What `Served.answer` said
-    )->list[bytes]:   # Whole answers
+    def keep(self, taken:list, made:list)->list[bytes]: # Whole answers
         "Put answers into the log and give them their ids"
         served = self.served
         log = self.log

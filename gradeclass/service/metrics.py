@@ -58,12 +58,7 @@ class Counts:
         self.folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR", "") # Where there are several processes
         if self.folder: leave_out_dead(self.folder)
 
-    def request(
-        self,
-        route:str,     # Template of the path
-        status:int,    # HTTP status
-        seconds:float, # How long it took
-    )->None:
+    def request(self, route:str, status:int, seconds:float)->None:
         "Count a request"
         known = self.known.get((route, status))
         if known is None:
@@ -164,18 +159,11 @@ class AccessLog:
         self.note({"time": moment, "request_id": request_id, "method": method, "route": route, "status": status,
                    "ms": round(1000*seconds, 3), "key": key, **more})
 
-    def event(
-        self,
-        text:str,  # What happened
-        **more,    # Details
-    )->None:
+    def event(self, text:str, **more)->None:
         "Note something else; never blocks"
         if self.stream is not None: self.note({"time": time.time(), "event": text, **more})
 
-    def note(
-        self,
-        line:dict, # What is to be written
-    )->None:
+    def note(self, line:dict)->None:
         "Let a line wait for its turn, where there is room"
         if len(self.waiting) < LINES: self.waiting.append(line)
         else: self.dropped += 1
@@ -213,17 +201,11 @@ class AccessLog:
 # %% ../../nbs/lib/service/06_metrics.ipynb #5fdef3f9
 class LogLines(logging.Handler):
     "Makes lines of the access log of what libraries log"
-    def __init__(
-        self,
-        access:AccessLog, # Takes the lines
-    ):
+    def __init__(self, access:AccessLog):
         super().__init__(logging.WARNING)
         self.access = access
 
-    def emit(
-        self,
-        record:logging.LogRecord, # What was logged
-    )->None:
+    def emit(self, record:logging.LogRecord)->None:
         "Note a message"
         self.access.event(self.format(record), level=record.levelname.lower())
 
@@ -248,14 +230,7 @@ class Spans:
         self.tracer = self.provider.get_tracer("gradeclass")
         self.own = 0 # Id of the next span
 
-    def add(
-        self,
-        caller,        # `Caller`
-        method:str,    # HTTP method
-        route:str,     # Template of the path
-        status:int,    # HTTP status
-        seconds:float, # How long it took
-    )->None:
+    def add(self, caller, method:str, route:str, status:int, seconds:float)->None:
         "Note a request; an answer never waits for a span, and is never lost with one"
         if not route.endswith(TRACED): return
         try: self.make(caller, method, route, status, seconds)

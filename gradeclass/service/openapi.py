@@ -15,7 +15,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, StrictInt
 
-from ..config import PACKAGE
+from ..config import open_templates
 from ..schema import Column, Schema
 
 # %% ../../nbs/lib/service/13_openapi.ipynb #506f2dd0
@@ -45,16 +45,12 @@ def middle_value(column:Column)->object: # A code or a number
     return int(middle) if column.whole else middle
 
 # %% ../../nbs/lib/service/13_openapi.ipynb #dfe7aa7f
-def example_student(
-    schema:Schema, # What a student is
-)->dict:           # Name -> code or number
+def example_student(schema:Schema)->dict: # Name -> code or number
     "A student in the middle of everything"
     return {column.name: middle_value(column) for column in schema.inputs(audit=True)}
 
 # %% ../../nbs/lib/service/13_openapi.ipynb #84e88752
-def student_schema(
-    schema:Schema, # What a student is
-)->dict:           # JSON Schema of an object
+def student_schema(schema:Schema)->dict: # JSON Schema of an object
     "What may be sent for one student"
     properties = {column.name: property_schema(column) for column in schema.inputs(audit=True)}
     if schema.id:
@@ -331,13 +327,9 @@ class ScoringAnswer(BaseModel):
     predictions: list[dict[str, int | float | bool | str]]
 
 # %% ../../nbs/lib/service/13_openapi.ipynb #bc1ddbce
-def render_docs(
-    openapi:dict, # The whole OpenAPI document
-)->str:           # HTML
+def render_docs(openapi:dict)->str: # HTML
     "The OpenAPI document as a page"
-    from jinja2 import Environment, FileSystemLoader
-    templates = FileSystemLoader(PACKAGE/"templates")
-    pages = Environment(loader=templates, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    pages = open_templates(trim_blocks=True, lstrip_blocks=True)
     pages.filters["ref"] = lambda ref: ref.rsplit("/", 1)[-1]
     pages.filters["pretty"] = lambda value: json.dumps(value, indent=1, ensure_ascii=False)
     return pages.get_template("api.html").render(api=openapi)

@@ -30,20 +30,14 @@ class Problem(NamedTuple):
     allowed: str      # What would be right
     message: str      # One sentence
 
-    def of_student(
-        self,
-        place:int, # Position in a list of students
-    )->"Problem":  # The same, with the student named
+    def of_student(self, place:int)->"Problem": # The same, with the student named
         "What is wrong with one student of several"
         return self._replace(field=f"[{place}].{self.field}", message=f"student {place}: {self.message}")
 
 # %% ../../nbs/lib/service/01_reader.ipynb #588f7c13
 class InputError(GradeclassError):
     "Something was sent that cannot be answered"
-    def __init__(
-        self,
-        problems:list[Problem], # What is wrong
-    ):
+    def __init__(self, problems:list[Problem]):
         super().__init__("; ".join(problem.message for problem in problems[:3]))
         self.problems = problems
 
@@ -113,11 +107,7 @@ PROBLEMS = 50 # As many are named; a body full of wrong names must not keep the 
 
 class StudentReader:
     "Reads students as the schema says"
-    def __init__(
-        self,
-        schema:Schema, # What a student is
-        audit:bool,    # Whether the model sees protected attributes
-    ):
+    def __init__(self, schema:Schema, audit:bool):
         self.columns = schema.inputs(audit=True)
         self.fields = {column.name: make_field(place, column) for place, column in enumerate(self.columns)}
         self.used = [(place, column.name)
@@ -128,10 +118,7 @@ class StudentReader:
         self.id = schema.id
         self.lenient = False # Whether unknown fields are passed over
 
-    def read(
-        self,
-        sent:dict,     # Name -> value
-    )->Student:        # The student
+    def read(self, sent:dict)->Student: # The student
         "Read one student; all problems are found at once"
         values = self.blank.copy()
         student = None
@@ -191,11 +178,7 @@ class StudentReader:
         if problems: raise InputError(problems)
         return student
 
-    def unknown(
-        self,
-        name:str,     # As sent
-        value:object, # As sent
-    )->Problem:
+    def unknown(self, name:str, value:object)->Problem:
         "A name that the schema does not have"
         close = get_close_matches(plain_name(name[:100]), self.spelt, n=1, cutoff=0.7)
         hint = f": is {self.spelt[close[0]]} meant?" if close else ""
@@ -236,9 +219,7 @@ def refuse_constant(name:str)->None:
     raise InputError([Problem("", name, "a finite number", f"{name} is not a number that JSON allows")])
 
 # %% ../../nbs/lib/service/01_reader.ipynb #b5501ec1
-def read_json(
-    body:bytes, # As sent
-)->object:      # What it holds
+def read_json(body:bytes)->object: # What it holds
     "Read JSON strictly and slowly, to say what is wrong with it"
     try: return json.loads(body.decode("utf-8"), object_pairs_hook=without_twins, parse_constant=refuse_constant)
     except UnicodeDecodeError: reason = "the body is not UTF-8"
@@ -247,9 +228,7 @@ def read_json(
     raise InputError([Problem("", None, "JSON in UTF-8", reason)])
 
 # %% ../../nbs/lib/service/01_reader.ipynb #1b8cc21c
-def read_object(
-    body:bytes, # As sent
-)->dict:        # Name -> single value
+def read_object(body:bytes)->dict: # Name -> single value
     "Read one flat object"
     try: sent = FLAT.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError): sent = None

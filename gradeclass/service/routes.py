@@ -57,12 +57,7 @@ async def answer_many(service:Service, request:Request, name:str)->Response:
     return Response(b'{"predictions":[' + b",".join(replies) + b"]}", media_type="application/json")
 
 # %% ../../nbs/lib/service/14_routes.ipynb #8a189a86
-async def answer_rows(
-    service:Service, # The service
-    request:Request, # Who asks
-    name:str,        # Name of the model
-    rows:list[dict], # Students, by names of fields
-)->list[bytes]:      # JSON of each
+async def answer_rows(service:Service, request:Request, name:str, rows:list[dict])->list[bytes]: # JSON of each
     "Answer about several students, all of them or none, in whatever protocol they came"
     lane = service.lane(name, len(rows))
     caller = request.scope["gradeclass"]
@@ -205,10 +200,7 @@ def keep_possible(service:Service, path:str, verb:str, about:dict)->None:
     elif needs not in KEYED and not service.locked: about["security"] = [{}, {"key": []}, {"bearer": []}]
 
 # %% ../../nbs/lib/service/14_routes.ipynb #19e10b26
-def describe(
-    app:FastAPI,     # The application
-    service:Service, # The service
-)->dict:             # OpenAPI
+def describe(app:FastAPI, service:Service)->dict: # OpenAPI
     "The OpenAPI document of what is served now"
     document = get_openapi(title="gradeclass", version=app.version, description=app.description, routes=app.routes)
     if service.root: document["servers"] = [{"url": service.root}]
@@ -251,19 +243,12 @@ UNDERSTOOD = {"description": "What was understood of the file: a list of sentenc
 TABLES_OUT = {200: {"content": {"text/csv": {}, PARQUET.decode(): {}}, "headers": {"X-Notes": UNDERSTOOD},
                     "description": "One row for each row, in their order"}}
 
-def choice(
-    name:str,    # Of the parameter
-    words:list,  # What it may be
-    meaning:str, # For people
-)->dict:         # What OpenAPI calls an operation's `parameters`
+def choice(name:str, words:list, meaning:str)->dict: # What OpenAPI calls an operation's `parameters`
     "Describe a query that FastAPI does not read"
     return {"parameters": [{"name": name, "in": "query", "required": False,
                             "schema": {"type": "string", "enum": words}, "description": meaning}]}
 
-def add_predicting(
-    app:FastAPI,     # The application
-    service:Service, # The service
-)->None:
+def add_predicting(app:FastAPI, service:Service)->None:
     "The addresses that ask a model: as they are the default one, below /models/NAME, and one of its versions"
     async def asked_model(request:Request)->str:
         named = request.path_params
@@ -312,10 +297,7 @@ def with_choices(row:dict)->dict: # The same, as older pages read it
     return row | {"feature": row["label"], "options": [option | {"value": option["code"]} for option in options]}
 
 # %% ../../nbs/lib/service/14_routes.ipynb #77e28fb2
-def add_describing(
-    app:FastAPI,     # The application
-    service:Service, # The service
-)->None:
+def add_describing(app:FastAPI, service:Service)->None:
     "The addresses that describe models, and those of older clients"
     @app.get("/models", summary="Which models are served", response_model=list[ModelName])
     async def get_models():
@@ -370,10 +352,7 @@ async def show_page(service:Service, request:Request, make:Callable, kind:str, m
     return Response(body, media_type=kind, headers=headers)
 
 # %% ../../nbs/lib/service/14_routes.ipynb #02f48d05
-def add_operating(
-    app:FastAPI,     # The application
-    service:Service, # The service
-)->None:
+def add_operating(app:FastAPI, service:Service)->None:
     "The addresses for those who run the service"
     @app.get("/health", summary="Whether the process lives", response_model=Health)
     async def get_health():

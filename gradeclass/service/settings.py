@@ -145,9 +145,7 @@ def is_loopback(
     except ValueError: return host == "localhost"
 
 # %% ../../nbs/lib/service/05_settings.ipynb #6885a54a
-def check_exposure(
-    settings:ServiceSettings, # What can be set
-)->str:                       # A key, where one was made
+def check_exposure(settings:ServiceSettings)->str: # A key, where one was made
     "Without a key, only this computer may ask, unless the service is to be open"
     if settings.open or read_keys(settings.keys_path()): return ""
     if settings.make_key: return make_key(settings.keys_path(), "first", list(SCOPES))
@@ -155,9 +153,7 @@ def check_exposure(
     raise ServiceError(f"--host {settings.host} lets other computers ask: make a key first, with `gradeclass key make "
                        f"NAME`, or say --make-key; with --open everybody may ask")
 
-def check_tls(
-    settings:ServiceSettings, # What can be set
-)->dict:                      # What uvicorn takes
+def check_tls(settings:ServiceSettings)->dict: # What uvicorn takes
     "The files for HTTPS, which must fit together"
     files = settings.tls_cert, settings.tls_key
     if not any(files): return {}

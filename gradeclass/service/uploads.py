@@ -394,11 +394,7 @@ def check_page(
 MEDIA = {"csv": "text/csv", "parquet": PARQUET.decode()}
 WAITING = 16 # Files that may wait for their turn
 
-async def answer_upload(
-    service:Service, # The service
-    request:Request, # As it came
-    name:str,        # Name of the model
-)->Response:
+async def answer_upload(service:Service, request:Request, name:str)->Response:
     "Answer a file with a file; it takes a place when all of it is here"
     if request.headers["content-type"].lower().startswith("multipart/"): check_page(request, service.settings.cors)
     served = service.lane(name).served

@@ -112,10 +112,7 @@ class Batch(NamedTuple):
     first: str           # The first refusal in words
 
 # %% ../../nbs/lib/training/04_survey.ipynb #6498e666
-def each_batch(
-    want:Want,    # What is to be learnt
-    piece:Piece,  # Rows to read
-)->Iterator[Batch]: # In order
+def each_batch(want:Want, piece:Piece)->Iterator[Batch]: # In order
     "Read, check and encode a piece in bounded memory"
     with open_source(piece.source) as file:
         table = open_table(file, piece.source, piece.groups)
@@ -177,9 +174,7 @@ class Survey:
                       self.first or other.first, self.train + other.train)
 
 # %% ../../nbs/lib/training/04_survey.ipynb #b2e79256
-def centre_of(
-    want:Want, # What is to be learnt
-)->np.ndarray: # Shape (encoded inputs,)
+def centre_of(want:Want)->np.ndarray: # Shape (encoded inputs,)
     "A point amid the inputs, known before any row is read, that keeps sums of squares from losing digits"
     middle = []
     for column in want.schema.inputs(want.audit):
@@ -209,10 +204,7 @@ def survey_batch(want:Want, batch:Batch)->Survey: # Of them
                   len(batch.values), int(held.sum()), batch.refused, batch.first)
 
 # %% ../../nbs/lib/training/04_survey.ipynb #95f61f15
-def survey_piece(
-    want:Want,   # What is to be learnt
-    piece:Piece, # Rows to read
-)->Survey:       # Of the piece
+def survey_piece(want:Want, piece:Piece)->Survey: # Of the piece
     "Look at every row of a piece once"
     total = None
     for batch in each_batch(want, piece):

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gradeclass.config import GradeclassError
 from gradeclass.evaluation.card import (
-    FILL, NEEDED, CardError, card_files, escape_markdown, grade_rows, list_cautions, model_card, reliability_rows, render_markdown_card,
+    FILL, NEEDED, card_files, escape_markdown, grade_rows, list_cautions, model_card, reliability_rows, render_markdown_card,
 )
 from gradeclass.evaluation.resampling import headline, metrics_dict, per_grade, reliability, top_k
 from gradeclass.evaluation.fairness import check_fairness
@@ -172,7 +173,7 @@ def test_metrics_read_back_from_json_make_the_same_card(values, files):
 
 @pytest.mark.parametrize("name", NEEDED)
 def test_missing_part_is_named(name, values):
-    with pytest.raises(CardError, match=f"a card needs {name}"):
+    with pytest.raises(GradeclassError, match=f"a card needs {name}"):
         model_card({key: value for key, value in values.items() if key != name})
 
 

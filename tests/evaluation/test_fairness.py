@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gradeclass.config import GradeclassError
 from gradeclass.data.dataset import clean
 from gradeclass.data.sources import load
 from gradeclass.evaluation.fairness import (
-    RATES, FairnessError, all_rates, audit_groups, band_numbers, check_fairness, compare_audit, fairness_sentence,
+    RATES, all_rates, audit_groups, band_numbers, check_fairness, compare_audit, fairness_sentence,
     gap_sentence, gap_table, plot_groups, rate_marks, show_groups, shuffled_gaps,
 )
 from gradeclass.evaluation.metrics import MIN_SIZE, MetricError
@@ -216,7 +217,7 @@ def test_both_ways_are_trained_and_laid_side_by_side(compared):
 
 def test_model_that_cannot_see_attributes_is_refused():
     plain = SCHEMA.model_copy(update={"columns": [column for column in SCHEMA.columns if column.role != "audit"]})
-    with pytest.raises(FairnessError, match="names no protected attribute"):
+    with pytest.raises(GradeclassError, match="names no protected attribute"):
         compare_audit(GradeModel(plain), pd.DataFrame())
 
 

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gradeclass.config import GradeclassError
 from gradeclass.evaluation.labels import (
-    LabelError, audit_cluster, audit_labels, cluster_sentence, densest_stretch, describe_audit, estimate_noise,
+    audit_cluster, audit_labels, cluster_sentence, densest_stretch, describe_audit, estimate_noise,
     find_cluster, noise_by_model, plot_audit, score_bands,
 )
 from gradeclass.data.synthetic import synthesise
@@ -128,7 +129,7 @@ def test_too_few_or_all_rows_are_no_crowd(rows):
 
 
 def test_positions_outside_the_file_are_refused():
-    with pytest.raises(LabelError, match="from 0 to 9"): find_cluster([1, 2, 10], 10)
+    with pytest.raises(GradeclassError, match="from 0 to 9"): find_cluster([1, 2, 10], 10)
 
 
 def test_order_of_the_audit_does_not_hide_a_crowd(students):

@@ -7,13 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gradeclass.config import GradeclassError
 from gradeclass.data.dataset import clean
 from gradeclass.data.sources import load
 from gradeclass.evaluation.metrics import at_risk_precision, check_predictions
 from gradeclass.evaluation.resampling import top_k
 from gradeclass.models.bundle import load_model
 from gradeclass.evaluation.ranking import (
-    RankingError, Threshold, find_threshold, places_table,
+    Threshold, find_threshold, places_table,
     show_places, threshold_sentence,
 )
 from gradeclass.data.synthetic import sample_path
@@ -120,7 +121,7 @@ def test_threshold_survives_json_even_without_anyone_at_risk():
                          [{}, {"probability": 1},
                           {**find_threshold(*example(20), SCALE).as_dict(), "more": 1}])
 def test_something_else_than_a_threshold_is_refused(state):
-    with pytest.raises(RankingError, match="this is not a threshold"): Threshold.from_dict(state)
+    with pytest.raises(GradeclassError, match="this is not a threshold"): Threshold.from_dict(state)
 
 
 

@@ -18,10 +18,7 @@ from ...service.log_tables import hash_student
 from ...words import count
 
 # %% ../../../nbs/lib/pages/followups/03_board.ipynb #26a877fd
-def names_in(
-    model:ClassModel, # A class
-    salt:bytes,       # Of the hashes
-)->dict[str, str]:    # Hash -> number and name
+def names_in(model:ClassModel, salt:bytes)->dict[str, str]: # Hash -> number and name
     "The students of an open file by their hashes"
     number = model.served.schema.id
     if model.students is None or number not in model.students: return {}
@@ -37,10 +34,7 @@ SHOWN = 200 # Follow-ups on the page
 
 class Board(Desk):
     "The follow-up list; viewers read it, advisers edit and close"
-    def __init__(
-        self,
-        model:ClassModel, # The class that is open beside it
-    ):
+    def __init__(self, model:ClassModel):
         self.model, self.names, self.found, self.chosen, self.quiet = model, {}, [], None, False
         super().__init__(model.served.schema.grades.labels)
 

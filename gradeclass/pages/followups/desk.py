@@ -54,10 +54,7 @@ class FollowUpForm(widgets.VBox):
         texts = {name: getattr(self, name).value or "" for name in ("grade", "help", "reason", "agreed", "note")}
         return before._replace(due=due, **texts)
 
-    def fill(
-        self,
-        found:FollowUp, # What to show
-    )->None:
+    def fill(self, found:FollowUp)->None:
         "Show a decision"
         options = dict(self.grade.options)
         self.grade.value = found.grade if found.grade in options.values() else ""
@@ -96,10 +93,7 @@ class Desk(widgets.VBox):
         self.message, self.inside = html("", "gc-live"), box([], "gc-stack")
         super().__init__([self.ticket])
 
-    def admit(
-        self,
-        visitor:Visitor, # Who has come
-    )->None:
+    def admit(self, visitor:Visitor)->None:
         "Build what this visitor may use"
         self.children = [self.ticket, self.message, self.inside]
         with guarded(self.message):
@@ -118,10 +112,7 @@ class Desk(widgets.VBox):
         "What somebody may be writing at this moment"
         return vars(self.form) if self.form else {}
 
-    def take_over(
-        self,
-        other:"Desk", # The same part of the page for the previous model
-    )->None:
+    def take_over(self, other:"Desk")->None:
         "Go on where a visitor was when a new model came"
         if other.store is None: return
         self.ticket.key, self.store = other.ticket.key, other.store
@@ -174,10 +165,7 @@ class StudentDesk(Desk):
         "What somebody may be writing at this moment"
         return super().drafts() | {"number": self.number}
 
-    def put(
-        self,
-        student:str, # Number of the student whose inputs came with it
-    )->None:
+    def put(self, student:str)->None:
         "Fill the number in"
         self.student = self.number.value = student[:60]
 

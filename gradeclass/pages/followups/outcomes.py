@@ -30,10 +30,7 @@ def past_lists(
 # %% ../../../nbs/lib/pages/followups/04_outcomes.ipynb #25b80f6e
 class OutcomesView(widgets.VBox):
     "How past lists turned out, and a button for the grades that have come in"
-    def __init__(
-        self,
-        schema:Schema, # Of the model that serves
-    ):
+    def __init__(self, schema:Schema):
         self.schema = schema
         self.words, self.message = html(), html("", "gc-live")
         columns = f"{escape(schema.id or 'student number')} and {escape(schema.target)}"

@@ -94,11 +94,7 @@ def read_order(sent:object, schema:Schema)->tuple[str, list[str], list[str]]: # 
     return kind, features, [known[name.lower()] for name in features]
 
 # %% ../../../nbs/lib/service/addresses/03_compat.ipynb #2b3f225f
-def plot_data(
-    sent:object,        # plot_type and features, as the page sends them
-    frame:pd.DataFrame, # Students, as `load` reads them
-    schema:Schema,      # What they are
-)->dict:                # What the page draws
+def plot_data(sent:object, frame:pd.DataFrame, schema:Schema)->dict: # What the page draws
     "The data of one figure"
     kind, features, columns = read_order(sent, schema)
     grades = frame[schema.target].astype(object).where(frame[schema.target].notna(), None)
@@ -326,10 +322,7 @@ def add_training(router:APIRouter, service:Service)->None:
         return reply_json({"message": await told(settle, save, who(request))})
 
 # %% ../../../nbs/lib/service/addresses/03_compat.ipynb #36b15990
-def add_compat(
-    app:FastAPI,     # The application
-    service:Service, # The service
-)->None:
+def add_compat(app:FastAPI, service:Service)->None:
     "The addresses of the older web API"
     service.challenge = 'Basic realm="gradeclass: the key is the password"'
     service.scopes |= dict.fromkeys(FIGURES, "review")

@@ -72,11 +72,7 @@ def read_element(name:str, datatype:str, kind:type, value:object)->object: # As 
     return int(value) if kind is float and float(value).is_integer() else value
 
 # %% ../../../nbs/lib/service/addresses/02_exchange.ipynb #deaca0b1
-def read_tensors(
-    sent:object,          # What a request holds
-    reader:StudentReader, # Of the model
-    most:int,             # Students at the most
-)->list[dict]:            # Name -> value of each student
+def read_tensors(sent:object, reader:StudentReader, most:int)->list[dict]: # Name -> value of each student
     "The students of an inference request"
     inputs = sent.get("inputs") if isinstance(sent, dict) else None
     if not isinstance(inputs, list) or not inputs:
@@ -121,10 +117,7 @@ def find_outputs_of(sent:dict)->list[str]: # Names in `OUTPUTS`
     return names
 
 # %% ../../../nbs/lib/service/addresses/02_exchange.ipynb #ea3faf8b
-def write_tensors(
-    replies:list[dict], # What `/predict` says of each student
-    names:list[str],    # Of the tensors that are wanted
-)->list[dict]:          # Tensors
+def write_tensors(replies:list[dict], names:list[str])->list[dict]: # Tensors
     "Answers as tensors; a score only where the model knows scores"
     tensors = []
     for name in names:
@@ -180,10 +173,7 @@ INFERENCE = {"type": "object", "required": ["inputs"], "title": "InferenceReques
                             "outputs": {"type": "array", "items": NAMED}}}
 INFERENCE_EXAMPLE = {"inputs": [{"name": "Absences", "shape": [2], "datatype": "INT64", "data": [3, 25]}]}
 
-def add_inference(
-    app:FastAPI,     # The application
-    service:Service, # The service
-)->None:
+def add_inference(app:FastAPI, service:Service)->None:
     "The addresses of the Open Inference Protocol, version 2"
     content = {"application/json": {"schema": INFERENCE, "example": INFERENCE_EXAMPLE}}
     body = {"requestBody": {"required": True, "content": content}}
@@ -271,12 +261,7 @@ def read_columns(found:dict)->list[dict]: # Name -> value of each student
     return [{name: single(values[row]) for name, values in columns.items()} for row in range(max(lengths, default=0))]
 
 # %% ../../../nbs/lib/service/addresses/02_exchange.ipynb #c70eae43
-def read_scoring(
-    body:bytes,           # As sent
-    kind:str,             # Its Content-Type
-    reader:StudentReader, # Of the model
-    most:int,             # Students at the most
-)->list[dict]:            # Name -> value of each student
+def read_scoring(body:bytes, kind:str, reader:StudentReader, most:int)->list[dict]: # Name -> value of each student
     "The students of a scoring request"
     if kind.split(";")[0].strip().lower() == "text/csv": rows = read_csv_rows(body)
     else:
@@ -308,10 +293,7 @@ SCORING = {"type": "object", "title": "ScoringRequest",
                           "dataframe_records": {"type": "array", "items": {"type": "object"}},
                           "instances": {"type": "array", "items": {}}}}
 
-def add_scoring(
-    app:FastAPI,     # The application
-    service:Service, # The service
-)->None:
+def add_scoring(app:FastAPI, service:Service)->None:
     "The addresses that MLflow's and SageMaker's clients ask"
     service.kinds["/invocations"] = (JSON, b"text/csv"), service.settings.max_batch_body
     example = {"dataframe_records": [{"Absences": 3}, {"Absences": 25}]}

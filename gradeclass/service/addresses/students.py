@@ -45,10 +45,7 @@ def read_grade(schema:Schema, grade:str|int)->str: # Label
     return column.labels[int(value)]
 
 # %% ../../../nbs/lib/service/addresses/01_students.ipynb #a54abd3d
-def add_following_up(
-    app:FastAPI,     # The application
-    service:Service, # The service
-)->None:
+def add_following_up(app:FastAPI, service:Service)->None:
     "The addresses that take what became of predictions"
     def keep(table, row, request, **cells):
         if row.prediction_id is None and not str(row.student or "").strip() and row.student != 0:
@@ -75,10 +72,7 @@ def add_following_up(
         return keep(OVERRIDES, row, request, reason=row.reason, decided_by=row.decided_by)
 
 # %% ../../../nbs/lib/service/addresses/01_students.ipynb #40f6f8fd
-def add_students(
-    app:FastAPI,     # The application
-    service:Service, # The service
-)->None:
+def add_students(app:FastAPI, service:Service)->None:
     "The addresses that read and delete what is kept of a student, or a prediction"
     @app.delete("/predictions/{prediction_id}", summary="Delete a prediction from the log", response_model=Deleted)
     def delete_prediction(prediction_id:int):

@@ -81,9 +81,7 @@ def some(number:int)->str: # Such as '31' or 'fewer than 10'
     return f"{number:,}" if number >= MIN_SIZE else f"fewer than {MIN_SIZE}"
 
 # %% ../../../nbs/lib/service/followups/03_turnout.ipynb #35176364
-def turnout_words(
-    found:Turnout, # What `find_turnout` gave
-)->str:            # A few sentences
+def turnout_words(found:Turnout)->str: # A few sentences
     "How the lists of the past turned out, in words"
     if found.students < MIN_SIZE:
         return (f"Too little has come in to say how past lists turned out: grades of {some(found.students)} students "

@@ -27,10 +27,7 @@ class Visitor(NamedTuple):
     name: str = ""         # Whose token it is
     role: str = "viewer"   # A name in `ROLES`
 
-    def check(
-        self,
-        role:str, # The least that is needed
-    )->None:
+    def check(self, role:str)->None:
         "Refuse what the role does not allow"
         order = list(ROLES)
         if order.index(self.role) >= order.index(role): return
@@ -57,9 +54,7 @@ def as_visitor(key)->Visitor|None: # Nobody for a token whose time is over, or o
     if key is None or key.expired or key.scopes[0] not in ROLES: return None
     return Visitor(key.id, key.name, key.scopes[0])
 
-def find_visitor(
-    token:str,      # As sent
-)->Visitor|None:    # Nobody for a token that is not in the file
+def find_visitor(token:str)->Visitor|None: # Nobody for a token that is not in the file
     "Whose a token is"
     return as_visitor(find_key(read_keys(visitors_file()), token)) if token.startswith("gc_") else None
 
