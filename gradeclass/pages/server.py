@@ -36,7 +36,7 @@ from voila.paths import collect_static_paths
 from voila.tornado.handler import TornadoVoilaHandler
 from voila.tornado.kernel_websocket_handler import VoilaKernelWebsocketHandler, read_header_from_binary_message
 
-from ..config import GradeclassError, find_outputs, find_shipped, need_extra
+from ..config import GradeclassError, find_outputs, find_shipped, need_extra, open_templates
 from ..disk import digest_text
 from ..processes import end_children
 from ..settings import load_settings
@@ -97,7 +97,7 @@ HEADERS = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff
 # %% ../../nbs/lib/pages/15_server.ipynb #23446c47
 AHEAD = ("ipywidgets", "gradeclass.pages.predict_model", "gradeclass.pages.predict_view", "gradeclass.pages.page",
          "gradeclass.pages.followups.ticket", "pandas.core.reshape.reshape", "pandas.core.methods.to_dict",
-         "scipy.optimize", "scipy.stats", "mistune")
+         "scipy.optimize", "scipy.stats", "jinja2", "mistune")
 MEANWHILE = ("gradeclass.pages.class_view", "gradeclass.pages.followups.board", "gradeclass.pages.about_view",
              "gradeclass.pages.explore_view", "gradeclass.pages.manage_view", "gradeclass.pages.explore_model",
              "gradeclass.evaluation.explore", "gradeclass.pages.manage_model", "gradeclass.data.synthetic",
@@ -109,10 +109,7 @@ MEANWHILE = ("gradeclass.pages.class_view", "gradeclass.pages.followups.board", 
 # %% ../../nbs/lib/pages/15_server.ipynb #95d05aa0
 class PageKernel(WarmKernelManager, ServerKernelManager):
     "The process of a visitor: a copy"
-    def format_kernel_cmd(
-        self,
-        extra_arguments=None, # More arguments
-    )->list[str]:             # The command
+    def format_kernel_cmd(self, extra_arguments=None)->list[str]: # The command
         "Start a kernel that keeps no history"
         return super().format_kernel_cmd([*(extra_arguments or []), "--HistoryManager.enabled=False"])
 
@@ -168,13 +165,7 @@ WORDS = {404: "There is no such page.", 403: "This needs the address with its to
 # %% ../../nbs/lib/pages/15_server.ipynb #30eefad3
 def plain_page(words:str, base:str="/")->str: # HTML
     "A page with one sentence and a way back"
-    return ('<!doctype html><html lang="en"><head><meta charset="utf-8">'
-            '<meta name="viewport" content="width=device-width, initial-scale=1">'
-            f'<title>gradeclass</title><link rel="stylesheet" '
-            f'href="{base}voila/templates/{LOOK}/static/page.css"></head>'
-            '<body class="gc"><main id="rendered_cells">'
-            f'<div class="gc-card"><h1>gradeclass</h1><p>{words}</p><p>'
-            f'<a href="{base}predict">Home</a></p></div></main></body></html>')
+    return open_templates().get_template("plain.html.j2").render(words=words, base=base, look=LOOK)
 
 # %% ../../nbs/lib/pages/15_server.ipynb #ec361106
 class PlainErrors:
@@ -474,9 +465,7 @@ def check_options(options:Options)->Options: # With a token for each door
     return options
 
 # %% ../../nbs/lib/pages/15_server.ipynb #cb7f7258
-def serve_pages(
-    options:Options, # How the pages are served
-)->None:             # Returns when the server ends
+def serve_pages(options:Options)->None: # Returns when the server ends
     "Serve all pages until somebody stops it"
     options, folder = check_options(options), app_folder()
     os.environ.update(kernel_environment(options, folder))
