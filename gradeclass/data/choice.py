@@ -83,7 +83,8 @@ def check_size(source:str, rows:int|None=None)->str: # The same source; rows: wh
     large = not is_store(source) and Path(source).suffix.lower() in (*TEXTS, *FOOTED)
     way, name = ("", Path(source).name) if large else ("save it as a Parquet file, then ", "FILE.parquet")
     raise DataError(f"{hide_password(source)} holds about {rows:,} rows, and a run keeps at most {MOST_ROWS:,} in "
-                    f"memory: {way}learn from all of them with `gradeclass train-large {name} -o FOLDER`, or choose fewer rows")
+                    f"memory: {way}learn from all of them with `gradeclass train-large {name} -o FOLDER`, "
+                    "or choose fewer rows")
 
 # %% ../../nbs/lib/data/14_choice.ipynb #0b9145d5
 def choose_data(
