@@ -29,13 +29,14 @@ def plain_signs(
     text:str, # A code or a label
 )->str:       # 'B+' for 'B +'
     "One kind of dash, plus and star, and the sign of a grade beside its letter"
-    return PARTED.sub(r"\1\2", text.translate(SIGNS))
+    return PARTED.sub(r"\1\2", text if text.isascii() else text.translate(SIGNS))
 
 def spelling(
     value:object, # A cell, a code or a label
 )->str:           # Lower case, trimmed, one kind of dash; whole numbers without a decimal point
     "Fold the ways in which files write the same code"
     text = plain_signs(" ".join(str(value).split()).casefold())
+    if text[:1].isalpha(): return text
     try: number = float(text)
     except ValueError: return text
     return str(int(number)) if math.isfinite(number) and number.is_integer() else text

@@ -22,7 +22,7 @@ app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_mar
 # %% ../../nbs/lib/cli/01_base.ipynb #62a08b5e
 AsJson = Annotated[bool, Option("--json", help="Print JSON.")]
 DataOption = Annotated[str, Option(
-    help="A table, database address, store:NAME or 'sample'. Else the store, data/raw/, the sample.")]
+    help="A table, database address, store:NAME or 'sample'. Without it: the store, else data/raw/, else the sample.")]
 Jobs = Annotated[int, Option(min=1, help="Stages that may run at the same time.")]
 Model = Annotated[Path|None, Option(help="Bundle to use. Without it: the champion, else the newest run's.")]
 Outputs = Annotated[Path|None, Option(help="Folder of the results. Without it: outputs/.")]

@@ -38,7 +38,7 @@ def schema_infer(
     out:Annotated[Path|None, Option("-o", "--out", help="File to write. Without it: printed.")]=None, # File to write
     best:Annotated[str, Option(help="The best grade, or all grades, best first: --best HD,D,C,P,N")]="", # The answer
 )->None:
-    "Draft a schema for a table that has none yet; guesses are marked `confirm`; what the table cannot say is asked."
+    "Draft a schema for a table that has none yet; guesses are marked `confirm`; what the table cannot tell is asked."
     from gradeclass.drafting.infer import infer_schema
     from gradeclass.data.sources import read_table
     from gradeclass.schema import schema_yaml

@@ -76,7 +76,7 @@ def check_variables()->None:
 # %% ../../nbs/lib/cli/07_main.ipynb #48faa7e3
 @app.callback(invoke_without_command=True)
 def options(version:Annotated[bool, typer.Option("--version", help="Print the version.")]=False)->None:
-    "Predict students' grade classes: run the pipeline, grade files, look after schemas and data."
+    "Predict students' grade classes: run the pipeline, grade files, manage schemas and data."
     if not version: return check_variables()
     print(__version__)
     raise typer.Exit()

@@ -29,7 +29,7 @@ def predict_command(
     model:Model=None,       # Bundle to use
     scheduler:Scheduler="", # Address of a Dask scheduler
 )->None:
-    "Grade students: each row is graded or refused with a reason. A folder is graded file by file and resumed."
+    "Grade students: each row is graded or refused with a reason. A folder is graded file by file."
     from gradeclass.scoring.score import score
     with Bars(transient=True) as bars:
         show_rows, show_pieces = partial(bars.show, "rows"), partial(bars.show, "pieces")
@@ -59,21 +59,21 @@ def drift_history(as_json:bool)->None:
 @app.command("drift")
 def drift_command(
     current:Annotated[str, Argument(
-        help="Students now: a table, or a prediction log such as sqlite:///outputs/predictions.db.")]="", # Students now
-    reference:Annotated[str|None, Option(help="Students then: a table. Else: the model's training data.")]=None, # Then
+        help="Students of today: a table, or a prediction log such as sqlite:///outputs/predictions.db.")]="", # Table
+    reference:Annotated[str|None, Option(help="Table of earlier students. Without it: the training data.")]=None, # Then
     model:Model=None, # Bundle to compare with
     schema:Annotated[str, Option(
         help="Name or file of --reference's schema. Without it: the one that fits the columns.")]="", # Schema
     out:Annotated[Path|None, Option("-o", "--out", help="New folder for a copy of verdict and pages.")]=None, # Copy
     on_drift:Annotated[str, Option(
         help="warn: report it; fail: end with exit code 4; retrain: end with exit code 3.")]="warn", # What to do
-    since:Annotated[str, Option(help="Of a prediction log: only from this time on, such as 2026-03-01.")]="", # Time
-    history:Annotated[bool, Option("--history", help="Show the verdicts so far, and draw them.")]=False, # Show them
-    ui:Annotated[bool, Option("--ui", help="Open Evidently's pages, on this computer alone.")]=False, # Open them
+    since:Annotated[str, Option(help="For a prediction log: from this time on, such as 2026-03-01.")]="", # Time
+    history:Annotated[bool, Option("--history", help="Show the results of earlier checks and plot them.")]=False, # Show
+    ui:Annotated[bool, Option("--ui", help="Open Evidently's pages, on this computer only.")]=False, # Open them
     port:Annotated[int, Option(min=0, max=65535, help="Port of --ui; 0: any that is free.")]=8000, # Port
     as_json:AsJson=False, # Print the verdict as JSON
 )->None:
-    "Compare students now with students then; see --on-drift for the exit code."
+    "Compare the students of today with those of training; --on-drift sets the exit code."
     need_extra("drift", "drift")
     from gradeclass.drift.check import check_drift
     from gradeclass.drift.history import keep_drift, serve_history

@@ -79,10 +79,10 @@ def run_command(
     parameter:Parameters=[],   # Words such as 'seed=7'
     promote:Promote="",        # auto, ask or never
     only:Annotated[str, Option(
-        help="Run these stages alone, such as train,evaluate; what they need must be up to date.")]="", # Stages
+        help="Run only these stages, such as train,evaluate; what they need must be up to date.")]="", # Stages
     start:Annotated[str, Option("--from", help="Rerun this stage and everything after it.")]="", # Name of a stage
     force:Annotated[bool, Option("--force", help="Run stages even if they are up to date.")]=False, # Run everything
-    dry:Annotated[bool, Option("--dry-run", help="Print what would be run, and why; do nothing.")]=False, # Do nothing
+    dry:Annotated[bool, Option("--dry-run", help="Print what would run, and why; run nothing.")]=False, # Do nothing
     pdf:Annotated[bool, Option(
         "--pdf", help="Print the report to report.pdf as well; needs Chromium, Chrome or Edge.")]=False, # Print
     outputs:Outputs=None,      # Where results go
@@ -117,7 +117,7 @@ def schedule_command(
         help="When: minute, hour, day, month, weekday, such as '0 6 * * 1' for Mondays at six.")]="", # When
     every:Annotated[str, Option(help="How often, such as 30m, 6h or 1d.")]="", # How often
     once:Annotated[bool, Option("--once", help="Run now, through Prefect, and end.")]=False, # Run now
-    timezone:Annotated[str, Option(help="Time zone of --cron, such as Europe/Berlin. Else: this machine's.")]="", # Zone
+    timezone:Annotated[str, Option(help="Time zone of --cron, such as Europe/Berlin. Without it: yours.")]="", # Zone
     name:Annotated[str, Option(help="Name of the schedule.")]="scheduled", # Name of the schedule
     data:DataOption="",        # Table of students
     schema:SchemaOption="",    # Name or file of the schema
@@ -161,7 +161,7 @@ def prefect_command(
     port:Annotated[int, Option(min=1, max=65535, help="Port on this machine; others cannot reach it.")]=4200, # Port
     outputs:Outputs=None, # The outputs folder; the database goes into its folder prefect/
 )->None:
-    "Start Prefect's server and pages for this machine alone; needs the extra prefect."
+    "Start Prefect's server and pages for this machine only; needs the extra prefect."
     need_extra("prefect", "prefect")
     from gradeclass.pipeline.schedule import serve_prefect
     serve_prefect(port, outputs)
@@ -200,7 +200,7 @@ def sweep_command(
     metric:Annotated[str, Option(help="What to rank by: macro_f1, accuracy, qwk or log_loss.")]="macro_f1", # A metric
     outputs:Outputs=None,   # Where results go
     jobs:Annotated[int, Option(min=0, help="Stages at a time; 0: as many as cores.")]=0, # Stages at a time
-    memory:Annotated[float, Option(min=0, help="Gigabytes for all of them; 0: four fifths of what is free.")]=0, # GB
+    memory:Annotated[float, Option(min=0, help="Gigabytes for all stages; 0: four fifths of what is free.")]=0, # GB
     scheduler:Scheduler="", # Address of a Dask scheduler
 )->None:
     "Run prepare, train and evaluate over a grid of parameters and compare the runs. Finished runs are kept."
@@ -247,7 +247,7 @@ def train_large_command(
 @app.command("ui")
 def ui_show(port:Annotated[int, Option(min=1, max=65535, help="Port on this computer.")]=5000,
             outputs:Outputs=None)->None:
-    "Open MLflow's pages of the runs and models, on this computer alone. Stop with Ctrl+C."
+    "Open MLflow's pages of the runs and models, on this computer only. Stop with Ctrl+C."
     need_extra("tracking", "ui")
     from gradeclass.pipeline.mlflow import open_ui
     raise typer.Exit(open_ui(outputs or find_outputs(), port))

@@ -51,7 +51,7 @@ def serve_command(
     tls_cert:Annotated[str|None, Option(help="File of a certificate, for HTTPS.")]=None, # PEM
     tls_key:Annotated[str|None, Option(help="File of its key.")]=None, # PEM
 )->None:
-    "Serve over HTTP until stopped; GRADECLASS_SERVE_... set more. Ends with 5 where the log's database is down."
+    "Serve over HTTP until stopped; GRADECLASS_SERVE_... set more. Exit code 5: the log's database is down."
     need_extra("serve", "serve")
     from gradeclass.service.app import serve
     from gradeclass.service.settings import load_service_settings

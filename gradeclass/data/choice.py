@@ -6,10 +6,11 @@
 __all__ = ['raw_tables', 'choose_data', 'existing_file', 'choose_schema']
 
 # %% ../../nbs/lib/data/14_choice.ipynb #3b5e5e68
+import tempfile
 from functools import partial
 from pathlib import Path
 
-from ..config import is_store, resolve_path
+from ..config import hide_password, is_store, resolve_path
 from ..schema import Schema, check_answered, load_schema, schema_names
 from ..words import listed
 
@@ -39,14 +40,21 @@ def find_raw(schema:Schema, home:Path)->Path|None:
 
 # %% ../../nbs/lib/data/14_choice.ipynb #982882ae
 MOST_ROWS = 1_000_000 # Of a run: 3.5 million rows took 6 GB before training began
+TEXTS, FOOTED, PACKED = (".csv", ".tsv", ".txt"), (".parquet", ".pq"), (".gz", ".zip")
 
 def rows_in(path:Path)->int: # About; 0 where it is another kind of file, or too small to matter
-    "Rows of a CSV or Parquet file, without reading its cells"
-    if path.suffix.lower() in (".parquet", ".pq"):
+    "Rows of a CSV or Parquet file, packed or not, without reading its cells"
+    if path.suffix.lower() in PACKED:
+        from gradeclass.data.files import DataError, unpack
+        with tempfile.TemporaryDirectory() as folder:
+            try: inner = unpack(path, Path(folder))
+            except DataError: return 0
+            return 0 if inner.suffix.lower() in PACKED else rows_in(inner)
+    if path.suffix.lower() in FOOTED:
         from pyarrow.parquet import read_metadata
         try: return read_metadata(path).num_rows
         except (OSError, ValueError): return 0 # Whoever reads it says what is wrong
-    if path.suffix.lower() not in (".csv", ".tsv", ".txt") or path.stat().st_size < 2*MOST_ROWS: return 0
+    if path.suffix.lower() not in TEXTS or path.stat().st_size < 2*MOST_ROWS: return 0
     rows, quoted = 0, False
     with path.open("rb") as file:
         for block in iter(partial(file.read, 2**20), b""):
@@ -55,13 +63,28 @@ def rows_in(path:Path)->int: # About; 0 where it is another kind of file, or too
             quoted ^= len(parts) % 2 == 0
     return rows
 
-def check_size(path:Path)->str: # The file as a source
-    "Refuse a file that a run would not finish"
-    rows = rows_in(path)
-    if rows <= MOST_ROWS: return str(path)
+def count_source(source:str)->int: # About; 0 where it cannot be known before all is read
+    "Rows of a table, asked of what holds it"
+    if is_store(source):
+        from gradeclass.data.store import find_source
+        store, version = find_source(source)
+        return store.rows(version.number)
+    if "://" not in source: return rows_in(Path(source))
+    from gradeclass.data.database import count_rows
     from gradeclass.data.files import DataError
-    raise DataError(f"{path} holds about {rows:,} rows, and a run keeps at most {MOST_ROWS:,} in memory: learn from "
-                    f"all of them with `gradeclass train-large {path.name} -o FOLDER`, or choose fewer rows")
+    try: return count_rows(source)
+    except DataError: return 0 # Whoever reads it says what is wrong
+
+def check_size(source:str, rows:int|None=None)->str: # The same source; rows: where they are counted already
+    "Refuse a table that a run would not finish"
+    rows = count_source(source) if rows is None else rows
+    if rows <= MOST_ROWS: return source
+    from gradeclass.data.files import DataError
+    large = not is_store(source) and Path(source).suffix.lower() in (*TEXTS, *FOOTED)
+    way, name = ("", Path(source).name) if large else ("save it as a Parquet file, then ", "FILE.parquet")
+    raise DataError(f"{hide_password(source)} holds about {rows:,} rows, and a run keeps at most {MOST_ROWS:,} in "
+                    f"memory: {way}learn from all of them with `gradeclass train-large {name} -o FOLDER`, "
+                    "or choose fewer rows")
 
 # %% ../../nbs/lib/data/14_choice.ipynb #0b9145d5
 def choose_data(
@@ -70,14 +93,14 @@ def choose_data(
     home:Path,  # The home folder
 )->str:         # Absolute path, URL, or store with its version
     "The table to run on"
-    if "://" in data: return data
-    if data not in ("", "sample") and not is_store(data): return check_size(existing_file(data))
+    if "://" in data: return check_size(data)
+    if data not in ("", "sample") and not is_store(data): return check_size(str(existing_file(data)))
     from gradeclass.data.store import find_store, pin_source
     from gradeclass.data.synthetic import sample_path
-    if is_store(data): return pin_source(data)
+    if is_store(data): return check_size(pin_source(data))
     known = schema or "students"
     table = None if data else find_store(schema, home/"data"/"store") or find_raw(load_schema(known), home)
-    return check_size(table) if isinstance(table, Path) else str(table or sample_path(known))
+    return check_size(str(table or sample_path(known)))
 
 # %% ../../nbs/lib/data/14_choice.ipynb #5e8ffbe5
 def existing_file(

@@ -43,8 +43,7 @@ MOST_ROWS, MOST_INPUTS = 5_000, 80  # Looked at; pairs of no more inputs
 # %% ../../nbs/lib/data/09_giveaway.ipynb #2f682196
 def right_by_code(codes:np.ndarray, below:np.ndarray)->float: # Averaged over both sides
     "How often the other students with a student's code say on which side the student is"
-    count = np.zeros((codes.max() + 1, 2))
-    np.add.at(count, (codes, below.astype(int)), 1)
+    count = np.bincount(2*codes + below, minlength=2*(codes.max() + 1)).reshape(-1, 2)
     others = count[:, ::-1]
     return float(((count*(count - 1 > others)).sum(axis=0)/count.sum(axis=0)).mean())
 

@@ -56,7 +56,9 @@ def read_cells(texts:pd.Series, hint:str="")->Cells: # The hint is the decimal s
 def read_table_cells(table:pd.DataFrame)->dict[str, Cells]: # Name -> cells
     "Read every column once, with the decimal sign that the table's columns of numbers agree on"
     texts = {title: read_texts(column) for title, column in table.items()}
-    first = {title: read_cells(some.iloc[:SHOWN]) for title, some in texts.items()}
-    hint = agreed_decimal(cells.style for cells in first.values() if cells.numbers.notna().mean() > 0.5)
-    done = {title for title, some in texts.items() if len(some) <= SHOWN and (first[title].style.sure or not hint)}
-    return first | {title: read_cells(some, hint) for title, some in texts.items() if title not in done}
+    first = {title: some.iloc[:SHOWN] for title, some in texts.items()}
+    styles = {title: number_style(some.unique()) for title, some in first.items()}
+    sure = {title: style for title, style in styles.items() if style.sure}
+    hint = agreed_decimal(style for title, style in sure.items()
+                          if as_numbers(first[title], style).notna().mean() > 0.5)
+    return {title: read_cells(some, hint) for title, some in texts.items()}

@@ -21,7 +21,7 @@ from ..data.numbers import NumberStyle, count_flagged, read_minutes
 from .cells import Cells, as_numbers, distinct_labels, read_cells, read_table_cells, read_texts
 from gradeclass.drafting.roles import (
     DATE, are_codes, are_rooms, ask_unit, blanks_tell, follows_from, holds_people, is_counter, is_cut_off, is_date,
-    is_id, is_personal, is_protected, known_words, names_students, percent, says, tells_grade,
+    is_id, is_personal, is_protected, known_words, mostly, names_students, percent, says, tells_grade,
 )
 from .scores import Bands, as_score, bands_tell, guess_bands, round_outward
 from .scales import GradeOrder, answer_order, name_words, order_grades
@@ -34,8 +34,8 @@ def order_words(
 )->list[str]|None:    # The same from low to high, or None where no vocabulary has them all
     "Put words of a known vocabulary in order"
     for vocabulary in known_words()["ordered"]:
-        ranks = {label: vocabulary.index(label.casefold()) for label in labels if label.casefold() in vocabulary}
-        if len(ranks) == len(labels): return sorted(labels, key=ranks.get)
+        if all(label.casefold() in vocabulary for label in labels):
+            return sorted(labels, key=lambda label: vocabulary.index(label.casefold()))
     return None
 
 # %% ../../nbs/lib/drafting/05_infer.ipynb #343a2110
@@ -50,13 +50,15 @@ BOUND = re.compile(r"[<>≤≥]=?\s*\d+([.,]\d+)?\s*%?|\d+([.,]\d+)?\s*%?\+")  #
 
 def odd_words(texts:pd.Series, numbers:pd.Series)->list[str]|None: # None where the column is not one of numbers
     "The words among the numbers of a column"
+    share = numbers.notna().mean()
+    if share <= 0.5: return None
     odd = texts[numbers.isna()]
     if not len(odd): return []
-    share, kinds = numbers.notna().mean(), set(odd.str.casefold())
+    kinds = set(odd.str.casefold())
     few = numbers.nunique() <= FEW_NUMBERS  # Then "none" may be an answer
     bounds = set(odd[odd.str.fullmatch(BOUND)].str.casefold())
     new = kinds - bounds - known_words()["absent"] - ABSENT - (BLANKS if few else MISSING)
-    known = share > 0.5 and not new
+    known = not new
     some = share >= 0.7 and len(new) <= 3 and not any(re.search(r"\d", word) for word in new)
     return sorted(odd.unique()) if known or not few and (some or share >= MOSTLY) else None
 
@@ -67,10 +69,11 @@ def stray_codes(numbers:pd.Series)->list[float]: # Such as 999, or -1 among coun
     "Smallest and largest numbers that repeat, and lie farther off than the others lie apart, or alone below zero"
     found = []
     if len(numbers) < 10: return found
+    numbers = numbers.to_numpy()
     for stray in (numbers.min(), numbers.max()):
         others = numbers[numbers != stray]
         usual = re.fullmatch(r"9+|-9+|-1", f"{stray:g}")  # What surveys write for "no answer"
-        if (numbers == stray).sum() < 3 or others.nunique() <= (1 if usual else 5): continue
+        if (numbers == stray).sum() < 3 or len(np.unique(others)) <= (1 if usual else 5): continue
         gap = min(abs(others.min() - stray), abs(others.max() - stray))
         if gap > others.max() - others.min() or stray < 0 <= others.min() and stray % 1 == 0: found.append(stray)
     return found
@@ -148,7 +151,8 @@ def guess_words(
 )->Column:           # ordinal, category, flag or ignored
     "Describe a column of words"
     labels = distinct_labels(texts)
-    pair = next((pair for pair in known_words()["pairs"] if {label.casefold() for label in labels} == set(pair)), None)
+    folded = {label.casefold() for label in labels}
+    pair = next((pair for pair in known_words()["pairs"] if folded == set(pair)), None)
     if pair == ("false", "true"): return guess_codes(name, {0: "0", 1: "1"})
     if pair:
         ordered = sorted(labels, key=lambda label: pair.index(label.casefold()))
@@ -204,7 +208,7 @@ def reason_to_ignore(name:str, texts:pd.Series, numbers:pd.Series, style:NumberS
     if texts.nunique() < 9 and len(distinct_labels(texts)) < 2: return "it holds one value"
     if is_personal(name, texts): return "it names a person or says how to reach one"
     if is_counter(name, numbers): return "it counts the rows, from the first on; the next table counts again"
-    if numbers.isna().all() and texts.map(read_minutes).notna().mean() > 0.8:
+    if numbers.isna().all() and mostly(texts, lambda text: read_minutes(text) is not None, 0.8):
         return (f"{texts.iloc[0]!r} may be hours and minutes, minutes and seconds, or a time of the day: write minutes "
                 "as numbers")
     if is_date(name, texts, numbers):

@@ -9,6 +9,7 @@ __all__ = ['INSIDE', 'CUT_OFF', 'ROOM', 'NEARLY', 'BEYOND_CHANCE', 'known_words'
 
 # %% ../../nbs/lib/drafting/02_roles.ipynb #4b9ce21b
 import re
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -67,6 +68,17 @@ def holds_people(
     return len(said) > 1 and any(group[0] in said and said <= set(group) for group in known_words()["people"])
 
 # %% ../../nbs/lib/drafting/02_roles.ipynb #66fadf1c
+# Fits: says whether a cell does; share: from 0 to 1
+def mostly(texts:pd.Series, fits:Callable, share:float)->bool: # False for no cells
+    "Whether more than a share of the cells fit; most columns are settled by the first of them"
+    total = left = len(texts)
+    for text in texts:
+        if fits(text): continue
+        left -= 1
+        if left/total <= share: return False
+    return total > 0
+
+EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 PERSON = re.compile(r"[^\W\d_][^\d_;|]*(, ?| )[^\W\d_][^\d_;|]*")  # Two or more words
 
 def is_personal(name:str, texts:pd.Series)->bool:
@@ -74,17 +86,17 @@ def is_personal(name:str, texts:pd.Series)->bool:
     others = says(name, "others")
     if says(name, "names") and not others: return True
     if says(name, "contact") and not others and texts.nunique() > max(5, len(texts)/10): return True
-    if texts.str.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+").mean() > 0.9: return True
+    if mostly(texts, EMAIL.fullmatch, 0.9): return True
     student = all_words(name) <= known_words()["students"] and texts.str.len().max() <= 100
     return student and texts.nunique() > min(max(5, len(texts)/10),
-                                             len(texts)/2) and texts.str.fullmatch(PERSON).mean() > 0.9
+                                             len(texts)/2) and mostly(texts, PERSON.fullmatch, 0.9)
 
 # %% ../../nbs/lib/drafting/02_roles.ipynb #0e7e97f6
 CUT_OFF = re.compile(r"\d([.,]\d+)?E\+?\d{2}", re.IGNORECASE)
 
 def is_cut_off(texts:pd.Series)->bool:
     "Whether a spreadsheet has rounded long numbers: 2.02301E+11"
-    return bool(texts.str.fullmatch(CUT_OFF).mean() > 0.5)
+    return mostly(texts, CUT_OFF.fullmatch, 0.5)
 
 ROOM = re.compile(r"\d{1,3}E\d{1,2}", re.IGNORECASE)  # A spreadsheet writes powers of ten as 1E+01
 
@@ -92,7 +104,7 @@ def are_rooms(
     texts:pd.Series, # Cells of a column
 )->bool:             # True where all look like 1E1, which a computer takes for ten
     "Whether a column names rooms or classes"
-    return bool(len(texts) and texts.iloc[0][-1:].isdigit() and texts.str.fullmatch(ROOM).all())
+    return len(texts) > 0 and all(map(ROOM.fullmatch, texts))
 
 # %% ../../nbs/lib/drafting/02_roles.ipynb #89578349
 def are_codes(
@@ -100,10 +112,11 @@ def are_codes(
     texts:pd.Series, # Its texts
 )->bool:             # True for 00127 or a school's 48113: as many digits in each cell, four or more
     "Whether whole numbers name something and measure nothing"
-    digits = texts.str.removesuffix(".0")
-    if not len(texts) or len(digits.iloc[0]) < 4 or digits.str.len().nunique() > 1: return False
+    digits = [text.removesuffix(".0") for text in texts.unique()]
+    if len(set(map(len, digits))) != 1 or len(digits[0]) < 4: return False
     named = says(name, "codes", "nominal") and not says(name, "amounts", "scores", "cohorts", "dates")
-    return bool(digits.str.fullmatch(r"\d+").all() and (named or digits.str.startswith("0").mean() > 0.01))
+    whole = all(text.isdecimal() for text in digits)
+    return whole and (named or mostly(texts, lambda text: text[0] == "0", 0.01))
 
 # %% ../../nbs/lib/drafting/02_roles.ipynb #ca63c91c
 def names_students(name:str)->bool: # Whether a column is called a number of students
@@ -156,8 +169,8 @@ COMPACT_DATE = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")  #
 # %% ../../nbs/lib/drafting/02_roles.ipynb #83d7a769
 def is_date(name:str, texts:pd.Series, numbers:pd.Series)->bool:
     "Whether a column holds dates or times: written, as days of a spreadsheet, or as seconds since 1970"
-    if texts.iloc[::len(texts)//5000 + 1].str.fullmatch(DATE).mean() > 0.8: return True
-    if not names_students(name) and len(texts) and texts.str.fullmatch(COMPACT_DATE).all(): return True
+    if mostly(texts.iloc[::len(texts)//5000 + 1], DATE.fullmatch, 0.8): return True
+    if not names_students(name) and len(texts) and all(map(COMPACT_DATE.fullmatch, texts)): return True
     if not says(name, "dates") or numbers.isna().any() or not len(numbers): return False
     return bool(numbers.between(20_000, 60_000).all() or numbers.between(5e8, 4e9).all()
                 or numbers.between(5e11, 4e12).all())

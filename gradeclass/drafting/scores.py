@@ -65,7 +65,7 @@ def find_bands(
     order:list[str],    # Grades, best to worst
 )->Bands|None:          # None where higher scores do not go with better grades
     "Cut a column into bands, one for each grade, at round numbers where they serve as well"
-    positions = np.array([order.index(grade) for grade in grades])
+    positions = pd.Index(order).get_indexer(grades)
     parts = [scores[positions == position] for position in range(len(order))]
     if not all(len(part) for part in parts) or (np.diff([np.median(part) for part in parts]) >= 0).any(): return None
     cuts = [best_cut(better, worse) for better, worse in zip(parts, parts[1:], strict=False)]
