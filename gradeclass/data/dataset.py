@@ -249,14 +249,15 @@ def conform(
     "Read a whole table through the schema"
     matched, notes = match_columns(frame, schema)
     read = dict(matched.items())
-    hint = decimal_sign(matched, schema)
-    for name, column in coded_columns(schema).items():
-        if name not in matched: continue
-        cells, numeric = matched[name], column.kind == "numeric"
-        floats = plain_floats(cells) if numeric else None
-        read[name] = conform_cells(cells, column, hint) if floats is None else floats
-        if numeric and floats is None: notes += note_style(name, cells, column, hint)
-        if numeric: check_share(cells, read[name], column)
+    columns = {name: column for name, column in coded_columns(schema).items() if name in matched}
+    numeric = [name for name, column in columns.items() if column.kind == "numeric"]
+    floats = {name: plain for name in numeric if (plain := plain_floats(matched[name])) is not None}
+    hint = decimal_sign(matched, schema) if len(floats) < len(numeric) else ""
+    for name, column in columns.items():
+        read[name] = floats[name] if name in floats else conform_cells(matched[name], column, hint)
+        if name not in numeric: continue
+        if name not in floats: notes += note_style(name, matched[name], column, hint)
+        check_share(matched[name], read[name], column)
     return pd.DataFrame(read, index=matched.index), notes
 
 # %% ../../nbs/lib/data/07_dataset.ipynb #513ba746
