@@ -1,4 +1,5 @@
 "The command that serves predictions: what it says before it answers"
+import json
 import socket
 
 import pytest
@@ -26,3 +27,16 @@ def test_refused_start_names_no_address(ask, words):
 
 def test_empty_list_of_keys_says_how_to_make_one(ask):
     assert ask("key", "list") == (0, "", "there is no key: make one with `gradeclass key make NAME`\n")
+
+
+def test_a_key_for_one_model_is_listed_so_and_older_keys_stay_as_they_were(ask, tmp_path):
+    file = tmp_path/"keys.json"
+    code, printed, _ = ask("key", "make", "office", "--file", file)
+    older = json.loads(file.read_text())
+    del older["keys"][0]["models"]
+    file.write_text(json.dumps(older))
+    assert code == 0 and ask("key", "make", "timetable", "--model", "students", "--file", file)[0] == 0
+    first, second = ask("key", "list", "--file", file)[1].splitlines()
+    assert "all models" in first and "predict            students " in second
+    code, printed, said = ask("key", "make", "ops", "--scope", "operate", "--model", "students", "--file", file)
+    assert (code, printed, said.count("\n")) == (1, "", 1) and "only a key with the scope predict" in said
