@@ -140,8 +140,8 @@ def test_a_worker_that_starts_while_the_database_is_locked_answers(bundles, tmp_
         for worker in workers_of(process): worker.kill()
         said = []
         def answers():
-            with httpx.Client(base_url=client.base_url, timeout=2) as fresh:
-                with suppress(httpx.TransportError): said.append(fresh.get("/ready").json()["log_failing"])
+            with suppress(httpx.TransportError):
+                said.append(httpx.get(f"{client.base_url}/ready", timeout=2).json()["log_failing"])
             return said
         wait_until(answers, 100)
         assert said == ["it is not open yet"] # SQLite waits ten seconds for a lock, and the log tries three times
