@@ -18,11 +18,13 @@ import socket
 import sys
 import tempfile
 import threading
+from collections.abc import Callable
 from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
@@ -30,8 +32,10 @@ from uvicorn.supervisors import multiprocess
 
 from .engine import Service
 from .guard import Door, GuardedProtocol
+from .http import as_refusal
 from .metrics import AccessLog, LogLines
 from .prediction_log import make_log
+from .reader import InputError, read_json
 from gradeclass.service.routes import (
     REFUSALS, add_describing, add_operating, add_predicting, describe,
 )
@@ -82,6 +86,7 @@ def make_app(settings:ServiceSettings|None=None, access:AccessLog|None=None):
                   openapi_url=None, redirect_slashes=False, responses=REFUSALS,
                   generate_unique_id_function=operation_id,
                   description="Predicts grade classes of students, so that help comes in time. " + ADVICE)
+    app.router.route_class = StrictRoute
     for add in (add_predicting, add_describing, add_following_up, add_students, add_operating, add_inference,
                 add_scoring):
         add(app, service)
@@ -95,6 +100,22 @@ def make_app(settings:ServiceSettings|None=None, access:AccessLog|None=None):
     return wrap(service, settings)
 
 # %% ../../nbs/lib/service/15_app.ipynb #18637198
+class StrictRequest(Request):
+    "A request whose JSON names each field once, and holds no NaN"
+    async def json(self)->object: # What the body holds
+        "Read it as the addresses about students read theirs"
+        body = await self.body()
+        try: return read_json(body)
+        except InputError as error: raise as_refusal(error) from None # FastAPI would put its own words in its place
+
+class StrictRoute(APIRoute):
+    "An address that reads JSON strictly"
+    def get_route_handler(self)->Callable: # Takes a request
+        "Hand on the request as a strict one"
+        handle = super().get_route_handler()
+        async def strict(request:Request): return await handle(StrictRequest(request.scope, request.receive))
+        return strict
+
 async def hand_on(request:Request, error:Exception)->None:
     "Leave an error to `Service`, which refuses all requests in one way"
     raise error
