@@ -78,7 +78,7 @@ def read_keys(
     path:Path, # A file of keys
 )->dict[str, Key]: # Id -> key; empty where there is no file
     "Read a file of keys"
-    if not path.is_file(): return {}
+    if not path.exists(): return {}
     try: return {entry["id"]: as_key(entry) for entry in json.loads(path.read_text(encoding="utf-8"))["keys"]}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise KeysError(f"{path} is not a file of keys: restore it, or delete it and make new keys") from None

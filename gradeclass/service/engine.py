@@ -249,7 +249,7 @@ class Service:
         path:Path, # The file of keys
     )->None:
         "Who may ask; where there is or was a file of keys, one without a key lets nobody in"
-        self.locked = self.locked or path.is_file()
+        self.locked = self.locked or path.exists()
         try: self.keys = read_keys(path)
         except KeysError as error: # Keys that were read before go on
             self.access.event("keys not read", level="error", reason=str(error))

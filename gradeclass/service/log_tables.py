@@ -105,6 +105,7 @@ def open_engine(url:str):
         if parsed.get_backend_name() != "sqlite":
             limits = LIMITS if parsed.get_driver_name() in ("psycopg2", "psycopg") else {}
             return create_engine(parsed, pool_pre_ping=True, connect_args=limits)
+        if parsed.database == ":memory:": raise ValueError # It would end with the service
         file = Path(parsed.database)
         file.parent.mkdir(parents=True, exist_ok=True)
         if not file.exists(): os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))

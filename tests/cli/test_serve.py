@@ -25,6 +25,15 @@ def test_refused_start_names_no_address(ask, words):
     assert (code, printed) == (1, "") and said.count("\n") == 1 and "http" not in said
 
 
+@pytest.mark.parametrize("name,value,said", [("KEYS", "", "is not a file of keys"),
+                                             ("LOG_URL", "sqlite:///:memory:", "address of the prediction log")])
+def test_a_setting_that_would_protect_or_keep_nothing_is_refused(ask, tmp_path, monkeypatch, name, value, said):
+    "A folder in the place of the keys, a log in memory"
+    monkeypatch.setenv(f"GRADECLASS_SERVE_{name}", value or str(tmp_path))
+    code, printed, told = ask("serve", "--port", 0)
+    assert (code, printed, told.count("\n")) == (1, "", 1) and said in told
+
+
 def test_empty_list_of_keys_says_how_to_make_one(ask):
     assert ask("key", "list") == (0, "", "there is no key: make one with `gradeclass key make NAME`\n")
 
