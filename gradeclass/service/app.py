@@ -223,11 +223,11 @@ def serve(
     log = make_log(settings)
     log.open() # What keeps the log from opening is said before anybody is answered
     log.engine.dispose()
-    if log.engine.dialect.name == "sqlite" and not settings.log_salt: access.event(BESIDE, level="warning")
     check_port(settings)
     tls = check_tls(settings)
     address = f"{'https' if tls else 'http'}://{settings.host}:{settings.port}{settings.root_path}/docs"
     access.event("start", docs=address)
+    if log.engine.dialect.name == "sqlite" and not settings.log_salt: access.event(BESIDE, level="warning")
     if sys.stdout.isatty(): print(f"API documentation: {address}") # Where a person reads, who keeps nothing waiting
     common = {"host": settings.host, "port": settings.port, "http": GuardedProtocol, "ws": "none", "loop": "auto",
               "access_log": False, "server_header": False, "proxy_headers": False, "log_level": "warning",

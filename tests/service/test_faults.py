@@ -76,13 +76,28 @@ def test_a_terminal_that_takes_nothing_stops_no_prediction(bundles, tmp_path, te
 def test_every_line_of_the_access_log_is_json_and_says_when(bundles, tmp_path):
     with running(tmp_path, "--model", bundles["students"]) as (client, process):
         port = client.base_url.port
+        assert client.get("/metrics/").status_code == 404  # And no way to another host
         done = subprocess.run([*SERVE, "--port", str(port), "--workers", "2", "--model", bundles["students"]],
                               env=os.environ | {"GRADECLASS_OUTPUTS": str(tmp_path/"second")}, capture_output=True,
                               text=True, timeout=100)
     lines = [json.loads(line) for line in (tmp_path/"serve.log").read_text().splitlines()]
     assert lines[0]["docs"] == f"http://127.0.0.1:{port}/docs" and lines[-1]["route"]
+    assert lines[1]["event"].startswith("the salt lies beside the log") and lines[1]["level"] == "warning"
     assert all(datetime.fromisoformat(line["time"]).tzinfo for line in lines)
     assert done.returncode == 1 and "in use" in done.stderr
+
+
+def test_a_salt_that_is_moved_into_the_settings_goes_on_hiding_the_same_students(bundles, tmp_path):
+    "As the warning at the start asks"
+    with running_here(tmp_path, bundles["students"], keyed=True) as client: client.post("/predict", json=OLD_STUDENT)
+    salt = (tmp_path/"predictions.salt").read_text()
+    (tmp_path/"predictions.salt").unlink()
+    (tmp_path/"keys.json").unlink()
+    with running(tmp_path, "--model", bundles["students"], settings={"log_salt": salt}) as (client, _):
+        key = {"x-api-key": key_to_everything(tmp_path)}
+        wait_until(lambda: client.get("/students/123", headers=key).status_code == 200)
+        assert len(client.get("/students/123", headers=key).json()["predictions"]) == 1
+        assert "beside" not in (tmp_path/"serve.log").read_text() and not (tmp_path/"predictions.salt").exists()
 
 
 def test_a_place_that_cannot_be_written_gets_a_sentence(bundles, tmp_path):
