@@ -78,21 +78,24 @@ def key_make(
     scope:Annotated[list[str], Option(
         help="predict, review, operate, metrics; may be repeated. Without it: predict.")]=[], # What it may do
     days:Annotated[int, Option(min=0, help="Days until it expires. Without it: never.")]=0, # Life
+    model:Annotated[list[str], Option(
+        help="Name of a model that it may ask; may be repeated. Without it: all.")]=[], # Models
     file:KeyFile=None, # File of keys
 )->None:
     "Make a key and print it; it cannot be shown again. A running service accepts it at once."
     from gradeclass.service.api_keys import make_key
-    print(make_key(keys_path(file), name, scope, days))
+    print(make_key(keys_path(file), name, scope, days, models=model))
 
 # %% ../../nbs/lib/cli/06_serve.ipynb #a9dbff38
 @key_app.command("list")
 def key_list(file:KeyFile=None)->None:
-    "List keys: id, name, scopes, and when each was made, was last used and expires."
+    "List keys: id, name, scopes, models, and when each was made, was last used and expires."
     from gradeclass.service.api_keys import read_keys, read_uses
     used, keys = read_uses(keys_path(file)), read_keys(keys_path(file))
     if not keys: say("there is no key: make one with `gradeclass key make NAME`")
     for key in keys.values():
-        print(f"{key.id}  {key.name:30} {', '.join(key.scopes):18} {key.created[:10]}  "
+        models = ", ".join(key.models) or "all models"
+        print(f"{key.id}  {key.name:30} {', '.join(key.scopes):18} {models:10} {key.created[:10]}  "
               f"{used.get(key.id, 'not used')[:10]:10}  {key.expires[:10] or 'no end'}")
 
 # %% ../../nbs/lib/cli/06_serve.ipynb #3336b6a4

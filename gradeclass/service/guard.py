@@ -108,6 +108,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self.direct = getattr(self.app, "direct", None)
         self.inside = self.door.enter(self, self.client[0] if self.client else "")
         self.running = None
+        self.chunked = None # The cycle of a request whose body comes in chunks
+        self.seen = None, 0
         GuardedProtocol.everyone = self.connections
         if GuardedProtocol.watched is not self.loop:
             GuardedProtocol.watched = self.loop
@@ -124,9 +126,27 @@ class GuardedProtocol(HttpToolsProtocol):
         except HttpParserUpgrade as pause: self.stay(data[pause.args[0]:]) # httptools: bytes that it has read
         except HttpParserError:
             if not self.transport.is_closing(): self.send_400_response("Invalid HTTP request received.")
-        if not self.in_header or self.ended or self.transport.is_closing(): return
-        self.header_bytes += len(data)
-        if self.header_bytes > self.patience.header_bytes: self.refuse(b"431 Request Header Fields Too Large")
+        if self.ended or self.transport.is_closing(): return
+        most = self.patience.header_bytes
+        if self.in_header: self.header_bytes += self.piece
+        elif self.chunked is not self.cycle: return
+        elif self.cycle.response_complete: # Nobody reads the body: a client may end its chunk
+            self.header_bytes += self.piece
+            most *= 64
+        else: self.header_bytes = 0 if self.has_more_body() else self.header_bytes + self.piece
+        if self.header_bytes > most: self.refuse(b"431 Request Header Fields Too Large")
+
+    def on_chunk_header(self)->None:
+        "A chunk begins; fields after the last one are no header, and nobody needs them"
+        self.chunked = self.cycle
+        self.headers = []
+        self.header_bytes = 0
+
+    def has_more_body(self)->bool: # Whether there is new content since the last look
+        "Whether of what came any is content, and not a chunk's size or a field after the last chunk"
+        before, self.seen = self.seen, (self.cycle.body, len(self.cycle.body))
+        # The application takes another bytearray when it has read one
+        return bool(self.cycle.body) and not (before[0] is self.cycle.body and before[1] == self.seen[1])
 
     def stay(self, rest:bytes)->None:
         "Read a request that offers another protocol again without the offer"

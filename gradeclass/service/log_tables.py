@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['TABLES', 'ID', 'LOGGER', 'PREDICTIONS', 'OUTCOMES', 'OVERRIDES', 'COUNTERS', 'FACTS', 'FOLLOWED', 'FOLLOW_UPS',
            'LISTED', 'LIMITS', 'MIXED', 'CHUNKS', 'MOST', 'LEAST_DAYS', 'WEEK', 'asked_by', 'LogError', 'LogDownError',
-           'iso_time', 'default_log_url', 'open_engine', 'read_salt', 'make_salt', 'hash_student', 'check_salt',
-           'insert_rows', 'without_written', 'reserve_ids', 'add_columns', 'log_file', 'open_tables', 'followed_tables',
-           'file_number', 'take_over', 'as_lines', 'doubt_clock']
+           'not_opened', 'iso_time', 'default_log_url', 'open_engine', 'read_salt', 'make_salt', 'hash_student',
+           'check_salt', 'insert_rows', 'without_written', 'reserve_ids', 'pass_ids', 'add_columns', 'log_file',
+           'open_tables', 'followed_tables', 'file_number', 'helpers_of', 'leave_file', 'take_over', 'as_lines',
+           'doubt_clock']
 
 # %% ../../nbs/lib/service/07_log_tables.ipynb #3dda8acc
 import hashlib
@@ -77,6 +78,11 @@ class LogDownError(LogError):
     "A database that does not answer; a script can tell it from a mistake, and try again"
     code = 5
 
+def not_opened(error:Exception)->LogDownError: # To be raised
+    "Why a database cannot be opened, in one line"
+    reason = str(getattr(error, "orig", None) or getattr(error, "strerror", None) or error).splitlines()[0]
+    return LogDownError(f"the prediction log cannot be opened: {reason}")
+
 # %% ../../nbs/lib/service/07_log_tables.ipynb #56f5534f
 @lru_cache(maxsize=16)
 def iso_time(seconds:float)->str: # Such as '2026-03-01T08:00:00.123+00:00'
@@ -99,6 +105,7 @@ def open_engine(url:str):
         if parsed.get_backend_name() != "sqlite":
             limits = LIMITS if parsed.get_driver_name() in ("psycopg2", "psycopg") else {}
             return create_engine(parsed, pool_pre_ping=True, connect_args=limits)
+        if parsed.database == ":memory:": raise ValueError # It would end with the service
         file = Path(parsed.database)
         file.parent.mkdir(parents=True, exist_ok=True)
         if not file.exists(): os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
@@ -210,6 +217,11 @@ def reserve_ids(engine, number:int=20_000)->tuple[int, int]: # First id, and the
             connection.execute(advance.values(following=end))
     return end - number, end
 
+def pass_ids(engine, beyond:int)->None:
+    "Have ids below one given to nobody, where the log does not know that they are given"
+    following, _ = reserve_ids(engine, 0)
+    if following < beyond: reserve_ids(engine, beyond - following)
+
 # %% ../../nbs/lib/service/07_log_tables.ipynb #c9e86f43
 def add_columns(engine)->None:
     "Give the tables of an older log the columns that it lacks"
@@ -246,10 +258,28 @@ def followed_tables(engine)->list[Table]: # Empty where follow-ups were never ke
     return [table for table in FOLLOWED.sorted_tables if table.name in there]
 
 # %% ../../nbs/lib/service/07_log_tables.ipynb #bd1a5ecb
-def file_number(engine)->int|None: # None for a database elsewhere, or where the file is gone
+def file_number(engine, ending="")->int|None: # None for a database elsewhere, or where the file is gone
     "Which file a log is: one that was put in its place has another number"
-    try: return os.stat(engine.url.database).st_ino if engine.dialect.name == "sqlite" else None
+    try: return os.stat(engine.url.database + ending).st_ino if engine.dialect.name == "sqlite" else None
     except OSError: return None
+
+def helpers_of(engine)->dict[str, int|None]: # Ending -> number of the file
+    "The files that SQLite keeps beside an open one"
+    return {ending: file_number(engine, ending) for ending in ("-wal", "-shm")}
+
+def leave_file(
+    engine,                      # Of a file that was moved
+    helpers:dict[str, int|None], # What `helpers_of` gave while it was in its place
+)->int:                          # Ids below it may have been given away
+    "Close a file; its helpers, which are found by name, must not be taken for those of the file in its place"
+    with engine.connect() as connection:
+        given = connection.execute(select(COUNTERS.c.following)).scalar()
+        busy, *_ = connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").one()
+    engine.dispose()
+    if busy: raise LogError("the file of the log was replaced, and another program still reads the old one: end it")
+    for ending, number in helpers.items():
+        if number and file_number(engine, ending) == number: os.unlink(engine.url.database + ending)
+    return given or 0
 
 # %% ../../nbs/lib/service/07_log_tables.ipynb #a8902072
 MOST = 2_000 # Rows of one transaction

@@ -22,9 +22,9 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from ..disk import Journal
 from gradeclass.service.log_tables import (
-    LEAST_DAYS, MOST, OUTCOMES, OVERRIDES, PREDICTIONS, LogDownError, LogError, as_lines, default_log_url, doubt_clock,
-    file_number, followed_tables, hash_student, insert_rows, iso_time, log_file, open_engine, open_tables, reserve_ids,
-    take_over, without_written,
+    LEAST_DAYS, MOST, OUTCOMES, OVERRIDES, PREDICTIONS, LogError, as_lines, default_log_url, doubt_clock, file_number,
+    followed_tables, hash_student, helpers_of, insert_rows, iso_time, leave_file, log_file, not_opened, open_engine,
+    open_tables, pass_ids, reserve_ids, take_over, without_written,
 )
 from .reader import InputError, Problem
 from .settings import ServiceSettings
@@ -90,6 +90,8 @@ class PredictionLog:
         self.written = 0
         self.ids = 0, 0   # The next one, and the one after the last
         self.spare = None # More of them
+        self.given_ids = 0 # Ids below it may have been given away by a file that was replaced
+        self.number = None # Of the file
         self.stopping = self.left_alone = False
         self.wake = threading.Event()
         self.tried = threading.Event() # Whether the writer has looked once
@@ -106,14 +108,36 @@ class PredictionLog:
                 take_over(self.engine, self.file.parent, f"{self.file.name}.*.journal")
                 self.ids = reserve_ids(self.engine)
                 self.spare = reserve_ids(self.engine)
-                self.number = file_number(self.engine)
+                self.note_file()
                 break
             except (SQLAlchemyError, OSError) as error:
-                reason = str(getattr(error, "orig", None) or getattr(error, "strerror", None) or error).splitlines()[0]
-                if last: raise LogDownError(f"the prediction log cannot be opened: {reason}") from None
+                if last: raise not_opened(error) from None
                 time.sleep(0.3)
         self.opened = True
         self.failing = ""
+
+    def note_file(self)->None:
+        "Remember which file it is"
+        self.number, self.helpers = file_number(self.engine), helpers_of(self.engine)
+
+    def reopen(self)->None:
+        "Go on in the file that was put in the place of the log; what it lacks stands in the journal"
+        if file_number(self.engine) is None:
+            raise LogError("the file of the log was moved away: put it back, or start the service again to begin a new "
+                           "one; no answer is lost")
+        try:
+            if self.number:
+                given = leave_file(self.engine, self.helpers)
+                self.given_ids = max(given, self.ids[1], (self.spare or self.ids)[1])
+                self.number = 0 # From now on the old file counts as another one too
+            if open_tables(self.engine, self.given) != self.salt:
+                raise LogError("the file of the log was replaced, and its salt too: start the service again")
+            pass_ids(self.engine, self.given_ids)
+        except (LogError, SQLAlchemyError) as error:
+            self.engine.dispose()
+            raise error if isinstance(error, LogError) else not_opened(error) from None
+        self.note_file()
+        LOGGER.warning("the file of the log was replaced: predictions go into the new one, also those that waited")
 
     def start(
         self,
@@ -178,7 +202,8 @@ class PredictionLog:
             if not rows and not self.unsafe: return True
             self.safe.extend(rows)
             try: # What one journal has not taken stands in the next
-                if self.journal is None or self.unsafe or self.journal.end > LONGEST: self._renew()
+                kept = self.journal and self.journal.path.exists() and self.journal.end <= LONGEST
+                if self.unsafe or not kept: self._renew()
                 else: self.journal.append(as_lines(rows))
                 self.unsafe = ""
             except OSError as error: self.unsafe = error.strerror or "it cannot be written"
@@ -205,7 +230,7 @@ class PredictionLog:
         "Write what waits, do the chore"
         try:
             if not self.opened: self.open()
-            self.check_file()
+            if file_number(self.engine) != self.number: self.reopen()
             while self.safe and not self.left_alone:
                 self._write()
                 self._set_ids_aside()
@@ -214,15 +239,17 @@ class PredictionLog:
             self.failing = ""
             self.progress = time.monotonic()
         except Exception as error:
-            self.failing = str(error) if isinstance(error, LogError) else type(error).__name__
+            reason = str(error) if isinstance(error, LogError) else type(error).__name__
+            if reason != self.failing: LOGGER.error("nothing is written into the prediction log: %s", reason)
+            self.failing = reason
             time.sleep(0.2)
         self.tried.set()
         with suppress(Exception): self.chore()
 
     def check_file(self)->None:
-        "Say where the file was moved or replaced: what is written goes where nobody finds it"
-        if file_number(self.engine) != self.number:
-            raise LogError("the file of the log was moved or replaced: start the service again, nothing is lost")
+        "Refuse a file that was moved or replaced: what is written goes where nobody finds it"
+        if not self.opened or file_number(self.engine) != self.number:
+            raise LogError(self.failing or "the file of the log was moved or replaced")
 
     def _set_ids_aside(self):
         if self.spare is None: self.spare = reserve_ids(self.engine)
@@ -309,6 +336,7 @@ class UnknownPredictionError(LogError):
 # %% ../../nbs/lib/service/08_prediction_log.ipynb #e2447b14
 def write_waiting(log:PredictionLog)->None:
     "Have what waits written first: what is deleted or looked for must not come later"
+    log.check_file()
     if not log.flush(): raise LogError("the prediction log cannot be written at the moment: try again")
 
 # %% ../../nbs/lib/service/08_prediction_log.ipynb #acad7bc3
@@ -320,6 +348,7 @@ def add_row(
     **cells,                    # The other columns
 )->int:                         # Id of the new row
     "Add what became of a prediction"
+    log.check_file()
     hashed = hash_student(student, log.salt)
     if prediction_id is None and hashed is None:
         raise LogError("name the prediction by prediction_id, or the student by a student number that is not blank")
@@ -359,6 +388,7 @@ def forget_prediction(
 # %% ../../nbs/lib/service/08_prediction_log.ipynb #ef5117e6
 def about_student(log:PredictionLog, student:object)->dict[Table, object]: # Table -> condition
     "Which rows are about a student"
+    log.check_file()
     hashed = hash_student(student, log.salt)
     own = select(PREDICTIONS.c.id).where(PREDICTIONS.c.student == hashed)
     conditions = {table: or_(table.c.student == hashed, table.c.prediction_id.in_(own))

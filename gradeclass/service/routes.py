@@ -23,8 +23,9 @@ from ..config import GradeclassError, find_outputs
 from ..disk import whole_file
 from ..models.bundle import MANIFEST, read_extra
 from ..registry.versions import list_versions
-from .engine import KEYED, PARQUET, TABLES, Service
-from .http import Refusal
+from .api_keys import KEYED
+from .engine import Service
+from .http import PARQUET, TABLES, Refusal
 from gradeclass.service.openapi import (
     Feature, Health, ModelCard, ModelName, OrderedFeatures, OrderedPrediction, OrderedStudent, Prediction, Predictions,
     Readiness, Refused, Suspend, Suspension, describe_features, example_student, render_docs, student_schema,

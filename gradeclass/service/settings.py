@@ -18,7 +18,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..config import GradeclassError, find_outputs
-from .api_keys import SCOPES, keys_file, make_key, read_keys
+from .api_keys import MODEL_NAME, SCOPES, keys_file, make_key, read_keys
 from ..settings import set_values
 
 # %% ../../nbs/lib/service/05_settings.ipynb #dec13c6d
@@ -127,7 +127,7 @@ def model_places(
         except ServiceError as error: # The others are served all the same
             wrong.append(error)
             name = re.sub(r"[^A-Za-z0-9_-]", "-", place.name)[:60]
-        if not re.fullmatch(r"[A-Za-z0-9_-]{1,60}", name):
+        if not MODEL_NAME.fullmatch(name):
             raise ServiceError(f"{name} is not a valid name for a model: use letters, digits, - and _")
         if name in found:
             raise ServiceError(f"two models are called {name}: write NAME=FOLDER with another name for one of them")

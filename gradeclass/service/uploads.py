@@ -39,8 +39,8 @@ from ..data.layout import SAMPLE
 from ..data.validation import validate
 from ..disk import private_folder
 from ..processes import is_alive
-from .engine import PARQUET, Service
-from .http import Refusal, form_file
+from .engine import Service
+from .http import PARQUET, Refusal, form_file
 from .reader import InputError, Problem
 from .served import Served
 from ..schema import Schema

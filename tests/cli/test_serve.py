@@ -1,4 +1,5 @@
 "The command that serves predictions: what it says before it answers"
+import json
 import socket
 
 import pytest
@@ -24,5 +25,27 @@ def test_refused_start_names_no_address(ask, words):
     assert (code, printed) == (1, "") and said.count("\n") == 1 and "http" not in said
 
 
+@pytest.mark.parametrize("name,value,said", [("KEYS", "", "is not a file of keys"),
+                                             ("LOG_URL", "sqlite:///:memory:", "address of the prediction log")])
+def test_a_setting_that_would_protect_or_keep_nothing_is_refused(ask, tmp_path, monkeypatch, name, value, said):
+    "A folder in the place of the keys, a log in memory"
+    monkeypatch.setenv(f"GRADECLASS_SERVE_{name}", value or str(tmp_path))
+    code, printed, told = ask("serve", "--port", 0)
+    assert (code, printed, told.count("\n")) == (1, "", 1) and said in told
+
+
 def test_empty_list_of_keys_says_how_to_make_one(ask):
     assert ask("key", "list") == (0, "", "there is no key: make one with `gradeclass key make NAME`\n")
+
+
+def test_a_key_for_one_model_is_listed_so_and_older_keys_stay_as_they_were(ask, tmp_path):
+    file = tmp_path/"keys.json"
+    code, printed, _ = ask("key", "make", "office", "--file", file)
+    older = json.loads(file.read_text())
+    del older["keys"][0]["models"]
+    file.write_text(json.dumps(older))
+    assert code == 0 and ask("key", "make", "timetable", "--model", "students", "--file", file)[0] == 0
+    first, second = ask("key", "list", "--file", file)[1].splitlines()
+    assert "all models" in first and "predict            students " in second
+    code, printed, said = ask("key", "make", "ops", "--scope", "operate", "--model", "students", "--file", file)
+    assert (code, printed, said.count("\n")) == (1, "", 1) and "only a key with the scope predict" in said

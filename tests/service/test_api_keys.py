@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from gradeclass.service.api_keys import KeysError, read_keys
 from service_helpers import OLD_STUDENT, running, running_here
 
 pytestmark = pytest.mark.process
@@ -37,6 +38,69 @@ def test_keys_open_what_their_scopes_say(bundles, tmp_path):
         assert client.get("/features", headers={"host": f"10.0.0.1:{client.base_url.port}"}).status_code in (401, 403)
     log = (outputs/"serve.log").read_text()
     assert asking not in log and asking[12:] not in log
+
+
+def ask_nothing(client, verb, place, key):
+    "A request that only its key can open"
+    if verb == "get": return client.get(place, headers=key)
+    kind = "text/csv" if place.endswith("/file") else "application/json"
+    return client.request(verb, place, content=b"{}", headers=key | {"content-type": kind})
+
+
+def test_a_key_for_one_model_opens_no_address_of_another(bundles, tmp_path):
+    from gradeclass.service.api_keys import make_key
+    outputs = tmp_path/"outputs"
+    outputs.mkdir()
+    keys = {name: {"x-api-key": make_key(outputs/"keys.json", name, models=[name])} for name in ("students", "higher_ed")}
+    every = {"x-api-key": make_key(outputs/"keys.json", "every")}
+    settings = {"root_path": "/grades", "compat": True}
+    with running_here(outputs, bundles["students"], bundles["higher_ed"], settings=settings) as client:
+        shown = client.get("/openapi.json").json()["paths"]
+        of_model = [(verb, path) for path, verbs in shown.items() for verb in verbs if "{name}" in path]
+        assert len(of_model) > 15 and {"/v2/models/{name}/infer", "/models/{name}/versions/{version}"} <= shown.keys()
+        default = [("post", path) for path in ("/predict", "/predict/batch", "/predict/file", "/invocations")]
+        default += [("get", "/model"), ("get", "/features")]
+        either = [("post", "/api/predict"), ("get", "/api/features")]
+        for verb, path in of_model + default + either:
+            for prefix in ("", "/grades"):
+                place = prefix + path.replace("{name}", "%68igher_ed").replace("{version}", "1")
+                held = keys["higher_ed" if (verb, path) in default else "students"]
+                refused = ask_nothing(client, verb, place, held)
+                assert (refused.status_code, refused.json()["error"]) == (403, "wrong_key"), (verb, place)
+                assert "this key is for " in refused.json()["message"]
+                assert ask_nothing(client, verb, place, every).status_code != 403
+        for name, path in (("students", "/predict"), ("students", "/grades/models/students/predict"),
+                           ("higher_ed", "/models/higher_ed/predict")):
+            sent = OLD_STUDENT if name == "students" else {"STUDY_HRS": 2}
+            assert client.post(path, json=sent, headers=keys[name]).status_code == 200
+        assert client.get("/models", headers=keys["higher_ed"]).status_code == 200
+
+
+def test_a_file_of_keys_that_breaks_changes_nothing_and_is_said(bundles, tmp_path):
+    "A wrong edit neither lets anybody in nor ends the service, nor a worker that starts then"
+    from gradeclass.service.api_keys import make_key
+    outputs = tmp_path/"outputs"
+    outputs.mkdir()
+    file = outputs/"keys.json"
+    key = {"x-api-key": make_key(file, "office")}
+    kept = file.read_text()
+    for broken in (kept[:-20], "[" * 100_000, kept.replace('"predict"\n', '7'), kept.replace('"expires": ""', '"expires": "soon"'),
+                   kept.replace('"expires": ""', '"expires": "2030-01-01"'), kept.replace('"models": []', '"models": "all"'),
+                   kept.replace('"scopes": [', '"scopes": "operate", "x": ['), '{"keys": null}'):
+        assert broken != kept
+        file.write_text(broken)
+        with pytest.raises(KeysError, match="restore it"): read_keys(file)
+    file.write_text(kept)
+    with running(outputs, "--model", bundles["students"], settings={"poll": 0.05}) as (client, _):
+        file.write_text(kept[:-20])
+        end = time.monotonic() + 30
+        while "keys not read" not in (outputs/"serve.log").read_text():
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        assert client.post("/predict", json=OLD_STUDENT, headers=key).status_code == 200
+        assert client.post("/predict", json=OLD_STUDENT).status_code == 401
+    with running_here(outputs, bundles["students"]) as client:
+        assert client.post("/predict", json=OLD_STUDENT, headers=key).status_code == 401
 
 
 def test_other_computers_need_a_key(bundles, tmp_path):

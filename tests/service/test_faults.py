@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -76,13 +76,28 @@ def test_a_terminal_that_takes_nothing_stops_no_prediction(bundles, tmp_path, te
 def test_every_line_of_the_access_log_is_json_and_says_when(bundles, tmp_path):
     with running(tmp_path, "--model", bundles["students"]) as (client, process):
         port = client.base_url.port
+        assert client.get("/metrics/").status_code == 404  # And no way to another host
         done = subprocess.run([*SERVE, "--port", str(port), "--workers", "2", "--model", bundles["students"]],
                               env=os.environ | {"GRADECLASS_OUTPUTS": str(tmp_path/"second")}, capture_output=True,
                               text=True, timeout=100)
     lines = [json.loads(line) for line in (tmp_path/"serve.log").read_text().splitlines()]
     assert lines[0]["docs"] == f"http://127.0.0.1:{port}/docs" and lines[-1]["route"]
+    assert lines[1]["event"].startswith("the salt lies beside the log") and lines[1]["level"] == "warning"
     assert all(datetime.fromisoformat(line["time"]).tzinfo for line in lines)
     assert done.returncode == 1 and "in use" in done.stderr
+
+
+def test_a_salt_that_is_moved_into_the_settings_goes_on_hiding_the_same_students(bundles, tmp_path):
+    "As the warning at the start asks"
+    with running_here(tmp_path, bundles["students"], keyed=True) as client: client.post("/predict", json=OLD_STUDENT)
+    salt = (tmp_path/"predictions.salt").read_text()
+    (tmp_path/"predictions.salt").unlink()
+    (tmp_path/"keys.json").unlink()
+    with running(tmp_path, "--model", bundles["students"], settings={"log_salt": salt}) as (client, _):
+        key = {"x-api-key": key_to_everything(tmp_path)}
+        wait_until(lambda: client.get("/students/123", headers=key).status_code == 200)
+        assert len(client.get("/students/123", headers=key).json()["predictions"]) == 1
+        assert "beside" not in (tmp_path/"serve.log").read_text() and not (tmp_path/"predictions.salt").exists()
 
 
 def test_a_place_that_cannot_be_written_gets_a_sentence(bundles, tmp_path):
@@ -137,14 +152,14 @@ def test_a_worker_that_starts_while_the_database_is_locked_answers(bundles, tmp_
     with running(tmp_path, "--model", bundles["students"], "--workers", 2) as (client, process):
         lock = sqlite3.connect(tmp_path/"predictions.db", isolation_level=None)
         lock.execute("BEGIN IMMEDIATE")
-        begun, old = time.monotonic(), workers_of(process)
-        for worker in old: worker.kill()
+        for worker in workers_of(process): worker.kill()
+        said = []
         def answers():
-            with httpx.Client(base_url=client.base_url, timeout=2) as fresh:
-                try: return fresh.get("/health").status_code == 200
-                except httpx.TransportError: return False
+            with suppress(httpx.TransportError):
+                said.append(httpx.get(f"{client.base_url}/ready", timeout=2).json()["log_failing"])
+            return said
         wait_until(answers, 100)
-        assert time.monotonic() - begun < 20 # SQLite waits ten seconds for a lock, and the log tries three times
+        assert said == ["it is not open yet"] # SQLite waits ten seconds for a lock, and the log tries three times
         lock.execute("ROLLBACK")
         lock.close()
         def predicts():
@@ -294,16 +309,104 @@ def test_a_log_that_fails_for_long_is_said_and_a_stop_keeps_its_rows(bundles, tm
 def test_a_log_whose_file_is_taken_away_loses_no_answer(bundles, tmp_path):
     old = tmp_path/"elsewhere"
     old.mkdir()
-    with running_here(tmp_path, bundles["students"], settings={"log_patience": 1}) as client:
+    with running_here(tmp_path, bundles["students"], settings={"log_patience": 1}, keyed=True) as client:
         client.post("/predict", json=OLD_STUDENT)
         wait_until(lambda: len(rows_of(tmp_path)) == 1)
         for file in tmp_path.glob("predictions.db*"): file.rename(old/file.name)
         ids = [client.post("/predict", json=OLD_STUDENT).json()["prediction_id"] for _ in range(20)]
         wait_until(lambda: client.get("/ready").status_code == 503)
-        assert "moved or replaced" in client.get("/ready").json()["log_failing"]
-    with running_here(tmp_path, bundles["students"]) as client:
+        assert "moved away: put it back" in client.get("/ready").json()["log_failing"]
+        assert client.get("/students/123").status_code == 503
+    with running_here(tmp_path, bundles["students"], keyed=True) as client:
         assert client.post("/predict", json=OLD_STUDENT).json()["prediction_id"] > max(ids)
     assert set(ids) < set(rows_of(tmp_path).id)
+
+
+def back_up(file, copy, change):
+    "A copy of a database, changed a little"
+    with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(copy, isolation_level=None)) as target:
+        source.backup(target)
+        target.execute(change)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_backup_put_in_the_place_of_the_log_takes_what_comes_after(bundles, tmp_path, workers):
+    "Without a restart: no answer is lost, no id is given twice, and nothing of the old file comes into the new one"
+    file, backup, old = (tmp_path/name for name in ("predictions.db", "backup.db", "old.db"))
+    with running(tmp_path, "--model", bundles["students"], "--workers", workers,
+                 settings={"log_patience": 1}) as (client, _):
+        ask = lambda number: [httpx.post(f"{client.base_url}/predict", json=OLD_STUDENT).json()["prediction_id"]
+                              for _ in range(number)]
+        before = ask(20)
+        wait_until(lambda: len(rows_of(tmp_path)) == 20)
+        back_up(file, backup, "UPDATE counters SET following = 1") # As if it were from the first day
+        lost = ask(10)
+        wait_until(lambda: len(rows_of(tmp_path)) == 30)
+        file.rename(old)
+        backup.rename(file)
+        after = ask(50)
+        wait_until(lambda: len(rows_of(tmp_path)) == 70)
+        wait_until(lambda: client.get("/ready").status_code == 200 and client.get("/ready").json()["log_failing"] == "")
+        assert len({*before, *lost, *after}) == 80
+        assert set(rows_of(tmp_path).id) == {*before, *after}
+        assert "also those that waited" in (tmp_path/"serve.log").read_text()
+    with running_here(tmp_path, bundles["students"]) as client:
+        after += [client.post("/predict", json=OLD_STUDENT).json()["prediction_id"]]
+        assert after[-1] > max([*before, *lost, *after[:-1]])
+    for path, ids in ((old, {*before, *lost}), (file, {*before, *after})):
+        with closing(sqlite3.connect(path)) as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            assert ids == {row for row, in connection.execute("SELECT id FROM predictions")}
+
+
+@pytest.mark.parametrize("wrong", ["salt", "text"])
+def test_a_wrong_file_in_the_place_of_the_log_is_refused_until_the_right_one_is_back(bundles, tmp_path, wrong):
+    file, other, right = (tmp_path/name for name in ("predictions.db", "other.db", "right.db"))
+    with running_here(tmp_path, bundles["students"]) as client:
+        client.post("/predict", json=OLD_STUDENT)
+        wait_until(lambda: len(rows_of(tmp_path)) == 1)
+        back_up(file, other, "UPDATE facts SET value = 'x' WHERE name = 'salt'")
+        if wrong == "text": other.write_text("no database, but long enough to be read as one"*20)
+        file.rename(right)
+        other.rename(file)
+        said = "the salt is another one" if wrong == "salt" else "file is not a database"
+        wait_until(lambda: said in client.get("/ready").json()["log_failing"])
+        ids = {client.post("/predict", json=OLD_STUDENT).json()["prediction_id"] for _ in range(5)}
+        file.rename(other)
+        right.rename(file)
+        wait_until(lambda: client.get("/ready").json()["log_failing"] == "")
+        wait_until(lambda: ids < set(rows_of(tmp_path).id))
+    if wrong == "text": return
+    with closing(sqlite3.connect(other)) as connection:
+        assert connection.execute("SELECT count(*) FROM predictions").fetchone() == (1,)
+
+
+def test_a_journal_that_is_deleted_is_written_anew_with_all_that_waits(bundles, tmp_path):
+    with running(tmp_path, "--model", bundles["students"]) as (client, process):
+        lock = sqlite3.connect(tmp_path/"predictions.db", isolation_level=None)
+        lock.execute("BEGIN IMMEDIATE")
+        ask = lambda: client.post("/predict", json=OLD_STUDENT).json()["prediction_id"]
+        ids = [ask() for _ in range(5)]
+        for path in tmp_path.glob("predictions.*.journal"): path.unlink()
+        ids.append(ask())
+        wait_until(lambda: b"grade" in b"".join(path.read_bytes() for path in tmp_path.glob("*.journal")))
+        process.kill()
+        process.wait()
+        lock.close()
+    with running_here(tmp_path, bundles["students"]): pass
+    assert set(rows_of(tmp_path).id) == set(ids)
+
+
+def test_a_log_that_is_not_open_yet_refuses_what_became_of_students(bundles, tmp_path):
+    with running_here(tmp_path, bundles["students"]): pass
+    lock = sqlite3.connect(tmp_path/"predictions.db", isolation_level=None)
+    lock.execute("BEGIN IMMEDIATE")
+    with running_here(tmp_path, bundles["students"], ready="/health", keyed=True) as client:
+        told = client.post("/outcomes", json={"student": 7, "grade": "B"})
+        assert (told.status_code, told.json()["error"]) == (503, "log_failed")
+        assert client.get("/students/7").status_code == client.delete("/students/7").status_code == 503
+        lock.close()
+        wait_until(lambda: client.post("/outcomes", json={"student": 7, "grade": "B"}).status_code == 201)
 
 
 def test_a_log_of_an_older_version_gets_its_columns(tmp_path):

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from service_helpers import ASK, OLD_STUDENT, WHO, running_here
+from service_helpers import ASK, OLD_STUDENT, WHO, key_to_everything, running_here
 
 pytestmark = pytest.mark.process
 
@@ -46,7 +46,7 @@ def test_uvicorn_has_the_private_parts_that_connections_use():
     used = named(GuardedProtocol) | named(GuardedProtocol, "super()") | named(Direct, "connection")
     own = {name for name in vars(GuardedProtocol) if not hasattr(HttpToolsProtocol, name)} | {
         "begun", "received", "in_header", "header_bytes", "ended", "leaving", "stuck", "untaken", "direct", "running",
-        "inside", "got", "piece"}
+        "inside", "got", "piece", "chunked", "seen"}
     assert used - own <= calls | holds
     assert calls <= set(dir(HttpToolsProtocol)) and holds <= named(HttpToolsProtocol)
     assert set(vars(OneByOne)) - {"__doc__", "__init__", "__module__"} <= set(dir(FlowControl))
@@ -94,6 +94,41 @@ def test_a_slow_client_is_put_off_and_delays_nobody(client, monkeypatch):
 def test_one_message_is_one_request(client, parts, statuses):
     "Bodies are never read as requests, and a client that has closed its half still gets its answer"
     assert talk(client, *parts) == statuses
+
+
+def in_chunks(*head):
+    "A request about one student, up to the fields after its last chunk"
+    return ASK + b"".join(head) + b"transfer-encoding: chunked\r\n\r\nf\r\n" + WHO + b"\r\n0\r\n"
+
+
+def test_fields_after_a_body_are_no_headers(bundles, tmp_path):
+    from gradeclass.service.api_keys import make_key
+    key = b"x-api-key: " + make_key(tmp_path/"keys.json", "office").encode() + b"\r\n"
+    with running_here(tmp_path, bundles["students"]) as client:
+        assert talk(client, in_chunks() + key + b"\r\n") == [401]
+        assert talk(client, in_chunks(key) + b"x-api-key: wrong\r\n\r\n") == [200]
+        for end in (b"", b"a: b\r\n"*10):
+            assert talk(client, (in_chunks(key) + end + b"\r\n")*2 + ASK + key + b"content-length: 15\r\n\r\n" + WHO) == [200]*3
+
+
+@pytest.mark.parametrize("flood", [b"a: b\r\n"*2_000, b"a"*12_000])
+@pytest.mark.parametrize("keyed", [False, True])
+def test_endless_fields_after_a_body_are_cut_off(bundles, tmp_path, flood, keyed):
+    "Many short ones or one long one, also where the request has been refused before they come"
+    if keyed: key_to_everything(tmp_path)
+    with running_here(tmp_path, bundles["students"]) as client:
+        connection = socket.create_connection((client.base_url.host, client.base_url.port), timeout=60)
+        connection.sendall(in_chunks() + b"a: ")
+        with connection, pytest.raises(OSError, match="reset|[Pp]ipe"):
+            for _ in range(2_000): connection.sendall(flood)
+
+
+@pytest.mark.parametrize("size", [1, 1_000, 300_000])
+def test_a_long_file_in_chunks_of_any_size_is_no_header(client, size):
+    content = b"Absences\n" + b"3\n"*(300 if size == 1 else 300_000)
+    pieces = (content[start:start + size] for start in range(0, len(content), size))
+    reply = client.post("/predict/file", content=pieces, headers={"content-type": "text/csv"})
+    assert reply.status_code == 200 and reply.text.count("\n") == content.count(b"\n")
 
 
 def test_a_flood_of_requests_that_nobody_reads_is_not_kept_in_memory(client):

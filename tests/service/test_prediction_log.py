@@ -15,6 +15,13 @@ from service_helpers import OLD_STUDENT, as_sent, read_sample, rows_of, running,
 pytestmark = pytest.mark.process
 
 
+@pytest.fixture(scope="module")
+def keyed(bundles, tmp_path_factory):
+    "A service whose client may do everything"
+    with running_here(tmp_path_factory.mktemp("keyed")/"outputs", bundles["students"], keyed=True) as client:
+        yield client
+
+
 def test_outcome_is_of_the_student_in_the_scale_and_may_be_corrected(bundles, tmp_path):
     with running_here(tmp_path, bundles["students"], keyed=True) as client:
         first = client.post("/predict", json={**OLD_STUDENT, "StudentID": 1}).json()["prediction_id"]
@@ -26,6 +33,17 @@ def test_outcome_is_of_the_student_in_the_scale_and_may_be_corrected(bundles, tm
         assert report(score=-999)[0] == 422 and "score: -999 is out of range; allowed: " in report(score=-999)[1]
         assert [report(grade=wrong)[0] for wrong in (9, True, 2.5, 10**30)] == [422]*4
     assert rows_of(tmp_path, "outcomes").grade.tolist() == ["C", "A"]  # Of two, the last one counts
+
+
+@pytest.mark.parametrize("body,said", [
+    (b'{"student": 7, "student": 8, "grade": "B"}', "student is given twice"),
+    (b'{"student": 7, "grade": "B", "score": NaN}', "NaN"), (b'{"student": ' + b"["*60_000, "nested too deep"),
+    (b'{"student": 7', "not valid JSON"), (b'{"student": "\xff", "grade": "B"}', "not UTF-8")])
+@pytest.mark.parametrize("path", ["/outcomes", "/overrides", "/students/erase", "/students/read", "/suspend"])
+def test_a_field_that_is_given_twice_is_refused_at_every_address(keyed, path, body, said):
+    "Which of two students is meant, nobody knows: none of them is erased"
+    reply = keyed.post(path, content=body, headers={"content-type": "application/json"})
+    assert reply.status_code == 422 and said in reply.json()["message"], reply.text
 
 
 def test_predictions_are_logged_without_the_student_number(bundles, tmp_path):
