@@ -53,7 +53,7 @@ def span(value:float, low:float, high:float, colour:str="var(--bar)")->str: # SV
     "A figure from 0 to 1 as a dot on its interval"
     if value is None or low is None or not 0 <= value <= 1: return ""
     low, high = max(0, low), min(1, high)
-    return (f'<svg viewBox="0 0 204 14" width="204" height="14" aria-hidden="true">'
+    return (f'<svg viewBox="-5 0 214 14" width="214" height="14" aria-hidden="true">'
             f'<path d="M2 7H202" stroke="var(--line)" stroke-width="2"/>'
             f'<path d="M{2 + 200*low:.1f} 7H{2 + 200*high:.1f}" stroke="{colour}" stroke-width="4"/>'
             f'<circle cx="{2 + 200*value:.1f}" cy="7" r="6" fill="{colour}"/></svg>')
@@ -78,6 +78,7 @@ def comparison_figure(one:dict, other:dict, serving:int=0)->str: # HTML
     if found.empty: return note("No figures to compare yet.")
     shown = [one] if one.get("number") == other.get("number") else [one, other]
     rows, names = [], [escape(version_words(version, serving)) for version in shown]
+    scale = "From 0 to 1" + "; first version above, second below"*(len(shown) - 1)
     for name, row in found.iterrows():
         figures = [(row.champion, row.low, row.high, "var(--bar)"),
                    (row.challenger, row.low_2, row.high_2, "var(--bar-risk)")][:len(shown)]
@@ -85,8 +86,8 @@ def comparison_figure(one:dict, other:dict, serving:int=0)->str: # HTML
                         for title, figure in zip(names, figures, strict=True))
         spans = "".join(span(*figure) for figure in figures)
         rows.append(f'<tr role="row"><th scope="row" role="rowheader">{escape(name)} <small>{row.better} is '
-                    f'better</small></th>{cells}<td role="cell">{spans}</td></tr>')
-    words = ("Measure", *names, "From 0 to 1" + "; first version above, second below"*(len(shown) - 1))
+                    f'better</small></th>{cells}<td role="cell" data-label="{scale}">{spans}</td></tr>')
+    words = ("Measure", *names, scale)
     heads = "".join(f'<th scope="col" role="columnheader">{word}</th>' for word in words)
     return ('<div class="gc-scroll" tabindex="0" role="region" aria-label="Two versions">'
             '<table class="gc-table gc-cards" role="table">'

@@ -153,3 +153,26 @@ def test_decision_against_the_advice_is_asked_for_twice_and_kept(finished_run, t
     view.promote.click()
     decided = history(outputs)[-1]
     assert decided["event"] == "promote" and "We want it (against the advice: They cannot be compared" in decided["why"]
+
+
+def test_comparison_is_labelled_for_how_it_is_laid_out(browser):
+    from gradeclass.config import find_shipped
+    from gradeclass.pages.manage_view import comparison_figure
+    versions = [{"number": number, "time": "2026-11-28T10:00:00", "data": "grades.csv",
+                 "metrics": {"accuracy": {"value": value, "low": value - 0.1, "high": 1.0}}}
+                for number, value in ((1, 0.7), (2, 1.0))]
+    style = find_shipped("nbs/app", "notebooks/app")/"look"/"voila"/"templates"/"gradeclass"/"static"/"page.css"
+    page = browser.new_page()
+    page.set_content(f"<style>{style.read_text()}</style><body class=gc><div class=gc-card>"
+                     f"{comparison_figure(*versions, 1)}</div>")
+    for width in (1280, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert "first version above, second below" in (
+            page.inner_text("thead") if width > 720 else page.locator("td").last.get_attribute("data-label"))
+        first, second = (page.locator("svg").nth(place).bounding_box() for place in (0, 1))
+        cell = page.locator("td").last.bounding_box()
+        assert first["y"] + first["height"] <= second["y"] + 1 and first["x"] == second["x"]
+        assert cell["x"] <= first["x"] and first["x"] + first["width"] <= cell["x"] + cell["width"] + 1
+        dot = page.locator("circle").last.bounding_box() # At 1, the end of the scale
+        assert dot["x"] + dot["width"] <= second["x"] + second["width"]
+    page.close()
