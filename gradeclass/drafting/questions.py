@@ -122,7 +122,8 @@ def list_questions(
         for_role = not column.kind or column.role != "feature" and "`role: " in guess
         found.append(Question(column.name, guess, column.role if for_role else column.kind, certain, False))
     ranges = [column.name for column, guess in doubts if guess == PLAIN_RANGE]
-    return found + [Question(all_ranges(ranges), PLAIN_RANGE, "numeric", False, False)]*bool(ranges)
+    if ranges: found.append(Question(all_ranges(ranges), PLAIN_RANGE, "numeric", False, False))
+    return found
 
 def parts(described:Column|GradeScale)->list[str]:
     "The guesses about a column, or about the scale"

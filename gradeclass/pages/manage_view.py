@@ -7,7 +7,7 @@ __all__ = ['Studied', 'study_table', 'to_choose', 'TrainingView', 'ManageView']
 
 # %% ../../nbs/lib/pages/12_manage_view.ipynb #11d521ca
 import asyncio
-import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -337,7 +337,7 @@ class ManageView(widgets.VBox):
 
     def make_decision(self)->widgets.VBox: # A card
         "Compare, then promote or go back"
-        self.against = 0  # The version that a person was warned of
+        self.against, self.read = 0, 0.0  # The version that a person was warned of, and when they may have read why
         self.version = as_field(widgets.Dropdown(description="Version"))
         self.other = as_field(widgets.Dropdown(description="Compared with"))
         for made in (self.version, self.other): made.observe(lambda _: self._show_figures(), "value")
@@ -374,13 +374,14 @@ class ManageView(widgets.VBox):
 
     def _promote(self)->None:
         "Let the chosen version serve; where the gate would not, only when the button is pressed a second time"
-        number, model = self.version.value, self.model
+        number, model, pressed = self.version.value, self.model, time.monotonic()
         with guarded(self.note):
             model.check(self.why.value, self.who.value)
             self.note.value = note("Comparing ...")
             advice = model.advise(number)
-            if advice[1] and self.against != number:
-                self.against = number
+            if advice[1] and (self.against != number or pressed < self.read):
+                # The second half of a double click has not read it
+                self.against, self.read = number, time.monotonic() + 2
                 self.note.value = note(f"{advice[1]} Press the button once more to use it against this advice; the "
                                        f"history will say so.", "warn")
                 return
