@@ -78,11 +78,11 @@ def write_schema(schema, out:Path)->None:
 
 def ask_guess(question)->list: # The question with the answer; empty where the person is not sure
     "Ask the person at the terminal about one guess"
-    from click import IntRange
-    answers = question.answers
+    answers, place = question.answers, -1
     offered = "\n".join(f"  {place} {answer.words}" for place, answer in enumerate(answers, 1))
-    place = typer.prompt(f"{question.column}: {question.text}\n{offered}\n  0 I am not sure\nYour answer",
-                         int(answers[0] == question.agreed), type=IntRange(0, len(answers)), err=True)
+    asked = f"{question.column}: {question.text}\n{offered}\n  0 I am not sure\nYour answer"
+    usual = int(answers[0] == question.agreed)
+    while not 0 <= place <= len(answers): place = typer.prompt(asked, usual, type=int, err=True)
     return [(question, answers[place - 1])] if place else []
 
 # %% ../../nbs/lib/cli/04_data.ipynb #7ad67a8c
