@@ -93,7 +93,7 @@ class Question(NamedTuple):
                 found.append(Answer(when[0].upper() + when[1:], {key: line[key] for line in read for key in line}))
         said = {name for answer in found for name in answer.lines}
         is_input = self.proposed in INPUTS
-        if is_input and self.guess != PLAIN_RANGE and "role" not in said:
+        if is_input and " more column" not in self.column and "role" not in said:
             found.append(Answer("Leave the column out", {"role": "ignored"}))
         return found if is_input and "known_before" in said else [self.agreed, *found]
 
@@ -136,7 +136,6 @@ def answer_questions(
 )->Schema:                                 # The same with the answers, without what was asked
     "Write answers into a schema"
     for question, answer in given: schema = answer_one(schema, question, answer.lines)
-    if not schema.inputs(): raise SchemaError("nothing is left to predict from: keep at least one column as an input")
     return schema
 
 # %% ../../nbs/lib/drafting/06_questions.ipynb #8e41b6f3
@@ -152,6 +151,8 @@ def answer_one(schema:Schema, question:Question, lines:dict)->Schema:
     for column in schema.columns:
         asked = question.guess in parts(column) and (question.guess == PLAIN_RANGE or column.name == question.column)
         columns.append(answer_column(column, question, lines) if asked else column)
+    if not any(column.role == "feature" for column in columns):
+        raise SchemaError("nothing is left to predict from: keep at least one column as an input")
     grades = schema.grades.model_dump() | scale
     return Schema(**(schema.model_dump() | top | {"columns": columns, "grades": grades}))
 
