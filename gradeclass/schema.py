@@ -183,6 +183,11 @@ class Column(Part):
         "Spellings of the words that mean no answer"
         return frozenset(map(spelling, self.missing))
 
+    @cached_property
+    def blank_numbers(self)->list[float]:
+        "Numbers that mean no answer, such as 99"
+        return [float(word) for word in self.blank_words if re.fullmatch(r"-?\d+(\.\d+)?", word)]
+
     @property
     def bounds(self)->tuple[float, float]:
         "The smallest and the largest number that are allowed; infinite where there is no limit"

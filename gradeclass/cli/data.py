@@ -76,9 +76,14 @@ def write_schema(schema, out:Path)->None:
           f"{', '.join(schema.grades.at_risk)}; {len(schema.guesses)} guess{'es' if len(schema.guesses) != 1 else ''} "
           f"to confirm: search for 'confirm'")
 
-def ask_guess(question)->bool: # Whether the person agrees
+def ask_guess(question)->list: # The question with the answer; empty where the person is not sure
     "Ask the person at the terminal about one guess"
-    return typer.confirm(f"{question.column}: {question.text}. Is {question.proposed} right?", default=True, err=True)
+    answers, place = question.answers, -1
+    offered = "\n".join(f"  {place} {answer.words}" for place, answer in enumerate(answers, 1))
+    asked = f"{question.column}: {question.text}\n{offered}\n  0 I am not sure\nYour answer"
+    usual = int(answers[0] == question.agreed)
+    while not 0 <= place <= len(answers): place = typer.prompt(asked, usual, type=int, err=True)
+    return [(question, answers[place - 1])] if place else []
 
 # %% ../../nbs/lib/cli/04_data.ipynb #7ad67a8c
 @app.command("check")
@@ -94,7 +99,7 @@ def check_command(
     "Show how a table is read and what its columns are taken for, ask what cannot be known, and write a schema."
     from gradeclass.data.files import left_rows, write_table
     from gradeclass.drafting.infer import infer_schema
-    from gradeclass.drafting.questions import confirm_guesses, describe_columns, inspect_table, list_questions
+    from gradeclass.drafting.questions import answer_questions, describe_columns, inspect_table, list_questions
     check_out(out, file)
     checked = inspect_table(file, target, best)
     left = left_rows(checked.notes)
@@ -107,12 +112,12 @@ def check_command(
     if asked and schema.grades.ask:
         schema = infer_schema(checked.table, schema.target, schema.name, ask_best(schema, schema.target))
     questions = list_questions(schema)
-    accepted = [question.column for question in questions if question.certain] if yes else []
-    if asked: accepted = [question.column for question in questions if not question.open and ask_guess(question)]
-    schema = confirm_guesses(schema, accepted)
+    given = [(question, question.agreed) for question in questions if yes and question.certain]
+    if asked: given = [pair for question in questions if not question.open for pair in ask_guess(question)]
+    schema = answer_questions(schema, given)
     for place, question in enumerate(list_questions(schema), 1):
         answer = "answer with --best" if question.open else f"proposed: {question.proposed}"
-        print(f"question {place}: {question.column}: {question.text} ({answer})")
+        print(f"question {place}: {question.column}: {question.guess} ({answer})")
     if out: write_schema(schema, out)
     if out and len(left): say(f"rows left out: {write_table(left, out.with_suffix('.rejected.csv'))}")
     if schema.grades.ask: say("no run takes this schema until the first question is answered: say --best")

@@ -162,11 +162,12 @@ def may_have_thousands(cells:pd.Series)->bool: # False where every point is sure
     has = lambda pattern: any(isinstance(text, str) and "." in text and pattern.search(text) for text in texts)
     return not has(SURELY_DECIMAL) and has(MAYBE_THOUSANDS)
 
-def plain_floats(cells:pd.Series)->pd.Series|None: # None where a cell is no number as a computer writes it
-    "The numbers of a column, all at once"
+def plain_floats(cells:pd.Series, column:Column)->pd.Series|None: # None where a cell is no plain number
+    "The numbers of a column, all at once; those that mean no answer are missing"
     if may_have_thousands(cells): return None
-    try: return cells.astype("float64")
+    try: floats = cells.astype("float64")
     except (TypeError, ValueError, OverflowError): return None
+    return floats.mask(floats.isin(column.blank_numbers)) if column.blank_numbers else floats
 
 def written_style(values, column:Column, hint:str)->NumberStyle: # Of cells as read
     "How a column writes its numbers"
@@ -181,7 +182,7 @@ def conform_cells(
 )->pd.Series:        # float64 where every cell is a number; else labels, texts and what is unknown
     "Read one column through the schema"
     numeric = column.kind == "numeric"
-    if numeric and (floats := plain_floats(cells)) is not None: return floats
+    if numeric and (floats := plain_floats(cells, column)) is not None: return floats
     cells = cells.astype(object)
     try: places, values = pd.factorize(cells)
     except TypeError: places, values = pd.factorize(cells.map(str))  # A list cannot be looked up
@@ -251,7 +252,8 @@ def conform(
     read = dict(matched.items())
     columns = {name: column for name, column in coded_columns(schema).items() if name in matched}
     numeric = [name for name, column in columns.items() if column.kind == "numeric"]
-    floats = {name: plain for name in numeric if (plain := plain_floats(matched[name])) is not None}
+    floats = {name: plain for name in numeric
+              if (plain := plain_floats(matched[name], columns[name])) is not None}
     hint = decimal_sign(matched, schema) if len(floats) < len(numeric) else ""
     for name, column in columns.items():
         read[name] = floats[name] if name in floats else conform_cells(matched[name], column, hint)

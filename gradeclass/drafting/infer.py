@@ -7,6 +7,7 @@ __all__ = ['infer_schema']
 
 # %% ../../nbs/lib/drafting/05_infer.ipynb #baa19948
 import difflib
+import json
 import re
 from collections.abc import Callable
 
@@ -63,7 +64,8 @@ def odd_words(texts:pd.Series, numbers:pd.Series)->list[str]|None: # None where 
     return sorted(odd.unique()) if known or not few and (some or share >= MOSTLY) else None
 
 # %% ../../nbs/lib/drafting/05_infer.ipynb #d819b66a
-PLAIN_RANGE = "range taken from the table: widen min and max to what is possible"
+PLAIN_RANGE = ("the smallest and the largest value come from the table: `min: null` and `max: null` if others are "
+               "possible")
 
 def stray_codes(numbers:pd.Series)->list[float]: # Such as 999, or -1 among counts
     "Smallest and largest numbers that repeat, and lie farther off than the others lie apart, or alone below zero"
@@ -78,10 +80,19 @@ def stray_codes(numbers:pd.Series)->list[float]: # Such as 999, or -1 among coun
         if gap > others.max() - others.min() or stray < 0 <= others.min() and stray % 1 == 0: found.append(stray)
     return found
 
-def ask_strays(numbers:pd.Series)->str: # Empty where no number is far from the others
-    "The question about codes among the numbers"
-    return "".join(f"; {(numbers == stray).sum()} cells say {stray:g}, far from all others: list it under missing if "
-                   "it means no answer" for stray in stray_codes(numbers.dropna()))
+def ask_strays(numbers:pd.Series, coded:bool=False)->str: # Empty where no number is far from the others
+    "The questions about codes among the numbers"
+    strays, asked = stray_codes(numbers.dropna()), ""
+    low, high = round_outward(numbers[~numbers.isin(strays)].min(), numbers[~numbers.isin(strays)].max())
+    for stray in strays:
+        end = " and no code for it" if coded else f" and `min: {low:g}`" if stray < low else f" and `max: {high:g}`"
+        asked += (f"; {(numbers == stray).sum()} cells say {stray:g}, far from all others: `missing: [\"{stray:g}\"]`"
+                  f"{end} if {stray:g} means no answer")
+    return asked
+
+def write_missing(words)->str: # A line of a schema, empty where they are many
+    "The line that says which words mean no answer"
+    return f"`missing: {json.dumps(list(words), ensure_ascii=False)}`" if len(words) <= 3 else ""
 
 def guess_numbers(
     name:str,          # Column name
@@ -102,17 +113,17 @@ def guess_numbers(
     if codes and coded and numbers.notna().all() and not written:
         column = guess_codes(name, codes, names_codes)
         return column if column.kind == "category" else column.model_copy(
-            update={"confirm": column.confirm + ask_strays(numbers)})
+            update={"confirm": column.confirm + ask_strays(numbers, True)})
     if names_codes: return guess_words(name, texts)
     odd = texts[numbers.isna()]
     digits = odd.str.contains(r"\d")
-    ends = {"these count as missing": odd[~digits],
-            "a row with it is refused: write a number there, or list it under missing": odd[digits]}
     note = f"; {numbers.notna().sum()} of {len(texts)} cells are numbers" if len(odd) else ""
-    for end, some in ends.items():
+    for refused, some in ((False, odd[~digits]), (True, odd[digits])):
         if not len(some): continue
-        kinds = ", ".join(repr(word) for word in some.value_counts().index[:3])
-        note += f", {len(some)} {'is' if len(some) == 1 else 'are'} {kinds}: {end}"
+        kinds, line = some.value_counts().index, write_missing(some.unique())
+        note += f", {len(some)} {'is' if len(some) == 1 else 'are'} {', '.join(map(repr, kinds[:3]))}"
+        note += ", and a row with it is refused" if refused else " and counted as missing"
+        if refused and line: note += f": {line} if it means no answer"
     if style.said: note += f"; read with {style.said}"
     if style.flags: note += f" ({count(count_flagged(texts, style), 'cell')})"
     note += ask_strays(numbers)
@@ -131,15 +142,16 @@ def guess_codes(
     "Describe a column of a few whole numbers"
     listed = ", ".join(codes.values())
     if nominal or says(name, "codes", "nominal"):
-        kind, confirm = "category", f"guessed category from the name and the codes {listed}: say what each code means"
+        kind, confirm = "category", f"{listed} are taken for codes without an order: `codes` with what each means"
     elif list(codes) == [0, 1]:
         kind, confirm, codes = "flag", "guessed that 0 means no and 1 means yes", {0: "no", 1: "yes"}
     elif len(codes) == 2:
-        kind, confirm = "flag", f"say what the codes {' and '.join(codes.values())} mean"
+        kind, confirm = "flag", f"{' and '.join(codes.values())} are taken for no and yes: `codes` with what they mean"
     else:
         kind = "ordinal"
-        confirm = (f"guessed ordinal from the codes {listed}: set kind to category if they have no order, "
-                   "to numeric if they count something")
+        ends = f"`min: {min(codes)}` and `max: {max(codes)}`"
+        confirm = (f"{listed} are taken for steps in this order: `kind: category` if they have no order, "
+                   f"`kind: numeric` with `codes: {{}}`, {ends} if they count something")
     return Column(name=name, kind=kind, codes=codes, confirm=confirm)
 
 # %% ../../nbs/lib/drafting/05_infer.ipynb #1c51086a
@@ -160,20 +172,22 @@ def guess_words(
     ordered = order_words(labels)
     if ordered:
         return Column(name=name, kind="ordinal", codes={label: label for label in ordered},
-                      confirm=f"guessed the order {', '.join(ordered)}: change it if it runs otherwise")
+                      confirm=f"guessed the order {', '.join(ordered)}: `codes` in another order if it runs otherwise")
     if len(labels) <= min(most_words(len(texts)), max(len(texts)/2, 5)) and texts.str.len().max() <= 100:
-        confirm = (f"guessed category from {len(labels)} words: "
-                   "set kind to ordinal and sort the codes if they have an order")
+        confirm = (f"{len(labels)} words are taken for groups without an order: `kind: ordinal` and `codes` in order "
+                   "if they have one")
         dates = [label for label in labels if DATE.fullmatch(label)]
         if dates: confirm += f"; {dates[0]!r} looks like a date: a spreadsheet may have made it of something else"
         return Column(name=name, kind="category", codes={label: label for label in labels}, confirm=confirm)
-    confirm = f"ignored: {len(labels)} different texts are too many for a category"
-    if texts.str.len().max() > 100: confirm = "ignored: it holds texts longer than 100 characters"
+    confirm = f"left out: {len(labels)} different texts are too many for groups"
+    if texts.str.len().max() > 100: confirm = "left out: it holds texts longer than 100 characters"
     found = 0 if numbers is None else numbers.notna().sum()
     if found > len(texts)/2:
+        line, low, high = write_missing(style.words), *round_outward(numbers.min(), numbers.max())
         odd = ", ".join(map(repr, style.words[:3]))
-        confirm = (f"ignored: {found} of {len(texts)} cells are numbers, others are {odd}: list those that mean no "
-                   f"answer under missing")
+        confirm = f"left out: {found} of {len(texts)} cells are numbers, others are {odd}"
+        if line: confirm += (f": {line} with `role: feature`, `kind: numeric`, `min: {low:g}` and `max: {high:g}` "
+                             "if these mean no answer")
     return Column(name=name, role="ignored", confirm=confirm)
 
 # %% ../../nbs/lib/drafting/05_infer.ipynb #4751c6a7
@@ -189,11 +203,11 @@ def describe_cells(name:str, cells:Cells)->Column:
     texts, style, numbers = cells
     if are_rooms(texts): return mark_audit(guess_words(name, texts))
     reason = reason_to_ignore(name, texts, numbers, style)
-    if reason: return Column(name=name, role="ignored", confirm=f"ignored: {reason}")
+    if reason: return Column(name=name, role="ignored", confirm=f"left out: {reason}")
     if is_id(name, texts, numbers):
-        repeats = "" if texts.is_unique else ": it repeats, so rows of one student are kept together"
+        repeats = "" if texts.is_unique else ", and as it repeats, rows of one student are kept together"
         return Column(name=name, role="id",
-                      confirm=f"guessed that it names the students{repeats}; set role to feature if not")
+                      confirm=f"guessed that it names the students{repeats}: `role: ignored` if it names none")
     numeric = odd_words(texts, numbers) is not None
     return mark_audit(guess_numbers(name, texts, numbers, style) if numeric
                       else guess_words(name, texts, numbers, style))
@@ -207,7 +221,7 @@ def reason_to_ignore(name:str, texts:pd.Series, numbers:pd.Series, style:NumberS
                 f"export it again")
     if texts.nunique() < 9 and len(distinct_labels(texts)) < 2: return "it holds one value"
     if is_personal(name, texts): return "it names a person or says how to reach one"
-    if is_counter(name, numbers): return "it counts the rows, from the first on; the next table counts again"
+    if is_counter(name, numbers): return "it counts the rows, from the first on, and the next table counts again"
     if numbers.isna().all() and mostly(texts, lambda text: read_minutes(text) is not None, 0.8):
         return (f"{texts.iloc[0]!r} may be hours and minutes, minutes and seconds, or a time of the day: write minutes "
                 "as numbers")
@@ -229,7 +243,7 @@ def mark_audit(
     named = is_protected(column.name)
     if not named and not holds_people(column.labels): return column
     hint = (f"kept out of the model because of its {'name' if named else 'values'}: "
-            "set role to feature if it is no protected attribute; "
+            "`role: feature` if it is no protected attribute; "
             f"{column.confirm}")
     return column.model_copy(update={"role": "audit", "confirm": hint.removesuffix("; ")})
 
@@ -279,6 +293,15 @@ def plain_grade(
     return spelling(label) if NUMBER.fullmatch(label) and "," not in label else plain_signs(label)
 
 # %% ../../nbs/lib/drafting/05_infer.ipynb #8b6680e0
+def other_ends(order:GradeOrder)->str: # Empty where there is no other
+    "The lines that draw the line of who needs help one grade higher or lower"
+    failing, labels = len(order.at_risk), order.labels
+    if set(labels[-failing:]) != set(order.at_risk): return ""
+    line = lambda number: f"`at_risk: {json.dumps(labels[-number:], ensure_ascii=False)}`"
+    more = f"{line(failing + 1)} if {labels[-failing - 1]} calls for help too" if failing + 1 < len(labels) else ""
+    fewer = f"{line(failing - 1)} if {labels[-failing]} calls for none" if failing > 1 else ""
+    return ": " + ", ".join(filter(None, [more, fewer])) if more or fewer else ""
+
 def guess_scale(
     order:GradeOrder,  # Best to worst
     bands:Bands|None,  # The score that they are cut from
@@ -286,9 +309,9 @@ def guess_scale(
     "Describe the grade scale"
     codes = {int(grade) if re.fullmatch(r"-?(0|[1-9]\d*)", grade) else grade: grade for grade in order.labels}
     best, worst = order.labels[0], order.labels[-1]
-    sorted_by = (f"guessed that {best} is the best grade and {worst} the worst because {order.reason}: sort the codes "
-                 f"if not; ")
-    confirm = f"guessed that help is for those with {', '.join(order.at_risk)}: correct at_risk if not"
+    sorted_by = (f"guessed that {best} is the best grade and {worst} the worst because {order.reason}: `codes` in "
+                 f"another order if not; ")
+    confirm = f"guessed that help is for those with {', '.join(order.at_risk)}{other_ends(order)}"
     if order.reason: confirm = sorted_by + confirm
     return GradeScale(codes=codes, at_risk=order.at_risk, cuts=bands.cuts if bands else None, confirm=confirm,
                       ask=order.question)
@@ -306,7 +329,11 @@ def ask_blanks(scale:GradeScale, blanks:pd.Series, target:str, share:float)->Gra
     left = blanks[[word for word in blanks.index if word not in scale.labels]]
     if left.empty: return scale
     said = (f"{target} has {count(int(left.sum()), 'cell')} with {', '.join(left.index)}: no grade, or a grade of its "
-            "own? Name all grades in their order if so")
+            "own?")
+    if len(left) == 1 and not scale.cuts:
+        word, codes = left.index[0], json.dumps({**scale.codes, left.index[0]: left.index[0]}, ensure_ascii=False)
+        lowest = json.dumps([*scale.at_risk, word], ensure_ascii=False)
+        said += f": `codes: {codes}` and `at_risk: {lowest}` if {word} is the lowest grade"
     key = "ask" if share >= MANY_BLANKS else "confirm"
     return scale.model_copy(update={key: "; ".join(filter(None, [getattr(scale, key), said]))})
 
@@ -318,7 +345,7 @@ def keep_one_id(
     ids = [column for column in columns if column.role == "id"]
     kept = next((column for column in ids if names_students(column.name)), ids[0] if ids else None)
     others = [column.name for column in ids if column is not kept]
-    confirm = f"ignored: {kept.name} names the rows already" if kept else ""
+    confirm = f"left out: {kept.name} names the rows already" if kept else ""
     ignored = {name: Column(name=name, role="ignored", confirm=confirm) for name in others}
     return [ignored.get(column.name, column) for column in columns]
 
@@ -335,22 +362,25 @@ def order_by_score(order:GradeOrder, found:list[Bands])->GradeOrder:
     at_risk = telling.grades[-max(1, len(telling.grades)//3):]
     return GradeOrder(telling.grades, at_risk, f"{telling.column} falls in this order")
 
+IN_TIME = "`role: {role}` and `known_before: true` if it is known in time"
+TOO_LATE = "`role: ignored` if it is known only then, `known_before: true` if it is known in time"
+
 def known_afterwards(column:Column, cells:Cells, grades:pd.Series, target:str)->Column:
     "Leave out an input that follows from the grade, and doubt one that nearly does"
     if column.role not in ("feature", "audit"): return column
     texts = cells.texts
     late = says(column.name, "afterwards")
     if column.codes and follows_from(grades, texts, 0.9 if late else 0.99):
-        return Column(name=column.name, role="ignored",
-                      confirm=f"ignored: each value of {target} has one {column.name}, as if it were {LATE}: "
-                              "set role to feature and known_before to true if so")
-    doubt = f"its name speaks of something that is {LATE}: set role to ignored if so" if late else ""
+        told = f"left out: each value of {target} has one {column.name}, as if it were {LATE}: "
+        told += IN_TIME.format(role=column.role)
+        return column.model_copy(update={"role": "ignored", "confirm": told})
+    doubt = f"its name speaks of something that is {LATE}: {TOO_LATE}" if late else ""
     if blanks_tell(grades, texts.index):
-        doubt = f"only some values of {target} have it filled in, as if it were {LATE}: set role to ignored if so"
+        doubt = f"only some values of {target} have it filled in, as if it were {LATE}: {TOO_LATE}"
     share = tells_grade(grades, texts) if column.codes else bands_tell(cells.numbers, grades)
     if share and column.role == "feature":
         doubt = (f"it gives {target} in {percent(share)} of the rows, as if it were {LATE}, such as a forecast or a "
-                 "converted grade: set role to ignored if so")
+                 f"converted grade: {TOO_LATE}")
     return column.model_copy(update={"confirm": "; ".join(filter(None, [doubt, column.confirm]))})
 
 # %% ../../nbs/lib/drafting/05_infer.ipynb #79c33a03
@@ -367,9 +397,10 @@ def leave_out_giveaways(columns:list[Column], cells:dict, grades:pd.Series, scal
     def judged(column):
         if column.name not in doubts: return column
         alone, told = doubts[column.name]
-        way = "set role to feature and known_before to true if it is known in time"
-        if alone and column.codes: return Column(name=column.name, role="ignored", confirm=f"ignored: {told}: {way}")
-        doubt = f"{told}: set role to ignored, or known_before to true"
+        if alone and column.codes:
+            said = f"left out: {told}: {IN_TIME.format(role=column.role)}"
+            return column.model_copy(update={"role": "ignored", "confirm": said})
+        doubt = f"{told}: {TOO_LATE}"
         return column.model_copy(update={"confirm": "; ".join(filter(None, [doubt, column.confirm]))})
     return [judged(column) for column in columns]
 

@@ -8,6 +8,7 @@ __all__ = ['INSIDE', 'CUT_OFF', 'ROOM', 'NEARLY', 'BEYOND_CHANCE', 'known_words'
            'is_counter', 'is_date', 'ask_unit', 'follows_from', 'blanks_tell', 'share_agreed', 'tells_grade', 'percent']
 
 # %% ../../nbs/lib/drafting/02_roles.ipynb #4b9ce21b
+import json
 import re
 from collections.abc import Callable
 from functools import cache
@@ -187,7 +188,9 @@ def ask_unit(
     place = "group" if says(column.name, "groups") else "cohort" if says(column.name, "cohorts") else ""
     if not place: return column
     what = "which school, class or course" if place == "group" else "the year or the term"
-    question = f"if it says {what} a student is from, add the line `{place}: {column.name}` to the schema"
+    line = f"{place}: {json.dumps(column.name, ensure_ascii=False)}"
+    question = (f"its name speaks of {what.removeprefix('which ')}: `{line}` at the top if it says {what} a student is "
+                "from")
     return column.model_copy(update={"confirm": "; ".join(filter(None, [column.confirm, question]))})
 
 # %% ../../nbs/lib/drafting/02_roles.ipynb #d9866c8e

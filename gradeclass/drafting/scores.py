@@ -127,15 +127,15 @@ def as_score(
 )->Column:           # Role `score`, or `ignored`
     "Take a column that gives the grade away out of the inputs"
     share = percent(bands.agreement)
-    given_away = f"ignored: it gives the grade away in {share} of the rows, as if it were {LATE}"
+    given_away = f"left out: it gives the grade away in {share} of the rows, as if it were {LATE}"
     if not chosen: return Column(name=bands.column, role="ignored", confirm=given_away)
     values = values.dropna()
     low, high = round_outward(float(values.min()), float(values.max()))
     cuts = ", ".join(f"{cut:g}" for cut in bands.cuts)
     whole = bool((values % 1 == 0).all())
     return Column(name=bands.column, kind="numeric", role="score", min=low, max=high, whole=whole,
-                  confirm=f"guessed that the grade is cut from it at {cuts} ({share} of the rows agree): set role to "
-                          "feature and delete cuts if not")
+                  confirm=f"guessed that the grade is cut from it at {cuts} ({share} of the rows agree): "
+                          "`role: feature`, `known_before: true` and `cuts: null` if it is known in time")
 
 # %% ../../nbs/lib/drafting/04_scores.ipynb #02e07cd9
 def guess_bands(

@@ -7,7 +7,7 @@ __all__ = ['Studied', 'study_table', 'to_choose', 'TrainingView', 'ManageView']
 
 # %% ../../nbs/lib/pages/12_manage_view.ipynb #11d521ca
 import asyncio
-import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -32,7 +32,7 @@ from .upload import KINDS, Memory, check_cells, check_upload
 from .widgets import as_field, box, button, guarded, html, upload_button
 from ..pipeline.report import render_markdown
 from ..pipeline.stages import choices
-from ..schema import Column, Schema, load_schema, match_schema, schema_names, schema_yaml
+from ..schema import Schema, load_schema, match_schema, schema_names, schema_yaml
 from ..scoring.answer import Bundle
 from ..words import count
 
@@ -53,7 +53,7 @@ def span(value:float, low:float, high:float, colour:str="var(--bar)")->str: # SV
     "A figure from 0 to 1 as a dot on its interval"
     if value is None or low is None or not 0 <= value <= 1: return ""
     low, high = max(0, low), min(1, high)
-    return (f'<svg viewBox="0 0 204 14" width="204" height="14" aria-hidden="true">'
+    return (f'<svg viewBox="-5 0 214 14" width="214" height="14" aria-hidden="true">'
             f'<path d="M2 7H202" stroke="var(--line)" stroke-width="2"/>'
             f'<path d="M{2 + 200*low:.1f} 7H{2 + 200*high:.1f}" stroke="{colour}" stroke-width="4"/>'
             f'<circle cx="{2 + 200*value:.1f}" cy="7" r="6" fill="{colour}"/></svg>')
@@ -78,6 +78,7 @@ def comparison_figure(one:dict, other:dict, serving:int=0)->str: # HTML
     if found.empty: return note("No figures to compare yet.")
     shown = [one] if one.get("number") == other.get("number") else [one, other]
     rows, names = [], [escape(version_words(version, serving)) for version in shown]
+    scale = "From 0 to 1" + "; first version above, second below"*(len(shown) - 1)
     for name, row in found.iterrows():
         figures = [(row.champion, row.low, row.high, "var(--bar)"),
                    (row.challenger, row.low_2, row.high_2, "var(--bar-risk)")][:len(shown)]
@@ -85,8 +86,8 @@ def comparison_figure(one:dict, other:dict, serving:int=0)->str: # HTML
                         for title, figure in zip(names, figures, strict=True))
         spans = "".join(span(*figure) for figure in figures)
         rows.append(f'<tr role="row"><th scope="row" role="rowheader">{escape(name)} <small>{row.better} is '
-                    f'better</small></th>{cells}<td role="cell">{spans}</td></tr>')
-    words = ("Measure", *names, "From 0 to 1" + "; first version above, second below"*(len(shown) - 1))
+                    f'better</small></th>{cells}<td role="cell" data-label="{scale}">{spans}</td></tr>')
+    words = ("Measure", *names, scale)
     heads = "".join(f'<th scope="col" role="columnheader">{word}</th>' for word in words)
     return ('<div class="gc-scroll" tabindex="0" role="region" aria-label="Two versions">'
             '<table class="gc-table gc-cards" role="table">'
@@ -157,59 +158,15 @@ def study_table(
     schema, _, notes, preview = draft_table(frame, notes, str(path), found[0], best, 5)
     return Studied(path, len(frame), notes, preview, schema, questions=list_questions(schema))
 
-# %% ../../nbs/lib/pages/12_manage_view.ipynb #671d2233
-FILE_WORDS = {  # What names a part of a schema file -> what it means
-    "set role to feature and known_before to true( if so| if it is known in time)":
-        "a model may use it only where it is known before the grade",
-    "set role to ignored, or known_before to true": "leave it out, unless it is known before the grade",
-    "set role to ignored if so": "leave it out if so",
-    "set role to feature if it is no protected attribute": "only reports of fairness use it",
-    ": set role to feature and delete cuts if not": ", so no model sees it",
-    "; set role to feature if not|: (correct at_risk|sort the codes|change it) if (not|it runs otherwise)": "",
-    "guessed category from the name and the codes (.*?): say what each code means":
-        r"\1 are taken for codes without an order",
-    "guessed category from (.*?): set kind to ordinal and sort the codes if they have an order":
-        r"\1 are taken for groups without an order",
-    "guessed ordinal from the codes (.*?): set kind to category .*? count something":
-        r"\1 are taken for steps in this order",
-    "range taken from the table: widen min and max to what is possible":
-        "the smallest and the largest value come from this table",
-    "list it under missing if it means no answer": "they may mean that there is no answer",
-    "list those that mean no answer under missing": "these may mean that there is no answer",
-    "Name all grades in their order if so": "",
-    "if it says which (.*?) a student is from, add the line `group: .*?` to the schema":
-        r"it may say which \1 a student is from",
-    "say what the codes (.*?) mean": r"\1 are taken for no and yes",
-    "^ignored: ": "left out: ", r"\bcategory\b": "group"}
-ANSWERS = {"id": "It names the students", "ignored": "Leave it out", "audit": "For reports of fairness alone",
-           "score": "The grade follows from it", "numeric": "It is a number", "ordinal": "It has steps in an order",
-           "category": "It names groups", "flag": "It is yes or no", "feature": "An input", "target": "The grade"}
-
-def page_words(text:str)->str:
-    "What is asked about a column, for people who have a page and no file"
-    for pattern, words in FILE_WORDS.items(): text = re.sub(pattern, words, text)
-    return text.strip(" ;")
-
-def answers_to(question)->list[tuple[str, str]]: # Options of a dropdown
-    "What a person can say to a question"
-    agreed = ANSWERS.get(question.proposed, f"Right: {question.proposed}, the best grade first")
-    is_input = question.proposed in ("numeric", "ordinal", "category", "flag")
-    left_out = [("Leave it out", "out")] if is_input and " more column" not in question.column else []
-    return [("I am not sure", ""), (agreed, "yes"), *left_out]
-
 # %% ../../nbs/lib/pages/12_manage_view.ipynb #645f330f
-def settle(studied:Studied, accepted:list[str], left_out:list[str]=())->str: # Name or file of the schema
-    "Write the schema with what a person has confirmed"
-    from gradeclass.drafting.questions import confirm_guesses
+def settle(studied:Studied, given:list)->str: # Name or file of the schema
+    "Write the schema with what a person has said: questions with their answers"
+    from gradeclass.drafting.questions import answer_questions
     if studied.schema is None: raise AppError("say first which column holds the grades")
     if studied.schema.grades.ask: raise AppError("say first which grade is the best: the table cannot tell")
     if studied.known in schema_names(): return studied.known
     place = studied.path.with_suffix(".schema.yaml")
-    schema = confirm_guesses(studied.schema, accepted)
-    columns = [Column(name=column.name, role="ignored") if column.name in left_out else column
-               for column in schema.columns]
-    schema = schema.model_copy(update={"columns": columns})
-    if not schema.inputs(): raise AppError("nothing is left to predict from: keep at least one column as an input")
+    schema = answer_questions(studied.schema, given)
     with whole_file(place) as part: part.write_text(schema_yaml(schema), encoding="utf-8")
     return str(place)
 
@@ -231,12 +188,12 @@ def add_table(path:str, schema:str)->tuple[str, str]: # What became of it, and i
 # %% ../../nbs/lib/pages/12_manage_view.ipynb #6333b3e2
 def reading(studied:Studied)->str: # HTML
     "How a table was read"
-    from gradeclass.drafting.questions import describe_columns
+    from gradeclass.drafting.questions import TAKEN, describe_columns
     fits = f" It fits the schema {studied.known}." if studied.known else ""
     notes = "".join(f"<li>{escape(text)}</li>" for text in studied.notes[:20])
     preview = studied.preview.astype(object)
     columns = describe_columns(studied.schema) if studied.schema else pd.DataFrame()
-    if len(columns): columns["taken as"] = columns["taken as"].replace(ANSWERS)
+    if len(columns): columns["taken as"] = columns["taken as"].replace(TAKEN)
     return (f"<p><b>{escape(studied.path.name)}</b>: {count(studied.rows, 'row')}.{fits}</p>"
             f"{f'<ul>{notes}</ul>' if notes else ''}<details><summary>The first rows as they were understood</summary>"
             f"{table(preview.where(preview.notna(), '–'), 'The first rows')}</details>"
@@ -288,23 +245,24 @@ class TrainingView(widgets.VBox):
             if studied.columns: self.target.options = to_choose(studied.columns)
             self.target.value = chosen if chosen in dict(self.target.options) else ""
             asked.append(self.target)
-        for question in studied.questions:
-            words = html(f"<p><b>{escape(question.column)}</b>: {escape(page_words(question.text))}</p>")
-            if question.open or self.best.value: asked.append(box([words, self.best]))
-            if question.open and not self.best.value:
-                self.best.options = to_choose(studied.schema.grades.labels)
-            if not question.open and question.column not in self.said:
-                self.said[question.column] = as_field(widgets.Dropdown(
-                    options=answers_to(question), value="yes" if question.certain else "",
+        for place, question in enumerate(studied.questions):
+            words = html(f"<p><b>{escape(question.column)}</b>: {escape(question.text)}</p>")
+            if not question.open and question not in self.said:
+                options = [("I am not sure", None), *((answer.words, answer) for answer in question.answers)]
+                self.said[question] = as_field(widgets.Dropdown(
+                    options=options, value=question.agreed if question.certain else None,
                     description=f"Your answer: {question.column}"))
-            if not question.open: asked.append(box([words, self.said[question.column]]))
+            asked.append(box([words] if question.open else [words, self.said[question]]))
+            if place or question.column != studied.schema.target: continue
+            if not self.best.value: self.best.options = to_choose(studied.schema.grades.labels)
+            if self.best.value or not question.certain: asked.append(self.best)
         self.asked.children = asked
         self.studied = studied
         self.actions.children = [] if studied.open else [self.run, self.add]
 
     def _settled(self)->str:
-        given = lambda answer: [name for name, made in self.said.items() if made.value == answer]
-        return settle(self.studied, given("yes"), given("out"))
+        asked = [question for question in self.studied.questions if question in self.said]
+        return settle(self.studied, [(question, said) for question in asked if (said := self.said[question].value)])
 
     def _run(self)->None:
         with guarded(self.message):
@@ -379,7 +337,7 @@ class ManageView(widgets.VBox):
 
     def make_decision(self)->widgets.VBox: # A card
         "Compare, then promote or go back"
-        self.against = 0  # The version that a person was warned of
+        self.against, self.read = 0, 0.0  # The version that a person was warned of, and when they may have read why
         self.version = as_field(widgets.Dropdown(description="Version"))
         self.other = as_field(widgets.Dropdown(description="Compared with"))
         for made in (self.version, self.other): made.observe(lambda _: self._show_figures(), "value")
@@ -416,13 +374,14 @@ class ManageView(widgets.VBox):
 
     def _promote(self)->None:
         "Let the chosen version serve; where the gate would not, only when the button is pressed a second time"
-        number, model = self.version.value, self.model
+        number, model, pressed = self.version.value, self.model, time.monotonic()
         with guarded(self.note):
             model.check(self.why.value, self.who.value)
             self.note.value = note("Comparing ...")
             advice = model.advise(number)
-            if advice[1] and self.against != number:
-                self.against = number
+            if advice[1] and (self.against != number or pressed < self.read):
+                # The second half of a double click has not read it
+                self.against, self.read = number, time.monotonic() + 2
                 self.note.value = note(f"{advice[1]} Press the button once more to use it against this advice; the "
                                        f"history will say so.", "warn")
                 return

@@ -159,7 +159,7 @@ def read_numbers(
     "Numbers in the column's range"
     values = as_floats(cells, style)
     low, high = column.bounds
-    wrong = (values < low) | (values > high) | np.isinf(values)
+    wrong = (values < low) | (values > high) | np.isinf(values) | np.isin(values, column.blank_numbers)
     if column.whole: wrong |= (values != np.round(values)) & ~np.isnan(values)
     return np.where(wrong, DOUBT, values)
 

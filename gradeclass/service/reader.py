@@ -85,7 +85,7 @@ class InputField(NamedTuple):
 # %% ../../nbs/lib/service/01_reader.ipynb #df16d984
 def make_field(place:int, column:Column)->InputField: # Ready to read
     "Turn one column into a table"
-    low, high = column.bounds
+    low, high = (1, 0) if column.blank_numbers else column.bounds # Nothing is in range: each number is looked at
     largest = sys.float_info.max # No limit, but finite
     if not column.codes: return InputField(place, column, None, max(low, -largest), min(high, largest))
     positions = {label: float(position) for position, label in enumerate(column.labels)}

@@ -58,3 +58,15 @@ def test_check_shows_the_table_and_writes_answers_as_a_schema(ask, place):
     assert code == 1 and "is 1 the best grade" in said and not (place/"outputs").exists()
     code, printed, said = ask("check", "marks.csv", "--best", "1", "--yes", "-o", "marks.yaml")
     assert code == 0 and "40.5" in printed and "grades 1, 2, 3, 4, 5, 6 (best first)" in printed and "say --best" not in said
+
+
+def test_person_at_the_terminal_chooses_among_the_answers(monkeypatch):
+    from gradeclass.cli.data import ask_guess
+    from gradeclass.drafting.questions import Question
+    guess = '12 cells say 99, far from all others: `missing: ["99"]` and `max: 30` if 99 means no answer'
+    question, shown = Question("Absences", guess, "numeric", False, False), []
+    def answer(place):
+        monkeypatch.setattr("typer.prompt", lambda text, *more, **options: shown.append(text) or place)
+        return ask_guess(question)
+    assert answer(0) == [] and "2 99 means no answer" in shown[0] and "`" not in shown[0]
+    assert answer(2)[0][1].lines == {"missing": ["99"], "max": 30}

@@ -1,4 +1,5 @@
 "The way in and out of the pages, and how much of the server one visitor can take"
+import http.client
 import http.cookiejar
 import time
 import urllib.error
@@ -94,6 +95,34 @@ def test_after_a_restart_the_form_lets_in_whoever_has_the_new_code(browser, trai
         page.wait_for_selector(".gc-facts", timeout=60_000)
     finally: second.close()
     context.close()
+
+
+def answer_of(server, path, **headers):
+    "Status, address to go on to, and cookies of one request"
+    connection = http.client.HTTPConnection(server.base.removeprefix("http://"), timeout=60)
+    connection.request("GET", path, headers=headers)
+    answer = connection.getresponse()
+    connection.close()
+    return answer.status, answer.getheader("Location"), answer.headers.get_all("Set-Cookie") or []
+
+
+@pytest.mark.process
+@pytest.mark.slow
+def test_cookie_of_a_login_stays_on_this_site_and_on_an_encrypted_connection(small):
+    for scheme in ("http", "https"):
+        _, _, cookies = answer_of(small, f"/about?token={TOKEN}", **{"X-Forwarded-Proto": scheme})
+        login = [cookie for cookie in cookies if cookie.startswith("username-")]
+        assert len(login) == 1 and "SameSite=Lax" in login[0] and "HttpOnly" in login[0]
+        assert ("Secure" in login[0]) == (scheme == "https")
+        assert all("SameSite=Lax" in cookie for cookie in cookies)
+
+
+@pytest.mark.process
+@pytest.mark.slow
+@pytest.mark.parametrize("path", ["", *PAGES])
+def test_token_is_left_in_no_address(path, small):
+    status, address, _ = answer_of(small, f"/{path}?token={TOKEN}")
+    assert status == 302 and address == f"/{path or 'predict'}"
 
 
 @pytest.mark.process

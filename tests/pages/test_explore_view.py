@@ -1,11 +1,33 @@
-"The page of figures in a browser"
+"The page of figures in a browser, and which table it begins with"
+import json
+
 import pytest
+
+from gradeclass.data.synthetic import sample_path
+from gradeclass.pages.explore_model import ExploreModel, tables
+from gradeclass.scoring.answer import open_bundle
 
 from pages_helpers import expect, until
 
-pytestmark = [pytest.mark.browser, pytest.mark.process, pytest.mark.slow]
 
 
+def test_first_table_is_what_the_model_that_serves_has_learnt_from(trained, tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADECLASS_OUTPUTS", str(tmp_path))
+    monkeypatch.setenv("GRADECLASS_HOME", str(tmp_path))
+    table, record = tmp_path/"year10.csv", tmp_path/"runs"/"20261101-101010"/"run.json"
+    table.write_text("".join(sample_path("students").read_text().splitlines(True)[:201]))
+    record.parent.mkdir(parents=True)
+    record.write_text(json.dumps({"run_id": "20261101-101010", "parameters": {"data": str(table)}, "bundle": str(trained)}))
+    served = open_bundle(trained)
+    assert list(tables(served))[0] == "The data of the model that serves (year10.csv)"
+    model = ExploreModel(served)
+    model.choose(list(model.tables)[0])
+    assert len(model.frame) == 200
+
+
+@pytest.mark.browser
+@pytest.mark.process
+@pytest.mark.slow
 def test_custom_figure_is_drawn_and_an_impossible_one_explained(visit):
     page = visit("explore")
     until(page, "document.querySelectorAll('.gc-figures img').length === 4")

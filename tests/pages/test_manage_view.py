@@ -45,7 +45,9 @@ def test_manage_runs_a_pipeline_and_a_person_promotes_and_reverts(visit, server)
         use.click()
         warned = page.locator("text=Press the button once more")
         page.locator(f"text=Version {version} serves now").or_(warned).first.wait_for(timeout=300_000)
-        if warned.count(): use.click()
+        if warned.count():
+            page.wait_for_timeout(2100) # A person reads the advice; a double click does not
+            use.click()
         page.wait_for_selector(f"text=Version {version} serves now", timeout=300_000)
     expect(page.locator("#rendered_cells")).to_contain_text("A. Teacher")
     expect(page.locator("body")).not_to_contain_text("gradeclass registry")
@@ -75,7 +77,7 @@ def test_manager_uploads_a_table_answers_what_is_asked_and_stops_the_run(visit, 
 
 @pytest.mark.parametrize("source", ["students", "higher_ed", "unknown", "made up"])
 def test_questions_about_a_table_name_no_part_of_a_file_and_no_command(source, tmp_path, monkeypatch):
-    from gradeclass.pages.manage_view import TrainingView, answers_to, page_words, reading
+    from gradeclass.pages.manage_view import TrainingView, reading
     monkeypatch.setenv("GRADECLASS_OUTPUTS", str(tmp_path))
     shipped = source in ("students", "higher_ed")
     table = pd.read_csv(sample_path(source)) if shipped else unknown_table() if source == "unknown" else made_up_table()
@@ -85,8 +87,8 @@ def test_questions_about_a_table_name_no_part_of_a_file_and_no_command(source, t
     view._take("table.csv", table.to_csv(index=False).encode())
     if view.studied.columns: view.target.value = "Grade"
     if view.studied.open: view.best.value = view.best.options[1][1]
-    said = [page_words(question.text) for question in view.studied.questions]
-    offered = [words for question in view.studied.questions for words, _ in answers_to(question)]
+    said = [question.text for question in view.studied.questions]
+    offered = [answer.words for question in view.studied.questions for answer in question.answers]
     assert said
     for text in (*said, *offered, re.sub("<[^>]*>", " ", reading(view.studied))):
         assert not re.search(r"\brole\b|known_before|at_risk|min and max|set kind|under missing|`|--|gradeclass ", text)
@@ -101,6 +103,26 @@ def made_up_table(n=120):
                          "Code": [1, 2]*(n//2), "Days": [*range(n - 1), -999], "Essay": ["word "*40]*n, "Grade": grade})
 
 
+def choose_answer(view, column, words):
+    "Choose an answer to a question about a column"
+    made = next(made for question, made in view.said.items() if question.column == column and words in dict(made.options))
+    made.value = dict(made.options)[words]
+
+
+def test_code_that_a_manager_calls_no_answer_is_none(tmp_path, monkeypatch):
+    from gradeclass.data.sources import load
+    from gradeclass.pages.manage_view import TrainingView
+    monkeypatch.setenv("GRADECLASS_OUTPUTS", str(tmp_path))
+    begun = []
+    view = TrainingView(begun.append)
+    rows = [f"{i},{99 if i % 10 == 3 else i*7 % 13},{'ABCD'[(i + i//9) % 4]}" for i in range(120)]
+    view._take("marks.csv", "\n".join(["Nr,Hours,Grade", *rows]).encode())
+    choose_answer(view, "Hours", "99 means no answer")
+    view.run.click()
+    read = load(begun[0]["data"], begun[0]["schema"]).frame["Hours"]
+    assert read.isna().sum() == 12 and read.max() == 12
+
+
 def test_column_that_a_manager_leaves_out_is_no_input(tmp_path, monkeypatch):
     from gradeclass.pages.manage_view import TrainingView
     monkeypatch.setenv("GRADECLASS_OUTPUTS", str(tmp_path))
@@ -108,7 +130,7 @@ def test_column_that_a_manager_leaves_out_is_no_input(tmp_path, monkeypatch):
     view = TrainingView(begun.append)
     rows = [f"{i},{i % 9},{i % 5},{'ABCD'[i % 4]}" for i in range(80)]
     view._take("marks.csv", "\n".join(["Nr,Hours,Level,Grade", *rows]).encode())
-    view.said["Level"].value = "out"
+    choose_answer(view, "Level", "Leave the column out")
     view.run.click()
     schema = load_schema(begun[0]["schema"])
     assert [column.name for column in schema.inputs()] == ["Hours"]
@@ -131,5 +153,31 @@ def test_decision_against_the_advice_is_asked_for_twice_and_kept(finished_run, t
     view.promote.click()
     assert "Press the button once more" in view.note.value and history(outputs)[-1]["event"] == "register"
     view.promote.click()
+    assert history(outputs)[-1]["event"] == "register" # The second half of a double click
+    view.read = 0
+    view.promote.click()
     decided = history(outputs)[-1]
     assert decided["event"] == "promote" and "We want it (against the advice: They cannot be compared" in decided["why"]
+
+
+def test_comparison_is_labelled_for_how_it_is_laid_out(browser):
+    from gradeclass.config import find_shipped
+    from gradeclass.pages.manage_view import comparison_figure
+    versions = [{"number": number, "time": "2026-11-28T10:00:00", "data": "grades.csv",
+                 "metrics": {"accuracy": {"value": value, "low": value - 0.1, "high": 1.0}}}
+                for number, value in ((1, 0.7), (2, 1.0))]
+    style = find_shipped("nbs/app", "notebooks/app")/"look"/"voila"/"templates"/"gradeclass"/"static"/"page.css"
+    page = browser.new_page()
+    page.set_content(f"<style>{style.read_text()}</style><body class=gc><div class=gc-card>"
+                     f"{comparison_figure(*versions, 1)}</div>")
+    for width in (1280, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert "first version above, second below" in (
+            page.inner_text("thead") if width > 720 else page.locator("td").last.get_attribute("data-label"))
+        first, second = (page.locator("svg").nth(place).bounding_box() for place in (0, 1))
+        cell = page.locator("td").last.bounding_box()
+        assert first["y"] + first["height"] <= second["y"] + 1 and first["x"] == second["x"]
+        assert cell["x"] <= first["x"] and first["x"] + first["width"] <= cell["x"] + cell["width"] + 1
+        dot = page.locator("circle").last.bounding_box() # At 1, the end of the scale
+        assert dot["x"] + dot["width"] <= second["x"] + second["width"]
+    page.close()

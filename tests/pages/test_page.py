@@ -85,3 +85,36 @@ def test_page_is_used_by_keyboard_alone_at_twice_the_size_without_motion(name, v
         .map(made => [...document.querySelectorAll('*')].indexOf(made))""")
     assert set(wanted) <= reached
     assert not page.complaints
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_foot_of_a_page_says_what_is_kept(name, visit):
+    kept = "Decisions are kept with your name and reason" if name == "manage" else "The server keeps nothing that you enter here"
+    expect(visit(name).locator(".gc-foot")).to_contain_text(kept)
+
+
+PAINTED = """places => places.map(place => { const made = document.querySelector(place), shown = getComputedStyle(made);
+    return shown.backgroundImage + shown.backgroundColor + made.getBoundingClientRect().width })"""
+
+
+def test_bars_and_sliders_are_there_in_forced_colours(visit):
+    page = visit("predict")
+    page.emulate_media(forced_colors="active")
+    back = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    for painted in page.evaluate(PAINTED, [".gc-track span", ".gc-risk .gc-track span", ".gc-both span", ".noUi-base"]):
+        assert painted.startswith("repeating") or painted.split("none", 1)[1].startswith("rgb") and back not in painted
+        assert not painted.endswith(")0")
+
+
+def test_page_without_a_model_starts_no_run(tmp_path, monkeypatch):
+    import ipywidgets as widgets
+    from gradeclass.pages.manage_view import ManageView
+    from gradeclass.pages.page import Page
+    monkeypatch.setenv("GRADECLASS_OUTPUTS", str(tmp_path))
+    monkeypatch.setenv("GRADECLASS_MODEL", "")
+    monkeypatch.setattr("gradeclass.pages.manage_model.time.sleep", lambda seconds: None)
+    widgets.Widget.close_all()
+    manage, page = ManageView(), Page(lambda served: widgets.HTML("a view"))
+    manage.token.value = "wrong"
+    buttons = [made.description for made in widgets.widget._instances.values() if isinstance(made, widgets.Button)]
+    assert buttons == ["Open"] and not manage.inside.children and "No model yet" in page.body.children[0].children[0].value

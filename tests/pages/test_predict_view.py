@@ -1,5 +1,6 @@
 "The page of one student: its form, its answer, and what if"
 import os
+import re
 import subprocess
 import sys
 
@@ -134,3 +135,6 @@ def test_printed_sheet_holds_inputs_day_and_model(visit):
     assert not page.locator(".gc-form").is_visible() and not page.locator(".gc-head").is_visible()
     assert page.evaluate("getComputedStyle(document.querySelector('.gc-answer')).position") == "static"
     assert page.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--card').trim()") == "#fff"
+    for _ in range(2): # What is made for one print is gone before the next, and nothing else
+        assert len(re.findall(rb"/Type /Page\b", page.pdf(prefer_css_page_size=True))) == 1
+    expect(page.locator(".gc-entered")).to_be_visible()

@@ -115,7 +115,7 @@
     const [header, ...rows] = readCsv(new TextDecoder().decode(bytesOf(link.href)));
     const titles = JSON.parse(paper.dataset.columns), places = Object.keys(titles).map((name) => header.indexOf(name)).filter((place) => place >= 0);
     const table = document.createElement("table"), plain = (text) => text.replace(/^'+(?=[=+\-@])/, "");
-    table.className = "gc-table";
+    table.className = "gc-table gc-listed";
     const head = table.createTHead().insertRow(), body = table.createTBody();
     places.forEach((place) => { const cell = document.createElement("th"); cell.textContent = titles[header[place]]; head.append(cell); });
     rows.forEach((row) => { const line = body.insertRow(); places.forEach((place) => { line.insertCell().textContent = plain(row[place] || ""); }); });
@@ -123,7 +123,7 @@
     document.querySelector(".gc-class")?.classList.add("gc-whole");
   });
   addEventListener("afterprint", () => {
-    document.querySelector(".gc-paper table")?.remove();
+    document.querySelector(".gc-listed")?.remove();
     document.querySelector(".gc-whole")?.classList.remove("gc-whole");
   });
 
