@@ -16,6 +16,7 @@ from typer import Argument, Option
 
 from .base import AsJson, Bars, SchemaOption, Table, app, check_out, say
 from ..config import SEED
+from ..words import count
 
 # %% ../../nbs/lib/cli/04_data.ipynb #ac60f685
 data_app = typer.Typer(no_args_is_help=True, help="Fetch, check and make tables of students.")
@@ -86,6 +87,8 @@ def ask_guess(question)->list: # The question with the answer; empty where the p
     return [(question, answers[place - 1])] if place else []
 
 # %% ../../nbs/lib/cli/04_data.ipynb #7ad67a8c
+MOST = 40 # Questions that a person is asked at once
+
 @app.command("check")
 def check_command(
     file:Table, # A table
@@ -101,7 +104,8 @@ def check_command(
     from gradeclass.drafting.infer import infer_schema
     from gradeclass.drafting.questions import answer_questions, describe_columns, inspect_table, list_questions
     check_out(out, file)
-    checked = inspect_table(file, target, best)
+    with Bars(transient=True) as bars:
+        checked = inspect_table(file, target, best, on_column=partial(bars.show, "columns"))
     left = left_rows(checked.notes)
     print(f"{Path(file).name}: {len(checked.table):,} rows, {len(checked.schema.columns)} columns")
     for note in checked.notes: print(f"  {note}")
@@ -113,11 +117,15 @@ def check_command(
         schema = infer_schema(checked.table, schema.target, schema.name, ask_best(schema, schema.target))
     questions = list_questions(schema)
     given = [(question, question.agreed) for question in questions if yes and question.certain]
-    if asked: given = [pair for question in questions if not question.open for pair in ask_guess(question)]
+    if asked: given = [pair for question in questions[:MOST] if not question.open for pair in ask_guess(question)]
     schema = answer_questions(schema, given)
-    for place, question in enumerate(list_questions(schema), 1):
+    questions = list_questions(schema)
+    for place, question in enumerate(questions[:MOST], 1):
         answer = "answer with --best" if question.open else f"proposed: {question.proposed}"
         print(f"question {place}: {question.column}: {question.guess} ({answer})")
+    if len(questions) > MOST:
+        more = count(len(questions) - MOST, "more question")
+        print(f"and {more}: the schema that -o writes marks each with `confirm`")
     if out: write_schema(schema, out)
     if out and len(left): say(f"rows left out: {write_table(left, out.with_suffix('.rejected.csv'))}")
     if schema.grades.ask: say("no run takes this schema until the first question is answered: say --best")

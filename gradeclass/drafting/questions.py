@@ -8,7 +8,7 @@ __all__ = ['PARTS', 'LINES', 'TAKEN', 'INPUTS', 'find_grade_columns', 'Answer', 
 
 # %% ../../nbs/lib/drafting/06_questions.ipynb #23c25c96
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import pandas as pd
@@ -181,21 +181,23 @@ def inspect_table(
     target:str="",  # The grade column; empty: the only one that may be it
     best:str="",    # The best grade, or all grades from best to worst, separated by commas
     most:int=10,    # Rows of the preview
+    on_column:Callable=lambda done, total: None, # As in `infer_schema`
 )->Checked:         # What a person should see
     "Read a table as every command does, and draft its schema"
     table, notes = read_table(source)
-    try: return Checked(*draft_table(table, notes, source, target, best, most))
+    try: return Checked(*draft_table(table, notes, source, target, best, most, on_column))
     except GradeclassError as error:
         raise SchemaError(f"{error} (the table was read so: {'; '.join(notes)})" if notes else str(error)) from None
 
-def draft_table(table:pd.DataFrame, notes:list[str], source:str, target:str, best:str, most:int)->tuple:
+def draft_table(table:pd.DataFrame, notes:list[str], source:str, target:str, best:str, most:int,
+                on_column:Callable=lambda done, total: None)->tuple:
     "What `Checked` holds"
     found = find_grade_columns(table)
     if not target and len(found) != 1:
         why = f"{' and '.join(found[:4])} may be it" if found else f"the columns are {', '.join(table.columns[:12])}"
         raise SchemaError(f"name the column that holds the grades with --target: {why}")
     target = target or found[0]
-    schema = infer_schema(table, target, str(source).rsplit("/", 1)[-1].split(".")[0], best)
+    schema = infer_schema(table, target, str(source).rsplit("/", 1)[-1].split(".")[0], best, on_column)
     data = make_dataset(table, schema, notes)
     return schema, table, data.notes, data.frame.head(most)
 

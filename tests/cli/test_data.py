@@ -1,6 +1,7 @@
 "`gradeclass data` and `gradeclass schema`"
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -70,3 +71,13 @@ def test_person_at_the_terminal_chooses_among_the_answers(monkeypatch):
         return ask_guess(question)
     assert answer(0) == [] and "2 99 means no answer" in shown[0] and "`" not in shown[0]
     assert answer(2)[0][1].lines == {"missing": ["99"], "max": 30}
+
+
+def test_a_wide_table_is_asked_about_forty_times_at_most(ask, place):
+    rng = np.random.default_rng(0)
+    words = {f"t{number}": rng.choice(["red", "green", "blue"], 60) for number in range(50)}
+    pd.DataFrame({"Student": range(1000, 1060), **words, "Grade": rng.choice(list("ABC"), 60)}).to_csv("wide.csv", index=False)
+    code, printed, _ = ask("check", "wide.csv", "--target", "Grade", "-o", "wide.yaml")
+    asked = sum(line.startswith("question") for line in printed.splitlines())
+    assert (code, asked) == (0, 40) and "more questions: the schema that -o writes" in printed
+    assert (place/"wide.yaml").read_text().count("confirm:") > 50
