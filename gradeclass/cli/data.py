@@ -87,8 +87,6 @@ def ask_guess(question)->list: # The question with the answer; empty where the p
     return [(question, answers[place - 1])] if place else []
 
 # %% ../../nbs/lib/cli/04_data.ipynb #7ad67a8c
-MOST = 40 # Questions that a person is asked at once
-
 @app.command("check")
 def check_command(
     file:Table, # A table
@@ -102,7 +100,8 @@ def check_command(
     "Show how a table is read and what its columns are taken for, ask what cannot be known, and write a schema."
     from gradeclass.data.files import left_rows, write_table
     from gradeclass.drafting.infer import infer_schema
-    from gradeclass.drafting.questions import answer_questions, describe_columns, inspect_table, list_questions
+    from gradeclass.drafting.questions import (MOST_ASKED, answer_questions, describe_columns, inspect_table,
+                                                  list_questions)
     check_out(out, file)
     with Bars(transient=True) as bars:
         checked = inspect_table(file, target, best, on_column=partial(bars.show, "columns"))
@@ -117,14 +116,14 @@ def check_command(
         schema = infer_schema(checked.table, schema.target, schema.name, ask_best(schema, schema.target))
     questions = list_questions(schema)
     given = [(question, question.agreed) for question in questions if yes and question.certain]
-    if asked: given = [pair for question in questions[:MOST] if not question.open for pair in ask_guess(question)]
+    if asked: given = [pair for question in questions[:MOST_ASKED] if not question.open for pair in ask_guess(question)]
     schema = answer_questions(schema, given)
     questions = list_questions(schema)
-    for place, question in enumerate(questions[:MOST], 1):
+    for place, question in enumerate(questions[:MOST_ASKED], 1):
         answer = "answer with --best" if question.open else f"proposed: {question.proposed}"
         print(f"question {place}: {question.column}: {question.guess} ({answer})")
-    if len(questions) > MOST:
-        more = count(len(questions) - MOST, "more question")
+    if len(questions) > MOST_ASKED:
+        more = count(len(questions) - MOST_ASKED, "more question")
         print(f"and {more}: the schema that -o writes marks each with `confirm`")
     if out: write_schema(schema, out)
     if out and len(left): say(f"rows left out: {write_table(left, out.with_suffix('.rejected.csv'))}")

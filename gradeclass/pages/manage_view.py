@@ -238,6 +238,7 @@ class TrainingView(widgets.VBox):
         with guarded(self.message): self._show(study_table(path, target, self.best.value or ""))
 
     def _show(self, studied:Studied)->None:
+        from gradeclass.drafting.questions import MOST_ASKED
         self.message.value, self.record.value = "", reading(studied)
         asked = []
         if studied.columns or self.target.value:
@@ -245,7 +246,7 @@ class TrainingView(widgets.VBox):
             if studied.columns: self.target.options = to_choose(studied.columns)
             self.target.value = chosen if chosen in dict(self.target.options) else ""
             asked.append(self.target)
-        for place, question in enumerate(studied.questions):
+        for place, question in enumerate(studied.questions[:MOST_ASKED]):
             words = html(f"<p><b>{escape(question.column)}</b>: {escape(question.text)}</p>")
             if not question.open and question not in self.said:
                 options = [("I am not sure", None), *((answer.words, answer) for answer in question.answers)]
@@ -256,6 +257,8 @@ class TrainingView(widgets.VBox):
             if place or question.column != studied.schema.target: continue
             if not self.best.value: self.best.options = to_choose(studied.schema.grades.labels)
             if self.best.value or not question.certain: asked.append(self.best)
+        if (more := len(studied.questions) - MOST_ASKED) > 0:
+            asked.append(html(note(f"{count(more, 'more question')} left out: what was guessed there stays.")))
         self.asked.children = asked
         self.studied = studied
         self.actions.children = [] if studied.open else [self.run, self.add]
