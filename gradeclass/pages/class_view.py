@@ -126,10 +126,10 @@ def naming(name:str, place:widgets.HTML): # Nothing
 class ClassView(widgets.VBox):
     "Upload a file, see how it was read and what is wrong with it, and the list"
     def __init__(self, served:Bundle):
-        self.model, self.quiet, self.turn, self.waiting = ClassModel(served), False, 0, {}
+        self.model, self.quiet, self.turn, self.waiting, self.reading = ClassModel(served), False, 0, {}, {}
         self.message = html("", "gc-message")
         self.kept = Kept(self.restore)
-        self.upload = upload_button(KINDS, self.message, self._take, "Choose a file")
+        self.upload = upload_button(KINDS, self.message, lambda *file: self.take(*file), "Choose a file")
         self.sample = button("Try the sample", self._sample, "Invented students that come with the program")
         self.cancel = button("Cancel", self._cancel, "Stop reading the file")
         self.remove = button("Remove the file", self._remove, "Forget the file, here and in this tab of the browser")
@@ -192,14 +192,16 @@ class ClassView(widgets.VBox):
         self.cancel.layout.display = None if reading else "none"
         self.remove.layout.display = None if self.model.upload is not None and not reading else "none"
 
-    def _take(self, name, content, sheet="", matches=None)->None:
+    def take(self, name:str, content:bytes, sheet:str="", matches:dict|None=None)->None:
         "Read a file beside the page, which goes on answering"
         self.turn += 1
         self._clear()
         name = safe_name(name)
         waiting = self.waiting if self.waiting.get("file") == name else {}
         sheet, matches = sheet or waiting.get("sheet", ""), matches or waiting.get("matches", {})
+        self.reading = {"file": name, "content": content, "sheet": sheet, "matches": matches}
         if in_background(self._read(self.turn, name, content, sheet, matches)) is None:
+            self.reading = {}
             with naming(name, self.message):
                 self._opened(read_file(name, content, self.model.served.schema, sheet), matches)
 
@@ -209,6 +211,7 @@ class ClassView(widgets.VBox):
         try: upload, error = await work, None
         except Exception as problem: upload, error = None, problem
         if turn != self.turn: return
+        self.reading = {}
         with naming(name, self.message):
             if error: raise error
             self._opened(upload, matches)
@@ -225,7 +228,7 @@ class ClassView(widgets.VBox):
 
     def _clear(self)->None:
         "Show nothing of the file before"
-        self.result.children = []
+        self.result.children, self.reading = [], {}
         self.model.clear()
         if self.follow: self.follow.take_names()
         self.kept.keep({})
@@ -254,7 +257,7 @@ class ClassView(widgets.VBox):
     def _choose_sheet(self, sheet:str)->None:
         upload = self.model.upload
         if self.quiet or upload is None or sheet == upload.sheet: return
-        with guarded(self.message): self._take(upload.name, upload.content, sheet, self.model.matches)
+        with guarded(self.message): self.take(upload.name, upload.content, sheet, self.model.matches)
 
     def _match(self)->None:
         chosen = {name: made.value for name, made in self.columns.items() if made.value}
@@ -264,7 +267,8 @@ class ClassView(widgets.VBox):
             else: self._opened(self.model.upload, self.model.matches | chosen)
 
     def state(self)->dict: # Empty without a file
-        "All that another view needs to show the same list, the file too"
+        "All that another view needs to show the same list, the file too, also one that is being read"
+        if self.reading: return self.waiting | self.reading
         upload = self.model.upload
         return self.model.state() | ({"content": upload.content} if upload and upload.content else {})
 
@@ -276,7 +280,11 @@ class ClassView(widgets.VBox):
         self.waiting = state
         if state.get("sample"): self._sample()
         elif state.get("content"):
-            with guarded(self.message): self._take(state["file"], state["content"])
+            with guarded(self.message): self.take(state["file"], state["content"])
+
+    def leave_to(self, view:"ClassView")->None: # Of a newer model
+        "Hand on files that are still on their way, and stop reading"
+        self.take, self.turn = lambda *file: view.take(*file), self.turn + 1
 
     def matcher(self)->list: # Widgets; none where nothing is missing or left
         "Let the visitor say which column holds what was not found"

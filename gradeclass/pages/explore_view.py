@@ -41,7 +41,7 @@ class ExploreView(widgets.VBox):
         self.model, self.message, self.task = ExploreModel(served), html("", "gc-message"), None
         self.kept = Kept(self.restore)
         self.source = as_field(widgets.Dropdown(options=list(self.model.tables) or ["none"], description="Table"))
-        self.upload = upload_button(KINDS, self.message, self._take, "Or choose a file")
+        self.upload = upload_button(KINDS, self.message, lambda *file: self.take(*file), "Or choose a file")
         self.figures, self.said, self.told = box([], "gc-card", "gc-figures"), html("", "gc-live"), html("", "gc-live")
         self.built, self.answer = html("", "gc-live"), html("", "gc-live")
         self.ask = as_field(widgets.Dropdown(description="Do better grades go with ..."))
@@ -89,12 +89,17 @@ class ExploreView(widgets.VBox):
             with suppress(TraitError): made.value = state.get(name)
         if self.model.frame is not None: self._draw()
 
+    def leave_to(self, view:"ExploreView")->None: # Of a newer model
+        "Hand on files that are still on their way"
+        self.take = lambda *file: view.take(*file)
+
     def _choose(self, name)->None:
         with guarded(self.message):
             self.model.choose(name)
             self.show()
 
-    def _take(self, name, content)->None:
+    def take(self, name:str, content:bytes)->None:
+        "Show a visitor's own file"
         self.model.read(name, content)
         self.source.options = [*self.model.tables, *self.model.uploaded]
         self.source.value = self.model.name

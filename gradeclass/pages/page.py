@@ -46,6 +46,7 @@ class Page(widgets.VBox):
             if getattr(before, "follow", None) and getattr(view, "follow", None): view.follow.take_over(before.follow)
             # What the browser brings may be on its way to the view before
             if hasattr(before, "kept") and hasattr(view, "kept"): before.kept.restore = view.restore
+            if hasattr(before, "leave_to") and hasattr(view, "take"): before.leave_to(view)
             self.body.children = [view]
             self._note()
 

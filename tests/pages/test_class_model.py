@@ -1,9 +1,11 @@
 "What the page of a class knows and does, without a browser: any schema, odd files, hostile names"
+import asyncio
 import base64
 import json
 import os
 import re
 import tempfile
+from datetime import datetime
 
 import pandas as pd
 import pytest
@@ -16,6 +18,7 @@ from gradeclass.data.files import write_table
 from gradeclass.data.sources import load
 from gradeclass.data.synthetic import sample_path
 from gradeclass.pages.class_model import ClassModel
+from gradeclass.pages.host import Host
 from gradeclass.pages.upload import read_upload, safe_name
 from gradeclass.pages.html import download
 from gradeclass.pages.predict_model import StudentModel
@@ -167,9 +170,9 @@ def test_failed_file_clears_the_one_before_and_is_named(trained, sixty):
                                 ("bare.csv", ",".join(sixty.columns).encode() + b"\n",
                                  "bare.csv: this sheet has no student rows"),
                                 ("noise.csv", b"\0\1\2\3", "noise.csv is not a text table")]:
-        view._take("class.csv", sixty.to_csv(index=False).encode())
+        view.take("class.csv", sixty.to_csv(index=False).encode())
         assert view.result.children and json.loads(view.kept.value)["file"] == "class.csv"
-        view._take(name, content)
+        view.take(name, content)
         assert says in view.message.value and not view.result.children
         assert view.model.ranked is None and view.state() == {} and view.kept.value == ""
 
@@ -177,7 +180,7 @@ def test_failed_file_clears_the_one_before_and_is_named(trained, sixty):
 def test_view_of_a_newer_model_shows_the_same_file_and_choices(trained, sixty):
     from gradeclass.pages.class_view import ClassView
     view = ClassView(open_bundle(trained))
-    view._take("class.csv", sixty.rename(columns={"Absences": "Days away"}).to_csv(index=False).encode())
+    view.take("class.csv", sixty.rename(columns={"Absences": "Days away"}).to_csv(index=False).encode())
     view.columns["Absences"].value = "Days away"
     view.match.click()
     view.places.value, view.search.value = 20, "zoë1"
@@ -185,3 +188,26 @@ def test_view_of_a_newer_model_shows_the_same_file_and_choices(trained, sixty):
     newer.restore(view.state())
     assert newer.list.value == view.list.value and "gc-note-good" in newer.summary.value
     assert (newer.places.value, newer.search.value) == (20, "zoë1")
+
+
+def test_file_on_its_way_or_being_read_reaches_the_view_of_a_newer_model(trained, sixty):
+    from gradeclass.pages.class_view import ClassView
+    from gradeclass.pages.page import Page
+    content = sixty.to_csv(index=False).encode()
+    chosen = {"name": "class.csv", "type": "text/csv", "size": len(content), "content": content,
+              "last_modified": datetime(2026, 9, 1)}
+    async def promote_meanwhile(sent_before):
+        host = Host(lambda: trained)
+        page = Page(ClassView, host)
+        before = page.body.children[0]
+        send = lambda: setattr(before.upload, "value", (chosen,))
+        if sent_before: send()
+        host.served = open_bundle(trained)
+        if not sent_before: send()
+        view = page.body.children[0]
+        assert view is not before
+        for _ in range(6000):
+            if view.result.children: break
+            await asyncio.sleep(0.01)
+        assert "60 students ranked" in view.summary.value and not before.result.children
+    for sent_before in (True, False): asyncio.run(promote_meanwhile(sent_before))
