@@ -319,8 +319,9 @@ def purge_old()->None:
     if doubt: logging.getLogger("gradeclass.pages").warning(doubt)
 
 # %% ../../nbs/lib/pages/15_server.ipynb #72bcd0b2
-# Warnings that say nothing to whoever starts the pages: our notebooks are signed by nobody, and a client may end first
-OF_NO_USE = "Notebook %s is not trusted", "Could not destroy zmq context"
+# Warnings that say nothing to whoever starts the pages: our notebooks are signed by nobody, a client may end first, and
+# Tornado takes Jupyter's milliseconds for seconds
+OF_NO_USE = "Notebook %s is not trusted", "Could not destroy zmq context", "The websocket_ping_timeout"
 
 class PageServer(Voila):
     "Voilà with our pages and nothing else"
@@ -332,7 +333,8 @@ class PageServer(Voila):
     def init_settings(self)->dict:
         "Our own page to log in, our own page for what does not exist"
         settings = super().init_settings()
-        self.log.addFilter(lambda record: not str(record.msg).startswith(OF_NO_USE))
+        for log in (self.log, logging.getLogger("tornado.general")):
+            log.addFilter(lambda record: not str(record.msg).startswith(OF_NO_USE))
         for name in ("jinja2_env", "voila_jinja2_env"):
             settings[name].loader = ChoiceLoader([FileSystemLoader(str(app_folder()/"look"/"voila"/"templates"/LOOK)),
                                                   settings[name].loader])

@@ -167,6 +167,7 @@ def test_visitors_who_left_hold_no_connection_of_the_server(browser, trained, tm
             assert psutil.wait_procs([kernel], PATIENCE)[0]
             held.append(process.num_fds())
         assert wait_until(lambda: process.num_fds() <= held[1] + 4, 20), held # Each that stays holds three
+        assert "WARN" not in (said := Path(server.log.name).read_text()) and "ping" not in said
     finally: server.close()
 
 
