@@ -7,7 +7,6 @@ __all__ = ['infer_schema']
 
 # %% ../../nbs/lib/drafting/05_infer.ipynb #baa19948
 import difflib
-import json
 import re
 from collections.abc import Callable
 
@@ -22,7 +21,7 @@ from ..data.numbers import NumberStyle, count_flagged, read_minutes
 from .cells import Cells, as_numbers, distinct_labels, read_cells, read_table_cells, read_texts
 from gradeclass.drafting.roles import (
     DATE, are_codes, are_rooms, ask_unit, blanks_tell, follows_from, holds_people, is_counter, is_cut_off, is_date,
-    is_id, is_personal, is_protected, known_words, mostly, names_students, percent, says, tells_grade,
+    as_line, is_id, is_personal, is_protected, known_words, mostly, names_students, percent, says, tells_grade,
 )
 from .scores import Bands, as_score, bands_tell, guess_bands, round_outward
 from .scales import GradeOrder, answer_order, name_words, order_grades
@@ -92,7 +91,7 @@ def ask_strays(numbers:pd.Series, coded:bool=False)->str: # Empty where no numbe
 
 def write_missing(words)->str: # A line of a schema, empty where they are many
     "The line that says which words mean no answer"
-    return f"`missing: {json.dumps(list(words), ensure_ascii=False)}`" if len(words) <= 3 else ""
+    return f"`missing: {as_line(list(words))}`" if len(words) <= 3 else ""
 
 def guess_numbers(
     name:str,          # Column name
@@ -297,7 +296,7 @@ def other_ends(order:GradeOrder)->str: # Empty where there is no other
     "The lines that draw the line of who needs help one grade higher or lower"
     failing, labels = len(order.at_risk), order.labels
     if set(labels[-failing:]) != set(order.at_risk): return ""
-    line = lambda number: f"`at_risk: {json.dumps(labels[-number:], ensure_ascii=False)}`"
+    line = lambda number: f"`at_risk: {as_line(labels[-number:])}`"
     more = f"{line(failing + 1)} if {labels[-failing - 1]} calls for help too" if failing + 1 < len(labels) else ""
     fewer = f"{line(failing - 1)} if {labels[-failing]} calls for none" if failing > 1 else ""
     return ": " + ", ".join(filter(None, [more, fewer])) if more or fewer else ""
@@ -331,8 +330,8 @@ def ask_blanks(scale:GradeScale, blanks:pd.Series, target:str, share:float)->Gra
     said = (f"{target} has {count(int(left.sum()), 'cell')} with {', '.join(left.index)}: no grade, or a grade of its "
             "own?")
     if len(left) == 1 and not scale.cuts:
-        word, codes = left.index[0], json.dumps({**scale.codes, left.index[0]: left.index[0]}, ensure_ascii=False)
-        lowest = json.dumps([*scale.at_risk, word], ensure_ascii=False)
+        word, codes = left.index[0], as_line({**scale.codes, left.index[0]: left.index[0]})
+        lowest = as_line([*scale.at_risk, word])
         said += f": `codes: {codes}` and `at_risk: {lowest}` if {word} is the lowest grade"
     key = "ask" if share >= MANY_BLANKS else "confirm"
     return scale.model_copy(update={key: "; ".join(filter(None, [getattr(scale, key), said]))})

@@ -89,7 +89,8 @@ class Question(NamedTuple):
         "What a person can say, first that the guess is right where it is one"
         found = []
         for lines, when in LINES.findall(self.guess.removeprefix(self.text)):
-            read = [yaml.safe_load(line) for line in re.findall("`([^`]+)`", lines)]
+            try: read = [yaml.safe_load(line) for line in re.findall("`([^`]+)`", lines)]
+            except yaml.YAMLError: continue # A word of the table looked like a line
             if all(isinstance(line, dict) for line in read):
                 found.append(Answer(when[0].upper() + when[1:], {key: line[key] for line in read for key in line}))
         said = {name for answer in found for name in answer.lines}

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['INSIDE', 'CUT_OFF', 'ROOM', 'NEARLY', 'BEYOND_CHANCE', 'known_words', 'says', 'all_words', 'words_inside',
            'is_protected', 'holds_people', 'is_cut_off', 'are_rooms', 'are_codes', 'names_students', 'is_id',
-           'is_counter', 'is_date', 'ask_unit', 'follows_from', 'blanks_tell', 'share_agreed', 'tells_grade', 'percent']
+           'is_counter', 'is_date', 'as_line', 'ask_unit', 'follows_from', 'blanks_tell', 'share_agreed', 'tells_grade',
+           'percent']
 
 # %% ../../nbs/lib/drafting/02_roles.ipynb #4b9ce21b
 import json
@@ -177,6 +178,10 @@ def is_date(name:str, texts:pd.Series, numbers:pd.Series)->bool:
                 or numbers.between(5e11, 4e12).all())
 
 # %% ../../nbs/lib/drafting/02_roles.ipynb #bec7210c
+def as_line(value:object)->str: # JSON, which YAML reads too, without the signs that end a line or a guess
+    "A value as a line of a schema inside a guess"
+    return json.dumps(value, ensure_ascii=False).replace("`", "\\u0060").replace(";", "\\u003b")
+
 def ask_unit(
     column:Column, # A guessed column
     levels:int,    # Different cells
@@ -188,7 +193,7 @@ def ask_unit(
     place = "group" if says(column.name, "groups") else "cohort" if says(column.name, "cohorts") else ""
     if not place: return column
     what = "which school, class or course" if place == "group" else "the year or the term"
-    line = f"{place}: {json.dumps(column.name, ensure_ascii=False)}"
+    line = f"{place}: {as_line(column.name)}"
     question = (f"its name speaks of {what.removeprefix('which ')}: `{line}` at the top if it says {what} a student is "
                 "from")
     return column.model_copy(update={"confirm": "; ".join(filter(None, [column.confirm, question]))})

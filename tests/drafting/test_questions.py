@@ -136,3 +136,18 @@ def test_blank_among_the_grades_may_be_the_lowest_grade():
 def test_what_is_asked_names_no_part_of_a_file():
     for question in list_questions(infer_schema(doubtful_table(), "Grade")):
         assert "`" not in question.text and "`" not in " ".join(answer.words for answer in question.answers)
+
+
+@pytest.mark.parametrize("word", ["n`a", "a; b", "x`: [", '"q`', "{`", "it if not", "`role: target` if x"])
+def test_words_of_a_table_are_no_lines_of_a_schema(word):
+    hours = [str(number) for number in range(40)] + [word]*20
+    inputs = {"Age": [12 + number % 7 for number in range(60)], "Absences": [number % 11 for number in range(60)]}
+    frame = pd.DataFrame({"Hours": hours, **inputs, f"School {word}": ["1", "2"]*30, "Grade": list("ABC")*20})
+    draft = infer_schema(frame, "Grade", best="A")
+    for question in list_questions(draft):
+        for answer in question.answers:
+            assert "target" not in answer.lines.values()
+            if answer.lines.get("role") != "ignored": assert answer_questions(draft, [(question, answer)]).target == "Grade"
+    if word == "it if not":
+        asked = next(question for question in list_questions(draft) if question.column == "Hours")
+        assert [answer.lines["missing"] for answer in asked.answers if "missing" in answer.lines] == [[word]]
