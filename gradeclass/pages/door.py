@@ -26,7 +26,7 @@ class Tries:
     known:int = 10_000 # Addresses that are counted; of more, those that tried longest ago are forgotten
     wrong:dict = field(default_factory=dict)
 
-    def closed(self, address:str, now:float|None=None)->bool: # Whether no token is looked at
+    def closed(self, address:str, now:float|None=None)->bool: # Whether no token is looked at; now in seconds
         "Whether this address has tried too often"
         now = time.monotonic() if now is None else now
         times = self.wrong.get(address, ())

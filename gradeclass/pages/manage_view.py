@@ -249,9 +249,9 @@ class TrainingView(widgets.VBox):
         for place, question in enumerate(studied.questions[:MOST_ASKED]):
             words = html(f"<p><b>{escape(question.column)}</b>: {escape(question.text)}</p>")
             if not question.open and question not in self.said:
-                options = [("I am not sure", None), *((answer.words, answer) for answer in question.answers)]
+                options = [("I am not sure", ""), *((answer.words, answer) for answer in question.answers)]
                 self.said[question] = as_field(widgets.Dropdown(
-                    options=options, value=question.agreed if question.certain else None,
+                    options=options, value=question.agreed if question.certain else "",
                     description=f"Your answer: {question.column}"))
             asked.append(box([words] if question.open else [words, self.said[question]]))
             if place or question.column != studied.schema.target: continue

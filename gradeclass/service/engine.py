@@ -166,7 +166,7 @@ class Service:
         served.reader.lenient = self.settings.compat
         return Lane(served, self.log, self.counts, self.settings.batch_rows, self.settings.log_sync == "each")
 
-    def put_former(self, key:str, served:Served)->None:
+    def put_former(self, key:str, served:Served)->None: # key: NAME/versions/N
         "Let a version answer those who ask for it by its number; the last few are kept"
         self.former[key] = self.make_lane(served)
         if len(self.former) > KEPT: del self.former[next(iter(self.former))]

@@ -117,6 +117,8 @@ def test_code_that_a_manager_calls_no_answer_is_none(tmp_path, monkeypatch):
     view = TrainingView(begun.append)
     rows = [f"{i},{99 if i % 10 == 3 else i*7 % 13},{'ABCD'[(i + i//9) % 4]}" for i in range(120)]
     view._take("marks.csv", "\n".join(["Nr,Hours,Grade", *rows]).encode())
+    shown = [made.label for made in view.said.values()]  # None is shown as an empty field
+    assert "I am not sure" in shown and None not in shown
     choose_answer(view, "Hours", "99 means no answer")
     view.run.click()
     read = load(begun[0]["data"], begun[0]["schema"]).frame["Hours"]
