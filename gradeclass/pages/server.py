@@ -415,9 +415,10 @@ class PageServer(Voila):
               f"{self.options.manage_token}", flush=True)
 
     def connected(self)->dict[str, int]:
-        "How many connections each process has"
+        "How many connections each visitor's process has; one that only starts has no model yet"
         kernels = self.kernel_manager
-        return {kernel: kernels.kernel_model(kernel)["connections"] for kernel in kernels.list_kernel_ids()}
+        return {kernel: kernels.kernel_model(kernel)["connections"] for kernel in kernels.list_kernel_ids()
+                if kernel in self.places.owner}
 
     async def make_room(self, owner:str)->None:
         "Refuse a visitor for whom there is no place; of a browser's processes that nobody uses, keep the newest"

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -28,6 +29,23 @@ def test_server_shows_nothing_but_the_pages():
     for path in look.rglob("*"):
         if path.suffix in (".j2", ".html", ".css", ".js"):
             assert not re.search(r"https?://(?!www\.w3\.org)", path.read_text(encoding="utf-8")), path.name
+
+
+def test_process_that_only_starts_keeps_nobody_out():
+    pages = pytest.importorskip("gradeclass.pages.server")
+    from datetime import UTC, datetime
+
+    from jupyter_server.services.kernels.kernelmanager import MappingKernelManager
+
+    from gradeclass.pages.door import Places
+    mine = pages.PageKernel(kernel_name="python3", last_activity=datetime.now(UTC), execution_state="idle")
+    manager = MappingKernelManager()
+    manager._kernels = {"starting": pages.PageKernel(kernel_name="python3"), "mine": mine}
+    manager._kernel_connections = {"mine": 2}
+    places = Places(3)
+    places.give("mine", "a browser")
+    server = SimpleNamespace(kernel_manager=manager, places=places)
+    assert pages.PageServer.connected(server) == {"mine": 2}
 
 
 @pytest.mark.parametrize("kind, told", [("stream", False), ("error", False), ("comm_msg", True), ("status", True)])
