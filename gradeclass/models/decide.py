@@ -70,10 +70,10 @@ def kappa_cuts(
 
 # %% ../../nbs/lib/models/06_decide.ipynb #ec56c1dd
 RULES = {
-    "mode": "The most probable grade is announced.",
-    "distance": "The grade is announced from which the true one is expected to be the fewest steps away.",
-    "macro_f1": "The grade is announced that serves the expected macro-F1 best: rare grades get their turn.",
-    "qwk": "The grade is announced in whose stretch of the scale the expected grade lies, for the best weighted kappa.",
+    "mode": "The most probable grade is predicted.",
+    "distance": "The grade that is expected to be the fewest steps from the actual one is predicted.",
+    "macro_f1": "The grade with the best expected macro-F1 is predicted: rare grades are predicted more often.",
+    "qwk": "The scale is cut for the best weighted kappa, and the grade where the expected one falls is predicted.",
 }
 LEARN_ROWS = 20_000  # More tell a rule nothing new
 
