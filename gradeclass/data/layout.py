@@ -61,7 +61,10 @@ csv.field_size_limit(2**31 - 1)  # An essay in a cell is no fault
 DECLARED = re.compile(r"sep=(.)(\r\n?|\n)", re.IGNORECASE)  # Excel's own line above the header
 HEAD = 200  # Rows that the layout is found from
 
-def read_head(text:str, separator:str)->list[list[str]]:
+def read_head(
+    text:str,      # A decoded file
+    separator:str, # Such as ';' or a tab
+)->list[list[str]]:
     "The first rows of a text"
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     rows = []
@@ -129,7 +132,10 @@ class LeftOut(str):
     "A note on rows that are no student, which keeps them"
     rows: dict = {}  # Number of the row as a person sees it -> what it is, and its cells by the names of the columns
 
-def note_left(text:str, rows:dict)->LeftOut: # The sentence with its rows
+def note_left(
+    text:str,  # The note, one sentence
+    rows:dict, # Number of each row left out -> what it is, and its cells
+)->LeftOut:    # The sentence with its rows
     "Say which rows were left out, and keep them"
     note = LeftOut(text)
     note.rows = rows
@@ -245,7 +251,10 @@ def find_layout(
                                       {above + place + 1: (what, dict(zip(names, rows[place], strict=False)))}))
     return layout
 
-def pass_over(rows:list[list], layout:Layout)->None:
+def pass_over(
+    rows:list[list], # All rows of the file
+    layout:Layout,   # Changed in place
+)->None:
     "Leave out rows right below the header that speak of the columns, as systems for learning write them"
     while layout.first < min(len(rows), layout.header + 5):
         row = rows[layout.first]

@@ -65,14 +65,20 @@ class Store:
             if version.number == number: return version
         raise StoreError(f"the store {self.name} has no version {number}: it has 1 to {len(self.versions)}")
 
-    def chain(self, number:int|None=None)->list[Version]: # Oldest first
+    def chain(
+        self,
+        number:int|None=None, # From 1; the current one unless given
+    )->list[Version]:         # Oldest first
         "A version and all that it was made from: their batches are its students"
         if not self.versions: return []
         version = self.version(number)
         before = self.chain(version.parent) if version.parent else []
         return [*before, version]
 
-    def rows(self, number:int|None=None)->int:
+    def rows(
+        self,
+        number:int|None=None, # From 1; the current one unless given
+    )->int:
         "How many students a version holds"
         return sum(version.rows for version in self.chain(number))
 

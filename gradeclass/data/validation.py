@@ -66,7 +66,9 @@ def cell_checks(column:Column)->dict[str, Callable]: # Name of the check -> cell
 # %% ../../nbs/lib/data/10_validation.ipynb #75f4b0a9
 Purpose = Literal["train", "predict"]
 
-def checked_roles(purpose:Purpose)->tuple[str, ...]: # Roles whose columns are checked and looked for
+def checked_roles(
+    purpose:Purpose, # 'train', or 'predict', which needs no grades
+)->tuple[str, ...]:  # Roles whose columns are checked and looked for
     "Which columns matter"
     return ("feature", "audit", "score", "target") if purpose == "train" else ("feature", "audit")
 
@@ -250,7 +252,10 @@ def find_giveaway_columns(frame:pd.DataFrame, schema:Schema)->list[Finding]: # E
     return findings
 
 # %% ../../nbs/lib/data/10_validation.ipynb #f6615fbc
-def find_grades(frame:pd.DataFrame, schema:Schema)->list[Finding]:
+def find_grades(
+    frame:pd.DataFrame, # Students as typed by the schema
+    schema:Schema,
+)->list[Finding]:
     "Findings about the number of rows per grade"
     if schema.target not in frame or frame.empty: return []
     counts = frame[schema.target].value_counts(sort=False)
@@ -261,7 +266,10 @@ def find_grades(frame:pd.DataFrame, schema:Schema)->list[Finding]:
     message = f"grades with fewer than two rows cannot be both learned and tested: {rare}"
     return [Finding("warning", "rare grade", schema.target, message=message)] if rare else []
 
-def find_sparse_columns(frame:pd.DataFrame, schema:Schema)->list[Finding]: # Warnings
+def find_sparse_columns(
+    frame:pd.DataFrame, # Students as typed by the schema
+    schema:Schema,
+)->list[Finding]:       # Warnings
     "Findings about columns that hold little: more than a fifth of blanks, or one value"
     findings = []
     for name in [name for name in schema.names("feature", "audit", "score") if name in frame]:
@@ -283,7 +291,10 @@ def count_blanks(
     if not counted: return ""
     return f"cells without an answer (blank, or a word such as ABS) are treated as unknown: {counted}"
 
-def find_blanks(frame:pd.DataFrame, schema:Schema)->list[Finding]: # At most one warning
+def find_blanks(
+    frame:pd.DataFrame, # Students as typed by the schema
+    schema:Schema,
+)->list[Finding]:       # At most one warning
     "One finding that counts the blank cells of the features"
     blanks = frame[[name for name in schema.names("feature") if name in frame]].isna().sum()
     message = count_blanks(blanks.to_dict())

@@ -185,7 +185,11 @@ class Profile:
         return {key: value for key, value in state.items() if key != "name"}
 
     @classmethod
-    def from_dict(cls, state:dict, name:str="")->"Profile": # The profile
+    def from_dict(
+        cls,
+        state:dict,  # What `as_dict` gave
+        name:str="", # What to call it in messages
+    )->"Profile":    # The profile
         "Read what `as_dict` wrote"
         try:
             columns = {column: Marginal(**marginal) for column, marginal in state["columns"].items()}

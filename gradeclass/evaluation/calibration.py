@@ -130,7 +130,10 @@ class Calibration:
                 "measured": self.measured}
 
     @classmethod
-    def from_dict(cls, state:dict)->"Calibration":
+    def from_dict(
+        cls,
+        state:dict, # What `to_dict` gave
+    )->"Calibration":
         "The calibration that `to_dict` described"
         calibrator = stored_calibrator(state)
         try: sets = state["sets"] and PredictionSets(**state["sets"])

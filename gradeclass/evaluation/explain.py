@@ -54,13 +54,19 @@ def logistic_terms(family:LogisticGrades, X:np.ndarray)->np.ndarray: # Shape (n,
     return np.c_[added, np.full(len(X), slope @ family.intercept_)]
 
 # %% ../../nbs/lib/evaluation/10_explain.ipynb #b35592a8
-def ordinal_terms(model:GradeModel, X:np.ndarray)->tuple: # Terms and unit
+def ordinal_terms(
+    model:GradeModel, # A fitted model of family `ordinal`
+    X:np.ndarray,     # Encoded rows, shape (n, q)
+)->tuple:             # Terms and unit
     "Of an ordinal model: its own sum"
     family = model.pipeline_["family"]
     if "forest" in family.shares_: return family.place_terms(X), "grades"
     return family.terms(X), model.schema.score if family.line_.link == "normal" else "log-odds"
 
-def check_explanation(name:str, found):
+def check_explanation(
+    name:str, # Name of a model family
+    found,    # What a package brings
+):
     "Refuse what cannot explain"
     if callable(found): return found
     raise PluginError("it is not a function that takes a model and encoded rows")

@@ -26,7 +26,10 @@ def grade_table(frame:pd.DataFrame, schema:Schema)->pd.DataFrame:
     return table
 
 # %% ../../nbs/lib/evaluation/13_explore.ipynb #f7a8d25f
-def grades_sentence(frame:pd.DataFrame, schema:Schema)->str: # Markdown, three sentences
+def grades_sentence(
+    frame:pd.DataFrame, # Clean students, one row each
+    schema:Schema,      # Schema that the table was read with
+)->str:                 # Markdown, three sentences
     "The largest and the smallest grade, who is at risk, and what guessing is worth"
     table = grade_table(frame, schema)
     risk = schema.grades.at_risk
@@ -47,7 +50,10 @@ def name_grades(ax:object, counts:pd.Series)->None: # Draws on `ax`
     ax.set_xticks(range(len(names)), names, size=8 if len(names) > 6 else 10)
 
 # %% ../../nbs/lib/evaluation/13_explore.ipynb #0da61dc6
-def plot_grades(frame:pd.DataFrame, schema:Schema)->object: # matplotlib Figure
+def plot_grades(
+    frame:pd.DataFrame, # Clean students, one row each
+    schema:Schema,      # Schema that the table was read with
+)->object:              # matplotlib Figure
     "Share of students with each grade, with 95 % intervals"
     table = grade_table(frame, schema)
     at_risk = schema.grades.at_risk

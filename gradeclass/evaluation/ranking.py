@@ -105,7 +105,10 @@ class Threshold:
         return plain_numbers(pd.Series(asdict(self), dtype=object))
 
     @classmethod
-    def from_dict(cls, state:dict)->"Threshold": # The threshold
+    def from_dict(
+        cls,
+        state:dict, # What `as_dict` gave
+    )->"Threshold": # The threshold
         "Read what `as_dict` wrote"
         try: return cls(**{name: np.nan if value is None else value for name, value in state.items()})
         except TypeError:

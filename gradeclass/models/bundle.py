@@ -101,7 +101,9 @@ def check_manifest(manifest:object, folder:Path)->None:
         raise BundleError(f"{folder/MANIFEST} is damaged at {wrong[0]}: train the model again or restore the file")
 
 # %% ../../nbs/lib/models/11_bundle.ipynb #6407b064
-def read_manifest(folder:str|Path)->dict: # Its manifest
+def read_manifest(
+    folder:str|Path, # A bundle
+)->dict:             # Its manifest
     "Read the manifest and check every file against its digest"
     folder = Path(folder).resolve()
     if not (folder/MANIFEST).is_file(): raise BundleError(f"{folder} is not a bundle: it has no {MANIFEST}")

@@ -79,7 +79,9 @@ class Calibrator:
 # %% ../../nbs/lib/models/12_calibrator.ipynb #5d330dce
 FILE = "calibration.json"
 
-def read_calibration(bundle:str|Path)->dict: # calibrator, sets, measured; empty where the bundle has no such file
+def read_calibration(
+    bundle:str|Path, # Folder of a bundle
+)->dict:             # calibrator, sets, measured; empty where the bundle has no such file
     "What a bundle says of its calibration"
     path = Path(bundle, FILE)
     if not path.is_file(): return {}

@@ -193,7 +193,9 @@ def show_runs(store:TrackingStore)->tuple[list[str], list[str]]: # Runs that wer
     return tracked, problems
 
 # %% ../../nbs/lib/pipeline/08_mlflow.ipynb #fab47275
-def sync(outputs:str|Path)->Synced: # What was done; a server that is down is a warning
+def sync(
+    outputs:str|Path, # The outputs folder, with `runs/` and `registry/` in it
+)->Synced:            # What was done; a server that is down is a warning
     "Bring MLflow up to date with the outputs folder"
     try:
         with open_store(outputs) as store:
@@ -301,7 +303,10 @@ class Mirror:
         self.process = None
         self.held = ExitStack()
 
-    def notice(self, event:dict)->None:
+    def notice(
+        self,
+        event:dict, # What `Pipeline.tell` reports: event, stage, and more
+    )->None:
         "Start as soon as there will be something to show, and import the report's libraries meanwhile"
         if (event["stage"], event["event"]) != ("evaluate", "started"): return
         threading.Thread(target=import_module, args=["gradeclass.pipeline.report"], daemon=True).start()
@@ -331,7 +336,10 @@ def ui_command(outputs:str|Path, port:int)->list[str]: # A command
     return [sys.executable, "-m", "mlflow", "server", *place, *listen]
 
 # %% ../../nbs/lib/pipeline/08_mlflow.ipynb #255871a3
-def open_ui(outputs:str|Path, port:int)->int: # Exit code of the server
+def open_ui(
+    outputs:str|Path, # The outputs folder
+    port:int,         # On this computer
+)->int:               # Exit code of the server
     "Serve MLflow's pages until the process is ended, and end the server with it"
     uri = tracking_uri(outputs)
     if uri.startswith(("http:", "https:")):

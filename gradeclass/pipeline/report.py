@@ -193,7 +193,10 @@ def describe_version(outcome:dict)->str: # A sentence
     return f"{told} The reason: {listed(failed) or 'a person has to decide'}."
 
 # %% ../../nbs/lib/pipeline/05_report.ipynb #6420e48d
-def check_section(name:str, found): # The same
+def check_section(
+    name:str, # Name of the section
+    found,    # What a package brings
+):            # The same
     "Refuse what cannot write a section"
     if callable(found): return found
     raise PluginError("it is not a function that takes the stages' folders and gives Markdown")

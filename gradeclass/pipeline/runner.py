@@ -57,7 +57,10 @@ class Run:
     report: Path | None = None
     warnings: list[str] = field(default_factory=list)
 
-    def folder(self, stage:str)->Path: # Its results
+    def folder(
+        self,
+        stage:str, # Such as 'train'
+    )->Path:       # Its results
         "The folder of one stage"
         return next(result.folder for result in self.stages if result.name == stage)
 
@@ -126,7 +129,10 @@ class Pipeline:
     pool: ThreadPoolExecutor | None = None # While it runs
     lock: threading.RLock = field(default_factory=threading.RLock)
 
-    def tell(self, event:dict)->None:
+    def tell(
+        self,
+        event:dict, # event and stage, with message, seconds or cells where there are any
+    )->None:
         "Hand on an event, one at a time"
         with self.lock: self.on_event(event)
 
@@ -167,7 +173,11 @@ class Pipeline:
             raise
         return self.finish(job, cached=False)
 
-    def describe_end(self, stage:Stage, message:str)->dict: # Event and message
+    def describe_end(
+        self,
+        stage:Stage, # Ended without a result
+        message:str, # What its worker said
+    )->dict:         # Event and message
         "Tell a stage that failed from one whose worker was ended since the run was over"
         with self.lock:
             if not self.workers.closed:
@@ -176,7 +186,11 @@ class Pipeline:
             why = f"{self.failed} failed" if self.failed else "the run ended"
             return {"event": "cancelled", "message": f"stage {stage.name} was stopped because {why}"}
 
-    def finish(self, job:Job, cached:bool)->StageResult: # What became of it
+    def finish(
+        self,
+        job:Job,     # Its folder is complete
+        cached:bool, # Whether the folder was there before
+    )->StageResult:  # What became of it
         "Take a stage's result"
         seconds = read_json(Path(job.folder, RECORD))["seconds"]
         self.done[job.stage] = StageResult(job.stage, job.key, Path(job.folder), cached, seconds)
@@ -306,7 +320,11 @@ def record_run(outputs:Path, parameters:dict, run:Run)->None:
         part.write_text(json.dumps({**run.summary(), "parameters": parameters}, indent=1), encoding="utf-8")
 
 # %% ../../nbs/lib/pipeline/09_runner.ipynb #8247eca6
-def finish_run(pipeline:Pipeline, run_id:str, process=None)->Run: # The run; recorded and tracked where it is complete
+def finish_run(
+    pipeline:Pipeline, # All stages have run
+    run_id:str,        # Name of its folder, such as 20260301-080000
+    process=None,      # Fills MLflow, as in `track`; none unless given
+)->Run:                # The run; recorded and tracked where it is complete
     "Gather what the stages made; a run with every stage gets a report and goes into the tracking store"
     run = gather_run(run_id, [pipeline.done[stage.name] for stage in pipeline.stages])
     if len(run.stages) < len(STAGES): return run

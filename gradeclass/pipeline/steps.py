@@ -204,7 +204,9 @@ def save_out_of_fold(
     "Keep the out-of-fold probabilities for the stages that follow"
     if said is not None: pd.DataFrame(said).rename(columns=str).to_parquet(Path(folder, "out_of_fold.parquet"))
 
-def load_out_of_fold(folder:Path)->np.ndarray|None: # Probabilities, shape (n, grades), or None
+def load_out_of_fold(
+    folder:Path,    # The train stage's folder
+)->np.ndarray|None: # Probabilities, shape (n, grades), or None
     "Read what `save_out_of_fold` wrote"
     path = Path(folder, "out_of_fold.parquet")
     return pd.read_parquet(path).to_numpy() if path.is_file() else None
@@ -220,7 +222,10 @@ def describe_labels(
     return describe_audit(audit, estimate_noise(frame, schema, said)), plot_audit(audit)
 
 # %% ../../nbs/lib/pipeline/04_steps.ipynb #d0359914
-def without_inputs(schema:Schema, names:list[str])->Schema: # The same schema with the role ignored there
+def without_inputs(
+    schema:Schema,
+    names:list[str], # Columns to leave out
+)->Schema:           # The same schema with the role ignored there
     "Leave inputs out"
     columns = [column.model_dump() | ({"role": "ignored"} if column.name in names else {}) for column in schema.columns]
     return Schema(**(schema.model_dump() | {"columns": columns}))

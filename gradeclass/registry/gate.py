@@ -240,7 +240,9 @@ def history_table(
     return pd.DataFrame(rows, columns=["When (UTC)", "Event", "Version", "Before", "Decided by", "Why"])
 
 # %% ../../nbs/lib/registry/04_gate.ipynb #30a6ee41
-def serving_sentence(outputs:str|Path)->str: # One or two sentences, Markdown
+def serving_sentence(
+    outputs:str|Path, # The outputs folder, with `registry/` in it
+)->str:               # One or two sentences, Markdown
     "Which model serves, since when, who decided, and why"
     champion, waiting = champion_of(outputs), challenger_of(outputs)
     if champion is None and waiting is None: return "No model serves yet."

@@ -75,7 +75,9 @@ def write_line(
     sync_folder(path.parent)
 
 # %% ../../nbs/lib/registry/01_promotions.ipynb #22ce9ef9
-def repair_log(path:Path)->None:
+def repair_log(
+    path:Path, # `log.jsonl`, with the lock held
+)->None:
     "Cut off a torn end, or finish a whole last line"
     if not path.is_file(): return
     data = path.read_bytes()

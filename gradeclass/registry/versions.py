@@ -86,7 +86,9 @@ def replay(entries:list[dict], outputs:str|Path)->State: # Versions, champions, 
     return state
 
 # %% ../../nbs/lib/registry/02_versions.ipynb #97f47e12
-def read_state(outputs:str|Path)->State: # Versions, champions, and what was withdrawn
+def read_state(
+    outputs:str|Path, # The outputs folder, with `registry/` in it
+)->State:             # Versions, champions, and what was withdrawn
     "What the log amounts to now"
     return replay(history(outputs), outputs)
 
@@ -334,7 +336,9 @@ def record_refusal(
         add_entry(Path(outputs), "refuse", state.get(version), state.champion, decided_by, why, gate)
 
 # %% ../../nbs/lib/registry/02_versions.ipynb #be17a304
-def champion_of(outputs:str|Path)->Version|None: # The version that serves; its folder never changes
+def champion_of(
+    outputs:str|Path, # The outputs folder, with `registry/` in it
+)->Version|None:      # The version that serves; its folder never changes
     "Which model serves"
     outputs = Path(outputs)
     champion = read_state(outputs).champion
@@ -343,14 +347,18 @@ def champion_of(outputs:str|Path)->Version|None: # The version that serves; its 
     return champion
 
 # %% ../../nbs/lib/registry/02_versions.ipynb #5491fde1
-def challenger_of(outputs:str|Path)->Version|None: # The newest version that came after the champion
+def challenger_of(
+    outputs:str|Path, # The outputs folder, with `registry/` in it
+)->Version|None:      # The newest version that came after the champion
     "Which model waits to be promoted"
     state = read_state(outputs)
     newest = max(state.versions, default=0)
     return state.versions[newest] if newest > (state.champion.number if state.champion else 0) else None
 
 # %% ../../nbs/lib/registry/02_versions.ipynb #73a42a7b
-def list_versions(outputs:str|Path)->list[Version]: # Oldest first
+def list_versions(
+    outputs:str|Path, # The outputs folder, with `registry/` in it
+)->list[Version]:     # Oldest first
     "Every registered version"
     return list(read_state(outputs).versions.values())
 

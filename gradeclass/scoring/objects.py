@@ -26,7 +26,9 @@ def is_address(
     return kind in known_implementations
 
 # %% ../../nbs/lib/scoring/02_objects.ipynb #a51df49b
-def open_store(address:str)->tuple: # fsspec's file system, and the path in it
+def open_store(
+    address:str, # Such as s3://school/2026/june.parquet
+)->tuple:        # fsspec's file system, and the path in it
     "The file system behind an address"
     from fsspec.core import url_to_fs
     try: return url_to_fs(address)
@@ -37,7 +39,9 @@ def open_store(address:str)->tuple: # fsspec's file system, and the path in it
 
 # %% ../../nbs/lib/scoring/02_objects.ipynb #0476b631
 @contextmanager
-def open_source(source:str|Path): # Yields a file open for reading bytes
+def open_source(
+    source:str|Path, # A file, or an address in an object store
+):                   # Yields a file open for reading bytes
     "Open a table wherever it is"
     if is_address(source):
         store, path = open_store(str(source))
@@ -50,7 +54,9 @@ def open_source(source:str|Path): # Yields a file open for reading bytes
 
 # %% ../../nbs/lib/scoring/02_objects.ipynb #6a682a3d
 @contextmanager
-def whole_target(out:str|Path): # Yields a file open for writing bytes
+def whole_target(
+    out:str|Path, # A file, or an address in an object store
+):                # Yields a file open for writing bytes
     "Write a file under a temporary name and rename it when the block ends well, wherever it is"
     if not is_address(out):
         with whole_file(out) as part, open(part, "wb") as file: yield file
@@ -79,6 +85,8 @@ def ending(
     return Path(str(path).rpartition("/")[2]).suffix.lower()
 
 # %% ../../nbs/lib/scoring/02_objects.ipynb #332dd76c
-def rejected_target(out:str|Path)->str|Path: # File of the refused rows
+def rejected_target(
+    out:str|Path, # File of the predictions, or its address
+)->str|Path:      # File of the refused rows
     "Where refused rows go: beside the predictions"
     return f"{str(out).rpartition('.')[0]}.rejected.csv" if is_address(out) else rejected_path(out)

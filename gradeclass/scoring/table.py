@@ -25,7 +25,10 @@ from ..schema import Schema
 from .answer import Answers, Predictor
 
 # %% ../../nbs/lib/scoring/03_table.ipynb #1a2901bd
-def grade_columns(answers:Answers, schema:Schema)->dict: # Name -> n cells
+def grade_columns(
+    answers:Answers, # Answers for n students
+    schema:Schema,   # Schema with their grade scale
+)->dict:             # Name -> n cells
     "Grade, its position and the probability of each grade"
     labels = schema.grades.labels
     columns = {"grade": np.array(labels, object)[answers.grade], "grade_index": answers.grade}
@@ -81,7 +84,9 @@ def score_table(model:GradeModel, dataset:Dataset)->Scored: # Predictions and re
                   checked.rejected)
 
 # %% ../../nbs/lib/scoring/03_table.ipynb #03f46fca
-def rejected_path(out:str|Path)->Path: # File of the refused rows
+def rejected_path(
+    out:str|Path, # File of the predictions
+)->Path:          # File of the refused rows
     "Where refused rows go: beside the predictions"
     return Path(out).with_suffix(".rejected.csv")
 

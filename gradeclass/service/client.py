@@ -64,7 +64,11 @@ class Requests:
         self.file_timeout = httpx.Timeout(timeout, read=file_timeout, write=file_timeout)
         self.http = self.kind(base_url=url, timeout=timeout, headers={"x-api-key": key} if key else {})
 
-    def read(self, reply:httpx.Response, made=None): # That, or what it says
+    def read(
+        self,
+        reply:httpx.Response, # Read to its end
+        made=None,            # Makes the answer from the parsed JSON; the JSON itself unless given
+    ):                        # That, or what it says
         "Read an answer, and turn a refusal into an error that says why"
         if not reply.is_success: raise refusal_of(reply)
         try: said = reply.json()
@@ -73,7 +77,11 @@ class Requests:
                               reply.status_code) from None
         return made(said) if made else said
 
-    def away(self, error:httpx.RequestError, what:str)->ClientError:
+    def away(
+        self,
+        error:httpx.RequestError, # Why there is no answer
+        what:str,                 # Words for it, such as 'does not answer'
+    )->ClientError:
         return ClientError(f"{self.http.base_url} {what} ({type(error).__name__})")
 
     def predict(
@@ -199,7 +207,13 @@ class Client(Requests):
     def __exit__(self, *failure)->None:
         self.http.close()
 
-    def request(self, method:str, path:str, made=None, **more): # The answer
+    def request(
+        self,
+        method:str, # HTTP method
+        path:str,   # Below the service's address, such as /predict
+        made=None,  # Makes the answer from the parsed JSON
+        **more,     # Further arguments of httpx, such as json
+    ):              # The answer
         "Ask, again where the service is busy"
         for tries in count():
             try: reply = self.http.request(method, path, **more)
@@ -248,7 +262,13 @@ class AsyncClient(Requests):
     async def __aexit__(self, *failure)->None:
         await self.http.aclose()
 
-    async def request(self, method:str, path:str, made=None, **more): # The answer
+    async def request(
+        self,
+        method:str, # HTTP method
+        path:str,   # Below the service's address, such as /predict
+        made=None,  # Makes the answer from the parsed JSON
+        **more,     # Further arguments of httpx, such as json
+    ):              # The answer
         "Ask, again where the service is busy"
         for tries in count():
             try: reply = await self.http.request(method, path, **more)

@@ -53,7 +53,11 @@ FOLDERS = re.compile(r"(?<![\w.])(/[^\s/:]+)*/(?=[^\s/])") # Of a path
 
 class Service:
     "All that the requests share"
-    def __init__(self, settings:ServiceSettings, access:AccessLog|None=None):
+    def __init__(
+        self,
+        settings:ServiceSettings,
+        access:AccessLog|None=None, # A new one unless given
+    ):
         self.settings = settings
         self.places = model_places(settings.models)
         self.default = next(iter(self.places))
@@ -139,7 +143,11 @@ class Service:
 
     # ---- models, keys and the order to stop
 
-    def load(self, name:str, place:Path)->Served: # Ready to answer
+    def load(
+        self,
+        name:str,   # Name under which it is served
+        place:Path, # Folder of a bundle, or a link to one
+    )->Served:      # Ready to answer
         "Load a bundle and remember from where"
         folder = self.seen[name] = os.path.realpath(place)
         served = self.kept.pop((name, folder), None)
@@ -181,7 +189,11 @@ class Service:
             for name, place in self.places.items(): self.look_at_bundle(name, place)
             with suppress(Exception): self.look_at_files()
 
-    def look_at_bundle(self, name:str, place:Path)->None:
+    def look_at_bundle(
+        self,
+        name:str,   # Name under which it is served
+        place:Path, # Folder of a bundle, or a link to one
+    )->None:
         "Load a bundle that the link leads to now; one that was refused is tried again after ten seconds"
         folder = os.path.realpath(place)
         refused, again = self.failed.get(name, ("", 0.0))
@@ -189,7 +201,12 @@ class Service:
         try: self.loop.call_soon_threadsafe(self.take, self.load(name, place), "model switched")
         except Exception as error: self.refuse(name, place, error) # What served goes on
 
-    def refuse(self, name:str, place:Path, error:Exception)->None:
+    def refuse(
+        self,
+        name:str,        # Name under which it would be served
+        place:Path,      # Folder of a bundle, or a link to one
+        error:Exception, # Why it cannot be loaded
+    )->None:
         "Note why a bundle was refused, without naming folders to strangers"
         folder = os.path.realpath(place)
         self.seen.pop(name, None)
@@ -280,7 +297,14 @@ class Service:
             raise Refusal(429, "too_often", f"this key asks too often: wait {wait:.2f} seconds",
                           headers={"retry-after": str(int(wait) + 1)})
 
-    def check_key(self, caller:Caller, needs:str, text:str, scope:dict, model:str)->None: # The model as in `admit`
+    def check_key(
+        self,
+        caller:Caller, # Gets the key's id
+        needs:str,     # Scope that the address needs
+        text:str,      # Key as sent; empty where there is none
+        scope:dict,
+        model:str,     # As in `admit`
+    )->None:
         "Whether the key is known and may do what is asked"
         key = find_key(self.keys, text)
         if key is None or key.expired:
@@ -298,7 +322,11 @@ class Service:
         other = other_model(key, path, list(self.places))
         if other: raise Refusal(403, "wrong_key", f"this key is for {' and '.join(key.models)}, not for {other[:60]}")
 
-    def lane(self, name:str, number:int=1)->Lane: # Where to ask
+    def lane(
+        self,
+        name:str,
+        number:int=1, # Students to answer
+    )->Lane:          # Where to ask
         "The model that answers, if the service may and can answer"
         if self.suspension is not None:
             reason = f"a person has stopped this service: {self.suspension.get('reason', '')}"
@@ -328,7 +356,13 @@ class Service:
         else: lane.ask(student, waiter, caller)
         return lane.served, student
 
-    async def answer_one(self, name:str, query:bytes, body:bytes, caller:Caller|None=None)->bytes: # JSON
+    async def answer_one(
+        self,
+        name:str,
+        query:bytes,             # Such as b'reasons=true'
+        body:bytes,              # A student as JSON
+        caller:Caller|None=None,
+    )->bytes:                    # JSON
         "Answer about one student, with reasons where they are asked for"
         reasons = wants_reasons(query)
         answer = self.loop.create_future()
@@ -336,7 +370,13 @@ class Service:
         reply = await answer
         return await with_reasons(served, student, reply) if reasons else reply
 
-    def note(self, caller:Caller, method:str, route:str, status:int)->None:
+    def note(
+        self,
+        caller:Caller,
+        method:str,
+        route:str,     # Template of the path, such as /models/{name}
+        status:int,    # HTTP status
+    )->None:
         "Count a request and write it into the access log"
         seconds = time.perf_counter() - caller.began
         self.counts.request(route, status, seconds)
@@ -372,7 +412,11 @@ class Service:
         refused.set_exception(Refusal(503, "no_room", reason, headers={"retry-after": "5"}))
         return refused
 
-    def charge(self, caller:Caller, number:int)->None:
+    def charge(
+        self,
+        caller:Caller,
+        number:int,    # Students beyond the first
+    )->None:
         "Count the students of a list or file, which come out of the same bucket"
         self.buckets.owe(caller.key or caller.address, time.monotonic(), number)
 
@@ -381,7 +425,11 @@ class Service:
         return max(((method.lower() in verbs, route) for route, (pattern, verbs) in self.paths.items()
                     if pattern.fullmatch(path)), default=(False, "unknown"))
 
-    def note_unread(self, status:int, seconds:float)->None:
+    def note_unread(
+        self,
+        status:int,    # HTTP status
+        seconds:float, # Since the request began
+    )->None:
         "Count what the connection itself has refused: a broken or too long header, a client that is too slow"
         self.number += 1
         caller = Caller(f"{self.prefix.decode()}-{self.number:x}", began=time.perf_counter() - seconds)

@@ -55,7 +55,11 @@ class Door:
     counts: Counter = field(default_factory=Counter)
     closed: int = 0         # Connections that were closed to make room for others outside
 
-    def enter(self, connection:"GuardedProtocol", address:str)->bool: # Whether it is inside
+    def enter(
+        self,
+        connection:"GuardedProtocol",
+        address:str,                  # IP address that it comes from
+    )->bool:                          # Whether it is inside
         "Let a connection in, or have it wait outside, in the place of the one that has waited longest"
         room = len(self.inside) < self.most and (self.counts[address] < self.each or address in self.known)
         if room:
@@ -148,7 +152,10 @@ class GuardedProtocol(HttpToolsProtocol):
         # The application takes another bytearray when it has read one
         return bool(self.cycle.body) and not (before[0] is self.cycle.body and before[1] == self.seen[1])
 
-    def stay(self, rest:bytes)->None:
+    def stay(
+        self,
+        rest:bytes, # What came after the header
+    )->None:
         "Read a request that offers another protocol again without the offer"
         # The parser would take its body for the next request
         method = self.parser.get_method()
@@ -207,7 +214,10 @@ class GuardedProtocol(HttpToolsProtocol):
         self.running = cycle
         super()._start_asgi_task(cycle, app)
 
-    def connection_lost(self, exc)->None:
+    def connection_lost(
+        self,
+        exc,  # What went wrong; None where it was closed in order
+    )->None:
         "Tell the request under way too, which is not the last one where several were sent at once"
         if self.running is not None and not self.running.response_complete:
             self.running.disconnected = True
@@ -256,18 +266,27 @@ class GuardedProtocol(HttpToolsProtocol):
             self.transport.write(b"HTTP/1.1 " + status + b"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
         self.transport.close()
 
-    def send_400_response(self, msg:str)->None:
+    def send_400_response(
+        self,
+        msg:str, # What the client reads
+    )->None:
         "Refuse what is no HTTP, and count it"
         self.told(400)
         super().send_400_response(msg)
 
-    def told(self, status:int)->None:
+    def told(
+        self,
+        status:int, # HTTP status that the client gets
+    )->None:
         "Have a refusal counted once: by the application where it waits for the rest of the body, else here"
         waits = self.running is not None and self.running is self.cycle and not self.cycle.response_complete
         if waits and not self.in_header: self.scope["refused"] = status
         else: self.door.tell(status, self.loop.time() - (self.begun or self.received))
 
-    def overdue(self, now:float)->bool: # Whether patience is over
+    def overdue(
+        self,
+        now:float, # Seconds of the event loop's clock
+    )->bool:       # Whether patience is over
         "Whether this connection has been too slow"
         if self.stuck is not None: return self.takes_nothing(now)
         if self.begun is None or self.transport.is_closing(): return False
@@ -276,13 +295,19 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.scope.get("path", "").endswith(self.patience.files): return self.too_slow(now)
         return now - self.begun > self.patience.body
 
-    def too_slow(self, now:float)->bool: # Whether patience is over
+    def too_slow(
+        self,
+        now:float, # Seconds of the event loop's clock
+    )->bool:       # Whether patience is over
         "Whether a file comes in drips, or not at all"
         spent = now - self.begun
         slow = spent > self.patience.silence and self.got < spent*self.patience.speed
         return slow or now - self.received > self.patience.silence
 
-    def takes_nothing(self, now:float)->bool: # Whether patience is over
+    def takes_nothing(
+        self,
+        now:float, # Seconds of the event loop's clock
+    )->bool:       # Whether patience is over
         "Whether a client has taken less than `taken` bytes of its answer for too long"
         left = self.transport.get_write_buffer_size()
         if left <= self.untaken - self.patience.taken:

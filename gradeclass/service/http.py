@@ -44,7 +44,10 @@ class Caller:
     parent: str = "" # The whole `traceparent` of the answer
     packed: bool = False # Whether the body comes packed with gzip
 
-    def follow(self, traceparent:bytes)->None:
+    def follow(
+        self,
+        traceparent:bytes, # W3C Trace Context, as sent; empty where there is none
+    )->None:
         "Take part in the caller's trace"
         found = TRACE.fullmatch(traceparent)
         if found is None: return
@@ -149,7 +152,9 @@ def limited(
     return counted
 
 # %% ../../nbs/lib/service/09_http.ipynb #dbd19b67
-async def read_body(receive:Callable)->bytes: # The body
+async def read_body(
+    receive:Callable, # ASGI's `receive`
+)->bytes:             # The body
     "Read a body to its end"
     body = b""
     while True:
@@ -161,7 +166,9 @@ async def read_body(receive:Callable)->bytes: # The body
 # %% ../../nbs/lib/service/09_http.ipynb #cde8b1b0
 PIECE = 2**20 # Bytes that are unpacked at a time
 
-def unpacked(receive:Callable)->Callable: # The same, which unpacks
+def unpacked(
+    receive:Callable, # ASGI's `receive`
+)->Callable:          # The same, which unpacks
     "Unpack a body that comes packed with gzip"
     unpack = zlib.decompressobj(wbits=31)
     more = True
@@ -223,7 +230,11 @@ async def form_file(
 LINGER_BYTES = 256*2**20
 LINGER_SECONDS = 5.0
 
-async def send_refused(receive:Callable, send:Callable, body:bytes)->None:
+async def send_refused(
+    receive:Callable, # ASGI's `receive`
+    send:Callable,    # ASGI's `send`
+    body:bytes,       # Refusal as JSON
+)->None:
     "Send the answer to a request that was too long, and let the client finish sending"
     await send({"type": "http.response.body", "body": body, "more_body": True})
     size = 0
@@ -339,7 +350,10 @@ class Direct:
         "As a future"
         return self.response_complete
 
-    def set_result(self, reply:bytes)->None:
+    def set_result(
+        self,
+        reply:bytes, # JSON
+    )->None:
         "Answer"
         self.write(200, reply)
 

@@ -86,13 +86,21 @@ class Lane:
         try: return self.served.answer(people), None
         except Exception as error: return None, error
 
-    def finish(self, taken:list, outcome:tuple)->None:
+    def finish(
+        self,
+        taken:list,    # (student, waiter, caller) of each request
+        outcome:tuple, # What `attempt` returned
+    )->None:
         "Hand out what a thread has answered, and go on"
         self.busy = False
         self.deliver(taken, outcome)
         self.step()
 
-    def deliver(self, taken:list, outcome:tuple)->None:
+    def deliver(
+        self,
+        taken:list,    # (student, waiter, caller) of each request
+        outcome:tuple, # What `attempt` returned
+    )->None:
         "Log the answers and hand them out"
         made, error = outcome
         if error is None:
@@ -104,7 +112,11 @@ class Lane:
             if error is None: waiter.set_result(replies[place])
             else: waiter.set_exception(error)
 
-    def keep(self, taken:list, made:list)->list[bytes]: # Whole answers
+    def keep(
+        self,
+        taken:list, # (student, waiter, caller) of each request
+        made:list,  # What `Served.answer` returned
+    )->list[bytes]: # Whole answers
         "Put answers into the log and give them their ids"
         served = self.served
         log = self.log

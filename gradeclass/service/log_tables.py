@@ -85,7 +85,9 @@ def not_opened(error:Exception)->LogDownError: # To be raised
 
 # %% ../../nbs/lib/service/07_log_tables.ipynb #56f5534f
 @lru_cache(maxsize=16)
-def iso_time(seconds:float)->str: # Such as '2026-03-01T08:00:00.123+00:00'
+def iso_time(
+    seconds:float, # Since 1970, UTC
+)->str:            # Such as '2026-03-01T08:00:00.123+00:00'
     "A moment as ISO 8601 in UTC; the order of the texts is the order of time"
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
@@ -98,7 +100,9 @@ def default_log_url()->str: # SQLAlchemy URL
 # A PostgreSQL server that has vanished is noticed after 20 seconds, not after minutes
 LIMITS = {"connect_timeout": 10, "tcp_user_timeout": 20_000}
 
-def open_engine(url:str):
+def open_engine(
+    url:str, # SQLAlchemy's address of the database
+):
     "Open the database of a log; a SQLite file is made"
     try:
         parsed = make_url(url)
@@ -130,7 +134,10 @@ def prepare_sqlite(connection, _=None)->None:
 # %% ../../nbs/lib/service/07_log_tables.ipynb #4a85b129
 MIXED = "a salt is 16 characters or more, mixed at random, such as `openssl rand -hex 32` prints"
 
-def read_salt(path:Path, given:str="")->bytes|None: # 32 bytes; None where there is no salt yet
+def read_salt(
+    path:Path,    # File of the salt
+    given:str="", # `GRADECLASS_SERVE_LOG_SALT`, which counts before the file
+)->bytes|None:    # 32 bytes; None where there is no salt yet
     "The secret that student numbers are hashed with"
     if not given and not path.exists(): return None
     content = given.encode() or path.read_bytes()
@@ -162,7 +169,11 @@ def hash_student(
     return hashlib.blake2b(text.encode(errors="replace"), key=salt, digest_size=16).hexdigest()
 
 # %% ../../nbs/lib/service/07_log_tables.ipynb #68c1e475
-def check_salt(connection, salt:bytes|None, file:Path)->bytes: # The salt
+def check_salt(
+    connection,      # SQLAlchemy's, to the log
+    salt:bytes|None, # What `read_salt` gave
+    file:Path,       # File of the salt
+)->bytes:            # The salt
     "Compare a salt with the one that the rows of this log are hashed with; a new log takes it"
     known = connection.execute(select(FACTS.c.value).where(FACTS.c.name == "salt")).scalar()
     hashed = select(PREDICTIONS.c.id).where(PREDICTIONS.c.student.is_not(None)).limit(1)
@@ -181,7 +192,10 @@ def check_salt(connection, salt:bytes|None, file:Path)->bytes: # The salt
 # %% ../../nbs/lib/service/07_log_tables.ipynb #c7bdcccd
 CHUNKS = (200, 20, 1) # Rows of one statement; SQLite allows 32,766 values
 
-def insert_rows(connection, rows:list)->None:
+def insert_rows(
+    connection, # SQLAlchemy's, to the log
+    rows:list,  # Predictions, cells in the order of the table
+)->None:
     "Insert rows by as few statements as possible"
     names = [column.name for column in PREDICTIONS.columns]
     mark = "%s" if connection.dialect.paramstyle in ("pyformat", "format") else "?"
@@ -195,7 +209,10 @@ def insert_rows(connection, rows:list)->None:
             start += size
 
 # %% ../../nbs/lib/service/07_log_tables.ipynb #95863e16
-def without_written(connection, rows:list)->list: # Those that the table does not hold
+def without_written(
+    connection, # SQLAlchemy's, to the log
+    rows:list,  # Predictions in the order of their ids
+)->list:        # Those that the table does not hold
     "Leave out the rows that were written before"
     these = PREDICTIONS.c.id.between(rows[0][0], rows[-1][0])
     asked = select(PREDICTIONS.c.id, PREDICTIONS.c.time, PREDICTIONS.c.outputs).where(these)
@@ -203,7 +220,10 @@ def without_written(connection, rows:list)->list: # Those that the table does no
     return [row for row in rows if (row[0], row[1], row[6]) not in there]
 
 # %% ../../nbs/lib/service/07_log_tables.ipynb #bb1053e0
-def reserve_ids(engine, number:int=20_000)->tuple[int, int]: # First id, and the one after the last
+def reserve_ids(
+    engine,
+    number:int=20_000, # How many ids
+)->tuple[int, int]:    # First id, and the one after the last
     "Set ids aside for one process, so that an answer can name its id before it is written"
     own = COUNTERS.c.name == "predictions"
     advance = update(COUNTERS).where(own)
@@ -217,7 +237,10 @@ def reserve_ids(engine, number:int=20_000)->tuple[int, int]: # First id, and the
             connection.execute(advance.values(following=end))
     return end - number, end
 
-def pass_ids(engine, beyond:int)->None:
+def pass_ids(
+    engine,
+    beyond:int, # The next id to give away is at least this one
+)->None:
     "Have ids below one given to nobody, where the log does not know that they are given"
     following, _ = reserve_ids(engine, 0)
     if following < beyond: reserve_ids(engine, beyond - following)
@@ -258,7 +281,10 @@ def followed_tables(engine)->list[Table]: # Empty where follow-ups were never ke
     return [table for table in FOLLOWED.sorted_tables if table.name in there]
 
 # %% ../../nbs/lib/service/07_log_tables.ipynb #bd1a5ecb
-def file_number(engine, ending="")->int|None: # None for a database elsewhere, or where the file is gone
+def file_number(
+    engine,
+    ending="", # Such as '-wal' for a file that SQLite keeps beside it
+)->int|None:   # None for a database elsewhere, or where the file is gone
     "Which file a log is: one that was put in its place has another number"
     try: return os.stat(engine.url.database + ending).st_ino if engine.dialect.name == "sqlite" else None
     except OSError: return None
@@ -284,7 +310,11 @@ def leave_file(
 # %% ../../nbs/lib/service/07_log_tables.ipynb #a8902072
 MOST = 2_000 # Rows of one transaction
 
-def take_over(engine, folder:Path, pattern:str)->None:
+def take_over(
+    engine,
+    folder:Path, # Where the journals are
+    pattern:str, # Names of the journals, such as 'predictions.*.journal'
+)->None:
     "Write what processes have left behind that have ended"
     for path, lines in journals_left(folder, pattern):
         rows = []
@@ -310,7 +340,10 @@ def as_lines(rows:list)->bytes: # One a row
 # %% ../../nbs/lib/service/07_log_tables.ipynb #9cfa432c
 WEEK = 7*86_400.0 # Seconds
 
-def doubt_clock(connection, now:float)->str: # Why not; empty where there is no doubt
+def doubt_clock(
+    connection, # SQLAlchemy's, to the log
+    now:float,  # Seconds since 1970
+)->str:         # Why not; empty where there is no doubt
     "Whether the clock has jumped since it was last looked at; after a week it is believed"
     facts = dict(connection.execute(select(FACTS.c.name, FACTS.c.value)).all())
     newest = connection.execute(select(func.max(PREDICTIONS.c.time))).scalar()

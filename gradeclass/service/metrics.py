@@ -58,7 +58,12 @@ class Counts:
         self.folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR", "") # Where there are several processes
         if self.folder: leave_out_dead(self.folder)
 
-    def request(self, route:str, status:int, seconds:float)->None:
+    def request(
+        self,
+        route:str,     # Template of the path, such as /models/{name}
+        status:int,    # HTTP status
+        seconds:float, # From its beginning to its answer
+    )->None:
         "Count a request"
         known = self.known.get((route, status))
         if known is None:
@@ -159,11 +164,18 @@ class AccessLog:
         self.note({"time": moment, "request_id": request_id, "method": method, "route": route, "status": status,
                    "ms": round(1000*seconds, 3), "key": key, **more})
 
-    def event(self, text:str, **more)->None:
+    def event(
+        self,
+        text:str, # What happened, such as 'model switched'
+        **more,   # Further fields of the line
+    )->None:
         "Note something else; never blocks"
         if self.stream is not None: self.note({"time": time.time(), "event": text, **more})
 
-    def note(self, line:dict)->None:
+    def note(
+        self,
+        line:dict, # Fields of the line
+    )->None:
         "Let a line wait for its turn, where there is room"
         if len(self.waiting) < LINES: self.waiting.append(line)
         else: self.dropped += 1
@@ -230,7 +242,14 @@ class Spans:
         self.tracer = self.provider.get_tracer("gradeclass")
         self.own = 0 # Id of the next span
 
-    def add(self, caller, method:str, route:str, status:int, seconds:float)->None:
+    def add(
+        self,
+        caller,        # `Caller`
+        method:str,
+        route:str,     # Template of the path, such as /models/{name}
+        status:int,    # HTTP status
+        seconds:float, # From its beginning to its answer
+    )->None:
         "Note a request; an answer never waits for a span, and is never lost with one"
         if not route.endswith(TRACED): return
         try: self.make(caller, method, route, status, seconds)

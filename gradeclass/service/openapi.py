@@ -327,7 +327,9 @@ class ScoringAnswer(BaseModel):
     predictions: list[dict[str, int | float | bool | str]]
 
 # %% ../../nbs/lib/service/13_openapi.ipynb #bc1ddbce
-def render_docs(openapi:dict)->str: # HTML
+def render_docs(
+    openapi:dict, # The whole OpenAPI document
+)->str:           # HTML
     "The OpenAPI document as a page"
     pages = open_templates(trim_blocks=True, lstrip_blocks=True)
     pages.filters["ref"] = lambda ref: ref.rsplit("/", 1)[-1]

@@ -386,7 +386,10 @@ def forget_prediction(
     return delete_rows(log, [*about, delete(PREDICTIONS).where(PREDICTIONS.c.id == prediction_id)])
 
 # %% ../../nbs/lib/service/08_prediction_log.ipynb #ef5117e6
-def about_student(log:PredictionLog, student:object)->dict[Table, object]: # Table -> condition
+def about_student(
+    log:PredictionLog,
+    student:object,     # Student number in any spelling
+)->dict[Table, object]: # Table -> condition
     "Which rows are about a student"
     log.check_file()
     hashed = hash_student(student, log.salt)

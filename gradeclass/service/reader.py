@@ -30,7 +30,10 @@ class Problem(NamedTuple):
     allowed: str      # What would be right
     message: str      # One sentence
 
-    def of_student(self, place:int)->"Problem": # The same, with the student named
+    def of_student(
+        self,
+        place:int, # Position in a list of students, from 0
+    )->"Problem":  # The same, with the student named
         "What is wrong with one student of several"
         return self._replace(field=f"[{place}].{self.field}", message=f"student {place}: {self.message}")
 
@@ -107,7 +110,11 @@ PROBLEMS = 50 # As many are named; a body full of wrong names must not keep the 
 
 class StudentReader:
     "Reads students as the schema says"
-    def __init__(self, schema:Schema, audit:bool):
+    def __init__(
+        self,
+        schema:Schema,
+        audit:bool,    # Whether the model sees protected attributes
+    ):
         self.columns = schema.inputs(audit=True)
         self.fields = {column.name: make_field(place, column) for place, column in enumerate(self.columns)}
         self.used = [(place, column.name)
@@ -118,7 +125,10 @@ class StudentReader:
         self.id = schema.id
         self.lenient = False # Whether unknown fields are passed over
 
-    def read(self, sent:dict)->Student: # The student
+    def read(
+        self,
+        sent:dict, # Name -> code or label
+    )->Student:    # The student
         "Read one student; all problems are found at once"
         values = self.blank.copy()
         student = None
@@ -178,7 +188,11 @@ class StudentReader:
         if problems: raise InputError(problems)
         return student
 
-    def unknown(self, name:str, value:object)->Problem:
+    def unknown(
+        self,
+        name:str,     # Name as sent, which the schema does not have
+        value:object,
+    )->Problem:
         "A name that the schema does not have"
         close = get_close_matches(plain_name(name[:100]), self.spelt, n=1, cutoff=0.7)
         hint = f": is {self.spelt[close[0]]} meant?" if close else ""

@@ -58,7 +58,12 @@ async def answer_many(service:Service, request:Request, name:str)->Response:
     return Response(b'{"predictions":[' + b",".join(replies) + b"]}", media_type="application/json")
 
 # %% ../../nbs/lib/service/14_routes.ipynb #8a189a86
-async def answer_rows(service:Service, request:Request, name:str, rows:list[dict])->list[bytes]: # JSON of each
+async def answer_rows(
+    service:Service,
+    request:Request,
+    name:str,
+    rows:list[dict], # Students, by names of fields
+)->list[bytes]:      # JSON of each
     "Answer about several students, all of them or none, in whatever protocol they came"
     lane = service.lane(name, len(rows))
     caller = request.scope["gradeclass"]
@@ -244,7 +249,11 @@ UNDERSTOOD = {"description": "What was understood of the file: a list of sentenc
 TABLES_OUT = {200: {"content": {"text/csv": {}, PARQUET.decode(): {}}, "headers": {"X-Notes": UNDERSTOOD},
                     "description": "One row for each row, in their order"}}
 
-def choice(name:str, words:list, meaning:str)->dict: # What OpenAPI calls an operation's `parameters`
+def choice(
+    name:str,    # Name in the query
+    words:list,  # Values that it may have
+    meaning:str, # A sentence for people
+)->dict:         # What OpenAPI calls an operation's `parameters`
     "Describe a query that FastAPI does not read"
     return {"parameters": [{"name": name, "in": "query", "required": False,
                             "schema": {"type": "string", "enum": words}, "description": meaning}]}

@@ -31,7 +31,11 @@ def answers_rows(answers:Answers):
 # %% ../../nbs/lib/service/02_served.ipynb #60dfebdf
 class Served:
     "A bundle that answers"
-    def __init__(self, name:str, bundle:Bundle):
+    def __init__(
+        self,
+        name:str,      # Name under which it is served
+        bundle:Bundle, # As `open_bundle` returned it
+    ):
         self.name = name
         self.bundle = bundle
         self.model = bundle.model
@@ -57,7 +61,10 @@ class Served:
         "Answer for n students"
         return self.bundle.predictor(values[:, self.used])
 
-    def inputs_json(self, values:list)->str: # Name -> code or number, what is missing left out
+    def inputs_json(
+        self,
+        values:list, # Encoded values of one student
+    )->str:          # Name -> code or number, what is missing left out
         "What was asked, as the log keeps it"
         given = {}
         for (name, codes), value in zip(self.asked, values, strict=True):
@@ -84,7 +91,12 @@ class Served:
             made.append((grade, msgspec.json.encode(core)))
         return made
 
-    def reply(self, prediction_id:int, grade:int, core:bytes)->bytes: # JSON
+    def reply(
+        self,
+        prediction_id:int, # Id in the log
+        grade:int,         # Position on the scale, 0 is best
+        core:bytes,        # The part of the answer that the log keeps
+    )->bytes:              # JSON
         "The whole answer"
         return b'{"prediction_id":%d,' % prediction_id + core[1:-1] + b"," + self.tails[grade]
 
@@ -114,7 +126,9 @@ def serve_bundle(
     return served
 
 # %% ../../nbs/lib/service/02_served.ipynb #1be9a18a
-def wants_reasons(query:bytes)->bool: # Whether reasons are asked for
+def wants_reasons(
+    query:bytes, # Such as b'reasons=true'
+)->bool:         # Whether reasons are asked for
     "Read `?reasons=true`"
     given = parse_qs(query.decode("latin-1"), keep_blank_values=True)
     unknown = [name for name in given if name != "reasons"]

@@ -119,12 +119,18 @@ class Search:
     folds: int                   # Inner folds
     metric: str                  # A name in `METRICS`
 
-    def with_params(self, params:dict)->GradeModel: # Unfitted
+    def with_params(
+        self,
+        params:dict, # Dotted name -> value, as in `space`
+    )->GradeModel:   # Unfitted
         "The model with a trial's parameters"
         given = flatten(self.model.params or {})
         return clone(self.model).set_params(params=nest(given | flatten(params)))
 
-    def fold_values(self, params:dict)->Iterator[float]: # The metric on each fold
+    def fold_values(
+        self,
+        params:dict,    # Dotted name -> value, as in `space`
+    )->Iterator[float]: # The metric on each fold
         "Fit and measure, fold by fold"
         model = self.with_params(params)
         fold = deal_folds(self.frame, model.schema, self.folds, model.seed)

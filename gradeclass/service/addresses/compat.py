@@ -94,7 +94,11 @@ def read_order(sent:object, schema:Schema)->tuple[str, list[str], list[str]]: # 
     return kind, features, [known[name.lower()] for name in features]
 
 # %% ../../../nbs/lib/service/addresses/03_compat.ipynb #2b3f225f
-def plot_data(sent:object, frame:pd.DataFrame, schema:Schema)->dict: # What the page draws
+def plot_data(
+    sent:object,        # plot_type and features, as the page sends them
+    frame:pd.DataFrame, # Students, as `load` reads them
+    schema:Schema,
+)->dict:                # What the page draws
     "The data of one figure"
     kind, features, columns = read_order(sent, schema)
     grades = frame[schema.target].astype(object).where(frame[schema.target].notna(), None)

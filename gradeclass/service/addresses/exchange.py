@@ -72,7 +72,11 @@ def read_element(name:str, datatype:str, kind:type, value:object)->object: # As 
     return int(value) if kind is float and float(value).is_integer() else value
 
 # %% ../../../nbs/lib/service/addresses/02_exchange.ipynb #deaca0b1
-def read_tensors(sent:object, reader:StudentReader, most:int)->list[dict]: # Name -> value of each student
+def read_tensors(
+    sent:object,          # Body of the request, parsed
+    reader:StudentReader,
+    most:int,             # Students at the most
+)->list[dict]:            # Name -> value of each student
     "The students of an inference request"
     inputs = sent.get("inputs") if isinstance(sent, dict) else None
     if not isinstance(inputs, list) or not inputs:
@@ -117,7 +121,10 @@ def find_outputs_of(sent:dict)->list[str]: # Names in `OUTPUTS`
     return names
 
 # %% ../../../nbs/lib/service/addresses/02_exchange.ipynb #ea3faf8b
-def write_tensors(replies:list[dict], names:list[str])->list[dict]: # Tensors
+def write_tensors(
+    replies:list[dict], # What `/predict` answers for each student
+    names:list[str],    # Which tensors are wanted
+)->list[dict]:          # Tensors
     "Answers as tensors; a score only where the model knows scores"
     tensors = []
     for name in names:
@@ -261,7 +268,12 @@ def read_columns(found:dict)->list[dict]: # Name -> value of each student
     return [{name: single(values[row]) for name, values in columns.items()} for row in range(max(lengths, default=0))]
 
 # %% ../../../nbs/lib/service/addresses/02_exchange.ipynb #c70eae43
-def read_scoring(body:bytes, kind:str, reader:StudentReader, most:int)->list[dict]: # Name -> value of each student
+def read_scoring(
+    body:bytes,           # As sent
+    kind:str,             # Its Content-Type
+    reader:StudentReader,
+    most:int,             # Students at the most
+)->list[dict]:            # Name -> value of each student
     "The students of a scoring request"
     if kind.split(";")[0].strip().lower() == "text/csv": rows = read_csv_rows(body)
     else:

@@ -107,7 +107,10 @@ class FollowUps:
             reason = str(getattr(error, "orig", None) or getattr(error, "strerror", None) or error).splitlines()[0]
             raise LogError(f"the database of the follow-ups cannot be opened: {reason}") from None
 
-    def hash(self, student:object)->str: # What stands for it
+    def hash(
+        self,
+        student:object, # Student number in any spelling
+    )->str:             # What stands for it
         "The hash of the prediction log"
         hashed = hash_student(student, self.salt)
         if hashed is None: raise FollowUpError("write the student's number: a follow-up is found by it")

@@ -27,7 +27,10 @@ class Visitor(NamedTuple):
     name: str = ""         # Whose token it is
     role: str = "viewer"   # A name in `ROLES`
 
-    def check(self, role:str)->None:
+    def check(
+        self,
+        role:str, # The least that is needed, a name in `ROLES`
+    )->None:
         "Refuse what the role does not allow"
         order = list(ROLES)
         if order.index(self.role) >= order.index(role): return
@@ -49,7 +52,9 @@ def make_visitor(
     return make_key(visitors_file(), name, [role], days, ROLES)
 
 # %% ../../../nbs/lib/service/followups/01_visitors.ipynb #d2c45e7e
-def as_visitor(key)->Visitor|None: # Nobody for a token whose time is over, or of no role
+def as_visitor(
+    key,         # `Key` of the file of tokens, or None
+)->Visitor|None: # Nobody for a token whose time is over, or of no role
     "Whose a key of the file is"
     if key is None or key.expired or key.scopes[0] not in ROLES: return None
     return Visitor(key.id, key.name, key.scopes[0])
