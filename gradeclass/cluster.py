@@ -80,7 +80,7 @@ def call_or_explain(
     call:Callable, # What to call
     item,          # With what
 ):                 # ('done', what it returns), or ('failed', sentence)
-    "Call, and return a mistake that a person can fix as a sentence: a second try would end in the same way"
+    "Call, and return a mistake that a person can fix instead of raising it: a retry would fail in the same way"
     try: return "done", call(item)
     except GradeclassError as error: return "failed", str(error)
 
@@ -90,7 +90,7 @@ def each_on_cluster(
     call:Callable,   # Called with one item; safe to call twice
     items:list,      # What to call it with
 )->Iterator[tuple]:  # (position of the item, 'done' or 'failed', result or sentence), as they end
-    "Call a function with each item on the cluster; the death of a worker costs only time"
+    "Call a function with each item on the cluster; tasks of a lost worker are repeated"
     from distributed import as_completed
     futures = [client.submit(call_or_explain, call, item, pure=False, retries=3) for item in items]
     place = {future.key: position for position, future in enumerate(futures)}

@@ -67,7 +67,7 @@ class Settings(BaseModel):
     log_format: Literal["text", "json"] = described("how the log is shown on the terminal", "text or json", "`text`",
                                                     default="text")
     kernels: Literal["warm", "ordinary"] = described(
-        "how the stages' notebooks get their kernels: forked from one that is ready, or each from nothing",
+        "how the stages' notebooks get their kernels: forked from one that is ready, or each from scratch",
         "warm or ordinary", "`warm`", default="warm")
     fork_server: str = described("the socket of a running fork server, to use that one", "the path of a socket",
                                  "each run starts its own", default="")

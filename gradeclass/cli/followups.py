@@ -24,7 +24,7 @@ app.add_typer(visitor_app, name="visitor")
 # %% ../../nbs/lib/cli/08_followups.ipynb #71c59207
 @visitor_app.command("make")
 def visitor_make(
-    name:Annotated[str, Argument(help="Whose token it is, such as 'Ms Adler'; it stands beside each decision.")], # Name
+    name:Annotated[str, Argument(help="Whose token it is, such as 'Ms Adler'; recorded with each decision.")], # Name
     role:Annotated[str, Option(
         help="viewer: looks; adviser: also records follow-ups; manager: also opens Manage.")]="adviser", # May
     days:Annotated[int, Option(min=0, help="Days until it expires. Without it: never.")]=0, # Life

@@ -59,7 +59,7 @@ def drift_history(as_json:bool)->None:
 @app.command("drift")
 def drift_command(
     current:Annotated[str, Argument(
-        help="Students of today: a table, or a prediction log such as sqlite:///outputs/predictions.db.")]="", # Table
+        help="Today's students: a table, or a prediction log such as sqlite:///outputs/predictions.db.")]="", # Table
     reference:Annotated[str|None, Option(help="Table of earlier students. Without it: the training data.")]=None, # Then
     model:Model=None, # Bundle to compare with
     schema:Annotated[str, Option(
@@ -73,7 +73,7 @@ def drift_command(
     port:Annotated[int, Option(min=0, max=65535, help="Port of --ui; 0: any that is free.")]=8000, # Port
     as_json:AsJson=False, # Print the verdict as JSON
 )->None:
-    "Compare the students of today with those of training; --on-drift sets the exit code."
+    "Compare today's students with those in the training data; --on-drift sets the exit code."
     need_extra("drift", "drift")
     from gradeclass.drift.check import check_drift
     from gradeclass.drift.history import keep_drift, serve_history

@@ -69,7 +69,7 @@ def registry_compare(
 
 # %% ../../nbs/lib/cli/05_registry.ipynb #18abd25c
 def confirm(question:str, yes:bool)->None:
-    "Go on only with a person's consent"
+    "Go on only if a person agrees"
     if yes: return
     if not sys.stdin.isatty(): raise GradeclassError(f"{question}: add --yes, since there is no terminal to ask at")
     if not typer.confirm(f"{question}. Go on?"): raise typer.Exit(1)

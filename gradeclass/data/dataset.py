@@ -97,8 +97,8 @@ UNITS = {word: unit for unit, words in UNITS.items() for word in (unit, *words)}
 def check_unit(style:NumberStyle, column:Column)->None: # Nothing; an error where they differ
     "Refuse a column in another unit than the schema's, or in two"
     if style.mixed:
-        raise DataError(f"{column.name}: {style.mixed!r} has a unit, and other numbers without one are of another size"
-                        ": write the whole column in one unit")
+        raise DataError(f"{column.name}: {style.mixed!r} has a unit, but the numbers without one are of a different "
+                        "size: write the whole column in one unit")
     written = f"out of {style.of}" if style.of else style.unit
     meant = column.unit if column.unit.startswith("out of ") else UNITS.get(column.unit.casefold().split(" ")[0], "")
     if meant and UNITS.get(written.casefold().rstrip("."), written if style.of else "") not in ("", meant):
@@ -146,7 +146,7 @@ def read_number(
 def special_number(
     cell:str, # A text, such as '-inf'
 )->object:
-    "Infinity as a number, so that it is named as such; any other text as it is"
+    "Infinity as a number, so that messages name it; any other text as it is"
     return float(cell) if cell.strip().casefold().lstrip("+-") in ("inf", "infinity") else cell
 
 # %% ../../nbs/lib/data/07_dataset.ipynb #4f6402f9
@@ -164,7 +164,7 @@ SURELY_DECIMAL = re.compile(r"\.\d{1,2}$|\.\d{4,}$|^[+-]?0?\.")
 MAYBE_THOUSANDS = re.compile(r"^[+-]?\d{1,3}\.\d{3}$")
 
 def may_have_thousands(cells:pd.Series)->bool: # False where every point is surely a decimal one
-    "Whether points of a column may part thousands: only then are its cells looked at one by one"
+    "Whether points in a column may separate thousands: only then is each cell examined"
     if cells.dtype != object: return False
     texts = cells.tolist()
     has = lambda pattern: any(isinstance(text, str) and "." in text and pattern.search(text) for text in texts)
@@ -237,7 +237,7 @@ def note_style(
     column:Column,
     hint:str="",     # The table's decimal sign, '.' or ','; empty where unknown
 )->list[str]:        # A note, or nothing
-    "Say how a column writes its numbers, where a computer would not"
+    "Say how a column writes its numbers, if not in the plain way"
     if cells.dtype != object: return []
     style = written_style(cells, column, hint)
     if style.open: return [f"{name}: {style.open!r} can be read in two ways: write it without separators of thousands"]

@@ -220,7 +220,8 @@ def find_csv_layout(
     name:str, # Name of the file, for messages
 )->tuple[str, str, int, Layout]: # Separator, text from its first line on, lines above that, and where its table is
     "How a text is written"
-    if MARKUP.match(text): raise DataError(f"{name} is a web page, no CSV: open it in a spreadsheet and save it as CSV")
+    if MARKUP.match(text):
+        raise DataError(f"{name} is a web page, not a CSV file: open it in a spreadsheet and save it as CSV")
     separator = find_separator(text[:SAMPLE])
     declared = DECLARED.match(text)
     rest = text[declared.end() if declared else 0:].lstrip("\r\n")
@@ -260,7 +261,7 @@ def take_sheet(sheets:Sheets, merged:Merged, name:str)->tuple[pd.DataFrame, list
     layout.names += [""]*(width - len(layout.names))
     spans = sorted(fill_merged(rows, merged.get(title, []), layout.first))
     said = ", ".join(layout.names[place] or f"column {place + 1}" for place in spans[:4])
-    if spans: notes.append(f"{said}: a cell that spans several rows holds for each of them")
+    if spans: notes.append(f"{said}: a cell that spans several rows counts for each of them")
     frame = pd.DataFrame([row + [""]*(width - len(row)) for row in rows[layout.first:]], columns=range(width),
                          dtype=object)
     table, more = take_table(frame, layout, name)

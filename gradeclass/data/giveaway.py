@@ -128,7 +128,7 @@ def schema_giveaways(
     frame:pd.DataFrame, # Clean rows with grades
     schema:Schema,      # What they are
 )->list[GiveAway]:      # What `find_giveaways` finds among features and protected attributes
-    "Look at all that may be an input"
+    "Check every column that may be an input"
     known = frame[frame[schema.target].notna()]
     names = [column.name for column in schema.inputs(audit=True)
              if column.name in frame and not is_copy(known[column.name], known[schema.target])]

@@ -158,7 +158,7 @@ def shape_of(cell:object)->str:
 
 # %% ../../nbs/lib/data/01_layout.ipynb #a12158b7
 def comes_again(row:list, body:list[list])->bool:
-    "Whether a word of a row stands in its column below again, or others of its make do, such as S001"
+    "Whether a word of a row, or a similar one such as S001, appears again below in its column"
     for place, cell in enumerate(row):
         if not filled([cell]) or not as_words([cell]): continue
         below = [line[place] for line in body if place < len(line) and line != row]
@@ -255,7 +255,7 @@ def pass_over(
     rows:list[list], # All rows of the file
     layout:Layout,   # Changed in place
 )->None:
-    "Leave out rows right below the header that speak of the columns, as systems for learning write them"
+    "Leave out rows right below the header that describe the columns, as learning management systems write them"
     while layout.first < min(len(rows), layout.header + 5):
         row = rows[layout.first]
         below = [str(cell).strip() for cell in filled(row)[:2]]

@@ -107,7 +107,7 @@ def rate_east(data:bytes, encoding:str)->float: # The higher, the likelier
 def find_encoding(
     data:bytes, # The start of a file, at most a megabyte
 )->tuple[str, bool]: # Name of the encoding, and whether it is certain
-    "Which encoding a text is in: marks and UTF-8 for certain, others by their letters"
+    "The encoding of a text: certain for byte-order marks and UTF-8, otherwise judged by the letters"
     for mark, encoding in MARKS:
         if data.startswith(mark): return encoding, True
     if b"\x1b$" in data[:4096]: return "iso2022_jp", True

@@ -91,7 +91,7 @@ def fill_merged(
     ranges:list[tuple], # Upper left and lower right cell of each, from 0
     first:int,          # Row of the first student, from 0
 )->set[int]:            # Columns in which cells were filled
-    "Give every row what is written once in a cell that spans several rows"
+    "Copy the value of a merged cell into each row that it spans"
     found = set()
     for (top, left), (bottom, right) in ranges:
         if top < first or bottom == top or left != right: continue
@@ -107,7 +107,7 @@ def check_formulas(
     table:pd.DataFrame, # The sheet as read
     layout:Layout,      # Where the table is in the sheet
 )->None:
-    "Refuse columns of formulas whose results no program has stored yet"
+    "Refuse columns of formulas that are stored without their results"
     blank = [name for name in table if not filled(table[name].head(HEAD).tolist())]
     if not blank or not zipfile.is_zipfile(path): return
     from openpyxl import load_workbook

@@ -41,7 +41,7 @@ def count_pairs(keys:np.ndarray)->float: # From 0
 PAIR_COLUMNS = 40    # Pairs of columns are counted among so many at most, those in which most rows alone differ
 
 def dependence(cells:np.ndarray)->float: # At least 1
-    "How many times more equal pairs there are by chance than each column's frequencies alone make"
+    "How many times more equal pairs to expect by chance than if the columns were independent"
     row = cells.sum(axis=1, dtype=np.uint64)
     equal = count_pairs(row)
     one = np.array([count_pairs(row - column) - equal for column in cells.T])
@@ -61,7 +61,7 @@ PAIR_ROWS = 20_000   # Pairs are counted among so many rows at most
 def find_copies(
     content:pd.DataFrame, # Cells that say who a student is, n rows
 )->np.ndarray:            # True for a row that is one student with those of equal content, shape (n,)
-    "Rows whose equal content chance does not explain: rare contents, where the table has too many equal ones of them"
+    "Rows that chance cannot explain as equal: rare contents, if the table has too many of these twice"
     cells, n = cell_hashes(content), len(content)
     row = cells.sum(axis=1, dtype=np.uint64)
     copies = same_as(row) - 1 if n else np.zeros(0, int)
@@ -103,7 +103,7 @@ def group_rows(
     schema:Schema,        # What it holds
     whole:str="student",  # What is never parted: student, or group for the schema's group and its students
 )->np.ndarray:            # Group of each row, numbered in order of appearance, shape (n,)
-    "Rows of one student, told by id, by key or by a content that chance does not repeat, form one group"
+    "Group the rows of one student, identified by id, by key or by a content that chance does not repeat"
     names = [name for name in frame if name in schema.by_name and name != schema.id]
     content, n = frame[names], len(frame)
     kind = pd.factorize(cell_hashes(content).sum(axis=1, dtype=np.uint64))[0]
@@ -117,7 +117,7 @@ def drawn_with(
     frame:pd.DataFrame, # A clean table
     schema:Schema,      # What it holds
 )->np.ndarray|None:     # Number of each row's unit, shape (n,); None where each row is a unit
-    "What students are drawn with when intervals are made: the schema's group, else the rows of one student"
+    "The units to resample for intervals: the schema's group, else the rows of one student"
     units = group_rows(frame, schema, "group")
     return None if len(np.unique(units)) == len(units) else units
 
@@ -257,7 +257,7 @@ def split(
     batch:pd.Series|None=None,   # Number of the batch that brought each row, as in `Dataset.batch`; else one batch
     whole:str="student",         # A word of `WHOLE`
 )->Split:                        # Training, validation and test part
-    "Part a table by students; each batch is dealt on its own, so that a table that grows keeps its parts"
+    "Split a table by students; each batch is split by itself, so that a growing table keeps its parts"
     for share in (test_size, validation_size):
         if not 0 <= share < 1: raise DataError(f"a part of the table is a share from 0 to below 1, not {share:g}")
     check_whole(frame, schema, whole)

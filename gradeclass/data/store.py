@@ -213,7 +213,7 @@ def match_students(
     new:pd.DataFrame,  # Rows to add, through `canonical`, n of them
     schema:Schema,     # What both hold
 )->Matched:            # What becomes of each new row
-    "Tell new students from known ones and from contradictions"
+    "Sort new rows into new students, known ones and contradictions"
     both = pd.concat([held, new], ignore_index=True)
     keys, h = hash_rows(both.drop(columns=schema.id or [])), len(held)
     ids = both[schema.id] if schema.id else pd.Series(None, index=both.index, dtype=object)

@@ -135,7 +135,7 @@ def numbers_sentence(
     unit = f" {column.unit}" if column.unit else ""
     if abs(new - old) < 0.05*np.std(before):
         spread = " -> ".join(alike(np.std(before), np.std(after)))
-        return f"{column.title} is spread otherwise: standard deviation {spread}{unit}, mean {old:.3g}{unit} as before"
+        return f"{column.title} is spread differently: standard deviation {spread}{unit}, same mean {old:.3g}{unit}"
     share = 100*abs(new/old - 1) if old > 0 and column.role != "prediction" else np.inf
     by = f" by {share:.0f} %" if share < 200 else ""
     return f"{column.title} {'rose' if new > old else 'fell'}{by}: mean {' -> '.join(alike(old, new))}{unit}"

@@ -24,7 +24,7 @@ class DriftError(GradeclassError):
     "Tables that cannot be compared"
 
 class DriftFoundError(DriftError):
-    "Drift where it was asked to fail"
+    "Drift was found, and --on-drift is fail"
     code = 4
 
 # %% ../../nbs/lib/drift/01_profile.ipynb #d6eda974
@@ -98,7 +98,7 @@ def block_means(
 
 # %% ../../nbs/lib/drift/01_profile.ipynb #aa17460f
 def conceal(marginal:Marginal)->Marginal: # The same, with nobody in it to be told apart
-    "Make the counts of one column fit to travel"
+    "Remove from the counts of one column what could identify a student"
     coded = bool(marginal.values) and isinstance(marginal.values[0], list)
     values, counts = merge_few(marginal.values, marginal.counts) if coded else block_means(marginal.spread())
     blur = lambda count: count if count == 0 or count >= FEW else FEW//2
@@ -169,7 +169,7 @@ def judge_predictions(
 # %% ../../nbs/lib/drift/01_profile.ipynb #caac0b50
 @dataclass
 class Profile:
-    "What is known of a table: column by column, and how good the predictions were"
+    "Counts of each column of a table, and how good the predictions were"
     schema: str                                # Name of the schema
     rows: int
     digest: str                                # SHA-256 of the table

@@ -56,7 +56,7 @@ def grade_rows(metrics:dict)->list[list]: # Grade, students, precision, recall, 
 
 # %% ../../nbs/lib/evaluation/14_card.ipynb #9e8e4bbd
 def reliability_rows(table:pd.DataFrame)->list[list]: # Said, students, came true
-    "What was said against what came true; bins with few students are not shown"
+    "Predicted and actual shares; bins with few students are not shown"
     rows = []
     for row in table.rename(columns={"from": "start"}).itertuples():
         said = f"{100*row.start:.0f} to {100*row.to:.0f} %"
@@ -88,7 +88,7 @@ def list_cautions(
     manifest:dict,  # Of the bundle
     metrics:dict,   # Of the test part
 )->list[str]:       # Sentences
-    "What has to be known before any figure: guesses that nobody has confirmed, likely leaks, grades without a test"
+    "Warnings to read before any figure: unconfirmed guesses, likely leaks, grades that were not tested"
     guesses, suspects = schema.guesses, manifest.get("suspects", [])
     scale, late = guesses.pop("the grade scale", ""), [title for title, guess in guesses.items() if LATE in guess]
     left_out = [column.title for column in schema.columns if column.role == "ignored" and column.title in late]
@@ -97,13 +97,12 @@ def list_cautions(
     untested = [grade for grade, row in metrics.get("per_grade", {}).items() if not row["support"]]
     found = {
         f"Nobody has confirmed the grade scale: {scale}.": scale,
-        f"{listed(suspects)} alone predicts the grade almost perfectly: if it is written down with the grade or after "
-        f"it, "
-        "give it the role ignored in the schema, for the figures are too good to be true.": suspects,
+        f"{listed(suspects)} alone predicts the grade almost perfectly: if it is recorded with the grade or later, "
+        "give it the role ignored in the schema, because the figures are too good to be true.": suspects,
         f"Not tested, because no student of the test part has the grade: {', '.join(untested)}.": untested,
         f"{listed(doubtful)} may be {LATE}: if so, give it the role ignored.": doubtful,
         f"Left out of the inputs, as if {LATE}: {listed(left_out)}.": left_out,
-        f"Nobody has confirmed what a program guessed of {listed(others)}: see confirm in the schema.": others,
+        f"Nobody has confirmed what a program guessed about {listed(others)}: see confirm in the schema.": others,
     }
     return [sentence for sentence, holds in found.items() if holds]
 

@@ -146,7 +146,7 @@ def contributions(
     background:pd.DataFrame|None=None, # Students to compare with; unless given, one of whom nothing is known
     seed:int=SEED,       # Seed of the sampling
 )->Contributions:        # Exact where the model is a sum
-    "Split what the model says of each student into what each input adds"
+    "Split each prediction into what each input adds"
     columns = model.schema.inputs(model.audit)
     names = [column.name for column in columns]
     encoded = encode_frame(frame, columns)
@@ -168,7 +168,7 @@ def typical_student(
     schema:Schema,      # What they are
     audit:bool=False,   # Whether the model sees audit columns too
 )->pd.DataFrame:        # One row: the median of numbers and of ordered codes, the most frequent of other codes
-    "One student in the middle of all"
+    "A typical student: median or most frequent value of each input"
     row = {}
     for column in schema.inputs(audit):
         values = pd.Series(encode_column(frame[column.name], column)).dropna()
@@ -280,7 +280,7 @@ def input_importance(
     repeats:int=10,      # Shuffles of each column
     seed:int=SEED,       # Seed of the shuffles
 )->pd.DataFrame:         # Index input, largest first: rise of the log loss, and its spread
-    "How much worse the model gets when one input is shuffled (permutation importance: Breiman 2001, Random Forests)"
+    "Rise of the log loss when one input is shuffled (permutation importance: Breiman 2001, Random Forests)"
     from sklearn.inspection import permutation_importance
     columns, grades = model.schema.inputs(model.audit), grade_index(frame, model.schema)
 

@@ -35,7 +35,7 @@ FLOOR = 0.05 # Share of the students whose probability of a grade may lie below 
 def without_floor(
     p:np.ndarray, # Out-of-fold probabilities of the recorded grades, shape (n, K)
 )->np.ndarray:    # Probabilities of the earned grades, shape (n, K)
-    "Take off what every grade gets from every student"
+    "Subtract the noise floor that every grade has for every student"
     left = np.clip(p - np.quantile(p, FLOOR, axis=0), 0, None)
     total = left.sum(axis=1, keepdims=True)
     return np.where(total > 1e-9, left/np.maximum(total, 1e-9), p)
@@ -112,7 +112,7 @@ def audit_labels(
     schema:Schema,      # What it holds
     p:np.ndarray,       # Out-of-fold probabilities, shape (n, K)
 )->pd.DataFrame:        # Least plausible first: id, recorded, score, band, model_grade, p_recorded, doubt, suspicious
-    "Rank recorded grades by how hard they are to believe"
+    "Rank recorded grades by how doubtful they are"
     band = score_bands(frame, schema)
     y = grade_index(frame, schema)
     case = check_predictions(y, p, schema.grades)
@@ -131,7 +131,7 @@ def audit_labels(
 
 # %% ../../nbs/lib/evaluation/07_labels.ipynb #d8a2f109
 class Cluster(NamedTuple):
-    "The stretch of a file where suspicious rows are densest"
+    "The block of rows in a file with the highest share of doubtful grades"
     start: int     # Position of its first row, from 0
     stop: int      # Position after its last row
     inside: int    # Suspicious rows in it

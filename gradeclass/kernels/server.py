@@ -50,11 +50,11 @@ INLINE = "module://matplotlib_inline.backend_inline"
 
 # %% ../../nbs/lib/kernels/01_server.ipynb #e0fd526a
 def count_threads()->int: # At least 1
-    "Threads of this process, whoever started them"
+    "All threads of this process"
     return len(os.listdir("/proc/self/task"))
 
 def import_ahead(name:str)->bool:
-    "Import a module, and watch whether that is fit for a fork"
+    "Import a module, and check that a fork survives it"
     from unittest.mock import patch
     from IPython.core.interactiveshell import InteractiveShell
     threads = count_threads()
@@ -159,7 +159,7 @@ class Server:
         note_sources(self.sources)
 
     def accept(self, _)->None:
-        "Let in whoever is the same user"
+        "Accept a connection of the same user"
         if self.listener is None: return
         sock, _ = self.listener.accept()
         if peer_user(sock) != os.getuid(): return sock.close()
@@ -218,7 +218,7 @@ class Server:
         self.forget(link)
 
     def cut(self, link:Link)->None:
-        "End the process that nobody is connected to any more, and leave nothing behind"
+        "End a process that nobody is connected to any more, and clean up"
         if link.pid:
             link.signal(signal.SIGKILL)
             os.waitpid(link.pid, 0)
@@ -235,7 +235,7 @@ class Server:
         link.close()
 
     def close(self)->None:
-        "End every process, and leave nothing behind"
+        "End every process, and clean up"
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         for link in list(self.links): self.cut(link)
         self.stop()
@@ -264,7 +264,7 @@ def renew_state(env:dict)->None:
 
 # %% ../../nbs/lib/kernels/01_server.ipynb #381caa7c
 def renew_libraries()->None:
-    "Make up for what pandas, matplotlib and gradeclass would have found in the kernel's own folder"
+    "Set what pandas, matplotlib and gradeclass would have read from the kernel's own environment"
     # pandas takes a process without a notebook for a terminal, and shows as many columns as that is wide
     pandas = sys.modules.get("pandas")
     if pandas and pandas.get_option("display.max_columns") == 0: pandas.set_option("display.max_columns", 20)
@@ -282,7 +282,7 @@ def renew_libraries()->None:
 
 # %% ../../nbs/lib/kernels/01_server.ipynb #b8aa58b4
 def become_process(request:dict, plan:dict)->None:
-    "Take on what a process of its own would have"
+    "Set up what an ordinary process for this kernel would have"
     parent = os.getppid()
     imports_set = {name: value for name, value in os.environ.items() if plan["before"].get(name) != value}
     os.setsid()
@@ -325,7 +325,7 @@ def run_kernel(argv:list, sources:dict)->None:
 
 # %% ../../nbs/lib/kernels/01_server.ipynb #bc1025d0
 def leave_memory(plan:dict)->None:
-    "Once all is done, leave the memory to the system: taking apart what is shared would copy it first"
+    "At the end leave the memory to the system: freeing shared memory would copy it first"
     if not plan.get("done"): return
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError): stream.flush()

@@ -122,7 +122,7 @@ def read_manifest(
 
 # %% ../../nbs/lib/models/11_bundle.ipynb #81d145e3
 def bundle_digest(folder:str|Path)->str: # SHA-256 of its manifest, which names the digest of each file
-    "The name of a bundle's content"
+    "Digest of a bundle's content"
     return digest_file(Path(folder, MANIFEST))
 
 # %% ../../nbs/lib/models/11_bundle.ipynb #aff87523

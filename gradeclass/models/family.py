@@ -26,7 +26,7 @@ class ModelError(GradeclassError):
     "A model that cannot be fitted as asked"
 
 class GradeFamily(ClassifierMixin, BaseEstimator):
-    "What families share: checked input, probabilities for every grade of the scale, the most probable grade"
+    "Base class of all families: checked input, a probability for every grade of the scale, the most probable grade"
     one_hot = False  # Whether categories come as 0/1 columns
 
     def fit(
@@ -77,7 +77,7 @@ class GradeFamily(ClassifierMixin, BaseEstimator):
         n_grades:int,   # Grades of the scale
         n_features:int, # Encoded columns
     )->"GradeFamily":   # The family, ready to predict
-        "Set what `fit` would have set, for a family read from files"
+        "Set the attributes that `fit` would set, for a family read from files"
         self.classes_, self.n_features_in_ = np.arange(n_grades), n_features
         return self
 
@@ -85,7 +85,7 @@ class GradeFamily(ClassifierMixin, BaseEstimator):
         self,
         folder:Path, # Folder that the files go into
     )->None:
-        "Keep what was learnt in files without a pickle"
+        "Save what was learnt to files without a pickle"
         self._write(Path(folder))
 
     @classmethod
@@ -99,7 +99,7 @@ class GradeFamily(ClassifierMixin, BaseEstimator):
         return family
 
     def __sklearn_tags__(self):
-        "Missing values are welcome"
+        "Tell scikit-learn that missing values are allowed"
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         return tags
@@ -172,7 +172,7 @@ class XGBoostGrades(GradeFamily):
         self,
         n_rows:int, # Rows to fit on
     )->dict:        # XGBoost's parameters
-        "All that XGBoost is told; one thread for a small table, all cores (nthread 0) for a large one"
+        "Parameters for XGBoost; one thread for a small table, all cores (nthread 0) for a large one"
         task = {"objective": "multi:softprob", "num_class": len(self.classes_), "seed": self.seed,
                 "eval_metric": "mlogloss", "nthread": 1 if n_rows < 50_000 else 0}
         return XGBOOST_DEFAULTS | task | (self.params or {})

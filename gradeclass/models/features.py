@@ -160,7 +160,7 @@ class SchemaEncoder(TransformerMixin, BaseEstimator):
         return np.asarray(names, dtype=object)
 
     def __sklearn_tags__(self):
-        "Missing values are welcome"
+        "Tell scikit-learn that missing values are allowed"
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         return tags

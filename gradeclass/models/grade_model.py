@@ -37,7 +37,7 @@ def make_family(
     cuts:list[float]|None=None,  # Cuts of the score from the best grade to the worst
     better:np.ndarray|None=None, # Which way is good in each encoded column, shape (q,); None: as the rows say
 ):                  # An unfitted family
-    "Build a family by name and tell it what it wants to know of the schema"
+    "Build a family by name, with what it needs from the schema"
     context = {"n_grades": n_grades, "categorical": categorical, "groups": groups, "cuts": cuts, "better": better,
                "seed": seed}
     made = build_family(FAMILIES, family, context, params)
@@ -100,7 +100,7 @@ class GradeModel(ClassifierMixin, BaseEstimator):
         calibrator:Calibrator,   # Fitted on out-of-fold probabilities
         out_of_fold:np.ndarray,  # Those probabilities, before calibration, shape (n, grades)
     )->"GradeModel":             # The model, calibrated from now on
-        "Keep a calibration; what the decision rule has to know is learnt again, from calibrated probabilities"
+        "Add a calibration, and learn the decision rule's parameters again from calibrated probabilities"
         self.calibrator_ = calibrator
         if calibrator.kind != "none": self.gains_ = learn_rule(self.rule, calibrator.apply(out_of_fold))
         return self
@@ -162,14 +162,14 @@ class GradeModel(ClassifierMixin, BaseEstimator):
         self,
         frame:pd.DataFrame, # Students, n of them
     )->np.ndarray:          # Shape (n,)
-        "Position of the announced grade on the scale, 0 is best"
+        "Position of the predicted grade on the scale, 0 is best"
         return self.decide(self.predict_proba(frame))
 
     def decide(
         self,
         probability:np.ndarray, # Calibrated probability of each grade, shape (n, grades)
     )->np.ndarray:              # Position on the scale, 0 is best, shape (n,)
-        "The grade to announce, by the model's decision rule"
+        "The predicted grade, by the model's decision rule"
         raw = self.decides_on_raw_ and self.rule == "macro_f1"
         return follow_rule(self.rule, self.calibrator_.undo(probability) if raw else probability, self.gains_)
 
@@ -177,7 +177,7 @@ class GradeModel(ClassifierMixin, BaseEstimator):
         self,
         frame:pd.DataFrame, # Students, n of them
     )->np.ndarray:          # Shape (n,)
-        "The announced grade of each student"
+        "The predicted grade of each student"
         best = self.predict_index(frame)
         return self.classes_[best]
 

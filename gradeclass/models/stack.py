@@ -63,7 +63,7 @@ def gather_codes(
 STACK_DEFAULTS = {"ordinal": {"members": ["linear"]}, "xgboost": {"rounds": 60, "patience": None}}  # A line, and trees
 
 class StackedGrades(GradeFamily):
-    "The weighted mean of what several families say"
+    "The weighted mean of several families' probabilities"
     one_hot = True
 
     def __init__(

@@ -69,7 +69,7 @@ def bundle_of(run:Finished)->Path|None: # Its bundle; None if it is gone
 
 # %% ../../nbs/lib/pipeline/08_mlflow.ipynb #fd7e5ac6
 def run_tags(run:Finished, digest:str)->dict[str, str]: # Name -> value
-    "What a run is found by again, and what the drift stage found"
+    "Tags to find a run again, and the drift stage's verdict"
     about, drift = run.read("prepare", "data.json"), run.read("drift", "drift.json")
     tags = {"run_id": run.run_id, "key": run.key, "digest": digest, "state": "half", "data.files": about.get("source"),
             "data_digest": about.get("digest"), "schema": about.get("schema")}
@@ -166,7 +166,7 @@ def show_run(store:TrackingStore, run:Finished)->str: # MLflow's id of it
 
 # %% ../../nbs/lib/pipeline/08_mlflow.ipynb #056b8430
 class Synced(NamedTuple):
-    "What a sync did"
+    "The result of a sync"
     tracked: list[str]   # Runs that were shown
     versions: list[int]  # Our numbers of versions that were shown
     warnings: list[str]  # One sentence each

@@ -32,7 +32,7 @@ PATIENCE = 30.0  # Seconds to wait for another process that writes to the same o
 
 # %% ../../nbs/lib/pipeline/06_mlflow_store.ipynb #3f2d0e56
 class TrackingError(GradeclassError):
-    "A tracking server or database that cannot be used, or a run that cannot be shown"
+    "A tracking server or database that cannot be used, or a run that cannot be logged"
 
 # %% ../../nbs/lib/pipeline/06_mlflow_store.ipynb #acc165ab
 def tracking_uri(
@@ -66,7 +66,7 @@ def explain(error:Exception, uri:str)->str: # One sentence
 # %% ../../nbs/lib/pipeline/06_mlflow_store.ipynb #68788e9e
 @contextmanager
 def quiet(): # Yields nothing
-    "MLflow without telemetry, long waits and chatter; variables and loggers are put back afterwards"
+    "MLflow without telemetry, long waits and log messages; variables and loggers are restored afterwards"
     with patch.dict(os.environ, DEFAULTS | dict(os.environ)), warnings.catch_warnings(), ExitStack() as held:
         warnings.simplefilter("ignore")
         for logger in map(logging.getLogger, LOGGERS):

@@ -215,7 +215,7 @@ def added_section(name:str, folders:dict)->dict: # id, title and body
 
 # %% ../../nbs/lib/pipeline/05_report.ipynb #0463ea02
 def page_values(folders:dict, kept)->dict: # What the template fills in
-    "Everything that the page says"
+    "Everything that the report's template fills in"
     prepared, evaluated = folders["prepare"], folders["evaluate"]
     metrics = read_json(evaluated/"metrics.json")
     at_risk = metrics["at_risk"]

@@ -114,7 +114,7 @@ def make_outputs(outputs:Path)->None:
 # %% ../../nbs/lib/pipeline/09_runner.ipynb #f296b515
 @dataclass(eq=False)
 class Pipeline:
-    "One walk over the stage table"
+    "One run of the stage table"
     parameters: dict     # Name -> value for every stage that has the name
     outputs: Path        # The outputs folder
     stages: list[Stage]  # Stages to walk, each after its needs

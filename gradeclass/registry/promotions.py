@@ -43,7 +43,7 @@ def read_entries(data:bytes, name:str)->tuple[list[dict], int]:
 def history(
     outputs:str|Path, # The outputs folder
 )->list[dict]:        # time, event, version, digest, from_version, from_digest, run_id, decided_by, why, gate
-    "Who was champion when, why, and who decided"
+    "The history: who was champion when, why, and who decided"
     path = registry_folder(outputs)/LOG
     try: return read_entries(path.read_bytes(), str(path))[0]
     except FileNotFoundError: return []

@@ -54,7 +54,7 @@ class Version(NamedTuple):
 
 # %% ../../nbs/lib/registry/02_versions.ipynb #040e5f19
 class State(NamedTuple):
-    "What the log amounts to"
+    "The state that follows from the log"
     versions: dict[int, Version]
     champions: list[int]         # Champions that a rollback can reach, the present one last
     withdrawn: set[int]          # Versions that were rolled back from and not promoted again
@@ -89,7 +89,7 @@ def replay(entries:list[dict], outputs:str|Path)->State: # Versions, champions, 
 def read_state(
     outputs:str|Path, # The outputs folder, with `registry/` in it
 )->State:             # Versions, champions, and what was withdrawn
-    "What the log amounts to now"
+    "Read the log and derive the current state"
     return replay(history(outputs), outputs)
 
 # %% ../../nbs/lib/registry/02_versions.ipynb #80c51c1a
@@ -158,7 +158,7 @@ def finish_interrupted(outputs:Path)->State: # What the log amounts to
 
 # %% ../../nbs/lib/registry/02_versions.ipynb #3842964f
 def user_name()->str: # Name of the account, or its number
-    "Who is at the keyboard, as the operating system knows"
+    "The user's name, from the operating system"
     try: return getpass.getuser()
     except (OSError, KeyError, ImportError): return f"user {os.getuid()}" if hasattr(os, "getuid") else "unknown user"
 
@@ -179,8 +179,8 @@ def changing(outputs:str|Path):
         who = holder.read_text(encoding="utf-8") if holder.is_file() else "another process"
         raise ChampionError(f"{folder} is being changed by {who}: wait until that has ended, then try again") from None
     except OSError as error:
-        raise ChampionError(f"the registry in {outputs} cannot be written ({error.strerror or error}): put that right "
-                            f"and try again; what it held is kept") from error
+        raise ChampionError(f"the registry in {outputs} cannot be written ({error.strerror or error}): fix that "
+                            f"and try again; its contents are kept") from error
 
 # %% ../../nbs/lib/registry/02_versions.ipynb #8324424e
 def check_copy(folder:Path, digest:str)->None:
@@ -298,7 +298,7 @@ def promote(
     gate:dict|None=None,     # Figures behind the decision
     instead_of:int|None=None,# The champion that it was compared with, 0 for none; None: whichever serves
 )->Version:                  # The champion
-    "Let a registered version serve from now on"
+    "Make a registered version the champion"
     outputs = Path(outputs)
     with changing(outputs) as state:
         chosen = state.get(version)
@@ -315,7 +315,7 @@ def rollback(
     decided_by:str,   # A person
     why:str,          # One sentence
 )->Version:           # The champion, which served before
-    "Let the previous champion serve again, byte for byte what it was"
+    "Restore the previous champion, byte for byte"
     outputs = Path(outputs)
     with changing(outputs) as state:
         if not state.champion: raise ChampionError("no model serves yet, so there is nothing to roll back")
@@ -339,7 +339,7 @@ def record_refusal(
 def champion_of(
     outputs:str|Path, # The outputs folder, with `registry/` in it
 )->Version|None:      # The version that serves; its folder never changes
-    "Which model serves"
+    "The version that is in use"
     outputs = Path(outputs)
     champion = read_state(outputs).champion
     if champion is None or linked(outputs) == champion.digest[:16]: return champion
@@ -350,7 +350,7 @@ def champion_of(
 def challenger_of(
     outputs:str|Path, # The outputs folder, with `registry/` in it
 )->Version|None:      # The newest version that came after the champion
-    "Which model waits to be promoted"
+    "The version that waits to be promoted"
     state = read_state(outputs)
     newest = max(state.versions, default=0)
     return state.versions[newest] if newest > (state.champion.number if state.champion else 0) else None

@@ -43,7 +43,7 @@ def family_function(
 
 # %% ../../nbs/lib/scoring/01_answer.ipynb #86be31dc
 class Answers(NamedTuple):
-    "What is said of n students"
+    "Everything a model predicts for n students"
     grade: np.ndarray        # Position on the scale, shape (n,)
     probability: np.ndarray  # Calibrated, shape (n, K)
     risk: np.ndarray         # Probability of a grade that calls for help, shape (n,)
@@ -75,7 +75,7 @@ LEVEL = 0.9  # Share of students whose score lies in the interval
 LEAST = 0.5  # Share of the inputs that must be known for an answer that needs no review
 
 class Predictor:
-    "Encoded inputs in, all that is said of the students out"
+    "Predict everything for n students from their encoded inputs"
     def __init__(
         self,
         model:GradeModel,                    # Fitted
@@ -146,7 +146,7 @@ ADVICE = "This is advice made from past records and wrong for some: a person who
 
 @dataclass(frozen=True)
 class Bundle:
-    "A bundle in memory, with all that goes with the model"
+    "A bundle in memory: model, calibration, threshold, prediction sets and typical student"
     folder: Path
     digest: str                # SHA-256 of its manifest
     model: GradeModel
@@ -157,7 +157,7 @@ class Bundle:
 
     @property
     def schema(self)->Schema:
-        "What a student is"
+        "The schema that describes a student"
         return self.model.schema
 
     @property
@@ -193,7 +193,7 @@ def open_bundle(
     folder:str|Path,       # A bundle; a link is followed, so that a later change of the link changes nothing here
     threads:int|None=None, # XGBoost's threads; None leaves them as they are
 )->Bundle:                 # The bundle in memory, its digests checked
-    "Read a bundle with all that goes with it"
+    "Open a bundle with calibration, threshold, prediction sets and typical student"
     folder = Path(folder).resolve()
     model, calibration = load_model(folder), load_calibration(folder)
     stored = read_extra(folder, "threshold.json")

@@ -117,7 +117,7 @@ class Requests:
         student:object=None,          # Student number, where the prediction is not known
         score:float|None=None,        # The actual score
     )->int:                           # Id of the row in the log
-        "Report how it came out"
+        "Report the outcome"
         about = {"grade": grade, "prediction_id": prediction_id, "student": student, "score": score}
         return self.request("POST", "/outcomes", lambda said: said["id"], json=about)
 
@@ -145,14 +145,14 @@ class Requests:
         self,
         student:int|str, # Student number
     )->int:              # Rows of the log
-        "Delete all that is kept of a student"
+        "Delete all that is kept about a student"
         return self.request("POST", "/students/erase", lambda said: said["deleted"], json={"student": student})
 
     def delete_prediction(
         self,
         prediction_id:int, # Id in the log
     )->int:                # Rows of the log
-        "Delete a prediction, and what became of it"
+        "Delete a prediction with its outcomes and overrides"
         return self.request("DELETE", f"/predictions/{prediction_id}", lambda said: said["deleted"])
 
     def suspend(
@@ -164,7 +164,7 @@ class Requests:
         return self.request("POST", "/suspend", json={"reason": reason, "by": by})
 
     def resume(self)->dict: # What was done
-        "Have the service answer again"
+        "Let the service answer again"
         return self.request("POST", "/resume", json={})
 
 # %% ../../nbs/lib/service/16_client.ipynb #83dfe4b4

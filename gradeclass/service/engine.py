@@ -52,7 +52,7 @@ KEPT = 4 # Models that are kept loaded, so that going back to one is quick
 FOLDERS = re.compile(r"(?<![\w.])(/[^\s/:]+)*/(?=[^\s/])") # Of a path
 
 class Service:
-    "All that the requests share"
+    "Everything that requests share"
     def __init__(
         self,
         settings:ServiceSettings,

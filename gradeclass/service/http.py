@@ -34,7 +34,7 @@ TRACE = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-
 
 @dataclass(slots=True)
 class Caller:
-    "Who asks, as far as we know"
+    "Who sent a request, as far as we know"
     id: str          # Of the request
     key: str = ""    # Id of the key
     address: str = ""
@@ -133,7 +133,7 @@ def field_problems(error:RequestValidationError)->list[Problem]: # One for each 
 def too_long(
     limit:int, # Bytes
 )->Refusal:
-    "What is said to a body that is too long"
+    "The refusal of a body that is too long"
     return Refusal(413, "too_long", f"the body is longer than {limit:,} bytes", headers={"connection": "close"})
 
 # %% ../../nbs/lib/service/09_http.ipynb #ad5520c1
@@ -190,8 +190,9 @@ def unpacked(
 
 # %% ../../nbs/lib/service/09_http.ipynb #48e6b350
 def not_packed()->InputError:
-    "What is said of a body that is not what its header says"
-    reason = "the body is not whole gzip, as its header Content-Encoding says: pack it again, or leave the header out"
+    "The refusal of a body that is not what its header says"
+    reason = ("the body is not valid gzip, although its header Content-Encoding says so: compress it again, or leave "
+              "the header out")
     return InputError([Problem("", None, "gzip", reason)])
 
 # %% ../../nbs/lib/service/09_http.ipynb #53115d32

@@ -185,7 +185,7 @@ def check_salt(
     own = hashlib.blake2b(b"fingerprint", key=salt, digest_size=16).hexdigest()
     if known is None: connection.execute(insert(FACTS).values(name="salt", value=own))
     elif known != own:
-        raise LogError(f"the salt is another one than the rows of this log are hashed with: restore {file.name}, or "
+        raise LogError(f"the rows of this log are hashed with another salt: restore {file.name}, or "
                        "set GRADECLASS_SERVE_LOG_SALT to what all services of this log use, or begin a new log")
     return salt
 

@@ -33,8 +33,8 @@ GAUGES = {"log_waiting": ("Predictions that wait to be written", "livesum"),
           "log_failing": ("1 while the log cannot be written", "livemax"),
           "suspended": ("1 while a person has stopped the service", "livemax"),
           "models": ("Models that answer", "livemin"),
-          "access_dropped": ("Lines of the access log that nobody took", "sum"),
-          "connections_closed": ("Connections closed for want of room before they asked", "sum")}
+          "access_dropped": ("Lines of the access log that were dropped", "sum"),
+          "connections_closed": ("Connections closed because too many were open, before any request", "sum")}
 
 class Counts:
     "What has happened since the start, in all processes of a service"

@@ -20,7 +20,7 @@ from ..schema import Column, Schema
 
 # %% ../../nbs/lib/service/13_openapi.ipynb #506f2dd0
 def property_schema(column:Column)->dict: # JSON Schema of its value
-    "What may stand for one column"
+    "JSON Schema of one column"
     unit = f"In {column.unit}." if column.unit else ""
     words = " ".join(filter(None, [column.description, unit, f"Allowed: {column.expected}."]))
     if column.codes:
@@ -37,7 +37,7 @@ def property_schema(column:Column)->dict: # JSON Schema of its value
 
 # %% ../../nbs/lib/service/13_openapi.ipynb #037e2d9a
 def middle_value(column:Column)->object: # A code or a number
-    "A value from the middle of what is allowed"
+    "A typical value of a column"
     if column.codes: return list(column.codes)[len(column.codes)//2]
     low = 0 if column.min is None else column.min
     high = low + 10 if column.max is None else column.max
@@ -46,12 +46,12 @@ def middle_value(column:Column)->object: # A code or a number
 
 # %% ../../nbs/lib/service/13_openapi.ipynb #dfe7aa7f
 def example_student(schema:Schema)->dict: # Name -> code or number
-    "A student in the middle of everything"
+    "A typical student"
     return {column.name: middle_value(column) for column in schema.inputs(audit=True)}
 
 # %% ../../nbs/lib/service/13_openapi.ipynb #84e88752
 def student_schema(schema:Schema)->dict: # JSON Schema of an object
-    "What may be sent for one student"
+    "JSON Schema of one student"
     properties = {column.name: property_schema(column) for column in schema.inputs(audit=True)}
     if schema.id:
         words = "Not needed. Only a salted hash of it is kept, to find a student's predictions again."
@@ -106,10 +106,10 @@ class ModelName(BaseModel):
     model: str
     version: str
     digest: str
-    schema_name: str = Field(alias="schema", description="What a student is")
+    schema_name: str = Field(alias="schema", description="The schema that describes a student")
 
 class ModelCard(ModelName):
-    "What is known of a model"
+    "About a model"
     family: str | None
     grades: list[str]
     at_risk: list[str]
@@ -154,7 +154,7 @@ class OrderedFeatures(BaseModel):
 
 # %% ../../nbs/lib/service/13_openapi.ipynb #9fd89be4
 class Prediction(BaseModel):
-    "What is said of one student"
+    "The answer about one student"
     prediction_id: int = Field(description="Id in the log, to name when the outcome is known or a person decides")
     grade: str = Field(description="The announced grade")
     grade_index: int = Field(description="Its position on the scale, 0 is the best")
@@ -176,7 +176,7 @@ class Prediction(BaseModel):
 
 # %% ../../nbs/lib/service/13_openapi.ipynb #03ed13ba
 class Predictions(BaseModel):
-    "What is said of several students, in their order"
+    "The answers about several students, in their order"
     predictions: list[Prediction]
 
 # %% ../../nbs/lib/service/13_openapi.ipynb #f73c9d98
@@ -219,7 +219,7 @@ class Refused(BaseModel):
 
 # %% ../../nbs/lib/service/13_openapi.ipynb #987a0d76
 class Report(BaseModel, extra="forbid"):
-    "What is reported of a prediction"
+    "A report about a prediction"
     prediction_id: int | None = Field(None, ge=1, le=2**53, description="Id of the prediction, where it is known")
     student: int | str | None = Field(None, description="Student number otherwise; a salted hash of it is kept")
     model: str | None = Field(None, max_length=60, description="Model whose grades these are; else the first one")
@@ -228,7 +228,7 @@ class Report(BaseModel, extra="forbid"):
 Grade = Annotated[str, Field(max_length=40)] | Annotated[StrictInt, Field(ge=-9_999, le=9_999)]
 
 class Outcome(Report):
-    "How it came out"
+    "An actual grade"
     grade: Grade = Field(description="The actual grade: label or code")
     score: float | None = Field(None, allow_inf_nan=False, description="The actual score, where there is one")
 
@@ -274,7 +274,7 @@ class Recalled(BaseModel):
 
 # %% ../../nbs/lib/service/13_openapi.ipynb #7ed572a4
 class Kept(BaseModel):
-    "What was noted"
+    "What was recorded"
     id: int = Field(description="Id of the row in the log")
 
 # %% ../../nbs/lib/service/13_openapi.ipynb #47e7465b
@@ -291,7 +291,7 @@ class ReadyModel(Ready):
     name: str
 
 class ServerMetadata(BaseModel):
-    "What speaks here"
+    "Name and version of the server"
     name: str
     version: str
     extensions: list[str]
@@ -316,14 +316,14 @@ class ModelMetadata(BaseModel):
     outputs: list[TensorMetadata]
 
 class InferenceAnswer(BaseModel):
-    "What a model says"
+    "The answer of a model"
     model_name: str
     model_version: str
     id: str | None = Field(None, description="As the request named itself")
     outputs: list[Tensor]
 
 class ScoringAnswer(BaseModel):
-    "What the model says of each student, in their order"
+    "One answer for each student, in their order"
     predictions: list[dict[str, int | float | bool | str]]
 
 # %% ../../nbs/lib/service/13_openapi.ipynb #bc1ddbce

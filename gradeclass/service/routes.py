@@ -316,17 +316,17 @@ def add_describing(app:FastAPI, service:Service)->None:
         return reply_json([{"model": served.name, "version": served.version, "digest": served.digest,
                             "schema": served.schema.name} for served in models])
 
-    @app.get("/model", summary="What is known of the default model", response_model=ModelCard)
+    @app.get("/model", summary="About the default model", response_model=ModelCard)
     def get_model():
         "Card, digests, metrics."
         return reply_json(about_model(service.lane(service.default).served))
 
-    @app.get("/models/{name}", summary="What is known of a model", response_model=ModelCard)
+    @app.get("/models/{name}", summary="About a model", response_model=ModelCard)
     def get_model_named(name:str):
         "As `/model`."
         return reply_json(about_model(service.lane(name).served))
 
-    @app.get("/models/{name}/versions/{version}", summary="What is known of a version", response_model=ModelCard)
+    @app.get("/models/{name}/versions/{version}", summary="About a version", response_model=ModelCard)
     async def get_model_version(name:str, version:str):
         "As `/model`, also of a version that does not serve any more."
         return reply_json(about_model(service.lane(await find_version(service, name, version)).served))

@@ -30,7 +30,7 @@ def serve_variable(
 
 # %% ../../nbs/lib/service/05_settings.ipynb #5710b6f9
 class ServiceSettings(BaseModel):
-    "What can be set about the service; the environment variable has GRADECLASS_SERVE_ in front"
+    "Settings of the service; each environment variable starts with GRADECLASS_SERVE_"
     model_config = ConfigDict(extra="forbid")
     models: str = Field("",
                         description="Bundles to serve, as [NAME=]FOLDER with blanks between; the first is the default. "

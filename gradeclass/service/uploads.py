@@ -107,14 +107,14 @@ def check_lines(data:bytes, name:str)->None:
     if widest*len(lines) > MOST_CELLS: raise DataError(f"{name}: many rows have fewer cells than the longest one")
 
 def row_too_long(name:str)->DataError:
-    "What is said of a line without an end"
+    "The refusal of a line without an end"
     return DataError(f"{name}: a row is longer than {ROW_BYTES//1024} KB: the first row should be the names of the "
                      f"columns, "
                      "each other row one student")
 
 # %% ../../nbs/lib/service/12_uploads.ipynb #7f8e3167
 def too_wide(name:str)->DataError:
-    "What is said of a table with too many columns"
+    "The refusal of a table with too many columns"
     return DataError(f"{name} has more than {MOST_COLUMNS:,} columns: send the columns that the model needs, see "
                      f"/features")
 
@@ -147,7 +147,7 @@ def is_small(kind:pa.DataType)->bool: # Whether a cell has 32 bytes at the most
     return pa.types.is_primitive(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind)
 
 def open_upload_parquet(file, name:str, schema:Schema)->Table: # Its needed columns, batch by batch
-    "Open a Parquet file that a stranger has sent"
+    "Open an uploaded Parquet file"
     whole = parquet_file(file, name)
     names = whole.schema_arrow.names
     if len(names) > MOST_COLUMNS: raise too_wide(name)
@@ -213,7 +213,7 @@ def cut_rows(block:Block)->Iterator[Block]: # Of nearly equal numbers of rows
         yield Block(block.content[start:end], block.above + row, block.last and end == cuts[-1])
 
 def smaller(batches:Iterator)->Iterator: # The same rows
-    "Cut what comes in large batches, for the refusals of short rows take a hundred times their bytes"
+    "Cut large batches, because the refusals of short rows take a hundred times their bytes"
     for batch in batches:
         if isinstance(batch, Block): yield from cut_rows(batch)
         else:
@@ -222,7 +222,7 @@ def smaller(batches:Iterator)->Iterator: # The same rows
 
 # %% ../../nbs/lib/service/12_uploads.ipynb #e107e555
 def open_upload(file, path:Path, schema:Schema)->Table: # Its rows, batch by batch
-    "Open a file that a stranger has sent"
+    "Open an uploaded file"
     if path.suffix == ".parquet": return open_upload_parquet(file, path.name, schema)
     check_lines(file.read(SAMPLE), path.name)
     file.seek(0)

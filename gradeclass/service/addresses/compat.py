@@ -208,7 +208,7 @@ async def train(source:str, schema:Schema)->dict: # What `gradeclass run --json`
                                                 stderr=asyncio.subprocess.PIPE)
     said, failed = await made.communicate()
     if made.returncode == 0: return json.loads(said)
-    last = failed.decode(errors="replace").strip().splitlines()[-1:] or ["it ended without a word"]
+    last = failed.decode(errors="replace").strip().splitlines()[-1:] or ["it ended without a message"]
     raise Refusal(422, "not_trained", f"no new model was made: {last[0][:500]}")
 
 # %% ../../../nbs/lib/service/addresses/03_compat.ipynb #5f176502

@@ -185,7 +185,7 @@ def add_inference(app:FastAPI, service:Service)->None:
     content = {"application/json": {"schema": INFERENCE, "example": INFERENCE_EXAMPLE}}
     body = {"requestBody": {"required": True, "content": content}}
 
-    @app.get("/v2", summary="What speaks here", response_model=ServerMetadata)
+    @app.get("/v2", summary="Name and version of the server", response_model=ServerMetadata)
     async def server_metadata():
         "Name and version of the server."
         return reply_json({"name": "gradeclass", "version": app.version, "extensions": []})

@@ -59,10 +59,10 @@ def add_following_up(app:FastAPI, service:Service)->None:
                          key_id=caller.key, **cells)
         return reply_json({"id": number}, 201)
 
-    @app.post("/outcomes", summary="Report how it came out", status_code=201,
+    @app.post("/outcomes", summary="Report the outcome", status_code=201,
               response_model=Kept)
     def post_outcome(row:Outcome, request:Request):
-        "The actual grade, and the score where there is one. Drift and accuracy are watched with it."
+        "The actual grade, and the score where there is one. It is used to monitor drift and accuracy."
         return keep(OUTCOMES, row, request, score=row.score)
 
     @app.post("/overrides", summary="Report that a person decided otherwise", status_code=201,
@@ -73,10 +73,10 @@ def add_following_up(app:FastAPI, service:Service)->None:
 
 # %% ../../../nbs/lib/service/addresses/01_students.ipynb #40f6f8fd
 def add_students(app:FastAPI, service:Service)->None:
-    "The addresses that read and delete what is kept of a student, or a prediction"
+    "The addresses that read and delete what is kept about a student, or a prediction"
     @app.delete("/predictions/{prediction_id}", summary="Delete a prediction from the log", response_model=Deleted)
     def delete_prediction(prediction_id:int):
-        "And what became of it."
+        "With its outcomes and overrides."
         if not 0 < prediction_id < 2**53: raise Refusal(404, "not_found", "there is no such prediction")
         gone = forget_prediction(service.log, prediction_id)
         if not gone: raise Refusal(404, "not_found", f"there is no prediction {prediction_id}")
@@ -86,25 +86,25 @@ def add_students(app:FastAPI, service:Service)->None:
         if not str(student).strip(): raise Refusal(404, "not_found", "name a student: /students/NUMBER")
         return call(service.log, student)
 
-    @app.delete("/students/{student:path}", summary="Delete all that is kept of a student",
+    @app.delete("/students/{student:path}", summary="Delete all that is kept about a student",
                 response_model=Deleted)
     def delete_student(student:str):
-        "Predictions, outcomes and overrides. `/students/erase` takes the number in the body, where no proxy notes it."
+        "Predictions, outcomes and overrides. `/students/erase` takes the number in the body, where no proxy logs it."
         return reply_json({"deleted": about(forget_student, student)})
 
-    @app.post("/students/erase", summary="Delete all that is kept of a student, who is named in the body",
+    @app.post("/students/erase", summary="Delete all that is kept about a student, who is named in the body",
               response_model=Deleted)
     def erase_student(row:StudentNumber):
         "As `DELETE /students/NUMBER`."
         return reply_json({"deleted": about(forget_student, row.student)})
 
-    @app.post("/students/read", summary="Read all that is kept of a student, who is named in the body",
+    @app.post("/students/read", summary="Read all that is kept about a student, who is named in the body",
               response_model=Recalled)
     def read_student(row:StudentNumber):
         "As `GET /students/NUMBER`."
         return reply_json(about(recall_student, row.student))
 
-    @app.get("/students/{student:path}", summary="Read all that is kept of a student", response_model=Recalled)
+    @app.get("/students/{student:path}", summary="Read all that is kept about a student", response_model=Recalled)
     def get_student(student:str):
         "Predictions, outcomes and overrides, as the student may ask to see them."
         return reply_json(about(recall_student, student))

@@ -74,7 +74,7 @@ def check_decision(found:FollowUp, grades:list, before:str)->FollowUp: # Without
         raise FollowUpError(f"{found.grade[:40]} is not a grade: choose {', '.join(grades)}")
     if found.help not in ANSWERS: raise FollowUpError("whether help is needed is yes, no, or left as it is")
     if (found.grade or found.help) and not found.reason:
-        raise FollowUpError("say why you decide otherwise than the model: a reason of one sentence")
+        raise FollowUpError("say in one sentence why you decide differently from the model")
     if not any([found.grade, found.help, found.due, *texts.values()]):
         raise FollowUpError("there is nothing to keep yet: write a note, what was agreed, or a day to look again")
     if found.due: check_due(found.due, before)
