@@ -88,7 +88,7 @@ def found_words(model:ClassModel)->str: # HTML; nothing without a search
 
 # %% ../../nbs/lib/pages/07_class_view.ipynb #6b00c1e3
 def worth_sentence(model:ClassModel)->str: # HTML
-    "What a list of this length is worth"
+    "How good a list of this length is"
     precision, recall = model.worth()
     if not model.places or precision != precision: return ""
     threshold, tied = model.served.threshold, model.cut_off()
@@ -343,7 +343,7 @@ class ClassView(widgets.VBox):
 
 # %% ../../nbs/lib/pages/07_class_view.ipynb #69c5be2a
 def warm_up(served:Bundle)->None:
-    "Check one invented row, so that the first file does not wait for libraries"
+    "Check one synthetic row, so that the first file does not wait for imports"
     from gradeclass.data.dataset import make_dataset
     validate(make_dataset(pd.DataFrame([{column.name: served.typical.get(column.name) for column in served.inputs}]),
                           served.schema), "predict")

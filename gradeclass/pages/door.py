@@ -90,7 +90,7 @@ class Door(IdentityProvider):
         return user if user and known_visitor(key_of(user.username)) else None
 
     async def get_user_token(self, handler:JupyterHandler): # The visitor, or nothing
-        "Let in whoever brings the token in the address or in a header"
+        "Let in a request with the token in the address or in a header"
         return self.admit(handler, self.accepts(handler, self.get_token(handler)))
 
     def set_login_cookie(self, handler:JupyterHandler, user)->None:
@@ -100,13 +100,13 @@ class Door(IdentityProvider):
         super().set_login_cookie(handler, user)
 
     def process_login_form(self, handler:JupyterHandler): # The visitor, or nothing
-        "Let in whoever typed the token"
+        "Let in a visitor who typed the token"
         typed = handler.get_argument("password", "").strip()
         return self.admit(handler, self.accepts(handler, typed))
 
 # %% ../../nbs/lib/pages/14_door.ipynb #c199be7c
 def compare(given:str, token:str)->bool: # Whether they are the same
-    "Compare two texts in a time that says nothing about where they differ"
+    "Compare two texts in constant time"
     import hmac
     return hmac.compare_digest(given.encode(), token.encode())
 
@@ -129,7 +129,7 @@ class LoginHandler(LoginFormHandler):
 
 # %% ../../nbs/lib/pages/14_door.ipynb #65c37603
 class LogoutHandler(JupyterHandler):
-    "The way out"
+    "The page to log out"
     @allow_unauthenticated
     def get(self)->None:
         "Forget the visitor, and show the form"
@@ -139,7 +139,7 @@ class LogoutHandler(JupyterHandler):
 # %% ../../nbs/lib/pages/14_door.ipynb #c7a30346
 @dataclass
 class Places:
-    "Which process belongs to whom, and which are to end"
+    "Which process belongs to which browser, and which have to end"
     most:int = 20          # Connected pages at the same time
     each:int = 3           # Processes of one browser
     wait:float = 10        # Seconds until a process that nobody connected to ends

@@ -105,7 +105,7 @@ def default_figures(
     frame:pd.DataFrame, # Clean table
     schema:Schema,      # What it holds
 )->Iterator[Shown]:     # Grades, then three columns against the grade, each drawn when it is asked for
-    "What one wants to see of a table first, with the sentence that says what it means"
+    "The default figures of a table, each with a sentence"
     from gradeclass.evaluation.associations import link_sentence
     from gradeclass.evaluation.explore import grades_sentence, plot_against_grade, plot_grades
     if schema.target not in frame or frame[schema.target].notna().sum() < 3:

@@ -29,7 +29,7 @@ def percent(
 
 # %% ../../nbs/lib/pages/03_html.ipynb #ff9bcfd8
 class Link(NamedTuple):
-    "A cell of a table that leads elsewhere"
+    "A cell with a link"
     address: str
     words: str
 
@@ -86,7 +86,7 @@ def comparison(
     after:StudentAnswer|None,  # With the changes; None without changes
     caution:str,        # What such a comparison does not say
 )->str:                 # HTML
-    "The student as is, and with a few things different"
+    "The answer for the student as is, and with the changes"
     return str(parts().comparison(before, after, caution))
 
 # %% ../../nbs/lib/pages/03_html.ipynb #cd806749

@@ -250,7 +250,7 @@ def ask_gate(outputs:str, number:int)->tuple[dict|None, str]: # Its figures, and
 
 # %% ../../nbs/lib/pages/09_manage_model.ipynb #939cc42f
 class ManageModel(HasTraits):
-    "What the page Manage knows: the newest run, the models, and how things came about"
+    "State of the page Manage: the newest run, the models and the history"
     run = Dict()         # What `run_state` returned
     newest = Dict()      # The newest complete run
     champion = Dict()    # number, time, digest, metrics; empty where none serves

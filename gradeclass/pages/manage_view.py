@@ -172,7 +172,7 @@ def settle(studied:Studied, given:list)->str: # Name or file of the schema
 
 # %% ../../nbs/lib/pages/12_manage_view.ipynb #3f7e4938
 def store_words(added)->str: # One sentence
-    "What became of a table that was added to the store"
+    "The result of adding a table to the store, in words"
     known = f", {added.known:,} known already" if added.known else ""
     refused = f", {count(added.refused, 'row')} refused" if added.refused else ""
     state = f"the store {added.store.name} is still empty"
@@ -278,7 +278,7 @@ class TrainingView(widgets.VBox):
 
 # %% ../../nbs/lib/pages/12_manage_view.ipynb #f339c1c7
 class ManageView(widgets.VBox):
-    "A door, then what can be run and decided"
+    "A token field, then the form to run and decide"
     def __init__(
         self,
         served:Bundle|None=None, # The bundle; the page works without one
@@ -305,7 +305,7 @@ class ManageView(widgets.VBox):
             if right: self.unlock()
 
     def unlock(self)->None:
-        "Show what is behind the door"
+        "Show the page after the token was accepted"
         self.model = ManageModel()
         self.children[0].layout.display = "none"
         self.status = html("", "gc-card")

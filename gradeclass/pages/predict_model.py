@@ -41,7 +41,7 @@ class Question(NamedTuple):
 
 # %% ../../nbs/lib/pages/02_predict_model.ipynb #25c57ba8
 def nice_step(span:float, steps:int=40)->float: # 1, 2 or 5 times a power of ten
-    "A step that people count in"
+    "A convenient step for a slider"
     if span <= 0: return 1.0
     power = 10**math.floor(math.log10(span/steps))
     return float(max(factor*power for factor in (1, 2, 5) if factor*power <= span/steps*(1 + 1e-9)))
@@ -148,7 +148,7 @@ WATCH, LIKELY = 0.25, 0.5  # From these risks on a page says that a student migh
 # %% ../../nbs/lib/pages/02_predict_model.ipynb #26254863
 @dataclass(frozen=True)
 class StudentAnswer:
-    "All that a page says of one student"
+    "Everything that a page says about one student"
     grade: str
     meaning: str              # What the grade means, or nothing
     grades: list[str]         # Best to worst
@@ -180,7 +180,7 @@ def flag_words(threshold:Threshold|None)->str: # A sentence
 
 # %% ../../nbs/lib/pages/02_predict_model.ipynb #d68c9c4f
 def answer_student(served:Bundle, frame:pd.DataFrame, reasons:bool=True)->StudentAnswer: # What the page shows
-    "What the model says of one student"
+    "Predict one student"
     answers, scale = served.answer(frame), served.schema.grades
     grade = scale.labels[int(answers.grade[0])]
     sets, cells = served.calibration.sets, frame.iloc[0]
@@ -199,21 +199,21 @@ def answer_student(served:Bundle, frame:pd.DataFrame, reasons:bool=True)->Studen
 def chance_words(
     share:float, # A probability
 )->str:          # Such as 'about 3 in 10', 'fewer than 1 in 20', 'nearly all'
-    "A probability as people count"
+    "A probability in words, such as about 9 in 10"
     if share < 0.05: return "fewer than 1 in 20"
     if share > 0.95: return "more than 19 in 20"
     return f"about {max(1, min(9, round(10*share)))} in 10" if share >= 0.095 else "about 1 in 15"
 
 # %% ../../nbs/lib/pages/02_predict_model.ipynb #e7ee41fd
 def support_sentence(answer:StudentAnswer)->str: # One or two plain sentences
-    "What the risk means for the person who decides"
+    "The risk in words"
     which, counted = " or ".join(answer.at_risk), chance_words(answer.risk)
     some = f"Of students with such records, {counted} got {which}."
     return f"{some} Flagged as one to talk to first: {answer.flag_words}" if answer.flagged else some
 
 # %% ../../nbs/lib/pages/02_predict_model.ipynb #0b8c421a
 class StudentModel(HasTraits):
-    "One student: what is known, what the model says, and what it would say if a few things were different"
+    "State of the page Predict: inputs, answer, and answer with a few inputs changed"
     student = Dict()                                 # Input -> label, number, or None
     entered = List()                                 # Inputs that a person filled in; the others are the example's
     changes = Dict()                                 # Input -> another value, for the comparison
@@ -247,7 +247,7 @@ class StudentModel(HasTraits):
         self.said = {**self.said, name: self.problem or moved}
 
     def change(self, name:str, value:object)->None:
-        "What if this were different"
+        "Change one input for the comparison"
         column, now = self.fields[name].column, self.student[name]
         if not column.changeable: raise AppError(f"{column.title} is not something that can be changed")
         cell = as_cell(column, within(column, value)[0])
@@ -260,7 +260,7 @@ class StudentModel(HasTraits):
         self,
         example:bool=True, # Whether to begin with a typical student; else with nothing known
     )->None:
-        "Begin anew, without changes"
+        "Clear the changes"
         self.changes, self.problem, self.said = {}, "", {}
         self.entered = [] if example else list(self.fields)
         self.student = self.example() if example else dict.fromkeys(self.fields)

@@ -77,7 +77,7 @@ class Options:
 # %% ../../nbs/lib/pages/15_server.ipynb #c6041a31
 @lru_cache
 def joined_script()->tuple[bytes, str]: # The code, compressed, and the first digits of its digest
-    "The parts that Voilà's entry asks for, in one file"
+    "The files that Voilà's entry point imports, joined into one"
     found = [Path(folder) for folder in collect_static_paths(["voila", "nbconvert"], "base")
              if Path(folder, "voila.js").is_file()]
     if not found: return gzip.compress(b""), "none"
@@ -207,9 +207,9 @@ class FrontHandler(PlainErrors, JupyterHandler):
 
 # %% ../../nbs/lib/pages/15_server.ipynb #0f0bf652
 class HealthHandler(RequestHandler):
-    "Says that the server is there, for whatever watches it"
+    "Health check of the server"
     def get(self)->None:
-        "A word of JSON, without anything about visitors"
+        "A short JSON answer, without anything about visitors"
         self.finish({"status": "ok"})
 
 # %% ../../nbs/lib/pages/15_server.ipynb #c0d6deb0
@@ -240,7 +240,7 @@ class TicketHandler(JupyterHandler):
 
 # %% ../../nbs/lib/pages/15_server.ipynb #8fd68d7e
 class NothingHandler(RequestHandler):
-    "Voilà's own word that a page is left; ours has said so already"
+    "Voilà's message that a page was closed; our own has arrived already"
     def check_xsrf_cookie(self)->None:
         "Nothing happens here"
 
@@ -283,7 +283,7 @@ SANDBOX = ("sandbox allow-scripts; default-src 'none'; script-src 'unsafe-inline
 
 # %% ../../nbs/lib/pages/15_server.ipynb #f7fc0b3e
 class DocumentHandler(PlainErrors, JupyterHandler):
-    "Shows a report, a card or Evidently's page to whoever came through Manage"
+    "Show a report, a card or Evidently's page to visitors of Manage"
     @authenticated
     def get(self, kind:str, name:str)->None:
         "The paper, if the key fits"
@@ -352,7 +352,7 @@ class PageServer(Voila):
         return task, parts, kernel_id
 
     def init_handlers(self)->list:
-        "The pages, the way in, and what a page needs; no tree, no files, no contents"
+        "Handlers for the pages and the login; no file tree, files or contents"
         kept = [(handler[0], Channels, *handler[2:]) if handler[1] is VoilaKernelWebsocketHandler else handler
                 for handler in super().init_handlers() if any(part in handler[0] for part in SHOWN)]
         look = {"template_paths": self.template_paths, "config": self.config,
@@ -367,7 +367,7 @@ class PageServer(Voila):
         return [*ours, *kept]
 
     def listen(self)->None:
-        "Say where the pages are, heat what is asked for most first, and watch over memory"
+        "Print the addresses, warm up the first page, and watch the memory"
         loop = IOLoop.current()
         loop.call_later(0.1, self.announce)
         if self.options.forked: loop.call_later(0.1, self.import_ahead)
@@ -436,7 +436,7 @@ class PageServer(Voila):
         for kernel in self.places.to_end(self.connected()): await self.end(kernel)
 
     async def end_large(self)->None:
-        "End processes that have outgrown their bound; their visitors are told"
+        "End processes above the memory limit; their visitors are told"
         for kernel_id in self.kernel_manager.list_kernel_ids():
             if kernel_memory(self.kernel_manager, kernel_id) > self.options.memory:
                 self.log.warning("a page's process has outgrown %s MB and is ended", self.options.memory)

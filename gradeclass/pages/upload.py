@@ -32,7 +32,7 @@ KINDS = kinds_without_arrow()
 def safe_name(
     name:str, # File name as the visitor's computer gives it
 )->str:       # One that is harmless as a file name and in a message
-    "Keep of a file name what cannot do harm"
+    "Keep only the harmless part of a file name"
     last = re.sub(r"[^\w .()-]", "_", re.split(r"[\\/]", name)[-1]).strip(". ")
     return last[-60:] or "file"
 
@@ -143,7 +143,7 @@ def open_book(file:Path):
     except Exception: return None
 
 def check_cells(file:Path)->None: # Nothing; an error where it holds too much
-    "Refuse what would unfold to more than a page can hold"
+    "Refuse a workbook that would expand to more than a page can hold"
     advice = "keep the students' sheet alone, without formats below and beside it, or save it as CSV"
     try: cells = book_cells(file) if file.suffix.lower() in (".xlsx", ".xlsm", ".xls", ".ods") else 0
     except Exception: raise DataError(f"{file.name} is not a workbook (.xlsx, .xls or .ods) that can be read") from None
