@@ -56,7 +56,7 @@ PARTS = re.compile(r"; (?![^(]*\))")                  # Between guesses, not ins
 LINES = re.compile(r"((?:`[^`]+`[^`;]*?)+) if ([^`;]+?)(?=, `|$)") # Lines of a schema, and when they are right
 
 class Answer(NamedTuple):
-    "What a person can say to a question"
+    "One possible answer to a question"
     words: str   # Such as 'It means no answer'
     lines: dict  # What the schema then says of the column, or of the grades; empty where the guess is right
 
@@ -67,7 +67,7 @@ INPUTS = ("numeric", "ordinal", "category", "flag")
 MOST_ASKED = 40 # Questions that a person is asked at once; what is left stays a guess
 
 class Question(NamedTuple):
-    "What a person should look at"
+    "One question for a person"
     column: str    # Name of the column, or how many there are
     guess: str     # Its part of `confirm`, with the lines that a schema would have
     proposed: str  # The answer that the program would give
@@ -81,12 +81,12 @@ class Question(NamedTuple):
 
     @property
     def agreed(self)->Answer:
-        "That the guess is right"
+        "The answer that confirms the guess"
         return Answer(f"Right as it is: {TAKEN.get(self.proposed, self.proposed)}", {})
 
     @property
     def answers(self)->list[Answer]:
-        "What a person can say, first that the guess is right where it is one"
+        "The possible answers; for a guess, first that it is right"
         found = []
         for lines, when in LINES.findall(self.guess.removeprefix(self.text)):
             try: read = [yaml.safe_load(line) for line in re.findall("`([^`]+)`", lines)]
@@ -193,7 +193,7 @@ def inspect_table(
 
 def draft_table(table:pd.DataFrame, notes:list[str], source:str, target:str, best:str, most:int,
                 on_column:Callable=lambda done, total: None)->tuple:
-    "What `Checked` holds"
+    "Draft a schema for a table, with its questions"
     found = find_grade_columns(table)
     if not target and len(found) != 1:
         why = f"{' and '.join(found[:4])} may be it" if found else f"the columns are {', '.join(table.columns[:12])}"

@@ -187,7 +187,7 @@ def ask_unit(
     levels:int,    # Different cells
     rows:int,      # Cells
 )->Column:         # The same; with a question where its name speaks of a school, a course or a year
-    "Ask whether a column says what students come from together; a person decides"
+    "Ask whether a column names a group or a cohort"
     if column.role in ("target", "score", "id") or column.kind == "numeric" and levels > rows/5: return column
     if not 2 < levels <= rows/2: return column
     place = "group" if says(column.name, "groups") else "cohort" if says(column.name, "cohorts") else ""
@@ -200,7 +200,7 @@ def ask_unit(
 
 # %% ../../nbs/lib/drafting/02_roles.ipynb #d9866c8e
 def cross_counts(grades:pd.Series, cells:pd.Series)->tuple[np.ndarray, np.ndarray, np.ndarray]:
-    "How often each cell stands beside each grade: counts, the grades in order, the place of each row's cell"
+    "How often each value occurs with each grade: counts, the grades in order, the position of each row's value"
     # `pd.crosstab` counts the same in 25 ms; a wide table asks thousands of times
     rows, names = pd.factorize(grades.to_numpy(), sort=True)
     places, levels = pd.factorize(cells.to_numpy(), sort=True)
@@ -263,5 +263,5 @@ def tells_grade(
 def percent(
     share:float, # From 0 to 1
 )->str:          # Such as '92 %'
-    "A share as it is said"
+    "A share in words"
     return f"{share:.0%}".replace("%", " %")

@@ -268,7 +268,7 @@ def answer_order(
     best:str,         # The best grade, or all grades from best to worst, separated by commas or semicolons
     blanks:list[str]=(), # Words such as NA, which are grades only if a person names them
 )->GradeOrder:        # The order that a person wants
-    "Take a person's word for which grade is the best"
+    "Apply a person's answer about the best grade"
     by_text = {fold_grade(label): label for label in [*blanks, *order.labels]}
     whole = by_text.get(fold_grade(best))
     said = [whole] if whole else [by_text.get(fold_grade(word)) for word in best.split(";" if ";" in best else ",")]
