@@ -129,7 +129,9 @@ def parse_line(line:bytes)->dict|None: # The record; None for half a line
     return record if whole else None
 
 # %% ../nbs/lib/06_logs.ipynb #d9637ac2
-def read_run_log(path:str|Path)->list[dict]: # Records in order: time, level, event, run_id, stage, fields
+def read_run_log(
+    path:str|Path, # A run's `log.jsonl`
+)->list[dict]:     # Records in order: time, level, event, run_id, stage, fields
     "The records of a log"
     try: lines = Path(path).read_bytes().splitlines()
     except OSError as error: raise GradeclassError(f"the log {path} cannot be read: {error.strerror}") from None

@@ -10,7 +10,9 @@ import math
 from collections.abc import Mapping
 
 # %% ../nbs/lib/02_words.ipynb #e62d1d65
-def show(value:object)->str: # The cell in a message: whole numbers without a decimal point, long texts cut
+def show(
+    value:object, # A cell of any type
+)->str:           # The cell in a message: whole numbers without a decimal point, long texts cut
     "Write a cell as a person would"
     if isinstance(value, float) and value.is_integer(): return f"{value:.0f}"
     if not isinstance(value, str) and str(value) in ("None", "nan", "<NA>"): return "a blank"

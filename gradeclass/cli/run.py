@@ -37,7 +37,7 @@ def in_percent(figure:dict, digits:int=0)->str: # Such as '79 % (74-83 %)'
 
 # %% ../../nbs/lib/cli/02_run.ipynb #a97510ec
 def describe_run(run)->str: # A few lines
-    "What a person wants to know when a run has ended"
+    "A run's results in a few lines"
     if not run.bundle: return "\n".join(f"{result.name:14} {result.folder}" for result in run.stages)
     macro = run.metrics["macro_f1"]
     careful = [f"careful        {caution}" for caution in run.metrics.get("cautions", [])]
@@ -56,7 +56,7 @@ def describe_run(run)->str: # A few lines
 
 # %% ../../nbs/lib/cli/02_run.ipynb #3239d8cc
 def offer_promotion(run, outputs:Path)->None:
-    "Ask the person at the terminal whether the new model is to serve"
+    "Ask at the terminal whether to promote the new model"
     from gradeclass.registry.versions import promote, user_name
     version = run.registration["version"]
     if not typer.confirm(f"Use version {version}?", default=False, err=True): return
@@ -178,7 +178,7 @@ def read_parts(words:list[str], grid:str)->list[dict]: # Parameter -> values, fo
 
 # %% ../../nbs/lib/cli/02_run.ipynb #3ac7d2d6
 def describe_sweep(swept, metric:str)->str: # A few lines
-    "What a person wants to know when a sweep has ended"
+    "A sweep's results in a few lines"
     good = swept.table[swept.table.state == "done"]
     lines = [f"runs       {len(good)} of {len(swept.table)} done in {swept.seconds:.0f} s"]
     if len(good):

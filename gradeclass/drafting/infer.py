@@ -32,7 +32,7 @@ from ..schema import LATE, Column, GradeScale, Schema, SchemaError, describe_mis
 def order_words(
     labels:list[str], # Words
 )->list[str]|None:    # The same from low to high, or None where no vocabulary has them all
-    "Put words of a known vocabulary in order"
+    "Order words of a known vocabulary"
     for vocabulary in known_words()["ordered"]:
         if all(label.casefold() in vocabulary for label in labels):
             return sorted(labels, key=lambda label: vocabulary.index(label.casefold()))
@@ -43,7 +43,7 @@ FEW_NUMBERS, MANY_WORDS, MOSTLY = 10, 50, 0.95
 MOST_LEVELS, REPEATS = 500, 8  # Schools, courses, lecturers: as many, where each has so many students on average
 
 def most_words(n_cells:int)->int:
-    "How many categories a column may have: texts and ids do not repeat as the names of schools do"
+    "How many categories a column may have; texts and ids do not repeat as school names do"
     return max(MANY_WORDS, min(MOST_LEVELS, n_cells//REPEATS))
 
 BOUND = re.compile(r"[<>≤≥]=?\s*\d+([.,]\d+)?\s*%?|\d+([.,]\d+)?\s*%?\+")  # Such as '<5' and '90+'
@@ -80,7 +80,7 @@ def stray_codes(numbers:pd.Series)->list[float]: # Such as 999, or -1 among coun
     return found
 
 def ask_strays(numbers:pd.Series, coded:bool=False)->str: # Empty where no number is far from the others
-    "The questions about codes among the numbers"
+    "Questions about codes such as 99 among the numbers"
     strays, asked = stray_codes(numbers.dropna()), ""
     low, high = round_outward(numbers[~numbers.isin(strays)].min(), numbers[~numbers.isin(strays)].max())
     for stray in strays:
@@ -198,7 +198,7 @@ def guess_column(
     return describe_cells(name, read_cells(read_texts(cells)))
 
 def describe_cells(name:str, cells:Cells)->Column:
-    "What a column seems to be"
+    "What a column was taken for"
     texts, style, numbers = cells
     if are_rooms(texts): return mark_audit(guess_words(name, texts))
     reason = reason_to_ignore(name, texts, numbers, style)
@@ -213,7 +213,7 @@ def describe_cells(name:str, cells:Cells)->Column:
 
 # An empty text where it may be an input
 def reason_to_ignore(name:str, texts:pd.Series, numbers:pd.Series, style:NumberStyle)->str:
-    "Why a column can be no input, whatever its grades"
+    "Why a column cannot be an input, whatever the grades are"
     if not len(texts): return "it is empty"
     if is_cut_off(texts.iloc[::len(texts)//5000 + 1]):
         return (f"a spreadsheet has cut its numbers off ({texts.iloc[0]}): give the column the format text there, and "
@@ -268,7 +268,7 @@ def read_grades(
     cells:pd.Series, # The grade column
     target:str,      # Its name, for messages
 )->pd.Series:        # One spelling per grade, rows without a grade left out
-    "The grades, or a sentence on why they are none"
+    "The grades, or a refusal with the reason"
     texts = read_texts(cells)
     long = texts.str.len().max() if len(texts) else 0
     if long > LONGEST_GRADE:
@@ -293,7 +293,7 @@ def plain_grade(
 
 # %% ../../nbs/lib/drafting/05_infer.ipynb #8b6680e0
 def other_ends(order:GradeOrder)->str: # Empty where there is no other
-    "The lines that draw the line of who needs help one grade higher or lower"
+    "The schema lines that move the limit for help one grade up or down"
     failing, labels = len(order.at_risk), order.labels
     if set(labels[-failing:]) != set(order.at_risk): return ""
     line = lambda number: f"`at_risk: {as_line(labels[-number:])}`"
@@ -319,7 +319,7 @@ def guess_scale(
 MANY_BLANKS = 0.05
 
 def blank_words(cells:pd.Series)->pd.Series: # Word -> cells
-    "What the cells say that count as missing, such as NA and -"
+    "Cells that count as missing, such as NA and -"
     texts = cells.dropna().astype(str).str.strip()
     return texts[texts.str.casefold().isin(BLANKS - {""})].value_counts()
 

@@ -57,7 +57,9 @@ RECORD = "stage.json"
 EXECUTED = "notebook.ipynb"
 
 # %% ../../nbs/lib/pipeline/02_cache.ipynb #42856686
-def outputs_digest(folder:Path)->str: # SHA-256 over what it made, without the executed notebook and the record
+def outputs_digest(
+    folder:Path, # A stage's folder
+)->str:          # SHA-256 over what it made, without the executed notebook and the record
     "What a stage handed on"
     files = sorted(path for path in Path(folder).rglob("*") if path.is_file() and path.name not in (RECORD, EXECUTED))
     lines = [f"{path.relative_to(folder).as_posix()} {digest_file(path)}" for path in files]
@@ -89,7 +91,10 @@ def compare_parts(
     return "; ".join(words)
 
 # %% ../../nbs/lib/pipeline/02_cache.ipynb #1efa8901
-def last_parts(outputs:Path, stage:str)->dict|None: # Its parts, the last time that it was run; None where it never was
+def last_parts(
+    outputs:Path, # The outputs folder
+    stage:str,    # Such as 'train'
+)->dict|None:     # Its parts, the last time that it was run; None where it never was
     "What a stage depended on when it was last run"
     records = [read_json(path) for path in (outputs/"stages").glob(f"{stage}-*/{RECORD}")]
     complete = [record for record in records if "parts" in record]
@@ -105,7 +110,10 @@ def rival_digest(outputs:Path, bundle:Path)->str: # Digest of a champion; empty 
     return champions[-1] if champions else ""
 
 # %% ../../nbs/lib/pipeline/02_cache.ipynb #c79a81de
-def is_registered(outputs:Path, bundle:Path)->bool: # Whether the registry has it
+def is_registered(
+    outputs:Path, # The outputs folder
+    bundle:Path,  # Folder of a bundle
+)->bool:          # Whether the registry has it
     "Whether a bundle has a version"
     from gradeclass.registry.versions import list_versions
     return digest_file(bundle/MANIFEST) in [version.digest for version in list_versions(outputs)]

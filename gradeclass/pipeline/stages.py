@@ -59,7 +59,7 @@ def insert_stages(added:dict)->dict: # Name -> stage, each after its needs
     table = OWN_STAGES | added
     for stage in added.values():
         unknown = [name for name in (*stage.needs, *stage.before) if name not in table]
-        if unknown: raise PluginError(f"the stage {stage.name} names a stage {unknown[0]}, which there is not")
+        if unknown: raise PluginError(f"the stage {stage.name} names a stage {unknown[0]}, which does not exist")
         for name in stage.before: table[name] = replace(table[name], needs=(*table[name].needs, stage.name))
     try: order = [*TopologicalSorter({name: stage.needs for name, stage in table.items()}).static_order()]
     except CycleError as error:

@@ -203,7 +203,7 @@ def check_port(settings:ServiceSettings)->None:
         raise ServiceError(f"{settings.host} port {settings.port} cannot be listened on ({reason}): choose another "
                            "with --port") from None
 
-BESIDE = ("the salt lies beside the log, and whoever copies both can find out whose predictions they are: set "
+BESIDE = ("the salt is beside the log, and anyone who copies both can find out whose predictions they are: set "
           "GRADECLASS_SERVE_LOG_SALT to what it holds, and delete the file")
 
 def serve(settings:ServiceSettings)->None:

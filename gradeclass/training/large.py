@@ -182,7 +182,7 @@ def as_frame(
 MOST_REFUSED = 0.05  # Share of the rows that may be unfit for use
 
 def take_survey(want:Want, pieces:list[Piece], client, on_piece:Callable)->Survey: # Of all rows
-    "Look at every row once, here or on a cluster"
+    "Survey all rows in one pass, here or on a cluster"
     look = partial(survey_piece, want)
     if client: results = each_on_cluster(client, look, pieces)
     else: results = ((place, *call_or_explain(look, piece)) for place, piece in enumerate(pieces))

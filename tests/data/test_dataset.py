@@ -153,7 +153,7 @@ def test_whole_numbers_show_what_stands_before_three_digits(kind):
 
 
 WRITTEN = {
-    "mixed": (["0.88", "0.92", "92%", "87%"], "", "'92%' has a unit, and other numbers without one are of another size"),
+    "mixed": (["0.88", "0.92", "92%", "87%"], "", "'92%' has a unit, but the numbers without one are of a different size"),
     "minutes": (["30 min", "18 min"], "h", "Study is written in min, the schema says h"),
     "half marks": (["4.4/10", "3/10"], "out of 20", "Study is written out of 10, the schema says out of 20"),
     "shares": (["0.6", "0.66", "0.7", "0.87", "0.5"], "%", "numbers up to 0.87, the schema says percent up to 100"),
