@@ -336,7 +336,10 @@ class Schema(Part):
         "Column name -> column"
         return {column.name: column for column in self.columns}
 
-    def names(self, *roles:str)->list[str]:
+    def names(
+        self,
+        *roles:str, # Such as 'feature', 'audit'
+    )->list[str]:
         "Names of the columns that have one of the roles, in file order"
         return [column.name for column in self.columns if column.role in roles]
 
