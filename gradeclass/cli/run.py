@@ -65,7 +65,14 @@ def offer_promotion(run, outputs:Path)->None:
 
 # %% ../../nbs/lib/cli/02_run.ipynb #e1a56708
 class StageCommand(TyperCommand):
-    "A command whose help ends with the parameters of the stages; they are read when somebody asks"
+    "A command whose help ends with the parameters of the stages, and whose words all belong to an option"
+    def parse_args(self, ctx, args)->list:
+        ctx.allow_extra_args = True  # Click's own message does not say where the word belongs
+        rest = super().parse_args(ctx, args)
+        if not ctx.args or ctx.resilient_parsing: return rest
+        word = ctx.args[0]
+        ctx.fail(f"{word} belongs to no option: a table is named with --data {word}, a parameter with -p name=value")
+
     def format_epilog(self, ctx, formatter)->None:
         from gradeclass.pipeline.stages import describe_parameters
         self.epilog = f"Parameters for -p, and their defaults:\n\n{describe_parameters()}"
