@@ -132,7 +132,7 @@ def test_command_prints_lines_or_json(path):
     program = ["-c", "import sys; from gradeclass.cli.main import main; sys.argv[0] = 'gradeclass'; main()"]
     ask = lambda *words: subprocess.run([sys.executable, *program, "logs", *words], capture_output=True, text=True,
                                         env=os.environ)
-    assert "prepare   done seconds=1.5" in ask().stdout
+    assert "prepare   done seconds=1.5" in ask().stdout and "cell" not in ask().stdout
     assert json.loads(ask("r1", "--json").stdout) == read_run_log(path)
     missing = ask("r9")
     assert missing.returncode == 1 and missing.stderr.startswith("gradeclass: there is no log of a run r9")
