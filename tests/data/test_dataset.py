@@ -117,7 +117,7 @@ def test_load_keeps_cells_as_the_source_has_them(tmp_path):
     assert dataset.source.endswith("a.csv")
 
 def test_load_says_how_to_make_a_schema(tmp_path):
-    with pytest.raises(DataError, match="gradeclass schema infer"): load(save(tmp_path/"a.csv", "petal,sepal\n1,2\n"))
+    with pytest.raises(DataError, match="gradeclass check FILE"): load(save(tmp_path/"a.csv", "petal,sepal\n1,2\n"))
 
 def test_table_in_memory_is_numbered_from_one():
     assert make_dataset(pd.DataFrame({"Age": [17, 18]}, index=["x", "y"]), "students").frame.index.tolist() == [1, 2]
