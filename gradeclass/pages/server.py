@@ -38,7 +38,7 @@ from voila.tornado.kernel_websocket_handler import VoilaKernelWebsocketHandler, 
 
 from ..config import GradeclassError, find_outputs, find_shipped, need_extra, open_templates
 from ..disk import digest_text
-from ..processes import end_children
+from ..processes import check_address, end_children
 from ..settings import load_settings
 from .door import Door, LoginHandler, LogoutHandler, Places, key_of
 from .followups.ticket import SECRET, make_ticket
@@ -459,6 +459,7 @@ def check_options(options:Options)->Options: # With a token for each door
         raise GradeclassError("the pages need room for one visitor at least, and a pool of 0 or more")
     if options.model and not Path(options.model, "bundle.json").is_file():
         raise GradeclassError(f"{options.model} is not a bundle: it has no bundle.json")
+    check_address(options.ip)
     if options.token is None: options.token = os.environ.get("GRADECLASS_PAGES_TOKEN") or secrets.token_hex(16)
     options.manage_token = options.manage_token or os.environ.get("GRADECLASS_MANAGE_TOKEN") or secrets.token_hex(8)
     options.follow_ups = options.follow_ups or load_settings().follow_ups
