@@ -48,19 +48,6 @@ def test_process_that_only_starts_keeps_nobody_out():
     assert pages.PageServer.connected(server) == {"mine": 2}
 
 
-@pytest.mark.parametrize("kind, told", [("stream", False), ("error", False), ("comm_msg", True), ("status", True)])
-def test_visitor_is_told_no_trace_of_what_fails_in_the_process(kind, told, monkeypatch):
-    pages = pytest.importorskip("gradeclass.pages.server")
-    sent, header = [], {"msg_type": kind}
-    monkeypatch.setattr(pages.VoilaKernelWebsocketHandler, "write_message", lambda self, message, binary: sent.append(message))
-    parts = [b"iopub", json.dumps(header).encode(), b"{}", b"{}", json.dumps({"text": "Traceback"}).encode()]
-    starts = [8*7 + sum(map(len, parts[:place])) for place in range(6)]  # As Jupyter's v1 protocol packs a message
-    packed = b"".join(number.to_bytes(8, "little") for number in (6, *starts)) + b"".join(parts)
-    channels = object.__new__(pages.Channels)
-    for message in ({"header": header, "content": {"text": "Traceback"}}, packed): channels.write_message(message)
-    assert len(sent) == 2*told
-
-
 def test_page_notebooks_are_a_few_cells():
     for path in Path(find_shipped("nbs/app", "notebooks/app")).glob("*.ipynb"):
         cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
