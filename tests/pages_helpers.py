@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
@@ -79,6 +80,11 @@ class Server:
         left = psutil.wait_procs(children, 5)[1]
         for child in left: child.kill()
         return left
+
+
+def finish(coroutine):
+    "What a coroutine returns, also where a browser's own loop is running"
+    with ThreadPoolExecutor(1) as pool: return pool.submit(asyncio.run, coroutine).result()
 
 
 PACKED = "v1.kernel.websocket.jupyter.org"

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from gradeclass.pages.door import Channels, Places, Tries, address_of, is_whole, kind_of
-from pages_helpers import PATIENCE, TOKEN, Line, Server, expect, fetch
+from pages_helpers import PATIENCE, TOKEN, Line, Server, expect, fetch, finish
 
 PAGES = ("predict", "class", "explore", "about", "manage")
 
@@ -249,7 +249,7 @@ def test_what_fails_in_a_process_shows_no_trace_whatever_the_messages_look_like(
                  *await line.ask("comm_info_request", {})]
         line.leave()
         return "".join(heard)
-    heard = asyncio.run(fail())
+    heard = finish(fail())
     assert "comm_info_reply" in heard
     for word in ("Traceback", "site-packages", "gradeclass/", ".py"): assert word not in heard
 
@@ -268,7 +268,7 @@ def test_message_that_nobody_can_read_ends_its_own_connection_alone(packed, smal
         await line.socket.write_message(message, binary=isinstance(message, bytes))
         while await asyncio.wait_for(line.socket.read_message(), PATIENCE) is not None: pass
         return line.socket.close_code
-    for message in UNREADABLE[packed]: assert asyncio.run(send(message)) == 1003, message
+    for message in UNREADABLE[packed]: assert finish(send(message)) == 1003, message
     line.leave()
     assert fetch(f"{small.base}/healthz")[0] == 200 and "Uncaught" not in Path(small.log.name).read_text()
 
@@ -285,4 +285,4 @@ def test_process_of_a_page_listens_to_its_own_browser_alone(small):
         heard = await mine.ask("comm_info_request", {})
         mine.leave(), other.leave()
         return "".join(heard)
-    assert "comm_info_reply" in asyncio.run(listen())
+    assert "comm_info_reply" in finish(listen())

@@ -70,7 +70,7 @@ def test_names_of_a_hundred_signs_fit_the_narrowest_screen_and_the_paper(visit, 
     page = visit("manage", width=320)
     page.get_by_label("Token for this page").fill(MANAGE)
     page.keyboard.press("Enter")
-    page.wait_for_selector("text=Run the pipeline")
+    page.get_by_role("button", name="Run the pipeline").wait_for()
     choose_file(page, long_class, "Choose a table with grades")
     page.wait_for_selector("text=120 rows")
     page.evaluate("document.querySelectorAll('details').forEach(made => { made.open = true })")
