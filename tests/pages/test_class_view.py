@@ -226,7 +226,8 @@ def test_file_that_is_gone_when_it_is_sent_is_asked_for_again(visit, tmp_path):
 
 
 @pytest.mark.parametrize("name, shown", [
-    ('"><script>window.hit=1</script>\'.csv', ""), ("a\u202evsc.csv", "a_vsc.csv"), ("\u0627\u0644\u0635\u0641.csv", ""),
+    ('"><script>window.hit=1</script>\'.csv', ""), ("a\u202evsc.csv", "a_vsc.csv"),
+    ("\u0627\u0644\u0635\u0641.csv", ""),
     ("x"*196 + ".csv", "x"*56 + ".csv"), (" .csv", "csv is of an unknown kind"), ("..", "file is of an unknown kind"),
     ("Mu\u0308ller.csv", "M\u00fcller.csv")])
 def test_file_may_be_called_anything_and_fits_the_narrowest_screen(name, shown, visit):

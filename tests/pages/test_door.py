@@ -243,15 +243,15 @@ def test_what_fails_in_a_process_shows_no_trace_whatever_the_messages_look_like(
     async def fail():
         line = await Line(small, "about").connect(packed=packed)
         opened = {"comm_id": "own", "target_name": "jupyter.widget", "data": {"state": {"_model_name": 3}}}
-        heard = [*await line.ask("comm_open", opened), *await line.ask("comm_open", opened, version="2.1.0"),
+        received = [*await line.ask("comm_open", opened), *await line.ask("comm_open", opened, version="2.1.0"),
                  *await line.ask("comm_open", opened | {"target_name": "os.system"}),
                  *await line.ask("comm_msg", {"comm_id": "own", "data": {"method": "update"}}),
                  *await line.ask("comm_info_request", {})]
         line.leave()
-        return "".join(heard)
-    heard = finish(fail())
-    assert "comm_info_reply" in heard
-    for word in ("Traceback", "site-packages", "gradeclass/", ".py"): assert word not in heard
+        return "".join(received)
+    received = finish(fail())
+    assert "comm_info_reply" in received
+    for word in ("Traceback", "site-packages", "gradeclass/", ".py"): assert word not in received
 
 
 UNREADABLE = {True: [b"\xff"*8, b"\x01", b"", "{}"],
@@ -282,7 +282,7 @@ def test_process_of_a_page_listens_to_its_own_browser_alone(small):
         with pytest.raises(HTTPClientError, match="404"): await other.connect(mine.kernel)
         assert not json.loads(other.get(f"leave/{mine.kernel}"))["there"]
         await asyncio.gather(mine.connect(), other.connect())
-        heard = await mine.ask("comm_info_request", {})
+        received = await mine.ask("comm_info_request", {})
         mine.leave(), other.leave()
-        return "".join(heard)
+        return "".join(received)
     assert "comm_info_reply" in finish(listen())

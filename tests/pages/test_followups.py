@@ -152,7 +152,8 @@ def test_process_of_a_visitor_holds_no_button_that_the_role_does_not_allow(role,
 
     async def look(name):
         line = await Line(keeping, name, token).connect(packed=False)
-        put = next(comm for comm, state in (await line.widgets()).items() if "gc-ticket" in state.get("_dom_classes", ()))
+        put = next(comm for comm, state in (await line.widgets()).items()
+                   if "gc-ticket" in state.get("_dom_classes", ()))
         await line.put(put, json.loads(line.get(f"ticket/{line.kernel}"))["ticket"])
         found = {state.get("description") for state in (await line.widgets()).values()}
         line.leave()
@@ -165,7 +166,9 @@ def test_manager_whose_token_is_removed_does_nothing_more_on_an_open_page(come, 
     page, token = come("manage", "manager")
     page.get_by_role("button", name="Run the pipeline").wait_for(timeout=60_000)
     remove_key(visitors_file(), token)
-    before = {path: path.read_bytes() for path in keeping.outputs.rglob("*") if path.is_file() and path.suffix != ".log"}
+    files = lambda: {path: path.read_bytes() for path in keeping.outputs.rglob("*")
+                     if path.is_file() and path.suffix != ".log"}
+    before = files()
     page.get_by_label("Your name").fill("Dr Head")
     page.get_by_label("Reason").fill("still here")
     refused = page.locator("text=that needs a token of a manager")
@@ -176,8 +179,7 @@ def test_manager_whose_token_is_removed_does_nothing_more_on_an_open_page(come, 
         shown = refused.count()
         choose_file(page, sample_path("students"), words)
         expect(refused).to_have_count(shown + 1)
-    assert before == {path: path.read_bytes() for path in keeping.outputs.rglob("*")
-                      if path.is_file() and path.suffix != ".log"}
+    assert files() == before
 
 
 def test_about_says_how_kept_lists_turned_out(come):

@@ -24,8 +24,8 @@ def long_class(tmp_path):
     frame = pd.DataFrame({"StudentID": np.arange(1000, 1000 + n), long("Effort"): effort, long("Days"): days,
                           "Grade": grades[np.digitize(-merit, [0.2, 1.2])]})
     fit_bundle(infer_schema(frame, "Grade", "long", ",".join(grades)), frame, tmp_path)
-    frame.assign(**{"Name": [long(f"Ada{place}") for place in range(n)], long("Form"): rng.choice([long("10A"), long("10B")], n)}
-                 ).to_csv(tmp_path/"class.csv", index=False)
+    others = {"Name": [long(f"Ada{place}") for place in range(n)], long("Form"): rng.choice([long("10A"), long("10B")], n)}
+    frame.assign(**others).to_csv(tmp_path/"class.csv", index=False)
     return tmp_path/"class.csv"
 
 
