@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
@@ -81,6 +82,11 @@ class Server:
         return left
 
 
+def finish(coroutine):
+    "What a coroutine returns, also where a browser's own loop is running"
+    with ThreadPoolExecutor(1) as pool: return pool.submit(asyncio.run, coroutine).result()
+
+
 PACKED = "v1.kernel.websocket.jupyter.org"
 
 
@@ -96,7 +102,8 @@ class Line:
         from tornado.httpclient import HTTPRequest
         from tornado.websocket import websocket_connect
         cookie = "; ".join(f"{cookie.name}={cookie.value}" for cookie in self.cookies)
-        address = f"{self.base.replace('http', 'ws', 1)}/api/kernels/{kernel or self.kernel}/channels?session_id={uuid4()}"
+        place = f"api/kernels/{kernel or self.kernel}/channels?session_id={uuid4()}"
+        address = f"{self.base.replace('http', 'ws', 1)}/{place}"
         self.packed, self.socket = packed, await websocket_connect(
             HTTPRequest(address, headers={"Cookie": cookie}), subprotocols=[PACKED] if packed else None)
         return self
@@ -112,19 +119,19 @@ class Line:
             packed = serialize_msg_to_ws_v1([json.dumps(part).encode() for part in parts.values()], "shell")
             await self.socket.write_message(packed, binary=True)
         else: await self.socket.write_message(json.dumps(parts | {"buffers": [], "channel": "shell"}))
-        heard = []
-        while not heard or not (name in heard[-1] and '"idle"' in heard[-1]):
+        received = []
+        while not received or not (name in received[-1] and '"idle"' in received[-1]):
             message = await asyncio.wait_for(self.socket.read_message(), PATIENCE)
             assert message is not None, "the connection has ended"
-            heard.append(message if isinstance(message, str) else message.decode(errors="replace"))
-        return heard
+            received.append(message if isinstance(message, str) else message.decode(errors="replace"))
+        return received
 
     async def widgets(self):
         "The state of each widget of the process by the id of its comm"
         opened = {"comm_id": str(uuid4()), "target_name": "jupyter.widget.control", "data": {}}
         await self.ask("comm_open", opened, version="1.0.0")
-        heard = await self.ask("comm_msg", {"comm_id": opened["comm_id"], "data": {"method": "request_states"}})
-        found = json.loads(next(text for text in heard if "update_states" in text))["content"]["data"]["states"]
+        received = await self.ask("comm_msg", {"comm_id": opened["comm_id"], "data": {"method": "request_states"}})
+        found = json.loads(next(text for text in received if "update_states" in text))["content"]["data"]["states"]
         return {name: widget["state"] for name, widget in found.items()}
 
     async def put(self, name, value):

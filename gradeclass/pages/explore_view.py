@@ -50,7 +50,7 @@ class ExploreView(widgets.VBox):
         self.x = as_field(widgets.Dropdown(description="Horizontal axis"))
         self.y = as_field(widgets.Dropdown(description="Vertical axis"))
         self.hue = as_field(widgets.Dropdown(description="Colour by"))
-        self.draw = button("Draw", self._draw, main=True)
+        self.draw = button("Draw", lambda: self._draw(), main=True)
         question = box([html("<h2>Ask about one column</h2>"), box([self.ask], "gc-bar"), self.told, self.answer],
                        "gc-card", "gc-stack")
         builder = box([html("<h2>Build a figure</h2>"),
@@ -85,13 +85,20 @@ class ExploreView(widgets.VBox):
         files = state.get("uploaded")
         if isinstance(files, dict): self.model.uploaded = dict(files)
         self.source.options = [*self.model.tables, *self.model.uploaded] or ["none"]
-        for name, made in self.choices().items():
-            with suppress(TraitError): made.value = state.get(name)
+        for name in self.choices(): self.put(name, state.get(name))
         if self.model.frame is not None: self._draw()
 
+    def put(self, name:str, value:object)->None:
+        "Choose something, if it is there"
+        with suppress(TraitError): self.choices()[name].value = value
+
     def leave_to(self, view:"ExploreView")->None: # Of a newer model
-        "Hand on files that are still on their way"
-        self.take = lambda *file: view.take(*file)
+        "Hand on files that are still on their way, and what is chosen here meanwhile"
+        if self.task: self.task.cancel()
+        self.take, self._draw = lambda *file: view.take(*file), lambda: view._draw()
+        self._choose = self._ask = lambda *_: None
+        for name, made in self.choices().items():
+            made.observe(lambda change, name=name: view.put(name, change["new"]), "value")
 
     def _choose(self, name)->None:
         with guarded(self.message):

@@ -226,3 +226,37 @@ def test_page_shows_titles_of_columns_and_no_more_digits_than_a_person_reads(tra
     assert view.pager.layout.display == "none"
     view.places.value = len(view.model.ranked)
     assert view.pager.layout.display == (None if view.model.pages() > 1 else "none")
+
+
+def test_what_is_pressed_while_a_newer_model_is_built_in_is_done_by_its_view(trained, sixty):
+    from gradeclass.pages.class_view import ClassView
+    from gradeclass.pages.page import Page
+    host = Host(lambda: trained)
+    page = Page(ClassView, host)
+    before = page.body.children[0]
+    before.take("class.csv", sixty.rename(columns={"Absences": "Days away"}).to_csv(index=False).encode())
+    for _ in range(2): host.served = open_bundle(trained)
+    view = page.body.children[0]
+    before.places.value, before.search.value = 20, "zo"  # As they come from a browser that still shows the view before
+    assert (view.model.places, view.places.value, view.model.search, view.search.value) == (20, 20, "zo", "zo")
+    before.columns["Absences"].value = "Days away"
+    before.match.click()
+    assert view.model.matches == {"Absences": "Days away"} and not view.model.missing
+    before.remove.click()
+    assert view.model.upload is None and not view.result.children and "forgotten" in view.message.value
+    before.sample.click()
+    assert "1,000 students ranked" in view.summary.value
+
+
+def test_choice_that_is_made_while_a_file_is_read_again_holds(trained, sixty):
+    from gradeclass.pages.class_view import ClassView
+    async def choose():
+        view = ClassView(open_bundle(trained))
+        view.take("class.csv", sixty.to_csv(index=False).encode())
+        view._set("places", 7)
+        assert json.loads(view.kept.value)["file"] == "class.csv" # A reload sends the file again
+        for _ in range(6000):
+            if view.result.children: break
+            await asyncio.sleep(0.01)
+        assert (view.model.places, view.places.value) == (7, 7)
+    asyncio.run(choose())

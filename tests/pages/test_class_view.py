@@ -152,3 +152,112 @@ def test_files_that_are_no_tables_get_a_sentence_and_the_page_goes_on(visit, tmp
     page.wait_for_selector("text=is not a workbook")
     page.get_by_role("button", name="Try the sample").click()
     page.wait_for_selector("text=1,000 students ranked")
+
+
+DROP = """([place, files]) => { const given = new DataTransfer();
+    for (const [name, text] of files) given.items.add(new File([text], name));
+    const event = new DragEvent('drop', {dataTransfer: given, bubbles: true, cancelable: true});
+    document.querySelector(place).dispatchEvent(event); return event.defaultPrevented }"""
+KEPT_FILE = "Object.keys(sessionStorage).some(name => name.endsWith(':file') && sessionStorage[name])"
+
+
+def class_of(n):
+    "A class file as text"
+    return pd.read_csv(sample_path("students")).sample(n, random_state=n, replace=True).to_csv(index=False)
+
+
+def test_file_that_is_chosen_last_is_the_one_that_is_read_and_kept(visit, tmp_path):
+    (tmp_path/"long.csv").write_text(class_of(40_000))
+    (tmp_path/"short.csv").write_text(class_of(30))
+    page = visit("class")
+    for wait in (0, 400):
+        choose_file(page, tmp_path/"long.csv")
+        page.wait_for_timeout(wait)
+        choose_file(page, tmp_path/"short.csv")
+        page.wait_for_selector("text=short.csv: 30 rows read")
+    page.wait_for_timeout(3000) # By now the first one would be there
+    expect(page.locator("#rendered_cells")).not_to_contain_text("long.csv")
+    page.reload()
+    page.wait_for_selector("text=short.csv: 30 rows read")
+    assert not page.complaints
+
+
+@pytest.mark.parametrize("leave", ["reload", "other page", "back"])
+def test_upload_that_is_left_in_its_midst_is_there_again_or_asked_for(leave, visit, tmp_path, server):
+    (tmp_path/"long.csv").write_text(class_of(40_000))
+    page = visit("about", wait=".gc-facts")
+    for kept_first in (True, False):
+        page.goto(f"{server.base}/class")
+        page.wait_for_selector("text=Get a template")
+        choose_file(page, tmp_path/"long.csv")
+        if kept_first: until(page, KEPT_FILE)
+        if leave == "reload": page.reload()
+        else:
+            page.go_back() if leave == "back" else page.goto(f"{server.base}/predict")
+            page.wait_for_selector(".gc-page")
+            page.go_forward() if leave == "back" else page.goto(f"{server.base}/class")
+        again, asked = page.locator("text=long.csv: 40,000 rows read"), page.locator("text=Choose long.csv again")
+        (again if kept_first else again.or_(asked)).first.wait_for()
+        page.evaluate("sessionStorage.clear()")
+
+
+@pytest.mark.parametrize("wait", [0, 300, 1000, 3000])
+def test_cancelled_file_is_gone_whenever_it_is_cancelled(wait, visit, tmp_path):
+    (tmp_path/"long.csv").write_text(class_of(40_000))
+    page = visit("class")
+    choose_file(page, tmp_path/"long.csv")
+    page.wait_for_timeout(wait)
+    page.get_by_role("button", name=re.compile("Cancel|Remove the file")).click()
+    page.wait_for_selector("text=/Cancelled: no file was read|The file is forgotten/")
+    page.wait_for_timeout(1500)
+    assert not page.evaluate(KEPT_FILE) and page.locator(".gc-list").count() == 0
+    page.reload()
+    page.wait_for_selector("text=Get a template")
+    page.wait_for_timeout(1000)
+    assert "long.csv" not in page.inner_text("body")
+
+
+def test_one_dropped_file_is_read_and_what_cannot_be_taken_is_said(visit):
+    page = visit("class")
+    assert page.evaluate(DROP, ["body", [["a.csv", "x"], ["b.csv", "y"]]])
+    page.wait_for_selector("text=2 files were dropped: drop one")
+    assert page.evaluate(DROP, [".gc-card", [["dropped.csv", class_of(20)]]])
+    page.wait_for_selector("text=dropped.csv: 20 rows read")
+    expect(page.locator(".gc-said")).to_have_count(0)
+    page.reload()
+    page.wait_for_selector("text=dropped.csv: 20 rows read")
+    assert page.evaluate(DROP, ["body", [["large.csv", "x"*10_500_000]]])
+    page.wait_for_selector("text=large.csv has 10.5 MB")
+    page = visit("about", wait=".gc-facts")
+    assert page.evaluate(DROP, ["body", [["a.csv", "x"]]])
+    page.wait_for_selector("text=This page takes no file")
+
+
+def test_file_that_is_gone_when_it_is_sent_is_asked_for_again(visit, tmp_path):
+    (tmp_path/"gone.csv").write_text(class_of(20))
+    page = visit("class")
+    page.evaluate("document.body.append(Object.assign(document.createElement('input'), {type: 'file', id: 'own'}))")
+    page.locator("#own").set_input_files(tmp_path/"gone.csv")
+    (tmp_path/"gone.csv").unlink()
+    page.evaluate("""() => { const given = new DataTransfer(); given.items.add(document.querySelector('#own').files[0]);
+        document.body.dispatchEvent(new DragEvent('drop', {dataTransfer: given, bubbles: true, cancelable: true})) }""")
+    page.wait_for_selector("text=gone.csv cannot be read: it may have been moved, changed or removed")
+    choose_file(page, sample_path("students"))
+    page.wait_for_selector("text=1,000 students ranked")
+    expect(page.locator(".gc-said")).to_have_count(0)
+
+
+@pytest.mark.parametrize("name, shown", [
+    ('"><script>window.hit=1</script>\'.csv', ""), ("a\u202evsc.csv", "a_vsc.csv"),
+    ("\u0627\u0644\u0635\u0641.csv", ""),
+    ("x"*196 + ".csv", "x"*56 + ".csv"), (" .csv", "csv is of an unknown kind"), ("..", "file is of an unknown kind"),
+    ("Mu\u0308ller.csv", "M\u00fcller.csv")])
+def test_file_may_be_called_anything_and_fits_the_narrowest_screen(name, shown, visit):
+    page = visit("class", width=320)
+    for text, said in ((class_of(20), "20 rows read"), ("x"*10_500_000, "10.5 MB")):
+        with page.expect_file_chooser() as chooser: page.get_by_role("button", name="Choose a file").click()
+        chooser.value.set_files({"name": name, "mimeType": "text/csv", "buffer": text.encode()})
+        page.wait_for_selector(f"text=/{said}|unknown kind/")
+        expect(page.locator("#rendered_cells")).to_contain_text(shown)
+        assert page.evaluate("document.scrollingElement.scrollWidth <= innerWidth")
+    assert page.evaluate("window.hit") is None and not page.complaints

@@ -45,3 +45,18 @@ def test_custom_figure_is_drawn_and_an_impossible_one_explained(visit):
     until(page, "!document.querySelector('.gc-note-bad')")
     page.get_by_label("Do better grades go with").select_option("Tutoring")
     until(page, "document.body.innerText.includes('Tutoring') && /No clear link|Yes/.test(document.body.innerText)")
+
+
+def test_choice_made_while_a_newer_model_is_built_in_reaches_its_view(trained):
+    from gradeclass.pages.explore_view import ExploreView
+    from gradeclass.pages.host import Host
+    from gradeclass.pages.page import Page
+    host = Host(lambda: trained)
+    page = Page(ExploreView, host)
+    before = page.body.children[0]
+    for kind in ("histogram", "bar"):
+        host.served = open_bundle(trained)
+        before.kind.value = kind
+        before.draw.click()
+        view = page.body.children[0]
+        assert view is not before and view.kind.value == kind and (view.built.value or view.said.value)

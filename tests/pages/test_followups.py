@@ -9,7 +9,7 @@ from gradeclass.data.synthetic import sample_path
 from gradeclass.service.api_keys import remove_key
 from gradeclass.service.followups.records import open_follow_ups
 from gradeclass.service.followups.visitors import Visitor, make_visitor, visitors_file
-from pages_helpers import TOKEN, choose_file, expect, fetch, serve_copy, until
+from pages_helpers import TOKEN, Line, choose_file, expect, fetch, finish, serve_copy, until
 
 pytestmark = [pytest.mark.browser, pytest.mark.process, pytest.mark.slow]
 SOON = str(date.today() + timedelta(7))
@@ -57,6 +57,8 @@ def test_worst_student_is_overridden_and_the_list_printed_in_twelve_clicks(come,
     worst.click()
     page.wait_for_selector("text=Your decision", timeout=60_000)
     until(page, f"[...document.querySelectorAll('input')].some(made => made.value === '{number}')")
+    expect(page.locator(".gc-reasons tbody tr").first).to_be_visible()
+    expect(page.locator(".gc-reasons")).to_contain_text("Absences")
     page.get_by_label("Your grade").click()
     page.get_by_label("Your grade").select_option("B")
     page.get_by_label("Reason").click()
@@ -134,7 +136,50 @@ def test_forged_ticket_opens_nothing_and_nobody_gets_one_for_anothers_page(come,
     page.wait_for_selector("text=That is not the token")
     assert page.get_by_role("button", name="Run the pipeline").count() == 0
     page.goto(f"{keeping.base}/manage?token={make_visitor('Dr Head', 'manager')}")
-    page.wait_for_selector("text=Run the pipeline", timeout=60_000)
+    page.get_by_role("button", name="Run the pipeline").wait_for(timeout=60_000)
+
+
+PRESSED = {"adviser": {"Save the decision", "Save the change", "Close it", "Open it again", "Keep this list"},
+           "manager": {"Run the pipeline", "Stop the run", "Use this version", "Go back to the previous model",
+                       "Run on this table", "Add to the store", "Choose a file with final grades"}}
+
+
+@pytest.mark.parametrize("role, mine", [("", []), ("viewer", []), ("adviser", ["adviser"]),
+                                        ("manager", ["adviser", "manager"])])
+def test_process_of_a_visitor_holds_no_button_that_the_role_does_not_allow(role, mine, keeping, monkeypatch):
+    monkeypatch.setenv("GRADECLASS_OUTPUTS", str(keeping.outputs))
+    token = make_visitor(f"Ms Adler {role}", role) if role else TOKEN
+
+    async def look(name):
+        line = await Line(keeping, name, token).connect(packed=False)
+        put = next(comm for comm, state in (await line.widgets()).items()
+                   if "gc-ticket" in state.get("_dom_classes", ()))
+        await line.put(put, json.loads(line.get(f"ticket/{line.kernel}"))["ticket"])
+        found = {state.get("description") for state in (await line.widgets()).values()}
+        line.leave()
+        return found
+    found = set().union(*(finish(look(name)) for name in ("predict", "class", "manage")))
+    for needed, buttons in PRESSED.items(): assert found & buttons == (buttons if needed in mine else set())
+
+
+def test_manager_whose_token_is_removed_does_nothing_more_on_an_open_page(come, keeping, tmp_path):
+    page, token = come("manage", "manager")
+    page.get_by_role("button", name="Run the pipeline").wait_for(timeout=60_000)
+    remove_key(visitors_file(), token)
+    files = lambda: {path: path.read_bytes() for path in keeping.outputs.rglob("*")
+                     if path.is_file() and path.suffix != ".log"}
+    before = files()
+    page.get_by_label("Your name").fill("Dr Head")
+    page.get_by_label("Reason").fill("still here")
+    refused = page.locator("text=that needs a token of a manager")
+    for words in ("Run the pipeline", "Use this version", "Go back to the previous model"):
+        page.get_by_role("button", name=words).click()
+        expect(refused.first).to_be_visible()
+    for words in ("Choose a table with grades", "Choose a file with final grades"):
+        shown = refused.count()
+        choose_file(page, sample_path("students"), words)
+        expect(refused).to_have_count(shown + 1)
+    assert files() == before
 
 
 def test_about_says_how_kept_lists_turned_out(come):

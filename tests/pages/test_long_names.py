@@ -24,8 +24,8 @@ def long_class(tmp_path):
     frame = pd.DataFrame({"StudentID": np.arange(1000, 1000 + n), long("Effort"): effort, long("Days"): days,
                           "Grade": grades[np.digitize(-merit, [0.2, 1.2])]})
     fit_bundle(infer_schema(frame, "Grade", "long", ",".join(grades)), frame, tmp_path)
-    frame.assign(**{"Name": [long(f"Ada{place}") for place in range(n)], long("Form"): rng.choice([long("10A"), long("10B")], n)}
-                 ).to_csv(tmp_path/"class.csv", index=False)
+    others = {"Name": [long(f"Ada{place}") for place in range(n)], long("Form"): rng.choice([long("10A"), long("10B")], n)}
+    frame.assign(**others).to_csv(tmp_path/"class.csv", index=False)
     return tmp_path/"class.csv"
 
 
@@ -70,7 +70,7 @@ def test_names_of_a_hundred_signs_fit_the_narrowest_screen_and_the_paper(visit, 
     page = visit("manage", width=320)
     page.get_by_label("Token for this page").fill(MANAGE)
     page.keyboard.press("Enter")
-    page.wait_for_selector("text=Run the pipeline")
+    page.get_by_role("button", name="Run the pipeline").wait_for()
     choose_file(page, long_class, "Choose a table with grades")
     page.wait_for_selector("text=120 rows")
     page.evaluate("document.querySelectorAll('details').forEach(made => { made.open = true })")

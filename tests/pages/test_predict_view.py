@@ -1,15 +1,17 @@
 "The page of one student: its form, its answer, and what if"
 import os
 import re
+import shutil
 import subprocess
 import sys
 
 import pytest
 
-from gradeclass.pages.predict_model import StudentModel, as_cell
+from gradeclass.models.bundle import extend_bundle
+from gradeclass.pages.predict_model import UNKNOWN, StudentModel, as_cell
 from gradeclass.pages.predict_view import PredictView, WhatIf
-from gradeclass.scoring.answer import ADVICE
-from pages_helpers import expect, until
+from gradeclass.scoring.answer import ADVICE, open_bundle
+from pages_helpers import PATIENCE, TOKEN, Server, expect, until
 
 
 @pytest.mark.slow
@@ -27,6 +29,31 @@ def test_what_if_opens_for_every_schema(served):
     panel = WhatIf(StudentModel(served))
     panel.opener.value = True
     assert panel.panel.children and "not your mistake" not in panel.message.value
+
+
+def test_what_is_typed_while_a_newer_model_is_built_in_reaches_its_form(served):
+    from gradeclass.pages.host import Host
+    from gradeclass.pages.page import Page
+    host = Host(lambda: served.folder)
+    page = Page(PredictView, host)
+    before = page.body.children[0]
+    name, made = next(iter(before.inputs.items()))
+    before.what_if.opener.value = True
+    for value in made.options[:2] if hasattr(made, "options") else (1.0, 2.0):
+        host.served = open_bundle(served.folder)
+        # As it comes from a browser that still shows the form before
+        if hasattr(made, "typed"): made.typed.value = str(value)
+        else: made.value = value
+        view = page.body.children[0]
+        assert view is not before and view.inputs[name].value == view.model.student[name] == value
+        for changed, what_if in before.what_if.inputs.items():
+            if options := [option for option in getattr(what_if, "options", []) if option != what_if.value]:
+                what_if.value = options[0]
+                assert view.model.changes == before.model.changes and changed in view.model.changes
+    before._reset(False)
+    assert view.model.answer.nothing and view.inputs[name].value in (None, UNKNOWN)
+    before._reset()
+    assert view.model.entered == [] and view.inputs[name].value == before.inputs[name].value
 
 
 @pytest.mark.process
@@ -138,3 +165,29 @@ def test_printed_sheet_holds_inputs_day_and_model(visit):
     for _ in range(2): # What is made for one print is gone before the next, and nothing else
         assert len(re.findall(rb"/Type /Page\b", page.pdf(prefer_css_page_size=True))) == 1
     expect(page.locator(".gc-entered")).to_be_visible()
+
+
+@pytest.mark.browser
+@pytest.mark.process
+@pytest.mark.slow
+def test_field_in_which_somebody_types_goes_on_in_the_form_of_a_newer_model(browser, trained, tmp_path):
+    outputs = tmp_path/"outputs"
+    outputs.mkdir()
+    extend_bundle(trained, outputs/"champion")
+    server = Server(outputs, pool=0)
+    try:
+        page = browser.new_page()
+        page.goto(f"{server.base}/predict?token={TOKEN}")
+        hours = page.get_by_label("Study time (hours a week), typed")
+        hours.click(timeout=1000*PATIENCE)
+        hours.press("Control+A")
+        page.keyboard.type("7")
+        shutil.rmtree(outputs/"champion")
+        extend_bundle(trained, outputs/"champion", {"note.txt": "new"})
+        page.wait_for_selector("text=A newer model answers", timeout=1000*PATIENCE)
+        until(page, "document.activeElement.value === '7'")
+        page.keyboard.type(".25")
+        page.keyboard.press("Enter")
+        until(page, "JSON.parse(document.querySelector('.gc-kept input').value).inputs.StudyTimeWeekly === 7.25")
+        page.close()
+    finally: server.close()

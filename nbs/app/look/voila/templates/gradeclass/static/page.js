@@ -15,29 +15,42 @@
     if (!old) (document.querySelector(".widget-upload")?.parentElement || document.getElementById("rendered_cells")).append(note);
   }
 
-  // A file above the limit would end the connection: it is refused before it is sent.
+  // A file above the limit would end the connection: it is refused before it is sent. Signs that turn the direction of writing would turn a sentence too.
+  const nameOfFile = (file) => file.name.replace(/[\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "_").slice(-60);
   const click = HTMLInputElement.prototype.click;
   HTMLInputElement.prototype.click = function () {
-    if (this.type === "file" && sending) {
-      const given = new DataTransfer();
-      given.items.add(sending);
-      sending = null;
-      this.files = given.files;
-      this.dispatchEvent(new Event("change"));
-      return undefined;
-    }
-    if (this.type === "file" && !this.dataset.guarded) {
-      this.dataset.guarded = "yes";
-      this.addEventListener("change", (event) => {
-        const large = Array.from(this.files || []).find((file) => file.size > LIMIT);
-        document.querySelector(".gc-said")?.remove();
-        if (!large) { if (this.files.length && document.querySelector(".gc-class")) keepFile(this.files[0]); return; }
-        event.stopImmediatePropagation();
-        say(`${large.name} has ${(large.size / 1e6).toFixed(1)} MB. This page takes files of up to 10 MB; for a larger one use the command line: gradeclass predict FILE --out LIST.csv`);
-      }, true);
-    }
-    return click.call(this);
+    if (this.type !== "file") return click.call(this);
+    if (!this.dataset.guarded) this.addEventListener("change", checkFile, true);
+    this.dataset.guarded = "yes";
+    if (!sending) return click.call(this);
+    const given = new DataTransfer();
+    given.items.add(sending);
+    this.files = given.files;
+    this.dispatchEvent(new Event("change"));
+    sending = null;
+    return undefined;
   };
+  function checkFile(event) {
+    const file = event.target.files[0];
+    document.querySelector(".gc-said")?.remove();
+    if (!file) return;
+    if (file.size <= LIMIT) { if (file !== known) keepFile(file); return; }
+    event.stopImmediatePropagation();
+    say(`${nameOfFile(file)} has ${(file.size / 1e6).toFixed(1)} MB. This page takes files of up to 10 MB; for a larger one use the command line: gradeclass predict FILE --out LIST.csv`);
+  }
+  function give(file, button) { sending = file; button.click(); }
+  // A file may be dropped where it is asked for; dropped elsewhere it would take the place of the page.
+  const carriesFiles = (event) => Array.from(event.dataTransfer?.types || []).includes("Files");
+  addEventListener("dragover", (event) => { if (carriesFiles(event)) event.preventDefault(); });
+  addEventListener("drop", (event) => {
+    if (!carriesFiles(event)) return;
+    event.preventDefault();
+    const { files } = event.dataTransfer, buttons = document.querySelectorAll("main .widget-upload");
+    const button = event.target.closest?.(".gc-card")?.querySelector(".widget-upload") || (buttons.length === 1 && buttons[0]);
+    if (files.length > 1) say(`${files.length} files were dropped: drop one. Several classes can be sheets of one workbook.`);
+    else if (button && files.length) give(files[0], button);
+    else say(buttons.length ? "Drop the file beside the button that asks for it." : "This page takes no file. The page A class does.");
+  });
 
   // What a visitor entered stays in this tab of the browser: it survives a reload, another page and Back. A link may fill a form
   // in by what stands behind #, which no browser sends to a server.
@@ -45,24 +58,43 @@
   const stored = (key) => { try { return sessionStorage.getItem(key); } catch { return null; } };
   const store = (key, value) => { try { sessionStorage.removeItem(key); if (value) sessionStorage.setItem(key, value); } catch { /* too large, or a private window */ } };
   const bytesOf = (address) => Uint8Array.from(atob(address.split(",")[1]), (sign) => sign.charCodeAt(0));
-  let brought = false, sending = null;
+  const keptText = () => document.querySelector(".gc-kept input")?.value || "";
+  // The file that was chosen last is kept, unless it is removed meanwhile; until its process has heard of it, no older list is.
+  let brought = false, sending = null, known = null, turn = 0, before = null;
+  const forget = () => { turn += 1; before = null; store(FILE, ""); };
   async function keepFile(file) {
-    store(FILE, "");
-    const reader = new FileReader();
-    reader.onload = () => store(FILE, JSON.stringify({ name: file.name, data: reader.result }));
-    reader.readAsDataURL(await new Response(file.stream().pipeThrough(new CompressionStream("gzip"))).blob());
+    forget();
+    const mine = turn, here = document.querySelector(".gc-class");
+    if (here) { before = keptText(); store(KEPT, JSON.stringify({ file: file.name })); }
+    try {
+      const packed = await new Response(file.stream().pipeThrough(new CompressionStream("gzip"))).blob();
+      const reader = new FileReader();
+      reader.onload = () => { if (here && mine === turn) store(FILE, JSON.stringify({ name: file.name, data: reader.result })); };
+      reader.readAsDataURL(packed);
+    } catch {
+      if (mine !== turn) return;
+      before = null;
+      say(`${nameOfFile(file)} cannot be read: it may have been moved, changed or removed. Choose it again.`);
+    }
   }
-  async function sendFile() {
-    const file = JSON.parse(stored(FILE) || "null"), button = document.querySelector(".gc-class .widget-upload");
-    if (!file || !button) return;
+  async function sendFile(name) {
+    const text = stored(FILE), file = JSON.parse(text || "null"), button = document.querySelector(".gc-class .widget-upload");
+    if (!button) return;
+    if (!file) { say(`Choose ${nameOfFile({ name })} again: this tab of the browser could not keep it.`); return; }
     const bytes = await new Response(new Blob([bytesOf(file.data)]).stream().pipeThrough(new DecompressionStream("gzip"))).blob();
-    sending = new File([bytes], file.name);
-    button.click();
+    if (stored(FILE) !== text) return; // Another one was chosen meanwhile
+    known = new File([bytes], file.name);
+    give(known, button);
   }
   function bring() {
     const input = document.querySelector(".gc-kept input");
     if (!input) return;
-    if (brought) { store(KEPT, input.value); return; }
+    if (brought) {
+      if (input.value === before) return;
+      before = null;
+      store(KEPT, input.value);
+      return;
+    }
     brought = true;
     let state = null;
     try {
@@ -74,7 +106,7 @@
     input.value = JSON.stringify(state);
     input.dispatchEvent(new Event("input", { bubbles: true }));
     input.dispatchEvent(new Event("change", { bubbles: true }));
-    if (state.file && !state.sample) sendFile();
+    if (state.file && !state.sample) sendFile(state.file);
   }
   // The server says whose page it is; only the page's own process can check that.
   async function bringTicket() {
@@ -85,7 +117,7 @@
     try { input.value = (await (await fetch(`${config.baseUrl}ticket/${config.kernelId}`)).json()).ticket; } catch { return; }
     for (const kind of ["input", "change"]) input.dispatchEvent(new Event(kind, { bubbles: true }));
   }
-  document.addEventListener("click", (event) => { if (event.target.closest?.(".gc-forget")) store(FILE, ""); }, true);
+  document.addEventListener("click", (event) => { if (event.target.closest?.(".gc-forget")) forget(); }, true);
   document.addEventListener("click", async (event) => {
     if (event.target.closest?.(".gc-print")) window.print();
     const share = event.target.closest?.(".gc-share");
@@ -115,10 +147,11 @@
     const [header, ...rows] = readCsv(new TextDecoder().decode(bytesOf(link.href)));
     const titles = JSON.parse(paper.dataset.columns), digits = JSON.parse(paper.dataset.digits), places = Object.keys(titles).map((name) => header.indexOf(name)).filter((place) => place >= 0);
     const table = document.createElement("table"), plain = (text) => text.replace(/^'+(?=[=+\-@])/, "").replace(/\(-(?=\d)/g, "(\u2212");
+    const write = (cell, text) => text.replace(/(\S{12})(?=\S)/g, "$1\0").split("\0").forEach((part) => cell.append(part, document.createElement("wbr")));
     table.className = "gc-table gc-listed";
     const head = table.createTHead().insertRow(), body = table.createTBody();
-    places.forEach((place) => { const cell = document.createElement("th"); cell.textContent = titles[header[place]]; head.append(cell); });
-    rows.forEach((row) => { const line = body.insertRow(); places.forEach((place) => { line.insertCell().textContent = header[place] in digits && row[place] ? Number(row[place]).toFixed(digits[header[place]]) : plain(row[place] || ""); }); });
+    places.forEach((place) => { const cell = document.createElement("th"); write(cell, titles[header[place]]); head.append(cell); });
+    rows.forEach((row) => { const line = body.insertRow(); places.forEach((place) => { write(line.insertCell(), header[place] in digits && row[place] ? Number(row[place]).toFixed(digits[header[place]]) : plain(row[place] || "")); }); });
     paper.append(table);
     document.querySelector(".gc-class")?.classList.add("gc-whole");
   });
@@ -126,6 +159,28 @@
     document.querySelector(".gc-listed")?.remove();
     document.querySelector(".gc-whole")?.classList.remove("gc-whole");
   });
+
+  // A newer model builds a form anew, perhaps while somebody types: the same field of the new form goes on from what stands in the old one.
+  let typing = null;
+  const FIELDS = ["input", "select", "textarea", "button", "[role=slider]"].map((kind) => `main ${kind}`).join();
+  const fieldName = (made) => `${made.tagName} ${made.getAttribute("aria-label") || document.getElementById(made.getAttribute("aria-labelledby"))?.textContent || made.labels?.[0]?.textContent || made.textContent}`;
+  const fields = (name) => Array.from(document.querySelectorAll(FIELDS)).filter((made) => fieldName(made) === name);
+  document.addEventListener("focusin", ({ target }) => {
+    typing = target.matches(FIELDS) ? { made: target, name: fieldName(target), place: fields(fieldName(target)).indexOf(target) } : null;
+  });
+  document.addEventListener("focusout", ({ target }) => setTimeout(() => { if (typing?.made === target && target.isConnected) typing = null; }));
+  function goOn() {
+    if (!typing || typing.made.isConnected || document.activeElement !== document.body) return;
+    const made = fields(typing.name)[typing.place], old = typing.made;
+    if (!made) return;
+    const text = old.matches("textarea, input[type=text], input:not([type])") && old.value !== made.value;
+    if (text) made.value = old.value;
+    made.focus({ preventScroll: true });
+    if (text) {
+      made.setSelectionRange(old.value.length, old.value.length);
+      made.dispatchEvent(new Event("input", { bubbles: true }));
+    }
+  }
 
   let number = 0;
   const nameOf = (widget) => {
@@ -174,6 +229,7 @@
     }));
     document.querySelectorAll('[title="null"]').forEach((element) => element.removeAttribute("title"));
     document.querySelectorAll('.widget-label[for=""]').forEach((label) => label.removeAttribute("for"));
+    goOn();
   }
 
   // A page left alone loses its process; then nothing that one does has an effect, so the page says so.
