@@ -132,9 +132,10 @@ class ClassView(widgets.VBox):
         self.message = html("", "gc-message")
         self.kept = Kept(self.restore)
         self.upload = upload_button(KINDS, self.message, lambda *file: self.take(*file), "Choose a file")
-        self.sample = button("Try the sample", self._sample, "Invented students that come with the program")
-        self.cancel = button("Cancel", self._cancel, "Stop reading the file")
-        self.remove = button("Remove the file", self._remove, "Forget the file, here and in this tab of the browser")
+        self.sample = button("Try the sample", lambda: self._sample(), "Invented students that come with the program")
+        self.cancel = button("Cancel", lambda: self._cancel(), "Stop reading the file")
+        self.remove = button("Remove the file", lambda: self._remove(),
+                             "Forget the file, here and in this tab of the browser")
         self.summary = html("", "gc-live", "gc-screen")
         self.understood, self.problems, self.worth, self.list = html(), html(), html("", "gc-live"), html()
         self.links, self.paper = html("", "gc-listlink"), html()
@@ -185,11 +186,13 @@ class ClassView(widgets.VBox):
         self.sheet = as_field(widgets.Dropdown(options=[("All together", "")], description="Sheet"))
         self.sheet.observe(lambda change: self._choose_sheet(change["new"]), "value")
         self.columns = {}
-        self.match = button("Use these columns", self._match, "Read these columns as what was not found")
+        self.match = button("Use these columns", lambda: self._match(self.matched()),
+                            "Read these columns as what was not found")
 
     def _set(self, name, value)->None:
         with guarded(self.message):
-            if not self.quiet: setattr(self.model, name, value)
+            if self.reading: self.waiting = {**self.waiting, "file": self.reading["file"], name: value}
+            elif not self.quiet: setattr(self.model, name, value)
 
     def _busy(self, reading:bool)->None:
         self.cancel.layout.display = None if reading else "none"
@@ -202,22 +205,22 @@ class ClassView(widgets.VBox):
         name = safe_name(name)
         waiting = self.waiting if self.waiting.get("file") == name else {}
         sheet, matches = sheet or waiting.get("sheet", ""), matches or waiting.get("matches", {})
+        self.waiting = waiting
         self.reading = {"file": name, "content": content, "sheet": sheet, "matches": matches}
+        self.kept.keep(self.waiting | self.reading | {"content": None}) # The browser has the file itself
         if in_background(self._read(self.turn, name, content, sheet, matches)) is None:
-            self.reading = {}
-            with naming(name, self.message):
-                self._opened(read_file(name, content, self.model.served.schema, sheet), matches)
+            self._finish(lambda: read_file(name, content, self.model.served.schema, sheet), name, matches)
 
     async def _read(self, turn, name, content, sheet, matches)->None:
         self._busy(True)
-        work = asyncio.to_thread(read_file, name, content, self.model.served.schema, sheet)
-        try: upload, error = await work, None
-        except Exception as problem: upload, error = None, problem
-        if turn != self.turn: return
+        work = asyncio.create_task(asyncio.to_thread(read_file, name, content, self.model.served.schema, sheet))
+        await asyncio.wait([work])
+        if turn == self.turn: self._finish(work.result, name, matches)
+
+    def _finish(self, read, name, matches)->None:
         self.reading = {}
-        with naming(name, self.message):
-            if error: raise error
-            self._opened(upload, matches)
+        self.kept.keep({})
+        with naming(name, self.message): self._opened(read(), matches)
         self._busy(False)
 
     def _opened(self, upload:Upload, matches:dict)->None:
@@ -258,12 +261,15 @@ class ClassView(widgets.VBox):
             self.begin()
 
     def _choose_sheet(self, sheet:str)->None:
-        upload = self.model.upload
-        if self.quiet or upload is None or sheet == upload.sheet: return
-        with guarded(self.message): self.take(upload.name, upload.content, sheet, self.model.matches)
+        state = self.state()
+        if self.quiet or not state.get("content") or sheet == state["sheet"]: return
+        with guarded(self.message): self.take(state["file"], state["content"], sheet, state["matches"])
 
-    def _match(self)->None:
-        chosen = {name: made.value for name, made in self.columns.items() if made.value}
+    def matched(self)->dict: # Input -> column of the file
+        "What the visitor says of columns that were not found"
+        return {name: made.value for name, made in self.columns.items() if made.value}
+
+    def _match(self, chosen)->None:
         with guarded(self.message):
             twice = next((column for column in chosen.values() if list(chosen.values()).count(column) > 1), None)
             if twice: self.message.value = note(f"{twice} is chosen twice: one column can be one input only.", "bad")
@@ -286,8 +292,10 @@ class ClassView(widgets.VBox):
             with guarded(self.message): self.take(state["file"], state["content"])
 
     def leave_to(self, view:"ClassView")->None: # Of a newer model
-        "Hand on files that are still on their way, and stop reading"
-        self.take, self.turn = lambda *file: view.take(*file), self.turn + 1
+        "Hand on files that are still on their way and whatever is pressed or typed here meanwhile, and stop reading"
+        self.turn += 1
+        for name in ("take", "_set", "_sample", "_cancel", "_remove", "_choose_sheet", "_match"):
+            setattr(self, name, lambda *given, name=name: getattr(view, name)(*given))
 
     def matcher(self)->list: # Widgets; none where nothing is missing or left
         "Let the visitor say which column holds what was not found"
@@ -302,6 +310,13 @@ class ClassView(widgets.VBox):
                      "meant?</p>")
         return [box([words, box([*self.columns.values(), self.match], "gc-bar")], "gc-card", "gc-screen")]
 
+    def _fill(self)->None:
+        "Show which part of the list is chosen"
+        self.quiet = True
+        for name, made in self.filters.items():
+            made.value = max(1, self.model.places) if name == "places" else getattr(self.model, name)
+        self.quiet = False
+
     def begin(self)->None:
         "Show a file that was just read"
         model, self.quiet = self.model, True
@@ -311,8 +326,6 @@ class ClassView(widgets.VBox):
         sheets = model.upload.sheets
         self.sheet.options = [(f"All together ({', '.join(sheets)})"[:80], ""), *((title, title) for title in sheets)]
         self.sheet.value = model.upload.sheet
-        for name, made in self.filters.items():
-            made.value = max(1, model.places) if name == "places" else getattr(model, name)
         self.quiet = False
         self.message.value = ""
         self.summary.value, self.understood.value = summary(model), understood(model)
@@ -333,6 +346,7 @@ class ClassView(widgets.VBox):
         "Show the list as it is filtered"
         if self.quiet or self.model.ranked is None: return
         self.kept.keep(self.model.state())
+        self._fill()
         if not len(self.model.ranked): return
         with guarded(self.message):
             model = self.model

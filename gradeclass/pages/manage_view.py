@@ -214,8 +214,9 @@ class TrainingView(widgets.VBox):
     def __init__(
         self,
         start:Callable, # Called with the parameters of a run
+        check:Callable=lambda: None, # Raises where the visitor may not do this any more
     ):
-        self.start, self.studied, self.said = start, None, {}
+        self.start, self.check, self.studied, self.said = start, check, None, {}
         self.message, self.record = html("", "gc-live"), html()
         self.upload = upload_button(KINDS, self.message, self._take, "Choose a table with grades")
         self.target = as_field(widgets.Dropdown(options=to_choose([]), description="Column with the grades"))
@@ -232,6 +233,7 @@ class TrainingView(widgets.VBox):
         for name in ("gc-card", "gc-stack"): self.add_class(name)
 
     def _take(self, name, content)->None:
+        self.check()
         self.studied = None
         self.target.options, self.best.options, self.said = to_choose([]), to_choose([]), {}
         self._show(study_table(keep_table(name, content)))
@@ -279,6 +281,7 @@ class TrainingView(widgets.VBox):
 
     def _add(self)->None:
         with guarded(self.message):
+            self.check()
             self.message.value = note(*in_own_process(__name__, "add_table", str(self.studied.path), self._settled()))
 
 # %% ../../nbs/lib/pages/12_manage_view.ipynb #f339c1c7
@@ -288,19 +291,23 @@ class ManageView(widgets.VBox):
         self,
         served:Bundle|None=None, # The bundle; the page works without one
     ):
-        self.served, self.message = served, html("", "gc-message")
+        self.served, self.message, self.by_ticket = served, html("", "gc-message"), False
         self.token = as_field(widgets.Password(description="Token for this page",
                                                tooltip="Printed when the server started"))
         self.enter = button("Open", self._enter, main=True)
         self.inside = box([], "gc-stack")
         words = html("<p>This page decides which model serves. It needs the second token that the server printed, or a "
                      "manager's own.</p>")
-        self.ticket = Ticket(lambda visitor: visitor.role == "manager" and self.unlock())
+        self.ticket = Ticket(self._admit)
         door = box([words, self.token, self.enter, self.message, self.ticket], "gc-card", "gc-stack")
         super().__init__([door, self.inside])
         self.add_class("gc-stack")
         self.token.continuous_update = False
         self.token.observe(lambda change: change["new"] and self._enter(), "value")
+
+    def _admit(self, visitor)->None:
+        self.by_ticket = visitor.role == "manager"
+        if self.by_ticket: self.unlock()
 
     def _enter(self)->None:
         with guarded(self.message):
@@ -308,6 +315,10 @@ class ManageView(widgets.VBox):
             self.token.value = ""
             self.message.value = "" if right else note("That is not the token.", "bad")
             if right: self.unlock()
+
+    def check(self)->None:
+        "Refuse what somebody does whose own token was removed, or is over, since the door was opened"
+        if self.by_ticket: self.ticket.visitor().check("manager")
 
     def unlock(self)->None:
         "Show the page after the token was accepted"
@@ -318,11 +329,11 @@ class ManageView(widgets.VBox):
         self.compared = html()
         self.past = html("", "gc-card")
         self.note = html("", "gc-live")
-        self.training = TrainingView(self._start)
+        self.training = TrainingView(self._start, self.check)
         turned_out = []
         if follow_ups_on() and (served := self.served or Host().served):
             from gradeclass.pages.followups.outcomes import OutcomesView
-            turned_out = [OutcomesView(served.schema)]
+            turned_out = [OutcomesView(served.schema, self.check)]
         self.inside.children = [self.status, self.training, self.make_run(), self.make_decision(), *turned_out,
                                 self.past]
         self.show()
@@ -364,12 +375,14 @@ class ManageView(widgets.VBox):
             self._start({"data": data})
 
     def _start(self, given:dict)->None:
+        self.check()
         self.model.start({"family": self.family.value, "promote": self.then.value, **read_options(self.more.value),
                           **given})
         self.show()
 
     def _stop(self)->None:
         with guarded(self.note):
+            self.check()
             stop_run()
             self.model.refresh()
             self.show()
@@ -384,6 +397,7 @@ class ManageView(widgets.VBox):
         "Let the chosen version serve; where the gate would not, only when the button is pressed a second time"
         number, model, pressed = self.version.value, self.model, time.monotonic()
         with guarded(self.note):
+            self.check()
             model.check(self.why.value, self.who.value)
             self.note.value = note("Comparing ...")
             advice = model.advise(number)
@@ -400,6 +414,7 @@ class ManageView(widgets.VBox):
 
     def _decide(self, act, *what)->None:
         with guarded(self.note):
+            self.check()
             act(*what, self.why.value, self.who.value)
             self.why.value, self.note.value = "", note(f"Version {self.model.champion['number']} serves now.", "good")
             self.show()

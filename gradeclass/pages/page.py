@@ -44,9 +44,9 @@ class Page(widgets.VBox):
             view = self.make_view(self.host.served) if self.host.served else Offer(self.host)
             if hasattr(before, "state") and hasattr(view, "restore"): view.restore(before.state())
             if getattr(before, "follow", None) and getattr(view, "follow", None): view.follow.take_over(before.follow)
-            # What the browser brings may be on its way to the view before
+            # What the browser brings, and what is done there meanwhile, may be on its way to the view before
             if hasattr(before, "kept") and hasattr(view, "kept"): before.kept.restore = view.restore
-            if hasattr(before, "leave_to") and hasattr(view, "take"): before.leave_to(view)
+            if hasattr(before, "leave_to") and hasattr(view, "leave_to"): before.leave_to(view)
             self.body.children = [view]
             self._note()
 

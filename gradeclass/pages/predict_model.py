@@ -225,7 +225,7 @@ class StudentModel(HasTraits):
     def __init__(self, served:Bundle):
         super().__init__()
         self.served, self.fields = served, {field.name: field for field in form_fields(served)}
-        self.student = self.example()
+        self.student, self.said = self.example(), {}
 
     def example(self)->dict: # Input -> label, number, or None
         "A typical student"
@@ -273,14 +273,15 @@ class StudentModel(HasTraits):
         "Fill the form in again; what a link leaves out is not known, and what does not fit is left as it was"
         inputs, lost = state.get("inputs"), []
         if not isinstance(inputs, dict): return lost
-        names = state.get("entered", list(self.fields))
-        for name in names if isinstance(names, list) else []:
-            if name not in self.fields: lost.append(f"This model does not ask for {name}.")
-            else: self.put(name, inputs.get(name))
-            if name in self.fields and self.problem: lost.append(f"{self.problem}.")
-        changes = state.get("changes")
-        for name, value in changes.items() if isinstance(changes, dict) else []:
-            with suppress(AppError, KeyError): self.change(name, value)
+        names, changes = state.get("entered", list(self.fields)), state.get("changes")
+        with self.hold_trait_notifications(): # One answer for all of them
+            self.reset()
+            for name in names if isinstance(names, list) else []:
+                if name not in self.fields: lost.append(f"This model does not ask for {name}.")
+                else: self.put(name, inputs.get(name))
+                if name in self.fields and self.problem: lost.append(f"{self.problem}.")
+            for name, value in changes.items() if isinstance(changes, dict) else []:
+                with suppress(AppError, KeyError): self.change(name, value)
         return lost
 
     def left(self)->list[str]: # Titles

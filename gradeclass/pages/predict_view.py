@@ -151,6 +151,10 @@ class PredictView(widgets.VBox):
             self.what_if.opener.value = bool(self.model.changes) or self.what_if.opener.value
             self.message.value = note(" ".join(lost), "bad")
 
+    def leave_to(self, view:"PredictView")->None: # Of a newer model
+        "Hand on what is typed into this form while the other one is built"
+        self.model.observe(lambda _: view.restore(self.state()), ["student", "entered", "changes"])
+
     def about(self)->str: # One sentence, or nothing
         "Whose the inputs are, as long as some are the example's"
         left = self.model.left()

@@ -219,12 +219,14 @@ class LeaveHandler(JupyterHandler):
     def get(self, kernel_id:str)->None:
         "Say whether the process is there"
         self.set_header("Cache-Control", "no-store")
-        self.finish({"there": kernel_id in self.kernel_manager and self.settings["page_server"].belongs(kernel_id, self)})
+        server = self.settings["page_server"]
+        self.finish({"there": kernel_id in self.kernel_manager and server.belongs(kernel_id, self)})
 
     @authenticated
     async def post(self, kernel_id:str)->None:
         "End the process, if it is there"
-        if self.settings["page_server"].belongs(kernel_id, self): await self.settings["page_server"].end(kernel_id)
+        server = self.settings["page_server"]
+        if server.belongs(kernel_id, self): await server.end(kernel_id)
         self.set_status(204)
 
 # %% ../../nbs/lib/pages/15_server.ipynb #4998da9f

@@ -17,7 +17,7 @@ import ipywidgets as widgets
 from traitlets import Any
 
 from .host import AppError, plain_words
-from .html import note
+from .html import note, safe_name
 from .predict_model import UNKNOWN, Question, by_group
 from ..schema import Column
 from ..words import short_number
@@ -71,9 +71,10 @@ def upload_button(
                               tooltip="A CSV, Excel or OpenDocument file of up to 10 MB")
     def taken(_):
         if not made.value: return
-        file = made.value[0]
-        message.value = note(f"Reading {file['name'][:80]} …")
-        with guarded(message): take(file["name"], bytes(file["content"]))
+        with guarded(message):
+            file = made.value[0]
+            message.value = note(f"Reading {safe_name(file['name'])} …")
+            take(file["name"], bytes(file["content"]))
         made.value = ()
     made.observe(taken, "value")
     return made

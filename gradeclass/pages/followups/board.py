@@ -106,6 +106,10 @@ class Board(Desk):
         self.close_it.layout.display = None if is_open else "none"
         self.reopen.layout.display = "none" if is_open else None
 
+    def drafts(self)->dict: # Name -> widget
+        "What is looked for, which one is open, and what is written about it"
+        return {"search": self.search, "state": self.state, "pick": self.pick} | super().drafts()
+
     def find_again(self, other:"Board")->None:
         "Look for what was looked for there, and open the same one"
         self.search.value, self.state.value = other.search.value, other.state.value

@@ -6,6 +6,7 @@
 __all__ = ['past_lists', 'OutcomesView']
 
 # %% ../../../nbs/lib/pages/followups/04_outcomes.ipynb #db90af63
+from collections.abc import Callable
 from html import escape
 
 import ipywidgets as widgets
@@ -30,8 +31,12 @@ def past_lists(
 # %% ../../../nbs/lib/pages/followups/04_outcomes.ipynb #25b80f6e
 class OutcomesView(widgets.VBox):
     "How past lists turned out, and a button for the grades that have come in"
-    def __init__(self, schema:Schema):
-        self.schema = schema
+    def __init__(
+        self,
+        schema:Schema,  # Of the model that serves
+        check:Callable=lambda: None, # Raises where the visitor may not do this any more
+    ):
+        self.schema, self.check = schema, check
         self.words, self.message = html(), html("", "gc-live")
         columns = f"{escape(schema.id or 'student number')} and {escape(schema.target)}"
         asked = html(f"<p>A CSV, Excel or OpenDocument file with the columns {columns}, up to 10 MB. Of each row a "
@@ -46,6 +51,7 @@ class OutcomesView(widgets.VBox):
         with guarded(self.message): self.words.value = past_lists(self.schema)
 
     def _take(self, name:str, content:bytes)->None:
+        self.check()
         read, store = read_file(name, content, self.schema), open_follow_ups()
         try: said = add_outcome_table(store, read.dataset(self.schema))
         finally: store.engine.dispose()

@@ -34,9 +34,9 @@ class Visitor(NamedTuple):
         "Refuse what the role does not allow"
         order = list(ROLES)
         if order.index(self.role) >= order.index(role): return
-        raise RoleError(f"that needs a token of an {role}, and this one is of a {self.role}: ask the person who runs "
-                        f"the server for `gradeclass visitor make NAME --role {role}`" if role == "adviser" else
-                        f"that needs a token of a {role}: `gradeclass visitor make NAME --role {role}` makes one")
+        which = f"{'an' if role == 'adviser' else 'a'} {role}"
+        raise RoleError(f"that needs a token of {which}, and this one is of a {self.role}: ask the person who runs "
+                        f"the server for `gradeclass visitor make NAME --role {role}`")
 
 # %% ../../../nbs/lib/service/followups/01_visitors.ipynb #705d2d21
 def visitors_file()->Path: # `visitors.json` in the outputs folder
