@@ -196,7 +196,7 @@ def reading(studied:Studied)->str: # HTML
     columns = describe_columns(studied.schema) if studied.schema else pd.DataFrame()
     taken_for = ""
     if len(columns):
-        columns["taken as"] = columns["taken as"].replace(TAKEN)
+        columns = columns.replace({"taken as": TAKEN}).rename(columns=str.capitalize)
         words = "What each column was taken for"
         taken_for = f"<details><summary>{words}</summary>{table(columns, words)}</details>"
     return (f"<p><b>{escape(studied.path.name)}</b>: {count(studied.rows, 'row')}.{fits}</p>"
