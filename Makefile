@@ -8,7 +8,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run app test quick check outputs lab notebooks samples neural prefect docs docs-serve lock lock-neural lock-prefect lock-docs clean
+.PHONY: help setup run app test quick check outputs lab notebooks samples neural prefect docs docs-serve pictures lock lock-neural lock-prefect lock-docs clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
@@ -70,6 +70,9 @@ docs: $(STAMP) ## Build the documentation in docs/_build/html, with the tools of
 
 docs-serve: docs ## Serve the documentation on this computer; prints the address to open
 	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory docs/_build/html
+
+pictures: $(STAMP) ## Take the pictures of the documentation anew; needs Chromium
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python docs/pictures.py
 
 lock: $(STAMP) ## Resolve requirements.lock from pyproject.toml; versions stay as they are. ARGS=--upgrade takes the newest
 	@$(RESOLVE) --custom-compile-command 'make lock' --output-file requirements.lock $(ARGS)
