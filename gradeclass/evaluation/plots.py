@@ -13,6 +13,7 @@ from .figures import COLOURS, forest, legend_below, new_figure, plot_style
 from .metrics import BINS, METRICS, ece, places
 from .resampling import confusion, reliability, top_k_curve
 from ..schema import GradeScale
+from ..words import count
 
 # %% ../../nbs/lib/evaluation/04_plots.ipynb #52d4ee4f
 def plot_confusion(
@@ -85,7 +86,7 @@ def plot_top_k(
         ax.plot(curve.index, curve.best_recall, color=COLOURS[1], linestyle=":", label="Recall of a perfect list")
         ax.axhline(curve.precision.iloc[-1], color=COLOURS[3], linestyle="--", label="Precision at random")
         if k is not None:
-            ax.axvline(places(k, len(curve)), color="black", linewidth=1, label=f"{places(k, len(curve))} places")
+            ax.axvline(places(k, len(curve)), color="black", linewidth=1, label=count(places(k, len(curve)), "place"))
         ax.set_title(f"Help for those at risk ({', '.join(scale.at_risk)})")
         ax.set(xlabel=f"Places (of {len(curve):,} students)", ylabel="Share (0 to 1)", ylim=(0, 1.03))
         ax.xaxis.get_major_locator().set_params(integer=True)

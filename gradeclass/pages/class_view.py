@@ -49,7 +49,8 @@ def told_notes(model:ClassModel)->list[str]:
 def understood(model:ClassModel)->str: # HTML
     "How the file was read, with its first students"
     told = told_notes(model)
-    first = table(model.preview().map(brief), "The first students, as they were understood") if len(model.students) else ""
+    words = "The first students, as they were understood"
+    first = table(model.preview().map(brief), words) if len(model.students) else ""
     return str(parts().understood(told, count(len(told), "note") if told else "no notes", first))
 
 # %% ../../nbs/lib/pages/07_class_view.ipynb #04c9d395

@@ -78,7 +78,7 @@ def comparison_figure(one:dict, other:dict, serving:int=0)->str: # HTML
     if found.empty: return note("No figures to compare yet.")
     shown = [one] if one.get("number") == other.get("number") else [one, other]
     rows, names = [], [escape(version_words(version, serving)) for version in shown]
-    labels = [f"Version {version['number']}" if version else "none" for version in shown]  # On a phone, at each figure
+    labels = [f"Version {version['number']}" if version else "none" for version in shown]  # On a phone
     scale = "From 0 to 1" + "; first version above, second below"*(len(shown) - 1)
     for name, row in found.iterrows():
         figures = [(row.champion, row.low, row.high, "var(--bar)"),
@@ -196,13 +196,12 @@ def reading(studied:Studied)->str: # HTML
     columns = describe_columns(studied.schema) if studied.schema else pd.DataFrame()
     taken_for = ""
     if len(columns):
-        columns["taken as"] = columns["taken as"].replace(TAKEN)
+        columns = columns.replace({"taken as": TAKEN}).rename(columns=str.capitalize)
         words = "What each column was taken for"
         taken_for = f"<details><summary>{words}</summary>{table(columns, words)}</details>"
     return (f"<p><b>{escape(studied.path.name)}</b>: {count(studied.rows, 'row')}.{fits}</p>"
             f"{f'<ul>{notes}</ul>' if notes else ''}<details><summary>The first rows as they were understood</summary>"
-            f"{table(preview.where(preview.notna(), '–'), 'The first rows')}</details>"
-            f"{taken_for}")
+            f"{table(preview.where(preview.notna(), '–'), 'The first rows')}</details>{taken_for}")
 
 # %% ../../nbs/lib/pages/12_manage_view.ipynb #4f523c0c
 def to_choose(names:list[str])->list[tuple[str, str]]: # Options of a dropdown

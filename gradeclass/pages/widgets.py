@@ -152,7 +152,8 @@ class OrUnknown(widgets.VBox):
     def _show(self, value:float|None)->None:
         self.busy = True
         text = "" if value is None else f"{value:.10g}"
-        self.typed.value = text if len(text) <= 7 else short_number(value)  # A file's 7.345552381 is more than a person types
+        # A file's 7.345552381 is more than a person types
+        self.typed.value = text if len(text) <= 7 else short_number(value)
         self.unknown.value = value is None
         (self.add_class if value is None else self.remove_class)("gc-unset")
         if value is not None:
