@@ -20,7 +20,7 @@ from ...service.followups.records import ANSWERS, FollowUp, Kept, open_follow_up
 from ...service.followups.visitors import Visitor
 
 # %% ../../../nbs/lib/pages/followups/02_desk.ipynb #485fc327
-CARE = ("Write no more than whoever helps this student needs to know: no names, nothing about health or family that "
+CARE = ("Write no more than those who help this student need to know: no names, nothing about health or family that "
         "they need not know. What you write is kept with your name, and the student may ask to read it.")
 
 class FollowUpForm(widgets.VBox):
