@@ -265,7 +265,7 @@ class StudentNumber(BaseModel, extra="forbid"):
 
 # %% ../../nbs/lib/service/13_openapi.ipynb #2a7ca648
 class Recalled(BaseModel):
-    "What is kept of a student: rows of the log"
+    "What is kept about a student: rows of the log"
     predictions: list[dict]
     outcomes: list[dict]
     overrides: list[dict]
