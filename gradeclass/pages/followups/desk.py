@@ -112,7 +112,10 @@ class Desk(widgets.VBox):
         "What somebody may be writing at this moment"
         return vars(self.form) if self.form else {}
 
-    def take_over(self, other:"Desk")->None:
+    def take_over(
+        self,
+        other:"Desk", # The same part of the page for the previous model
+    )->None:
         "Go on where a visitor was when a new model came"
         if other.store is None: return
         self.ticket.key, self.store = other.ticket.key, other.store
@@ -165,7 +168,10 @@ class StudentDesk(Desk):
         "What somebody may be writing at this moment"
         return super().drafts() | {"number": self.number}
 
-    def put(self, student:str)->None:
+    def put(
+        self,
+        student:str, # Number of the student whose inputs came with it
+    )->None:
         "Fill the number in"
         self.student = self.number.value = student[:60]
 
