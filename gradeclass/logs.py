@@ -99,6 +99,8 @@ def open_log(
     terminal = logging.StreamHandler(sys.stderr)
     terminal.setLevel(settings.log_level.upper())
     terminal.setFormatter(Lines(settings.log_format))
+    if settings.log_format == "text" and terminal.level >= logging.WARNING:  # The command's last line says what failed
+        terminal.addFilter(lambda record: record.msg != "failed")
     log.addHandler(terminal)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
-from .base import SchemaOption, Table, app
+from .base import SchemaOption, Table, app, say
 from ..config import need_extra
 from ..words import count
 
@@ -39,7 +39,9 @@ def visitor_list()->None:
     "List tokens: id, name, role, and when each was made and expires."
     from gradeclass.service.api_keys import read_keys
     from gradeclass.service.followups.visitors import visitors_file
-    for key in read_keys(visitors_file()).values():
+    visitors = read_keys(visitors_file())
+    if not visitors: say("there is no token: make one with `gradeclass visitor make NAME`")
+    for key in visitors.values():
         print(f"{key.id}  {key.name:30} {key.scopes[0]:8} {key.created[:10]}  {key.expires[:10] or 'no end'}")
 
 # %% ../../nbs/lib/cli/08_followups.ipynb #a1e42ec4

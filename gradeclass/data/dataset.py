@@ -173,6 +173,8 @@ def may_have_thousands(cells:pd.Series)->bool: # False where every point is sure
 def plain_floats(cells:pd.Series, column:Column)->pd.Series|None: # None where a cell is no plain number
     "The numbers of a column, all at once; those that mean no answer are missing"
     if may_have_thousands(cells): return None
+    # Python takes '1_0' for 10
+    if cells.dtype == object and any(isinstance(cell, str) and "_" in cell for cell in cells): return None
     try: floats = cells.astype("float64")
     except (TypeError, ValueError, OverflowError): return None
     return floats.mask(floats.isin(column.blank_numbers)) if column.blank_numbers else floats

@@ -20,6 +20,7 @@ from statistics import median
 import pandas as pd
 
 from .layout import ABSENT
+from ..schema import INVISIBLE
 
 # %% ../../nbs/lib/data/06_numbers.ipynb #a2c1f505
 SPACES = "    _"           # Between groups of three digits, beside the plain blank
@@ -53,7 +54,7 @@ ALIKE = str.maketrans({"−": "-", "–": "-", "’": "'", "‘": "'", "٫": "."
 def tidy(text:str)->str:
     "One kind of blank, minus, apostrophe and digit"
     if text.isascii(): return text.replace("_", " ").strip()
-    text = unicodedata.normalize("NFKC", text)
+    text = unicodedata.normalize("NFKC", text.translate(INVISIBLE))
     return re.sub(f"[{SPACES}]", " ", text).translate(ALIKE).strip()
 
 # %% ../../nbs/lib/data/06_numbers.ipynb #8feeba57

@@ -25,7 +25,7 @@ from ..config import GradeclassError, find_home
 from .dataset import clean, hash_rows, table_digest
 from ..disk import digest_file, digest_text, whole_file
 from ..schema import Column, Schema, load_schema, parse_schema, schema_yaml
-from ..words import show
+from ..words import show, there_are
 
 # %% ../../nbs/lib/data/11_store.ipynb #f4d52cf7
 class StoreError(GradeclassError):
@@ -63,7 +63,8 @@ class Store:
         number = self.current if number is None else number
         for version in self.versions:
             if version.number == number: return version
-        raise StoreError(f"the store {self.name} has no version {number}: it has 1 to {len(self.versions)}")
+        known = there_are([version.number for version in self.versions])
+        raise StoreError(f"the store {self.name} has no version {number}: {known}")
 
     def chain(
         self,
@@ -115,11 +116,10 @@ def choose_store(
 )->Store:                    # A store that holds students
     "The store that is meant"
     names = store_names(root)
-    listed = ", ".join(names)
-    advice = f"there are {listed}" if names else "make one with `gradeclass data add FILE`"
+    advice = there_are(names) if names else "make one with `gradeclass data add FILE`"
     if schema and schema not in names: raise StoreError(f"there is no store of {schema}: {advice}")
     if not names: raise StoreError(f"there is no store yet: {advice}")
-    if not schema and len(names) > 1: raise StoreError(f"there are stores of {listed}: name one with --schema")
+    if not schema and len(names) > 1: raise StoreError(f"the stores are {', '.join(names)}: name one with --schema")
     return read_store(store_root(root)/(schema or names[0]))
 
 # %% ../../nbs/lib/data/11_store.ipynb #7037f005

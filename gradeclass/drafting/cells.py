@@ -13,7 +13,7 @@ import pandas as pd
 
 from ..data.dataset import BLANKS, SHOWN, agreed_decimal
 from ..data.numbers import NumberStyle, number_style, read_numbers
-from ..schema import spelling
+from ..schema import spelling, visible
 
 # %% ../../nbs/lib/drafting/03_cells.ipynb #dbd50ed9
 def read_texts(
@@ -21,7 +21,7 @@ def read_texts(
 )->pd.Series:        # Trimmed texts of the cells that are not missing
     "The cells of a column as texts"
     places, values = pd.factorize(cells.astype(object).map(str, na_action="ignore"))
-    texts = [" ".join(value.split()) for value in values]
+    texts = [visible(value) for value in values]
     texts = [None if text.casefold() in BLANKS else text for text in texts]
     return pd.Series(np.array([*texts, None], dtype=object)[places], index=cells.index, dtype=object).dropna()
 

@@ -21,6 +21,7 @@ from ..models.family import LogisticGrades, standardise
 from ..models.features import encode_column, encode_frame, grade_index
 from ..models.grade_model import GradeModel
 from ..plugins import Doors, PluginError
+from ..words import short_number
 from ..schema import Column, Schema
 
 # %% ../../nbs/lib/evaluation/10_explain.ipynb #0c98f16f
@@ -195,7 +196,7 @@ def show_value(
 )->str:            # Such as '12 days', 'Yes', or 'unknown'
     "A cell as people write it"
     if math.isnan(value): return "unknown"
-    return column.labels[int(value)] if column.codes else f"{value:.4g} {column.unit if unit else ''}".strip()
+    return column.labels[int(value)] if column.codes else f"{short_number(value)} {column.unit if unit else ''}".strip()
 
 # %% ../../nbs/lib/evaluation/10_explain.ipynb #5f43e21f
 def explain_student(

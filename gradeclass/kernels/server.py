@@ -28,7 +28,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 # %% ../../nbs/lib/kernels/01_server.ipynb #761ad9a5
-KERNEL = ("ipykernel.kernelapp", "ipykernel.debugger", "ipywidgets", "threadpoolctl", "sqlite3", "psutil")
+KERNEL = (
+    "ipykernel.kernelapp", "ipykernel.debugger", "ipywidgets", "threadpoolctl", "sqlite3", "psutil",
+    # What every kernel imports as it starts
+    "IPython.core.completerlib", "IPython.core.debugger", "IPython.core.logger", "IPython.core.oinspect",
+    "IPython.extensions.storemagic", "tornado.platform.asyncio",
+)
 MODULES = (
     "pandas", "pyarrow.pandas_compat", "pyarrow.parquet", "sklearn.model_selection", "seaborn", "pydantic.types",
     "yaml",

@@ -77,3 +77,4 @@ class AboutView(widgets.VBox):
     "The model in plain words"
     def __init__(self, served:Bundle):
         super().__init__([html(about(served, find_outputs())), *([PastLists(served)] if follow_ups_on() else [])])
+        self.add_class("gc-stack")

@@ -372,7 +372,8 @@ class ClassModel(HasTraits):
     )->pd.DataFrame:  # Row, Column, Found, Allowed, Result
         "What is wrong, cell by cell"
         results = {"above the limit": "counted as the limit"}
-        rows = [(row, finding.column, plain_cell(value), finding.expected or "–",
+        titles = {column.name: column.title for column in self.served.schema.columns}
+        rows = [(row, titles.get(finding.column, finding.column), plain_cell(value), finding.expected or "–",
                  "skipped" if finding.severity == "error" else results.get(finding.check, "noted"))
                 for finding in self.findings if finding.rows and finding.check != "extra column"
                 for row, value in zip(finding.rows, finding.values or [""]*len(finding.rows), strict=False)]

@@ -21,7 +21,7 @@ from .host import AppError, free_memory
 from ..scoring.answer import Bundle
 from .class_model import ORDERS, OWN, RISK, ClassModel, missing_words, template
 from .followups.ticket import follow_ups_on
-from .html import download, note, parts, percent, table
+from .html import brief, download, note, parts, percent, table
 from .page import in_background
 from .upload import KINDS, Upload, read_file, safe_name
 from ..evaluation.ranking import LIST_NOTE
@@ -49,7 +49,7 @@ def told_notes(model:ClassModel)->list[str]:
 def understood(model:ClassModel)->str: # HTML
     "How the file was read, with its first students"
     told = told_notes(model)
-    first = table(model.preview(), "The first students, as they were understood") if len(model.students) else ""
+    first = table(model.preview().map(brief), "The first students, as they were understood") if len(model.students) else ""
     return str(parts().understood(told, count(len(told), "note") if told else "no notes", first))
 
 # %% ../../nbs/lib/pages/07_class_view.ipynb #04c9d395
@@ -108,8 +108,10 @@ def print_head(model:ClassModel, saved:list[str])->str: # HTML, only on paper
     titles |= {name: name for name in OWN if name not in ("Order", "Row in the file")}
     columns = {column: title for name, title in titles.items()
                for column in (name, f"{name} (list)") if column in saved}
+    digits = {RISK: 0} | dict.fromkeys(ORDERS, 2)  # As on the screen
     day, lacks = date.today(), note(missing_words(model.served, model.missing), "warn") if model.missing else ""
-    return (f'<div class="gc-paper" data-columns="{escape(json.dumps(columns))}"><h2>Who to talk to first</h2><p>'
+    return (f'<div class="gc-paper" data-columns="{escape(json.dumps(columns))}" '
+            f'data-digits="{escape(json.dumps(digits))}"><h2>Who to talk to first</h2><p>'
             f'{escape(model.name)}, {day.day} {day:%B %Y}, model {model.served.digest[:8]}</p>{lacks}</div>')
 
 # %% ../../nbs/lib/pages/07_class_view.ipynb #e467b240
@@ -165,7 +167,7 @@ class ClassView(widgets.VBox):
         "Places, search, filters, order, pages; sheets and columns"
         self.places = as_field(widgets.IntSlider(1, 1, 2, description="How many students can you support?",
                                                  tooltip="Places for help"))
-        self.search = as_field(widgets.Text(description="Search", placeholder="name, number or any other column",
+        self.search = as_field(widgets.Text(description="Search", placeholder="name or number",
                                             tooltip="Looks through the whole file"))
         grades = [("all", ""), *((grade, grade) for grade in self.model.served.schema.grades.labels)]
         self.grade = as_field(widgets.Dropdown(options=grades, description="Expected grade"))
@@ -175,6 +177,7 @@ class ClassView(widgets.VBox):
         self.back = button("Back", lambda: self._set("page", max(0, self.model.page - 1)))
         self.on = button("Next", lambda: self._set("page", min(self.model.pages() - 1, self.model.page + 1)))
         self.where = html()
+        self.pager = box([self.back, self.where, self.on], "gc-pager", "gc-screen")
         self.filters = {"places": self.places, "search": self.search, "grade": self.grade, "group": self.group,
                         "sort": self.sort, "reverse": self.reverse}
         for name, made in self.filters.items():
@@ -293,7 +296,7 @@ class ClassView(widgets.VBox):
         unused = list(self.model.others)
         self.columns = {name: as_field(widgets.Dropdown(
             options=[("not in the file", ""), *((column[:60], column) for column in unused)],
-            description=escape(schema.by_name[name].title))) for name in absent}
+            description=schema.by_name[name].title)) for name in absent}
         if not absent or not unused: return []
         words = html("<h2>Match columns</h2><p>These were not found by their names. Is one of the file's other columns "
                      "meant?</p>")
@@ -316,8 +319,7 @@ class ClassView(widgets.VBox):
         self.problems.value = problem_table(model)
         group = [self.group] if model.groups else []
         controls = box([self.places, self.search, self.grade, *group, self.sort, self.reverse], "gc-bar", "gc-screen")
-        pager = box([self.back, self.where, self.on], "gc-pager", "gc-screen")
-        parts = [controls, self.worth, self.list, pager, self.links]
+        parts = [controls, self.worth, self.list, self.pager, self.links]
         card = [box(parts, "gc-card")] if len(model.ranked) else []
         choice = [box([self.sheet], "gc-card", "gc-screen")] if sheets else []
         self.result.children = [self.paper, self.summary, *choice, *self.matcher(), *card, self.understood,
@@ -339,6 +341,7 @@ class ClassView(widgets.VBox):
             self.paper.value = print_head(model, list(saved.columns))
             self.list.value, self.worth.value = shown, worth_sentence(model) + found_words(model)
             self.where.value = f"<p>Page {model.page + 1} of {model.pages()}</p>"
+            self.pager.layout.display = None if model.pages() > 1 else "none"
             self.back.disabled, self.on.disabled = model.page == 0, model.page >= model.pages() - 1
 
 # %% ../../nbs/lib/pages/07_class_view.ipynb #69c5be2a

@@ -22,7 +22,7 @@ from ..data.choice import existing_file
 from ..disk import whole_file
 from .host import AppError, Host, free_memory, in_own_process, without_paths
 from .followups.ticket import Ticket, follow_ups_on
-from .html import note, table
+from .html import brief, note, table
 from .page import in_background
 from gradeclass.pages.manage_model import (
     STATES, ManageModel, documents_of, may_manage, read_options, side_by_side, stop_run,
@@ -78,12 +78,13 @@ def comparison_figure(one:dict, other:dict, serving:int=0)->str: # HTML
     if found.empty: return note("No figures to compare yet.")
     shown = [one] if one.get("number") == other.get("number") else [one, other]
     rows, names = [], [escape(version_words(version, serving)) for version in shown]
+    labels = [f"Version {version['number']}" if version else "none" for version in shown]  # On a phone, at each figure
     scale = "From 0 to 1" + "; first version above, second below"*(len(shown) - 1)
     for name, row in found.iterrows():
         figures = [(row.champion, row.low, row.high, "var(--bar)"),
                    (row.challenger, row.low_2, row.high_2, "var(--bar-risk)")][:len(shown)]
-        cells = "".join(f'<td role="cell" data-label="{title}">{figure_text(*figure[:3])}</td>'
-                        for title, figure in zip(names, figures, strict=True))
+        cells = "".join(f'<td role="cell" data-label="{label}">{figure_text(*figure[:3])}</td>'
+                        for label, figure in zip(labels, figures, strict=True))
         spans = "".join(span(*figure) for figure in figures)
         rows.append(f'<tr role="row"><th scope="row" role="rowheader">{escape(name)} <small>{row.better} is '
                     f'better</small></th>{cells}<td role="cell" data-label="{scale}">{spans}</td></tr>')
@@ -191,13 +192,17 @@ def reading(studied:Studied)->str: # HTML
     from gradeclass.drafting.questions import TAKEN, describe_columns
     fits = f" It fits the schema {studied.known}." if studied.known else ""
     notes = "".join(f"<li>{escape(text)}</li>" for text in studied.notes[:20])
-    preview = studied.preview.astype(object)
+    preview = studied.preview.astype(object).map(brief)
     columns = describe_columns(studied.schema) if studied.schema else pd.DataFrame()
-    if len(columns): columns["taken as"] = columns["taken as"].replace(TAKEN)
+    taken_for = ""
+    if len(columns):
+        columns["taken as"] = columns["taken as"].replace(TAKEN)
+        words = "What each column was taken for"
+        taken_for = f"<details><summary>{words}</summary>{table(columns, words)}</details>"
     return (f"<p><b>{escape(studied.path.name)}</b>: {count(studied.rows, 'row')}.{fits}</p>"
             f"{f'<ul>{notes}</ul>' if notes else ''}<details><summary>The first rows as they were understood</summary>"
             f"{table(preview.where(preview.notna(), '–'), 'The first rows')}</details>"
-            f"<details><summary>What each column was taken for</summary>{table(columns, 'Columns')}</details>")
+            f"{taken_for}")
 
 # %% ../../nbs/lib/pages/12_manage_view.ipynb #4f523c0c
 def to_choose(names:list[str])->list[tuple[str, str]]: # Options of a dropdown
@@ -326,7 +331,7 @@ class ManageView(widgets.VBox):
 
     def make_run(self)->widgets.VBox: # A card
         "Choose parameters, start, watch"
-        self.data = as_field(widgets.Text(description="Table", placeholder="empty: the server's data, or the sample",
+        self.data = as_field(widgets.Text(description="Table", placeholder="empty: the server's own",
                                           tooltip="A file on the server, store:NAME, or sample"))
         self.family = as_field(widgets.Dropdown(options=choices("family"), value="ordinal", description="Model type"))
         ends = [("I decide", "ask"), ("automatic if better", "auto"), ("only save", "never")]

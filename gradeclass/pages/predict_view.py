@@ -17,7 +17,7 @@ from .predict_model import UNKNOWN, StudentModel
 from .widgets import Kept, OrUnknown, box, button, guarded, html, make_form
 from ..schema import Column
 from ..scoring.answer import Bundle
-from ..words import show
+from ..words import short_number
 
 # %% ../../nbs/lib/pages/05_predict_view.ipynb #975604f1
 COMPARE = "To compare: students who differ in this are expected to do about a grade better"
@@ -77,7 +77,7 @@ class WhatIf(widgets.VBox):
 def cell_words(column:Column, cell:object)->str:
     "An input as people write it"
     if cell is None: return UNKNOWN
-    return str(cell) if column.codes else f"{show(cell)} {column.unit}".strip()
+    return str(cell) if column.codes else f"{short_number(cell)} {column.unit}".strip()
 
 # %% ../../nbs/lib/pages/05_predict_view.ipynb #d1b0029e
 class PredictView(widgets.VBox):

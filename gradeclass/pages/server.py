@@ -34,13 +34,13 @@ from traitlets.config import Config
 from voila.app import Voila
 from voila.paths import collect_static_paths
 from voila.tornado.handler import TornadoVoilaHandler
-from voila.tornado.kernel_websocket_handler import VoilaKernelWebsocketHandler, read_header_from_binary_message
+from voila.tornado.kernel_websocket_handler import VoilaKernelWebsocketHandler
 
 from ..config import GradeclassError, find_outputs, find_shipped, need_extra, open_templates
 from ..disk import digest_text
-from ..processes import end_children
+from ..processes import check_address, end_children
 from ..settings import load_settings
-from .door import Door, LoginHandler, LogoutHandler, Places, key_of
+from .door import Channels, Door, LoginHandler, LogoutHandler, Places, key_of
 from .followups.ticket import SECRET, make_ticket
 
 if sys.platform == "linux": from gradeclass.kernels.provisioner import WarmKernelManager
@@ -214,17 +214,17 @@ class HealthHandler(RequestHandler):
 
 # %% ../../nbs/lib/pages/15_server.ipynb #c0d6deb0
 class LeaveHandler(JupyterHandler):
-    "Whether a visitor's process is still there, or its end; its secret name is the permission"
+    "Whether a visitor's process is still there, or its end"
     @authenticated
     def get(self, kernel_id:str)->None:
         "Say whether the process is there"
         self.set_header("Cache-Control", "no-store")
-        self.finish({"there": kernel_id in self.kernel_manager})
+        self.finish({"there": kernel_id in self.kernel_manager and self.settings["page_server"].belongs(kernel_id, self)})
 
     @authenticated
     async def post(self, kernel_id:str)->None:
         "End the process, if it is there"
-        if kernel_id in self.kernel_manager: await self.kernel_manager.shutdown_kernel(kernel_id, now=True)
+        if self.settings["page_server"].belongs(kernel_id, self): await self.settings["page_server"].end(kernel_id)
         self.set_status(204)
 
 # %% ../../nbs/lib/pages/15_server.ipynb #4998da9f
@@ -233,10 +233,9 @@ class TicketHandler(JupyterHandler):
     @authenticated
     def get(self, kernel_id:str)->None:
         "Say whose the page is, in a way that only its process can check"
-        owner = self.current_user.username
-        if self.settings["page_server"].places.owner.get(kernel_id) != owner: raise HTTPError(404)
+        if not self.settings["page_server"].belongs(kernel_id, self): raise HTTPError(404)
         self.set_header("Cache-Control", "no-store")
-        self.finish({"ticket": make_ticket(kernel_id, key_of(owner))})
+        self.finish({"ticket": make_ticket(kernel_id, key_of(self.current_user.username))})
 
 # %% ../../nbs/lib/pages/15_server.ipynb #8fd68d7e
 class NothingHandler(RequestHandler):
@@ -247,22 +246,6 @@ class NothingHandler(RequestHandler):
     def post(self, kernel_id:str)->None:
         "Nothing to do"
         self.set_status(204)
-
-# %% ../../nbs/lib/pages/15_server.ipynb #e20c0fd1
-class Channels(VoilaKernelWebsocketHandler):
-    "What a page and its process say to each other; traces of errors stay here"
-    def write_message(self, message, binary:bool=False):
-        "Pass a message on to the browser"
-        header = read_header_from_binary_message(message) if isinstance(message, bytes) else message.get("header", {})
-        if (header or {}).get("msg_type") in ("stream", "error"): return None
-        return super().write_message(message, binary)
-
-    def on_close(self)->None:
-        "What a process says while its page is away is kept for the page; a process that is being ended has no page"
-        super().on_close()
-        kernels = self.kernel_manager
-        if self.kernel_id in kernels and kernels.get_kernel(self.kernel_id).shutting_down:
-            kernels.stop_buffering(self.kernel_id)
 
 # %% ../../nbs/lib/pages/15_server.ipynb #f5711e6e
 class JoinedHandler(RequestHandler):
@@ -415,9 +398,14 @@ class PageServer(Voila):
               f"{self.options.manage_token}", flush=True)
 
     def connected(self)->dict[str, int]:
-        "How many connections each process has"
+        "How many connections each visitor's process has; one that only starts has no model yet"
         kernels = self.kernel_manager
-        return {kernel: kernels.kernel_model(kernel)["connections"] for kernel in kernels.list_kernel_ids()}
+        return {kernel: kernels.kernel_model(kernel)["connections"] for kernel in kernels.list_kernel_ids()
+                if kernel in self.places.owner}
+
+    def belongs(self, kernel:str, handler:JupyterHandler)->bool:
+        "Whether a process was started for the browser that asks"
+        return self.places.owner.get(kernel) == handler.current_user.username
 
     async def make_room(self, owner:str)->None:
         "Refuse a visitor for whom there is no place; of a browser's processes that nobody uses, keep the newest"
@@ -458,6 +446,7 @@ def check_options(options:Options)->Options: # With a token for each door
         raise GradeclassError("the pages need room for one visitor at least, and a pool of 0 or more")
     if options.model and not Path(options.model, "bundle.json").is_file():
         raise GradeclassError(f"{options.model} is not a bundle: it has no bundle.json")
+    check_address(options.ip)
     if options.token is None: options.token = os.environ.get("GRADECLASS_PAGES_TOKEN") or secrets.token_hex(16)
     options.manage_token = options.manage_token or os.environ.get("GRADECLASS_MANAGE_TOKEN") or secrets.token_hex(8)
     options.follow_ups = options.follow_ups or load_settings().follow_ups

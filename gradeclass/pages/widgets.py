@@ -20,6 +20,7 @@ from .host import AppError, plain_words
 from .html import note
 from .predict_model import UNKNOWN, Question, by_group
 from ..schema import Column
+from ..words import short_number
 
 # %% ../../nbs/lib/pages/04_widgets.ipynb #a943bfb4
 def html(
@@ -157,7 +158,8 @@ class OrUnknown(widgets.VBox):
 
     def _show(self, value:float|None)->None:
         self.busy = True
-        self.typed.value = "" if value is None else f"{value:.10g}"
+        text = "" if value is None else f"{value:.10g}"
+        self.typed.value = text if len(text) <= 7 else short_number(value)  # A file's 7.345552381 is more than a person types
         self.unknown.value = value is None
         (self.add_class if value is None else self.remove_class)("gc-unset")
         if value is not None:

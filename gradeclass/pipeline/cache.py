@@ -102,11 +102,14 @@ def last_parts(
 
 # %% ../../nbs/lib/pipeline/02_cache.ipynb #ecd6ae9f
 def rival_digest(outputs:Path, bundle:Path)->str: # Digest of a champion; empty where there is none to meet
-    "The champion that a bundle has to meet; where it is champion itself, the one before it"
+    "The champion that a bundle has to meet; where the gate has made it champion itself, the one before it"
+    from gradeclass.registry.promotions import history
     from gradeclass.registry.versions import read_state
     state = read_state(outputs)
     champions = [state.versions[number].digest for number in state.champions]
-    if champions and champions[-1] == digest_file(bundle/MANIFEST): champions.pop()
+    decided = [entry["decided_by"] for entry in history(outputs) if entry["event"] in ("promote", "rollback")]
+    own = digest_file(bundle/MANIFEST)
+    if champions and champions[-1] == own and decided[-1] == "the gate": champions.pop()
     return champions[-1] if champions else ""
 
 # %% ../../nbs/lib/pipeline/02_cache.ipynb #c79a81de

@@ -31,7 +31,7 @@ from gradeclass.pipeline.stages import (
 )
 from .worker import Job, Workers, wanted_kernel
 from ..processes import is_alive
-from ..words import listed
+from ..words import count, listed
 
 # %% ../../nbs/lib/pipeline/09_runner.ipynb #0ec4378d
 @dataclass
@@ -50,6 +50,7 @@ class Run:
     run_id: str
     stages: list[StageResult]
     bundle: Path | None = None   # None where the run did not reach the evaluation
+    table: str = ""              # What it has learnt from, such as 'last_year.csv: 400 students'
     notes: list[str] = field(default_factory=list) # What the reader of the table decided
     metrics: dict = field(default_factory=dict)
     drift: dict = field(default_factory=dict)
@@ -84,7 +85,9 @@ def gather_run(run_id:str, results:list)->Run: # The run, with what its stages h
     "Put a run together from the results of its stages"
     run = Run(run_id, results)
     made = {result.name: result.folder for result in results}
-    if "prepare" in made: run.notes = read_json(made["prepare"]/"data.json").get("notes", [])
+    if "prepare" in made:
+        about = read_json(made["prepare"]/"data.json")
+        run.notes, run.table = about.get("notes", []), f"{about['source']}: {count(about['accepted'], 'student')}"
     if "evaluate" in made:
         run.bundle = made["evaluate"]/"bundle"
         run.metrics = read_json(made["evaluate"]/"metrics.json")

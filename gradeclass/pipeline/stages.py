@@ -211,7 +211,7 @@ def check_limits(name:str, value)->None:
         if not low <= value <= high:
             raise StageError(f"parameter {name} is {value}; it needs a number from {low} to {high}")
     known = choices(name)
-    if known and value not in known: raise StageError(f"no {name} {value}: use one of {', '.join(known)}")
+    if known and value not in known: raise StageError(f"{name} cannot be {value!r}: use one of {', '.join(known)}")
     if name == "family" and value != "auto":
         from gradeclass.models.grade_model import FAMILIES
         FAMILIES[value]  # Imports a family of another package, which may fail

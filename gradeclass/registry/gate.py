@@ -129,9 +129,11 @@ def decide_on(outputs:str|Path, version:Version, serving:Version|None, test:pd.D
     elif gate.promote:
         promote(outputs, number, "the gate", gate.sentence, gate.as_dict(), before or 0)
         promoted = True
+        sentence += " It serves from now on."
     else:
         record_refusal(outputs, number, "the gate", gate.sentence, gate.as_dict())
-        sentence += f" To promote it anyway: {by_hand(number)}"
+        goes_on = f"Version {before} still serves" if before else "No model serves"
+        sentence += f" {goes_on}. To promote version {number} anyway: {by_hand(number)}"
     return Registration(number, version.digest, promoted, sentence, gate, before, number if promoted else before)
 
 # %% ../../nbs/lib/registry/04_gate.ipynb #cdebcb5e

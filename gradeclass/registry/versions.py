@@ -23,6 +23,7 @@ from ..disk import MANIFEST, whole_file, whole_folder
 from gradeclass.registry.promotions import (
     LOG, ChampionError, history, registry_folder, repair_log, sync_folder, write_line,
 )
+from ..words import there_are
 
 # %% ../../nbs/lib/registry/02_versions.ipynb #41625b37
 LINK = "champion"  # The link to what serves, in the outputs folder
@@ -67,8 +68,7 @@ class State(NamedTuple):
     def get(self, number:int)->Version: # The version
         "Look a version up by number"
         if number in self.versions: return self.versions[number]
-        known = (f"there are {', '.join(map(str, self.versions))}" if self.versions
-                 else "nothing is registered yet: `gradeclass run` does it")
+        known = there_are([*self.versions]) if self.versions else "nothing is registered yet: `gradeclass run` does it"
         raise ChampionError(f"no version {number}: {known}")
 
 # %% ../../nbs/lib/registry/02_versions.ipynb #90b3c85f

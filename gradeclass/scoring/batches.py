@@ -234,6 +234,6 @@ def stream_table(
                 on_rows(summary.read, table.rows)
         if reasons: summary.rejected = str(rejected)
         else: remove_target(rejected)
-        if not summary.graded: raise nothing_graded(summary.first, rejected)
+        if not summary.graded: raise nothing_graded(summary.first, rejected, summary.notes)
         writer.close()
     return summary

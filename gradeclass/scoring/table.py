@@ -115,9 +115,11 @@ def check_target(source:str|Path, out:str|Path)->None:
 def nothing_graded(
     first:str,         # The first refusal in words; empty where there was no row
     rejected:str|Path, # Where all refused rows were written
+    notes:list[str],   # What else is known of the table
 )->DataError:
     "Say why there is nothing to hand on"
-    reason = f"no row could be graded; {first}; all reasons are in {rejected}"
+    lacks = [note.partition(";")[0] for note in notes if note.startswith("missing column")]
+    reason = "; ".join(["no row could be graded", first, *lacks, f"all reasons are in {rejected}"])
     return DataError(reason if first else "the table holds no rows")
 
 # %% ../../nbs/lib/scoring/03_table.ipynb #3756f0c5
@@ -135,6 +137,7 @@ def score_file(
     else: rejected.unlink(missing_ok=True)
     if scored.predictions.empty:
         first = scored.refused.iloc[0]
-        raise nothing_graded(f"row {first['row']}: {first['reason']}", rejected)
+        notes = [finding.message for finding in scored.findings]
+        raise nothing_graded(f"row {first['row']}: {first['reason']}", rejected, notes)
     write_table(scored.predictions, out)
     return scored

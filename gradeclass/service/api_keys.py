@@ -79,8 +79,11 @@ def read_keys(
 )->dict[str, Key]: # Id -> key; empty where there is no file
     "Read a file of keys"
     if not path.exists(): return {}
-    try: return {entry["id"]: as_key(entry) for entry in json.loads(path.read_text(encoding="utf-8"))["keys"]}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    try:
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""  # A device may have no end
+        return {entry["id"]: as_key(entry) for entry in json.loads(text)["keys"]}
+    except OSError as error: raise KeysError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise KeysError(f"{path} is not a file of keys: restore it, or delete it and make new keys") from None
 
 # %% ../../nbs/lib/service/04_api_keys.ipynb #8853927d
@@ -104,13 +107,13 @@ def make_key(
     scopes = scopes or ["predict"]
     unknown = [scope for scope in scopes if scope not in known]
     if unknown:
-        raise KeysError(f"no {'scope' if known is SCOPES else 'role'} {unknown[0]}: use {' or '.join(known)}")
+        raise KeysError(f"no {'scope' if known is SCOPES else 'role'} {unknown[0]}: use one of {', '.join(known)}")
     wrong = next((model for model in models if not MODEL_NAME.fullmatch(model)), None)
     if wrong is not None: raise KeysError(f"{wrong} is not the name of a model: use one that `GET /models` lists")
     if models and set(scopes) != {"predict"}:
         raise KeysError("only a key with the scope predict can be limited to some models: the others are for all")
     if not re.fullmatch(r"[\w .@-]{1,60}", name):
-        raise KeysError("the name of a key has 1 to 60 letters, digits, blanks or . @ - _")
+        raise KeysError("a name has 1 to 60 letters, digits, blanks or . @ - _")
     key_id = secrets.token_hex(4)
     text = f"gc_{key_id}_{secrets.token_urlsafe(32)}"
     now = datetime.now(UTC)
@@ -128,7 +131,9 @@ def remove_key(
     "Revoke a key"
     keys = read_keys(path)
     if key_id.startswith("gc_"): key_id = key_id.split("_")[1]
-    if key_id not in keys: raise KeysError(f"there is no key {key_id}: known keys: {', '.join(keys) or 'none'}")
+    if key_id not in keys:
+        known = f"its ids are {', '.join(keys)}" if keys else "it is empty"
+        raise KeysError(f"{key_id} is not in {path.name}: {known}")
     gone = keys.pop(key_id)
     write_keys(path, keys)
     return gone

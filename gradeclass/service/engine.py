@@ -35,6 +35,7 @@ from .prediction_log import make_log
 from .reader import Student, read_object
 from .served import Served, serve_bundle, wants_reasons, with_reasons
 from .settings import ServiceSettings, is_loopback, model_places
+from ..words import there_are
 
 # %% ../../nbs/lib/service/11_engine.ipynb #7aa03782
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -336,7 +337,7 @@ class Service:
             reason = self.refused.get(name, "the model is not loaded yet")
             raise Refusal(503, "no_model", reason, headers={"retry-after": "5"})
         if lane is None:
-            raise Refusal(404, "not_found", f"no model is called {name[:60]}: there are {', '.join(self.places)}")
+            raise Refusal(404, "not_found", f"no model is called {name[:60]}: {there_are([*self.places])}")
         if self.log.room() < number + len(lane.waiting) + 64:
             raise Refusal(503, "overloaded", "the prediction log is not keeping up: try again in a moment",
                           headers={"retry-after": "1"})

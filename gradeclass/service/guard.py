@@ -182,8 +182,9 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.parser.should_upgrade(): return
         hosts = [value.lower() for name, value in self.headers if name == b"host"]
         whole = WHOLE_URL.match(self.url.lower()) # As proxies are asked
+        missing = not hosts and self.parser.get_http_version() == "1.1" # Section 3.2 of RFC 9112
         others = hosts[1:] or (whole and hosts and whole[1] != hosts[0])
-        if others: raise ValueError("two hosts") # httptools makes an error of the parser of it
+        if missing or others: raise ValueError("not one host") # httptools makes an error of the parser of it
         if self.piece > self.patience.header_bytes: self.check_length()
         self.in_header = False
         self.header_bytes = 0

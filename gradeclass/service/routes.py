@@ -34,6 +34,7 @@ from .reader import PROBLEMS, InputError, Problem, read_json, read_list
 from ..scoring.answer import ADVICE
 from .served import Served, serve_bundle
 from .uploads import answer_upload
+from ..words import there_are
 
 # %% ../../nbs/lib/service/14_routes.ipynb #1da9b379
 def reply_json(value, status:int=200)->Response: # JSON
@@ -98,8 +99,7 @@ async def find_version(
         except GradeclassError as error: raise Refusal(503, "no_model", f"version {version}: {error}") from None
         if former.schema.name == served.schema.name: service.put_former(key, former)
     if key in service.former: return key
-    numbers = ", ".join(str(found.number) for found in known)
-    there = f"there are {numbers}" if known else f"it serves {served.version}"
+    there = there_are([found.number for found in known]) if known else f"it serves {served.version}"
     raise Refusal(404, "not_found", f"{name} has no version {version[:60]}: {there}")
 
 # %% ../../nbs/lib/service/14_routes.ipynb #d0f705cb

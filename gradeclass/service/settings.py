@@ -11,7 +11,7 @@ import ipaddress
 import json
 import re
 import ssl
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ..config import GradeclassError, find_outputs
 from .api_keys import MODEL_NAME, SCOPES, keys_file, make_key, read_keys
 from ..settings import set_values
+from ..words import explain_value
 
 # %% ../../nbs/lib/service/05_settings.ipynb #dec13c6d
 def serve_variable(
@@ -94,7 +95,8 @@ def load_service_settings(
     "Read every setting of the service; a wrong value gets one sentence"
     try: return ServiceSettings(**set_values(ServiceSettings, serve_variable) | given)
     except ValidationError as error:
-        wrong = [f"{serve_variable(str(found['loc'][0]))} is {found['input']!r}: {found['msg']}"
+        right = partial(explain_value, string_pattern_mismatch="give a path such as /grades")
+        wrong = [f"{serve_variable(str(found['loc'][0]))} is {found['input']!r}: {right(found)}"
                  for found in error.errors()]
         raise ServiceError("; ".join(wrong)) from None
 
@@ -157,8 +159,13 @@ def check_tls(settings:ServiceSettings)->dict: # What uvicorn takes
     "The files for HTTPS, which must fit together"
     files = settings.tls_cert, settings.tls_key
     if not any(files): return {}
+    need = "HTTPS needs a certificate and its key, --tls-cert and --tls-key"
+    if not all(files): raise ServiceError(f"{need}: give both")
+    missing = next((file for file in files if not Path(file).is_file()), "")
+    if missing: raise ServiceError(f"{need}: there is no file {missing}")
     try: ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(*files)
-    except (OSError, ssl.SSLError) as error:
-        raise ServiceError("HTTPS needs two files in PEM format that fit together, GRADECLASS_SERVE_TLS_CERT and "
-                           f"GRADECLASS_SERVE_TLS_KEY: {getattr(error, 'reason', None) or error.strerror}") from None
+    except OSError as error:
+        wrong = isinstance(error, ssl.SSLError)
+        reason = "are not in PEM format, or do not belong together" if wrong else f"cannot be read: {error.strerror}"
+        raise ServiceError(f"{need}: {files[0]} and {files[1]} {reason}") from None
     return {"ssl_certfile": files[0], "ssl_keyfile": files[1]}

@@ -21,6 +21,7 @@ import pandas as pd
 from ..cluster import call_or_explain, connect, each_on_cluster
 from ..config import SEED
 from ..data.files import DataError
+from ..data.sources import no_schema
 from ..evaluation.calibration import calibrate, calibrate_out_of_fold
 from ..evaluation.explain import typical_student
 from ..evaluation.resampling import headline, metrics_dict, plain_numbers
@@ -234,8 +235,7 @@ def find_schema(schema:str, piece:Piece)->Schema: # The schema to read through
     if schema: return load_schema(schema)
     with open_source(piece.source) as file: header = open_table(file, piece.source, piece.groups).header
     if found := match_schema(header): return load_schema(found)
-    raise DataError(f"no schema fits the columns of {piece.source}: make one with `gradeclass schema infer`, then name "
-                    f"it")
+    raise no_schema(piece.source)
 
 # %% ../../nbs/lib/training/05_large.ipynb #7bace0c1
 class Trained(NamedTuple):

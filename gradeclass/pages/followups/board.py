@@ -47,7 +47,7 @@ class Board(Desk):
         self.search = as_field(widgets.Text(description="Student number", placeholder="all students",
                                             continuous_update=False))
         self.state = as_field(widgets.Dropdown(options=[("open", "open"), ("closed", "closed"), ("all", "")],
-                                               description="Follow-ups"))
+                                               description="Show"))
         self.list, self.pick, edit = html("", "gc-follow"), None, []
         for made in (self.search, self.state): made.observe(lambda _: self.show(), "value")
         printing = button("Print", lambda: None, "The list of the class, and the follow-ups")
