@@ -379,7 +379,7 @@ def report(name, rows, figures):
 
 
 def balance_report(name, schema, frame, quick, jobs):
-    "What evening out the rows and other rules gain and cost, in Markdown, and the table itself"
+    "What balancing the rows and other rules gain and cost, in Markdown, and the table itself"
     settings = {"xgboost": {}, "ordinal": {"members": ["linear"]}, "logistic": {}}
     models = {family: GradeModel(schema, family, params=params)
               for family, params in settings.items() if family in FAMILIES}

@@ -61,7 +61,7 @@ def schema_page():
     parts = {"The file": schema.Schema, "A column": schema.Column, "The grades": schema.GradeScale,
              "The source": schema.Source, "A synthetic table": schema.Synthesis,
              "A column of a synthetic table": schema.Effect}
-    text = ("# Schema file\n\nA YAML file that says what a table of students holds. Words that it does not know and "
+    text = ("# Schema file\n\nA YAML file that says what a table of students holds. Unknown words and "
             "contradictions are refused, each with one sentence. `gradeclass check TABLE -o mine.yaml` drafts one.\n")
     for title, part in parts.items():
         text += f"\n## {title}\n\n{part.__doc__}.\n\n" + table(["word", "type", "default", "meaning"], fields_of(part))
@@ -123,7 +123,7 @@ def settings_page():
     from gradeclass.service.settings import service_markdown
     from gradeclass.settings import settings_markdown
     return ("# Settings\n\nSettings come from the environment, or else from a file `.env` in the home folder with a "
-            "line `NAME=value` for each. A wrong value or a slip in a name is refused with one sentence.\n\n"
+            "line `NAME=value` for each. A wrong value or a mistyped name is refused with one sentence.\n\n"
             "## Of the project\n\n"
             f"{settings_markdown()}\n\n## Of the service\n\n{service_markdown()}\n")
 
@@ -204,11 +204,11 @@ def public_text(name, thing, level):
 
 
 def api_pages():
-    "The names that we promise to keep, then every module: file name -> page"
+    "The stable API, then every module: file name -> page"
     import gradeclass
     promised = "".join(public_text(name, getattr(gradeclass, name), 2) for name in gradeclass.__all__ if name[0] != "_")
-    intro = ("# Python\n\n`from gradeclass import NAME`. These names are the API that we promise to keep. What the "
-             "modules export besides is in the lists at the end, and may change.\n")
+    intro = ("# Python\n\n`from gradeclass import NAME`. These names are the stable API. Other names that "
+             "the modules export are in the lists at the end, and may change.\n")
     modules = {}
     for path in sorted((ROOT/"gradeclass").rglob("*.py")):
         dotted = ".".join(path.relative_to(ROOT).with_suffix("").parts)
@@ -223,7 +223,7 @@ def api_pages():
 
 
 def reference():
-    "File name -> page, of everything that is made from the code"
+    "File name -> page, of everything that is generated from the code"
     return {"schema.md": schema_page(), "parameters.md": parameters_page(), "commands.md": commands_page(),
             "settings.md": settings_page(), "http.md": http_page(), **api_pages(),
             "changelog.md": (ROOT/"CHANGELOG.md").read_text(encoding="utf-8")}

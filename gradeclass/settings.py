@@ -131,7 +131,7 @@ BETWEEN = ("GRADECLASS_THIN", "GRADECLASS_MANAGE", "GRADECLASS_TICKETS") # Set b
 def unknown_variables(
     more:list[str], # Variables of other settings, such as those of the service
 )->list[str]:       # Variables that nothing reads
-    "Look through the environment and `.env`; a slip of the hand is refused"
+    "Look through the environment and `.env`; a mistyped name is refused"
     return check_spelling([*map(variable, Settings.model_fields), *BETWEEN, *more])
 
 # %% ../nbs/lib/04_settings.ipynb #8763f55e

@@ -26,7 +26,7 @@ from ..models.grade_model import GradeModel
 PROFILE = "reference.json"
 
 # %% ../../nbs/lib/drift/05_check.ipynb #eb689ee8
-def load_profile(bundle:str|Path)->Profile: # What the model has learnt from
+def load_profile(bundle:str|Path)->Profile: # Counts of the training data
     "The reference profile in a bundle, after checking the bundle's digests"
     if PROFILE not in read_manifest(bundle)["files"]:
         raise DriftError(f"{bundle} holds no reference profile ({PROFILE}): train the model again, or name a table "
@@ -55,7 +55,7 @@ def check_drift(
     on_drift:str="warn",            # What to do about drift: warn, fail or retrain
     since:str|None=None,            # Of a prediction log, only what is from this time on
 )->Drift:                           # What was found
-    "Compare a table, or a prediction log, with a table or with what a model has learnt from"
+    "Compare a table, or a prediction log, with a table or with the profile of a model"
     if (reference is None) == (model is None):
         raise DriftError("name one reference: a table with --reference, or a bundle with --model")
     if since and not is_log(current): raise DriftError("--since is for a prediction log: leave it out for a table")

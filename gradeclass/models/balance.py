@@ -49,7 +49,7 @@ def make_smote(
 
 # %% ../../nbs/lib/models/02_balance.ipynb #787601d8
 class Balancer(BaseEstimator):
-    "A step of an imbalanced-learn pipeline that evens out the grades of the rows it is fitted on"
+    "A step of an imbalanced-learn pipeline that balances the grades of the rows it is fitted on"
 
     def __init__(
         self,

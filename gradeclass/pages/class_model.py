@@ -162,7 +162,12 @@ class ClassModel(HasTraits):
         super().__init__()
         self.served, self.explains_all = served, can_explain_all(served)
 
-    def read(self, name:str, content:bytes, sheet:str="")->None:
+    def read(
+        self,
+        name:str,      # Name of the file
+        content:bytes, # Bytes of the file
+        sheet:str="",  # Only this sheet of a workbook; empty: all with students
+    )->None:
         "Read a file; if that fails, the file before it is forgotten too"
         self.clear()
         self.open(read_file(name, content, self.served.schema, sheet))
@@ -193,7 +198,11 @@ class ClassModel(HasTraits):
         path = sample_path(self.served.schema.name)
         self.open(Upload(path.name, b"", *read_table(path)))
 
-    def take(self, dataset:Dataset, name:str)->None:
+    def take(
+        self,
+        dataset:Dataset, # Students, read with the model's schema
+        name:str,        # Where they come from, such as a file name
+    )->None:
         "Check every row, rank those that can be graded, list the others"
         checked = validate(dataset, "predict", [column.name for column in self.served.inputs])
         wrong = [finding for finding in checked.errors if not finding.rows]
@@ -242,7 +251,10 @@ class ClassModel(HasTraits):
         return {name: name for name in self.others if not is_name(name)} | {name: schema.by_name[name].title
                                                                             for name in audit}
 
-    def column(self, name:str)->pd.Series: # Index `row`
+    def column(
+        self,
+        name:str, # Name in the file or in the schema
+    )->pd.Series: # Index `row`
         "A column as people read it"
         return self.others[name] if name in self.others else self.students[name].astype(object).map(plain_cell)
 
@@ -295,7 +307,10 @@ class ClassModel(HasTraits):
         found = self.listed().iloc[start:start + self.size]
         return self.in_words(found).assign(**{"Student": [self.link(row) for row in found.index]})
 
-    def link(self, row:int)->Link: # To the page One student
+    def link(
+        self,
+        row:int, # Number of the row in the file
+    )->Link:     # To the page One student
         "A link that fills in a student; what stands behind # is for the browser alone and reaches no server"
         cells = {column.name: plain_cell(self.students.at[row, column.name])
                  for column in self.served.inputs if column.name in self.students}
@@ -351,7 +366,10 @@ class ClassModel(HasTraits):
         titles = {name: self.served.schema.by_name[name].title for name in names}
         return self.others.loc[cells.index, self.shown_others()].join(cells.rename(columns=titles), rsuffix=" (read)")
 
-    def problems(self, most:int=200)->pd.DataFrame: # Row, Column, Found, Allowed, Result
+    def problems(
+        self,
+        most:int=200, # Lines at the most
+    )->pd.DataFrame:  # Row, Column, Found, Allowed, Result
         "What is wrong, cell by cell"
         results = {"above the limit": "counted as the limit"}
         titles = {column.name: column.title for column in self.served.schema.columns}
@@ -368,7 +386,10 @@ class ClassModel(HasTraits):
         return {"file": self.name, "sample": not self.upload.content, "sheet": self.upload.sheet,
                 "matches": self.matches} | {name: getattr(self, name) for name in FILTERS}
 
-    def restore(self, state:dict)->None:
+    def restore(
+        self,
+        state:dict, # What `state` gave, perhaps for another model or another file of the same name
+    )->None:
         "Restore the choices, as far as they still fit"
         allowed = {"grade": ["", *self.served.schema.grades.labels], "group": ["", *self.groups.values()],
                    "sort": list(self.sorts())}

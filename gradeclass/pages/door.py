@@ -32,7 +32,11 @@ class Tries:
     known:int = 10_000 # Addresses that are counted; of more, those that tried longest ago are forgotten
     wrong:dict = field(default_factory=dict)
 
-    def closed(self, address:str, now:float|None=None)->bool: # Whether no token is looked at; now in seconds
+    def closed(
+        self,
+        address:str,         # Where a try comes from
+        now:float|None=None, # Seconds of a monotonic clock; the present unless given
+    )->bool:                 # Whether no token is looked at
         "Whether this address has tried too often"
         now = time.monotonic() if now is None else now
         times = self.wrong.get(address, ())
@@ -40,7 +44,11 @@ class Tries:
         if not times: self.wrong.pop(address, None)
         return len(times) >= self.most
 
-    def note(self, address:str, now:float|None=None)->None:
+    def note(
+        self,
+        address:str,         # Where a wrong token came from
+        now:float|None=None, # Seconds of a monotonic clock; the present unless given
+    )->None:
         "Count a wrong token"
         times = self.wrong.pop(address, deque(maxlen=self.most)) # The newest addresses stand last
         self.wrong[address] = times
@@ -72,7 +80,11 @@ class Door(IdentityProvider):
         "Whether visitors need a token"
         return bool(self.token)
 
-    def accepts(self, handler:JupyterHandler, given:str)->Visitor|None: # Whose it is; nobody where it is wrong
+    def accepts(
+        self,
+        handler:JupyterHandler,
+        given:str,              # Token that came with the request; may be empty
+    )->Visitor|None:            # Whose it is; nobody where it is wrong
         "Look a token up, unless its address has tried too often"
         address = address_of(handler.request)
         if not given or self.tries.closed(address): return None
@@ -81,7 +93,11 @@ class Door(IdentityProvider):
         if found is None: self.tries.note(address)
         return found
 
-    def admit(self, handler:JupyterHandler, found:Visitor|None): # The visitor as Jupyter calls one, or nothing
+    def admit(
+        self,
+        handler:JupyterHandler,
+        found:Visitor|None,     # Whose token came; None where no token is right
+    ):                          # The visitor as Jupyter calls one, or nothing
         "A visitor keeps the name that their browser has, unless the token is another one"
         if found is None: return None
         known = self.get_user_cookie(handler)
@@ -208,11 +224,18 @@ class Places:
         "Note whom a process is for"
         self.owner[kernel] = owner
 
-    def leave(self, kernel:str, now:float|None=None)->None:
+    def leave(
+        self,
+        kernel:str,          # Id of a process
+        now:float|None=None, # Seconds of a monotonic clock; the present unless given
+    )->None:
         "The page is made: from now on somebody should connect"
         if kernel: self.alone[kernel] = time.monotonic() if now is None else now
 
-    def taken(self, connected:dict[str, int])->int: # How many pages are open
+    def taken(
+        self,
+        connected:dict[str, int], # Id of a process -> how many connections it has
+    )->int:                       # How many pages are open
         "Places that are taken"
         return sum(number > 0 for kernel, number in connected.items() if kernel in self.owner)
 

@@ -262,12 +262,20 @@ class ExploreModel(HasTraits):
             path = self.tables[name]
             self.take(read_kept(path, self.schema) if path.is_dir() else load(path, self.schema), name)
 
-    def read(self, name:str, content:bytes)->None:
+    def read(
+        self,
+        name:str,      # Name of the file
+        content:bytes, # Bytes of the file
+    )->None:
         "Take an uploaded table"
         self.take(read_upload(name, content, self.served), safe_name(name))
         self.uploaded[safe_name(name)] = content
 
-    def take(self, dataset:Dataset, name:str)->None:
+    def take(
+        self,
+        dataset:Dataset,
+        name:str,        # Where they come from, such as a file name
+    )->None:
         "Clean a table, and look how its columns go with the grade"
         from gradeclass.evaluation.associations import association_table
         frame = clean(dataset.frame, self.schema)

@@ -44,7 +44,10 @@ class Host(HasTraits):
     served = Instance(Bundle, allow_none=True)
     problem = Unicode()  # Why there is none, or why the newest cannot be read
 
-    def __init__(self, choose=choose_bundle):
+    def __init__(
+        self,
+        choose=choose_bundle, # Returns the folder of the bundle to serve
+    ):
         super().__init__()
         self.choose, self.seen = choose, None
         self.refresh()

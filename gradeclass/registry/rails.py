@@ -177,7 +177,7 @@ def deal_unseen(rows:pd.DataFrame, schema:Schema, seed:int)->np.ndarray: # Fold 
 
 # %% ../../nbs/lib/registry/03_rails.ipynb #bafa4a5e
 class More(NamedTuple):
-    "Learnt rows of the challenger that are new to the champion, n of them, beside m test rows"
+    "Training rows of the challenger that are new to the champion, n of them, beside m test rows"
     old: Predictions         # What the champion says of them
     new: Predictions         # What the challenger says of them, each row by a model fitted again without it
     units: np.ndarray|None   # What students are drawn with: m test rows, then these; None: each alone

@@ -211,7 +211,7 @@ def keep_copy(version:Version, bundle:Path)->bool: # Whether a copy was made; Fa
 
 # %% ../../nbs/lib/registry/02_versions.ipynb #05e7dae3
 def keep_rows(version:Version, learnt, students)->None:
-    "Keep the hashes of the learnt rows and of their students beside the copies"
+    "Keep the hashes of the training rows and of their students beside the copies"
     import numpy as np
     for place, hashes in ((version.students, students), (version.rows, learnt)):
         if hashes is None or place.is_file(): continue

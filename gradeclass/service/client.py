@@ -138,7 +138,7 @@ class Requests:
         self,
         student:int|str, # Student number
     )->dict:             # predictions, outcomes, overrides: rows of the log
-        "All that is kept of a student, as they may ask to see it"
+        "Everything that is kept about a student, as they may ask to see it"
         return self.request("POST", "/students/read", json={"student": student})
 
     def delete_student(

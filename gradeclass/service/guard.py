@@ -49,7 +49,7 @@ class Door:
     each: int = 1_200       # Of them, from one address
     known: Collection[str] = ()  # Addresses that speak for many, such as a proxy's
     most_outside: int = 256 # Connections beyond that are held until they have asked
-    tell: Callable = lambda status, seconds: None # Takes each refusal that no application hears of
+    tell: Callable = lambda status, seconds: None # Called for each refusal that the application does not see
     inside: dict = field(default_factory=dict)    # Connection -> address
     outside: dict = field(default_factory=dict)
     counts: Counter = field(default_factory=Counter)

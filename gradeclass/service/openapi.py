@@ -156,7 +156,7 @@ class OrderedFeatures(BaseModel):
 class Prediction(BaseModel):
     "The answer about one student"
     prediction_id: int = Field(description="Id in the log, to name when the outcome is known or a person decides")
-    grade: str = Field(description="The announced grade")
+    grade: str = Field(description="The predicted grade")
     grade_index: int = Field(description="Its position on the scale, 0 is the best")
     meaning: str | None = Field(description="What the grade means, where the schema says so")
     probabilities: dict[str, float] = Field(description="Calibrated probability of each grade; they sum to 1")
@@ -187,7 +187,7 @@ class OrderedStudent(BaseModel):
 # %% ../../nbs/lib/service/13_openapi.ipynb #57e09b40
 class OrderedPrediction(BaseModel):
     "What older clients read"
-    prediction: str = Field(description="The announced grade")
+    prediction: str = Field(description="The predicted grade")
     prediction_code: int | str = Field(description="Its code in the data set")
     meaning: str = Field(description="What the grade means")
     prediction_id: int = Field(description="Id in the log")
@@ -265,7 +265,7 @@ class StudentNumber(BaseModel, extra="forbid"):
 
 # %% ../../nbs/lib/service/13_openapi.ipynb #2a7ca648
 class Recalled(BaseModel):
-    "What is kept of a student: rows of the log"
+    "What is kept about a student: rows of the log"
     predictions: list[dict]
     outcomes: list[dict]
     overrides: list[dict]

@@ -403,14 +403,14 @@ def forget_student(
     log:PredictionLog, # The log
     student:object,    # Student number
 )->int:                # Rows deleted
-    "Delete all that the log holds of a student"
+    "Delete everything that the log holds about a student"
     return delete_rows(log, [delete(table).where(rows) for table, rows in about_student(log, student).items()])
 
 def recall_student(
     log:PredictionLog, # The log
     student:object,    # Student number
 )->dict[str, list]:    # Table -> rows
-    "All that the log holds of a student, as they may ask to see it"
+    "Everything that the log holds about a student, as they may ask to see it"
     write_waiting(log)
     with log.engine.connect() as connection:
         return {table.name: [dict(row._mapping) for row in connection.execute(select(table).where(rows))]

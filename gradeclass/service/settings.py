@@ -56,8 +56,8 @@ class ServiceSettings(BaseModel):
     open: bool = Field(False, description="Let everybody who reaches the service ask for predictions without a key")
     make_key: bool = Field(False, description="Where there is no key, make one at the start and print it, once")
     trusted_proxies: str = Field("",
-                                 description="Addresses of proxies that say truly who asks, with blanks between; what "
-                                             "they hand on needs no key where there are none")
+                                 description="Addresses of proxies to trust about who asks, with blanks between; "
+                                             "without any keys, their requests need none")
     root_path: str = Field("", pattern=r"^(/[\w.~/-]*)?$",
                            description="Path under which a proxy shows the service, such as /grades")
     tls_cert: str = Field("", description="File of a certificate, for HTTPS")

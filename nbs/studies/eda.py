@@ -306,7 +306,7 @@ def even_sentence(
     if not even:
         return "No numeric input is spread evenly over its range: numbers pile up somewhere, as they do among people."
     return (f"**{listed(even)}: spread over the whole range as evenly as if drawn at random.** Numbers of people pile "
-            f"up somewhere, so this table may be simulated in part or in whole; ask how it came about before trusting "
+            f"up somewhere, so this table may be simulated in part or in whole; ask how it was made before trusting "
             f"what follows from it.")
 
 

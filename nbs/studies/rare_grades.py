@@ -82,7 +82,7 @@ def try_way(
     frame:pd.DataFrame, # Students with grades, n of them
     fold:np.ndarray,    # Fold of each row, shape (n,)
 )->Told:                # Every row, by a model that has not seen it
-    "Fit and announce, fold by fold; rows are evened out inside the training part"
+    "Fit and predict, fold by fold; rows are balanced inside the training part"
     if way not in WAYS: raise GradeclassError(f"no way {way}: use some of {', '.join(WAYS)}")
     began, way_model = time.perf_counter(), clone(model).set_params(balance=way if way in METHODS else "none")
     frame = frame.drop(columns=model.schema.score) if model.schema.score in frame else frame
@@ -217,7 +217,7 @@ def plot_costs(
             for (model, way), row in table.iterrows():
                 ax.plot(row.macro_f1, row[metric], markers[model], color=colours[way], markersize=8, alpha=0.85)
             ax.set(xlabel="F1 (macro), more is better", ylabel=f"{METRICS[metric].label}, less is better")
-        axes[0].set_title("What evening out gains and costs")
+        axes[0].set_title("What balancing gains and costs")
         keys = [*markers.items(), *((way, "o") for way in table.index.unique("way"))]
         handles = [axes[0].plot([], [], marker, color=colours.get(name, "black"), label=name)[0]
                    for name, marker in keys]
@@ -241,5 +241,5 @@ def ways_sentence(
     def moves(metric):
         ends = dict.fromkeys(f"{value:.3f}" for value in (rows[metric].min(), rows[metric].max()))
         return f"from {plain[metric]:.3f} to {'–'.join(ends)}"
-    return (f"{text} Evening out the rows takes the Brier score {moves('brier')} and the calibration error "
+    return (f"{text} Balancing the rows takes the Brier score {moves('brier')} and the calibration error "
             f"{moves('ece')}.")

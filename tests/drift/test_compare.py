@@ -158,7 +158,7 @@ def test_a_constant_column_moves_or_does_not():
 def test_a_change_of_spread_alone_is_found_and_said():
     then = THEN.assign(Absences=np.resize([5.0, 25.0], 600))
     now = NOW.assign(Absences=np.resize([14.0, 16.0], 400))
-    assert "spread otherwise" in row(verdict(then, now), "Absences").sentence
+    assert "spread differently" in row(verdict(then, now), "Absences").sentence
 
 
 def test_another_kind_of_table_is_refused_in_one_sentence():

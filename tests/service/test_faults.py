@@ -188,7 +188,7 @@ def test_another_salt_is_refused_for_then_nobody_could_be_erased(bundles, tmp_pa
     log.close()
     salt = tmp_path/"predictions.salt"
     kept = salt.read_bytes()
-    for content, said in ((None, "is lost: restore predictions.salt"), (b"another" + kept, "is another one"),
+    for content, said in ((None, "is lost: restore predictions.salt"), (b"another" + kept, "with another salt"),
                           (b"", "too short or too simple"), (b"a"*64, "too short or too simple")):
         salt.unlink() if content is None else salt.write_bytes(content)
         with pytest.raises(LogError, match=said): PredictionLog(url).open()
@@ -200,7 +200,7 @@ def test_another_salt_is_refused_for_then_nobody_could_be_erased(bundles, tmp_pa
     with sqlite3.connect(tmp_path/"predictions.db") as older: older.execute("DROP TABLE facts")
     PredictionLog(url).open() # A log from before there were fingerprints takes the salt beside it
     salt.write_bytes(b"another" + kept)
-    with pytest.raises(LogError, match="is another one"): PredictionLog(url).open()
+    with pytest.raises(LogError, match="with another salt"): PredictionLog(url).open()
 
 
 def test_a_clock_that_jumps_deletes_nothing_for_a_week(tmp_path):

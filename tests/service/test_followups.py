@@ -75,7 +75,7 @@ def test_two_who_edit_at_once_cannot_overwrite_each_other(store):
 
 
 @pytest.mark.parametrize("decision, said", [
-    (FollowUp(grade="C"), "a reason of one sentence"), (FollowUp(help="no"), "a reason of one sentence"),
+    (FollowUp(grade="C"), "differently from the model"), (FollowUp(help="no"), "differently from the model"),
     (FollowUp(note=" \0 "), "nothing to keep yet"), (FollowUp(grade="Z", reason="why"), "Z is not a grade: choose A, B"),
     (FollowUp(agreed="a"*501), "agreed has 501 characters: write 500 or fewer"),
     (FollowUp(due="soon"), "'soon' is not a date"),
@@ -106,7 +106,7 @@ def test_lost_or_other_salt_refuses_as_the_prediction_log_does(tmp_path):
     salt.unlink()
     with pytest.raises(LogError, match="is lost: restore predictions.salt"): FollowUps(url)
     salt.write_bytes(b"another" + kept)
-    with pytest.raises(LogError, match="is another one"): FollowUps(url)
+    with pytest.raises(LogError, match="with another salt"): FollowUps(url)
     salt.write_bytes(kept)
     assert FollowUps(url).count() == 1
 

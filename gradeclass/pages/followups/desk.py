@@ -20,7 +20,7 @@ from ...service.followups.records import ANSWERS, FollowUp, Kept, open_follow_up
 from ...service.followups.visitors import Visitor
 
 # %% ../../../nbs/lib/pages/followups/02_desk.ipynb #485fc327
-CARE = ("Write no more than whoever helps this student needs to know: no names, nothing about health or family that "
+CARE = ("Write no more than those who help this student need to know: no names, nothing about health or family that "
         "they need not know. What you write is kept with your name, and the student may ask to read it.")
 
 class FollowUpForm(widgets.VBox):
@@ -112,7 +112,10 @@ class Desk(widgets.VBox):
         "What somebody may be writing at this moment"
         return vars(self.form) if self.form else {}
 
-    def take_over(self, other:"Desk")->None:
+    def take_over(
+        self,
+        other:"Desk", # The same part of the page for the previous model
+    )->None:
         "Go on where a visitor was when a new model came"
         if other.store is None: return
         self.ticket.key, self.store = other.ticket.key, other.store
@@ -165,7 +168,10 @@ class StudentDesk(Desk):
         "What somebody may be writing at this moment"
         return super().drafts() | {"number": self.number}
 
-    def put(self, student:str)->None:
+    def put(
+        self,
+        student:str, # Number of the student whose inputs came with it
+    )->None:
         "Fill the number in"
         self.student = self.number.value = student[:60]
 
