@@ -179,7 +179,11 @@ def flag_words(threshold:Threshold|None)->str: # A sentence
     return f"{percent(threshold.precision)} of flagged students really needed help."
 
 # %% ../../nbs/lib/pages/02_predict_model.ipynb #d68c9c4f
-def answer_student(served:Bundle, frame:pd.DataFrame, reasons:bool=True)->StudentAnswer: # What the page shows
+def answer_student(
+    served:Bundle,
+    frame:pd.DataFrame, # Table of one row
+    reasons:bool=True,  # Whether to say why
+)->StudentAnswer:       # What the page shows
     "Predict one student"
     answers, scale = served.answer(frame), served.schema.grades
     grade = scale.labels[int(answers.grade[0])]
@@ -246,7 +250,11 @@ class StudentModel(HasTraits):
         except AppError as error: self.problem = str(error)
         self.said = {**self.said, name: self.problem or moved}
 
-    def change(self, name:str, value:object)->None:
+    def change(
+        self,
+        name:str,     # A changeable input
+        value:object,
+    )->None:
         "Change one input for the comparison"
         column, now = self.fields[name].column, self.student[name]
         if not column.changeable: raise AppError(f"{column.title} is not something that can be changed")
@@ -269,7 +277,10 @@ class StudentModel(HasTraits):
         "What a person entered"
         return {"inputs": self.student, "entered": self.entered, "changes": self.changes}
 
-    def restore(self, state:dict)->list[str]: # What could not be taken over, a sentence each
+    def restore(
+        self,
+        state:dict, # What `state` gave, or the inputs of a link
+    )->list[str]:   # What could not be taken over, a sentence each
         "Fill the form in again; what a link leaves out is not known, and what does not fit is left as it was"
         inputs, lost = state.get("inputs"), []
         if not isinstance(inputs, dict): return lost
@@ -288,7 +299,10 @@ class StudentModel(HasTraits):
         "Inputs that are still the example's"
         return [field.column.title for name, field in self.fields.items() if name not in self.entered]
 
-    def frame(self, **changes)->pd.DataFrame: # Table of one row
+    def frame(
+        self,
+        **changes,   # Input -> another value
+    )->pd.DataFrame: # Table of one row
         "The student as the model takes it"
         return pd.DataFrame([{**self.student, **changes}])
 

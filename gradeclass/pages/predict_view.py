@@ -142,7 +142,10 @@ class PredictView(widgets.VBox):
         "What was entered"
         return self.model.state() | ({"student": self.follow.number.value} if self.follow else {})
 
-    def restore(self, state:dict)->None:
+    def restore(
+        self,
+        state:dict, # What `state` gave, or the inputs of a link
+    )->None:
         "Fill the form in again"
         with guarded(self.message):
             lost = self.model.restore(state)

@@ -304,7 +304,7 @@ def purge_old()->None:
     if doubt: logging.getLogger("gradeclass.pages").warning(doubt)
 
 # %% ../../nbs/lib/pages/15_server.ipynb #72bcd0b2
-# Warnings that say nothing to whoever starts the pages: our notebooks are signed by nobody, a client may end first, and
+# Warnings that mean nothing to the user: our notebooks are signed by nobody, a client may end first, and
 # Tornado takes Jupyter's milliseconds for seconds
 OF_NO_USE = "Notebook %s is not trusted", "Could not destroy zmq context", "The websocket_ping_timeout"
 

@@ -199,7 +199,12 @@ class Upload:
         return make_dataset(self.frame.rename(columns=names), schema, self.notes, self.name)
 
 # %% ../../nbs/lib/pages/16_upload.ipynb #43ba3631
-def read_file(name:str, content:bytes, schema:Schema, sheet:str="")->Upload: # The table as it is
+def read_file(
+    name:str,      # Name of the file
+    content:bytes, # Bytes of the file
+    schema:Schema,
+    sheet:str="",  # Only this sheet of a workbook; empty: all with students
+)->Upload:         # The table as it is
     "Read an uploaded file; whatever is wrong is one sentence"
     name = check_upload(name, content)
     try:
@@ -235,6 +240,10 @@ def read_table(file:NamedFile, memory:Memory, content:bytes, schema:Schema, shee
     return Upload(name, content, frame, notes, list(tables) if len(tables) > 1 else [], sheet)
 
 # %% ../../nbs/lib/pages/16_upload.ipynb #8a1b0aee
-def read_upload(name:str, content:bytes, served:Bundle)->Dataset: # The table through the schema
+def read_upload(
+    name:str,      # Name of the file
+    content:bytes, # Bytes of the file
+    served:Bundle,
+)->Dataset:        # The table through the schema
     "Read an uploaded file and leave nothing behind"
     return read_file(name, content, served.schema).dataset(served.schema)

@@ -23,14 +23,20 @@ from ..schema import Column
 from ..words import short_number
 
 # %% ../../nbs/lib/pages/04_widgets.ipynb #a943bfb4
-def html(value:str="", *classes:str)->widgets.HTML: # The widget
+def html(
+    value:str="",
+    *classes:str, # Names for the style sheet
+)->widgets.HTML:  # The widget
     "A piece of HTML"
     made = widgets.HTML(value)
     for name in classes: made.add_class(name)
     return made
 
 # %% ../../nbs/lib/pages/04_widgets.ipynb #dd7f27e9
-def box(children:list, *classes:str)->widgets.VBox: # The widget
+def box(
+    children:list, # Widgets
+    *classes:str,  # Names for the style sheet
+)->widgets.VBox:   # The widget
     "Widgets in a box that the style sheet lays out"
     made = widgets.VBox(children)
     for name in classes: made.add_class(name)
@@ -38,7 +44,9 @@ def box(children:list, *classes:str)->widgets.VBox: # The widget
 
 # %% ../../nbs/lib/pages/04_widgets.ipynb #4b90923a
 @contextmanager
-def guarded(place:widgets.HTML): # Nothing
+def guarded(
+    place:widgets.HTML, # Where a message goes
+):                      # Nothing
     "Show what goes wrong as one sentence, never as a traceback"
     try: yield
     except Exception as error: place.value = note(plain_words(error), "bad")

@@ -18,7 +18,10 @@ from ...service.log_tables import hash_student
 from ...words import count
 
 # %% ../../../nbs/lib/pages/followups/03_board.ipynb #26a877fd
-def names_in(model:ClassModel, salt:bytes)->dict[str, str]: # Hash -> number and name
+def names_in(
+    model:ClassModel,
+    salt:bytes,       # What student numbers are hashed with
+)->dict[str, str]:    # Hash -> number and name
     "The students of an open file by their hashes"
     number = model.served.schema.id
     if model.students is None or number not in model.students: return {}
