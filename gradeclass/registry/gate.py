@@ -55,7 +55,7 @@ def conclude(old:Predictions|None, new:Predictions, frame:pd.DataFrame, model:Gr
     failed = [rail for rail in rails if not rail.passed]
     unseen = "the model has not seen, with no champion yet" if old is None else "neither model has seen"
     reasons = " ".join(rail.sentence for rail in (failed or rails[:1]))
-    known = f" {left_out} test rows that the champion has learnt were left out." if left_out else ""
+    known = f" {left_out} test rows that the champion was trained on were left out." if left_out else ""
     verdict = "Do not promote" if failed else "Promote"
     sentence = f"{verdict}. On {len(frame)} students whom {unseen}: {reasons}{known}"
     against = "Majority class" if old is None else "Champion"

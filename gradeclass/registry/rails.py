@@ -269,11 +269,11 @@ def count_more(alone:dict, old:Predictions, new:Predictions, more:More, rules:Ru
     "Figures of test students and new rows together; of the test part alone where they are unlike"
     rows, n = len(more.new.y), len(new.y)
     if why := unlike(old, new, more, rules, units):
-        return alone, (f" The {rows:,} learnt rows that are new to the champion do not count: {why} than on the test "
+        return alone, (f" The {rows:,} training rows that are new to the champion do not count: {why} than on the test "
                        f"part, by more than chance, as it would be if grades were wrong.")
     both = paired_figures(join_said(old, more.old), join_said(new, more.new), rules.metric, rules, more.units)
-    return both | {"more": rows}, (f" Judged by {n:,} test students and by {rows:,} learnt rows that are new to the "
-                                   f"champion, each by a model fitted again without it.")
+    return both | {"more": rows}, (f" Judged by {n:,} test students and by {rows:,} training rows that are new to the "
+                                   f"champion, each by a model trained again without it.")
 
 # %% ../../nbs/lib/registry/03_rails.ipynb #0d3a24ed
 def metric_rail(

@@ -145,11 +145,11 @@ def test_run_is_judged_by_its_new_rows_too_and_so_it_is_later(parts, tmp_path):
     register_run(tmp_path, tmp_path/"old", few, parts.test, mode="never")
     promote(tmp_path, 1, "Anna", "by hand")
     found = register_run(tmp_path, folders["evaluate"]/"bundle", learnt, parts.test, mode="ask")
-    assert f"{len(parts.test)} test students and by {len(learnt) - 80} learnt rows" in found.sentence
+    assert f"{len(parts.test)} test students and by {len(learnt) - 80} training rows" in found.sentence
     assert judge_version(tmp_path)[1] == found.gate
     (folders["prepare"]/"train.parquet").unlink()
     (folders["prepare"]/"validation.parquet").unlink()
-    assert "learnt rows" not in judge_version(tmp_path)[1].sentence
+    assert "training rows" not in judge_version(tmp_path)[1].sentence
 
 
 def test_registration_and_log_are_plain_json(bundles, parts, tmp_path):
