@@ -35,7 +35,7 @@ def whole_file(
         yield part
         os.replace(part, path)
     except OSError as error:
-        if error.errno == errno.ENOSPC: error.filename = str(path)  # Python does not say which file the disk is full for
+        if error.errno == errno.ENOSPC: error.filename = str(path)  # The system does not name the file
         raise
     finally:
         part.unlink(missing_ok=True)
