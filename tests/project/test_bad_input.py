@@ -390,7 +390,7 @@ def test_full_disk_names_the_file_also_where_the_system_does_not(place, monkeypa
     def refuse(*args, **more): raise OSError(28, "No space left on device")
     write()(None)
     monkeypatch.setattr(Path, "write_text", refuse)
-    words = "check students.csv --target GradeClass --yes -o my.yaml".split()
+    words = ["check", "students.csv", "--target", "GradeClass", "--yes", "-o", "my.yaml"]
     code, said = call(words, monkeypatch, capsys)
     assert code == 1 and said.splitlines()[-1] == "gradeclass: my.yaml cannot be used: No space left on device"
     assert not [*place.glob("*my.yaml*")]
