@@ -7,6 +7,7 @@ __all__ = ['MANIFEST', 'whole_file', 'whole_folder', 'private_folder', 'digest_t
            'usable_cores', 'write_json', 'Journal', 'journals_left']
 
 # %% ../nbs/lib/03_disk.ipynb #6c135f2f
+import errno
 import hashlib
 import json
 import os
@@ -33,6 +34,9 @@ def whole_file(
     try:
         yield part
         os.replace(part, path)
+    except OSError as error:
+        if error.errno == errno.ENOSPC: error.filename = str(path)  # The system does not name the file
+        raise
     finally:
         part.unlink(missing_ok=True)
 

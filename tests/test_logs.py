@@ -95,7 +95,7 @@ def test_full_disk_is_reported_once_and_does_not_stop_the_run(path, monkeypatch,
     path.parent.mkdir(parents=True)
     path.symlink_to("/dev/full")
     write(path, EVENTS[:4])
-    assert capfd.readouterr().err.count("cannot be written") == 1
+    assert capfd.readouterr().err.count("cannot be written: No space left on device\n") == 1
 
 def test_folder_in_the_way_gets_a_sentence(path):
     path.mkdir(parents=True)

@@ -7,6 +7,7 @@ __all__ = ['main']
 
 # %% ../../nbs/lib/cli/07_main.ipynb #a01cc945
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -36,6 +37,9 @@ REASONS = {
 # %% ../../nbs/lib/cli/07_main.ipynb #51f9a719
 def explain_os_error(error:OSError)->str: # One sentence
     "Name the file and the reason"
+    if isinstance(error, shutil.Error):  # Of a folder that was copied: for each file, from where, to where, and why
+        error = next(iter(error.args[0]))
+        return f"{error[1]} cannot be written: {str(error[2]).partition('] ')[2].partition(': ')[0]}"
     reason = REASONS.get(type(error), f"cannot be used: {error.strerror or error}")
     return f"{error.filename2 or error.filename or 'a file'} {reason}"
 

@@ -96,7 +96,7 @@ def key_list(file:KeyFile=None)->None:
     for key in keys.values():
         models = ", ".join(key.models) or "all models"
         print(f"{key.id}  {key.name:30} {', '.join(key.scopes):18} {models:10} {key.created[:10]}  "
-              f"{used.get(key.id, 'not used')[:10]:10}  {key.expires[:10] or 'no end'}")
+              f"{used.get(key.id, 'never used')[:10]:10}  {key.expires[:10] or 'never expires'}")
 
 # %% ../../nbs/lib/cli/06_serve.ipynb #3336b6a4
 @key_app.command("remove")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import pandas as pd
@@ -14,6 +15,7 @@ import pytest
 
 from gradeclass.cli.main import main
 from gradeclass.data.synthetic import sample_path
+from gradeclass.pipeline.worker import explain_failure
 
 
 class Bad(NamedTuple):
@@ -381,3 +383,20 @@ def test_full_disk_ends_with_one_sentence(place, trained, monkeypatch, capsys):
     code, said = call(["predict", "students.csv", "-o", "out.csv", "--model", str(trained)], monkeypatch, capsys)
     assert code == 1 and said.splitlines()[-1] == "gradeclass: out.csv cannot be used: No space left on device"
     assert not Path("out.csv").exists()
+
+
+def test_full_disk_names_the_file_also_where_the_system_does_not(place, monkeypatch, capsys):
+    "As a write to a disk without space, which knows no name"
+    def refuse(*args, **more): raise OSError(28, "No space left on device")
+    write()(None)
+    monkeypatch.setattr(Path, "write_text", refuse)
+    words = ["check", "students.csv", "--target", "GradeClass", "--yes", "-o", "my.yaml"]
+    code, said = call(words, monkeypatch, capsys)
+    assert code == 1 and said.splitlines()[-1] == "gradeclass: my.yaml cannot be used: No space left on device"
+    assert not [*place.glob("*my.yaml*")]
+
+
+def test_stage_without_space_says_so_in_one_sentence():
+    error = OSError(28, "No space left on device")
+    job = SimpleNamespace(stage="prepare", folder="stages/prepare-1", failed="prepare.ipynb")
+    assert explain_failure(error, job) == "stage prepare: cannot write stages/prepare-1: No space left on device"
