@@ -75,7 +75,7 @@ class LogFile(logging.FileHandler):
 
     def handleError(self, record:logging.LogRecord)->None: # The record that could not be written
         "Say once that the log is not complete"
-        reason = sys.exc_info()[1]
+        reason = getattr(sys.exc_info()[1], "strerror", None) or sys.exc_info()[1]
         said = f"gradeclass: the log {self.baseFilename} cannot be written: {reason}"
         if not self.reported: print(said, file=sys.stderr)
         self.reported = True

@@ -42,7 +42,7 @@ def visitor_list()->None:
     visitors = read_keys(visitors_file())
     if not visitors: say("there is no token: make one with `gradeclass visitor make NAME`")
     for key in visitors.values():
-        print(f"{key.id}  {key.name:30} {key.scopes[0]:8} {key.created[:10]}  {key.expires[:10] or 'no end'}")
+        print(f"{key.id}  {key.name:30} {key.scopes[0]:8} {key.created[:10]}  {key.expires[:10] or 'never expires'}")
 
 # %% ../../nbs/lib/cli/08_followups.ipynb #a1e42ec4
 @visitor_app.command("remove")

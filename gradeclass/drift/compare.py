@@ -267,7 +267,7 @@ def verdict_sentence(verdict:str, table:pd.DataFrame, performance:list, rows:dic
     found = table[table.flagged]
     order = strength(found).sort_values(ascending=False, kind="stable").index
     words = [row["sentence"] for row in performance if row["flagged"]] + found.loc[order, "sentence"].tolist()
-    if len(words) > 5: words = [*words[:4], f"{len(words) - 4} columns more have moved"]
+    if len(words) > 5: words = [*words[:4], f"{len(words) - 4} more columns have moved"]
     return " ".join([*(word if word.endswith("?") else f"{word}." for word in words), f"({against}.)"])
 
 # %% ../../nbs/lib/drift/02_compare.ipynb #4cadb413

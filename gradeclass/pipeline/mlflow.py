@@ -348,6 +348,7 @@ def open_ui(
     with open_store(outputs) as store: runs = f"experiments/{store.experiment}/runs?workflowType=machine_learning"
     print(f"MLflow: http://127.0.0.1:{port}/#/{runs} (Ctrl+C stops it)", file=sys.stderr)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    try: return subprocess.Popen(ui_command(outputs, port), env=DEFAULTS | dict(os.environ)).wait()
+    env = DEFAULTS | {"PYTHONWARNINGS": "ignore"} | dict(os.environ)
+    try: return subprocess.Popen(ui_command(outputs, port), env=env).wait()
     except KeyboardInterrupt: return 0
     finally: end_children()

@@ -6,6 +6,7 @@
 __all__ = ['Job', 'private_kernel', 'wanted_kernel', 'execute_job', 'work', 'start_process', 'Worker', 'kernels_ready', 'Workers']
 
 # %% ../../nbs/lib/pipeline/03_worker.ipynb #62323920
+import errno
 import gc
 import json
 import os
@@ -85,9 +86,14 @@ def error_names()->set[str]: # Names of all our errors
     return {kind.__name__ for kind in found}
 
 # %% ../../nbs/lib/pipeline/03_worker.ipynb #412d7f42
+def cannot_write(job:Job, error:OSError)->str: # One sentence
+    "Say which file of a stage could not be written, and why"
+    return f"stage {job.stage}: cannot write {error.filename or job.folder}: {error.strerror}"
+
 def explain_failure(error:Exception, job:Job)->str: # One sentence, with the path of the executed notebook
     "Say what failed, in which cell, and where the executed notebook is"
     where = f"(executed notebook: {job.failed})"
+    if getattr(error, "errno", None) == errno.ENOSPC: return cannot_write(job, error)
     if not hasattr(error, "ename"): return f"stage {job.stage} failed: {type(error).__name__}: {error} {where}"
     if error.ename in error_names(): return f"stage {job.stage}: {error.evalue} {where}"
     return f"stage {job.stage} failed in cell {error.cell_index}: {error.ename}: {error.evalue} {where}"
@@ -186,7 +192,7 @@ def do_job(job:Job, pool, tell:Callable)->dict: # The last event
     try: execute_job(job, on_cell, pool)
     except GradeclassError as error: message = str(error)
     except OSError as error:
-        message = f"stage {job.stage}: cannot write {error.filename or job.folder}: {error.strerror}"
+        message = cannot_write(job, error)
     else: return {"event": "done"}
     return {"event": "failed", "message": message}
 

@@ -273,7 +273,7 @@ def count_more(alone:dict, old:Predictions, new:Predictions, more:More, rules:Ru
                        f"part, by more than chance, as it would be if grades were wrong.")
     both = paired_figures(join_said(old, more.old), join_said(new, more.new), rules.metric, rules, more.units)
     return both | {"more": rows}, (f" Judged by {n:,} test students and by {rows:,} training rows that are new to the "
-                                   f"champion, each by a model fitted again without it.")
+                                   f"champion, each by a model trained again without it.")
 
 # %% ../../nbs/lib/registry/03_rails.ipynb #0d3a24ed
 def metric_rail(

@@ -153,7 +153,7 @@ def check_exposure(settings:ServiceSettings)->str: # A key, where one was made
     if settings.make_key: return make_key(settings.keys_path(), "first", list(SCOPES))
     if is_loopback(settings.host): return ""
     raise ServiceError(f"--host {settings.host} lets other computers ask: make a key first, with `gradeclass key make "
-                       f"NAME`, or say --make-key; with --open everybody may ask")
+                       f"NAME`, or add --make-key; with --open everybody may ask")
 
 def check_tls(settings:ServiceSettings)->dict: # What uvicorn takes
     "The files for HTTPS, which must fit together"
