@@ -15,7 +15,8 @@ import pandas as pd
 import yaml
 
 from ..data.dataset import make_dataset
-from .cells import distinct_labels, read_texts
+from ..data.numbers import PLAIN_NUMBER
+from .cells import distinct_labels, find_words
 from .infer import MANY_GRADES, PLAIN_RANGE, infer_schema
 from .roles import is_protected, known_words, names_students, says
 from .scales import holds_all, is_plain_number, known_scales, name_words, order_grades
@@ -29,24 +30,25 @@ def find_grade_columns(
     table:pd.DataFrame, # A table as read
 )->list[str]:           # Names
     "The columns that may hold the grades"
-    few = [name for name in table if 1 < table[name].nunique() <= MANY_GRADES]
-    called = [name for name in few if says(name, "grades")]
+    has_few = lambda name: 1 < table[name].nunique() <= MANY_GRADES
+    called = [name for name in table if says(name, "grades") and has_few(name)]
     named = [name for name in called if not is_beside(name, table[name])] or called
-    if len(named) != 1 or not all(map(is_plain_number, read_texts(table[named[0]]).unique())): return named
-    return named + [name for name in few if name not in named and holds_letters(name, table[name])]
+    if len(named) != 1 or not all(map(is_plain_number, find_words(table[named[0]]).words)): return named
+    letters = [name for name in table if name not in named and not PLAIN_NUMBER.fullmatch(str(table[name].iat[0]))]
+    return named + [name for name in letters if has_few(name) and holds_letters(name, table[name])]
 
 # %% ../../nbs/lib/drafting/06_questions.ipynb #afad3e4b
 def is_beside(name:str, cells:pd.Series)->bool:
     "Whether a column with the name of a grade is a class of a school, an earlier grade or a protected attribute"
     if is_protected(name) or says(name, "earlier"): return True
     if not name_words(name) <= known_words()["groups"]: return False
-    labels = distinct_labels(read_texts(cells))
+    labels = distinct_labels(find_words(cells))
     return not any(holds_all(scale, labels, name_words(name)) for scale in known_scales())
 
 # %% ../../nbs/lib/drafting/06_questions.ipynb #4043336c
 def holds_letters(name:str, cells:pd.Series)->bool:
     "Whether a column holds three or more letters of a grade scale: a grade that is called something else"
-    labels = distinct_labels(read_texts(cells))
+    labels = distinct_labels(find_words(cells))
     if len(labels) < 3 or says(name, "codes", "others") or is_protected(name): return False
     letters = not any(is_plain_number(label) or len(label) > 3 for label in labels)
     return letters and any(holds_all(scale, labels, name_words(name)) for scale in known_scales()[:-1])
