@@ -202,8 +202,10 @@ def draft_table(table:pd.DataFrame, notes:list[str], source:str, target:str, bes
         raise SchemaError(f"name the column that holds the grades with --target: {why}")
     target = target or found[0]
     schema = infer_schema(table, target, str(source).rsplit("/", 1)[-1].split(".")[0], best, on_column)
-    data = make_dataset(table, schema, notes)
-    return schema, table, data.notes, data.frame.head(most)
+    numeric = [column.name for column in schema.columns if column.kind == "numeric"]
+    read = make_dataset(table[numeric], schema, notes)  # What the notes speak of; of all else the first rows are shown
+    rest = make_dataset(table.drop(columns=numeric).head(most), schema)
+    return schema, table, read.notes, pd.concat([read.frame.head(most), rest.frame], axis=1)[list(table)]
 
 # %% ../../nbs/lib/drafting/06_questions.ipynb #136edb77
 def describe_columns(
