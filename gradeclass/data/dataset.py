@@ -165,7 +165,7 @@ def may_have_thousands(cells:pd.Series)->bool: # False where every point is sure
 def plain_floats(cells:pd.Series, column:Column)->pd.Series|None: # None where a cell is no plain number
     "The numbers of a column, all at once; those that mean no answer are missing"
     if may_have_thousands(cells): return None
-    try: floats = cells.astype("float64")
+    try: floats = cells.astype(float)
     except (TypeError, ValueError, OverflowError): return None
     return floats.mask(floats.isin(column.blank_numbers)) if column.blank_numbers else floats
 

@@ -61,7 +61,8 @@ def right_by_number(numbers:np.ndarray, grades:np.ndarray, cuts:np.ndarray)->np.
 # %% ../../nbs/lib/data/09_giveaway.ipynb #2bb4f52b
 def few_codes(cells:pd.Series)->np.ndarray|None: # Code of each row, a gap has its own; None for many values
     "The codes of a column that has a few"
-    if cells.dtype != float or cells.nunique() <= FEW_CODES:
+    many = cells.dtype == float and len(np.unique(cells.to_numpy()[:50])) > FEW_CODES + 1
+    if cells.dtype != float or not many and cells.nunique() <= FEW_CODES:
         codes = pd.factorize(cells, use_na_sentinel=False)[0]
         return codes if codes.max(initial=0) <= 4*FEW_CODES else None
     return None
@@ -103,16 +104,16 @@ def find_giveaways(
         chosen = np.random.default_rng(SEED).choice(len(cells), MOST_ROWS, replace=False)
         cells, grades = cells.iloc[chosen], grades[chosen]
     cells = cells.reset_index(drop=True)
-    codes = {name: code for name in cells if (code := few_codes(cells[name])) is not None}
-    numbers = cells[[name for name in cells if name not in codes and cells[name].dtype == float]]
+    codes = {name: code for name, column in cells.items() if (code := few_codes(column)) is not None}
+    numbers = {name: column.to_numpy() for name, column in cells.items() if name not in codes and column.dtype == float}
     found = [judge((name,), grades, n_grades, code) for name, code in codes.items()]
-    found += [judge((name,), grades, n_grades, numbers=numbers[name].to_numpy()) for name in numbers]
+    found += [judge((name,), grades, n_grades, numbers=number) for name, number in numbers.items()]
     found = [one for one in found if one]
     told = {one.inputs[0] for one in found}
     rest = [name for name in codes if name not in told][:MOST_INPUTS]
     pairs = [judge(pair, grades, n_grades, codes[pair[0]]*(codes[pair[1]].max() + 1) + codes[pair[1]])
              for pair in combinations(rest, 2)]
-    left = numbers[[name for name in numbers if name not in told][:MOST_INPUTS]]
+    left = cells[[name for name in numbers if name not in told][:MOST_INPUTS]]
     pairs += [judge(pair, grades, n_grades, numbers=weighted_sum(left[list(pair)], grades))
               for pair in number_pairs(left, grades)]
     return found + [pair for pair in pairs if pair]

@@ -67,7 +67,7 @@ def read_head(text:str, separator:str)->list[list[str]]:
     rows = []
     try:
         for row in reader:
-            rows.append([cell.strip() for cell in row])
+            rows.append(list(map(str.strip, row)))
             if len(rows) >= HEAD: break
     except csv.Error: pass
     return rows

@@ -51,15 +51,14 @@ class Cells:
 
 def is_tidy(words:list[str])->bool: # True where no word but '' has blanks around it, two in a row, or a line break
     "Whether words can stay as they are"
-    words = list(filter(None, words))
-    column = "\n".join(words)
-    return column.count("\n") < max(len(words), 1) and " ".join(column.split()) == column.replace("\n", " ")
+    line = " ".join(filter(None, words))
+    return line.isprintable() and "  " not in line and line == line.strip()  # Of all blanks ' ' alone is printable
 
 def find_words(
     cells:pd.Series, # One column, raw or typed
 )->Cells:            # Trimmed texts of the cells that are not missing; their numbers are not read yet
     "The words of a column, and where they stand"
-    texts = cells.astype(object)
+    texts = cells if cells.dtype == object else cells.astype(object)
     if pd.api.types.infer_dtype(texts) != "string": texts = texts.map(str, na_action="ignore")
     places, words = pd.factorize(texts.to_numpy())
     tidy = words if is_tidy(words) else [" ".join(word.split()) for word in words]
@@ -86,10 +85,10 @@ def as_numbers(texts:pd.Series, style:NumberStyle|None=None)->pd.Series: # NaN w
 # %% ../../nbs/lib/drafting/02_cells.ipynb #d279f6e6
 def spell_words(cells:Cells)->dict[str, str]: # Spelling -> the most frequent word of it
     "The different values of a column; case and `.0` do not count"
-    folded = "\n".join(cells.words).casefold().translate(SIGNS).split("\n")
-    # A long word that begins with a letter is neither a number nor a grade with a sign
-    spelled = {text if len(text) > 5 and text[0].isalpha() else spelling(word): word
-               for text, word in zip(folded, cells.words, strict=False)}
+    column = "\n".join(cells.words).casefold().translate(SIGNS)
+    # Neither numbers nor grades with a sign behind a blank
+    plain = cells.style.at_once and cells.style.words and not any(f" {sign}" in column for sign in "+-*")
+    spelled = dict(zip(column.split("\n") if plain else map(spelling, cells.words), cells.words, strict=False))
     if len(spelled) == len(cells.words): return spelled
     words = cells.texts.value_counts().index
     return dict(reversed([(spelling(word), word) for word in words]))

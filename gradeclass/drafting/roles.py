@@ -170,6 +170,9 @@ def is_counter(
 # %% ../../nbs/lib/drafting/03_roles.ipynb #49d26b25
 MONTHS = ("jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|mai|okt|dez|mär|ene|abr|ago|dic|fév|avr|juin|juil|aoû|"
           "déc|out|set|fev")
+# Its three letters tell of most texts at once that no month follows
+LETTERS = [f"[{''.join(letters)}]" for letters in zip(*(month[:3] for month in MONTHS.split("|")), strict=True)]
+MONTHS = f"(?={''.join(LETTERS)})(?:{MONTHS})"
 DATE = re.compile(rf"(?:[^\W\d_]{{2,12}}\.?,? )?(?:\d{{4}}[-/.]\d{{1,2}}[-/.]\d{{1,2}}([T "
                   rf"].*)?|\d{{1,2}}(?P<sign>[-/.])\d{{1,2}}(?P=sign)(\d{{4}}|\d{{2}})([T ,].*)?|"
                   rf"\d{{1,2}}[. -]*({MONTHS})[^\W\d_]*\.?[ ,-]*\d{{2,4}}.*|({MONTHS})[^\W\d_]*\.? \d{{1,2}},? "
