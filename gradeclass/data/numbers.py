@@ -130,8 +130,7 @@ class NumberStyle:
     spans: bool = False    # Whether it holds spans of time, which are read as minutes
     mixed: str = ""        # A cell with a unit beside others without one that are of another size
     sure: bool = field(default=False, compare=False) # Whether its own cells show the decimal sign
-    # Whether each cell is surely a number as a computer writes it, or each surely none
-    at_once: bool = field(default=False, compare=False)
+    at_once: bool = field(default=False, compare=False) # Whether all cells are plain numbers, or all surely none
 
     @property
     def plain(self)->bool:
@@ -237,8 +236,8 @@ def find_flags(cells:dict[str, Cell|None])->tuple[str, ...]:
 def plain_style(texts:list[str])->NumberStyle|None: # None where each cell has to be taken apart
     "The style of words without a digit, and of numbers as a computer writes them; a wide table has little else"
     column = "\n".join(texts)
-    words = not HAS_DIGIT.search(column) or column.isascii() and WORDS_FIRST.fullmatch(column)
-    if words: return NumberStyle(words=tuple(texts))
+    wordy = not HAS_DIGIT.search(column) or column.isascii() and WORDS_FIRST.fullmatch(column)
+    if wordy: return NumberStyle(words=tuple(texts))
     if column.count("\n") != len(texts) - 1 or not PLAIN_NUMBERS.fullmatch(column): return None
     if "." not in column: return NumberStyle()
     return NumberStyle(sure=True) if SURE_POINT.search(column) else None

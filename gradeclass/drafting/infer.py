@@ -18,9 +18,7 @@ from ..data.dataset import BLANKS, MISSING
 from ..data.giveaway import find_giveaways
 from ..data.layout import ABSENT
 from ..data.numbers import count_flagged, read_minutes
-from gradeclass.drafting.cells import (
-    Cells, as_numbers, distinct_labels, find_words, read_cells, read_table_cells, spell_words,
-)
+from .cells import Cells, distinct_labels, find_words, read_cells, read_table_cells, spell_words
 from gradeclass.drafting.roles import (
     DATE, are_codes, are_rooms, ask_unit, blanks_tell, follows_from, holds_people, is_counter, is_cut_off, is_date,
     as_line, is_id, is_personal, is_protected, known_words, mostly, names_students, percent, says, tells_grade,
@@ -162,8 +160,8 @@ def guess_words(
 )->Column:       # ordinal, category, flag or ignored
     "Describe a column of words"
     levels, longest = len(spell_words(cells)), max(map(len, cells.words))
-    if levels > most_words(len(cells)): return leave_out_words(name, cells, levels, longest, numeric)
-    labels = distinct_labels(cells)
+    few = levels <= most_words(len(cells))
+    labels = distinct_labels(cells) if few else []
     folded = {label.casefold() for label in labels}
     pair = next((pair for pair in known_words()["pairs"] if folded == set(pair)), None)
     if pair == ("false", "true"): return guess_codes(name, {0: "0", 1: "1"})
@@ -174,15 +172,12 @@ def guess_words(
     if ordered:
         return Column(name=name, kind="ordinal", codes={label: label for label in ordered},
                       confirm=f"guessed the order {', '.join(ordered)}: `codes` in another order if it runs otherwise")
-    if levels > max(len(cells)/2, 5) or longest > 100: return leave_out_words(name, cells, levels, longest, numeric)
-    confirm = (f"{levels} words are taken for groups without an order: `kind: ordinal` and `codes` in order "
-               "if they have one")
-    dates = [label for label in labels if DATE.fullmatch(label)]
-    if dates: confirm += f"; {dates[0]!r} looks like a date: a spreadsheet may have made it of something else"
-    return Column(name=name, kind="category", codes={label: label for label in labels}, confirm=confirm)
-
-def leave_out_words(name:str, cells:Cells, levels:int, longest:int, numeric:bool)->Column:
-    "Say why a column of words is no input"
+    if few and levels <= max(len(cells)/2, 5) and longest <= 100:
+        confirm = (f"{levels} words are taken for groups without an order: `kind: ordinal` and `codes` in order "
+                   "if they have one")
+        dates = [label for label in labels if DATE.fullmatch(label)]
+        if dates: confirm += f"; {dates[0]!r} looks like a date: a spreadsheet may have made it of something else"
+        return Column(name=name, kind="category", codes={label: label for label in labels}, confirm=confirm)
     confirm = f"left out: {levels} different texts are too many for groups"
     if longest > 100: confirm = "left out: it holds texts longer than 100 characters"
     found = cells.counts[~np.isnan(cells.values)].sum() if numeric else 0
@@ -225,7 +220,8 @@ def reason_to_ignore(name:str, cells:Cells)->str: # An empty text where it may b
     if is_counter(name, cells.numbers): return "it counts the rows, from the first on, and the next table counts again"
     spans = not style.at_once and np.isnan(cells.values).all()
     if spans and mostly(cells, lambda text: read_minutes(text) is not None, 0.8):
-        return f"{first!r} may be hours and minutes, minutes and seconds, or a time of the day: write minutes as numbers"
+        return (f"{first!r} may be hours and minutes, minutes and seconds, or a time of the day: write minutes "
+                "as numbers")
     if is_date(name, cells):
         if says(name, "dates", "protected"): return "a date is no input; a span of time such as an age can be one"
         return ("a date is no input: if a spreadsheet has made dates of marks such as 3/4, give the "
@@ -281,7 +277,7 @@ def read_grades(
     if len(labels) == 1:
         raise SchemaError(f"column {target} holds one value, {labels[0]}: nothing can be learnt from it")
     if len(labels) > MANY_GRADES:
-        numeric = as_numbers(texts).notna().all()
+        numeric = not np.isnan(read_cells(found).values).any()
         advice = "cut the number into grades first" if numeric else "choose the column that holds the grades"
         raise SchemaError(f"column {target} has {len(labels)} different values, more than {MANY_GRADES}: {advice}")
     spelled = {spelling(label): plain_grade(label) for label in labels}
@@ -439,8 +435,8 @@ def infer_schema(
     scores = [score for score in found if not score.rising and score.grades == order.labels]
     giving_away = {score.column: as_score(score, cells[score.column].numbers, score in scores[:1]) for score in found}
     columns = [giving_away.get(column.name, column) for column in columns]
-    columns = [column if column.name == target else
-               known_afterwards(column, cells[column.name], grades, target, bands.get(column.name)) for column in columns]
+    columns = [known_afterwards(column, cells.get(column.name), grades, target, bands.get(column.name))
+               for column in columns]
     columns = leave_out_giveaways(columns, cells, grades, order.labels)
     columns = [ask_unit(column, len(cells[column.name].words), len(table)) if column.name in cells else column
                for column in columns]

@@ -80,6 +80,7 @@ def holds_people(
 # Fits: says whether a word does; share: from 0 to 1; step: every which cell is looked at
 def mostly(cells:Cells, fits:Callable, share:float, step:int=1)->bool: # False for no cells
     "Whether more than a share of the cells fit; most columns are settled by the first of their words"
+    if cells.style.at_once and not cells.style.words: return False  # No plain number is asked for
     places = cells.places[::step]
     counts = cells.counts if step == 1 else np.bincount(places, minlength=len(cells.words))
     total = left = len(places)
@@ -97,7 +98,6 @@ def is_personal(name:str, cells:Cells)->bool:
     others, levels, many = says(name, "others"), len(cells.words), max(5, len(cells)/10)
     if says(name, "names") and not others: return True
     if says(name, "contact") and not others and levels > many: return True
-    if cells.plain: return False
     if mostly(cells, EMAIL.fullmatch, 0.9): return True
     student = all_words(name) <= known_words()["students"] and max(map(len, cells.words)) <= 100
     return student and levels > min(many, len(cells)/2) and mostly(cells, PERSON.fullmatch, 0.9)
@@ -183,7 +183,7 @@ COMPACT_DATE = re.compile(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])")  #
 # %% ../../nbs/lib/drafting/03_roles.ipynb #83d7a769
 def is_date(name:str, cells:Cells)->bool:
     "Whether a column holds dates or times: written, as days of a spreadsheet, or as seconds since 1970"
-    if not cells.plain and mostly(cells, DATE.fullmatch, 0.8, len(cells)//MANY_CELLS + 1): return True
+    if mostly(cells, DATE.fullmatch, 0.8, len(cells)//MANY_CELLS + 1): return True
     if not names_students(name) and len(cells) and all(map(COMPACT_DATE.fullmatch, cells.words)): return True
     if not says(name, "dates") or np.isnan(cells.values).any() or not len(cells): return False
     low, high = cells.values.min(), cells.values.max()
@@ -236,7 +236,7 @@ def follows_from(
 def blanks_tell(
     rows:np.ndarray,       # Rows in which a column has a cell
     grades:pd.Categorical, # Grade of each row of the table
-)->bool:                   # True where cells, or blanks, are a tenth as frequent as they would be by chance for some grades
+)->bool:                   # True where cells, or blanks, are a tenth as frequent as by chance for some grades
     "Whether a column is filled in, or left blank, only for some grades: a second attempt, a reason for failing"
     if len(rows) == len(grades): return False
     codes = grades.codes[grades.codes >= 0]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from .cells import Cells, as_numbers
+from .cells import Cells, read_cells
 from .roles import NEARLY, cross_counts, percent, says, share_agreed
 from ..schema import LATE, Column, band_of
 
@@ -41,22 +41,16 @@ class Bands:
     levels: int = 0    # Different scores
     rising: bool = False # Low scores go with good grades
 
-def best_cuts(
-    scores:np.ndarray, # Different scores, rising, shape (n,)
-    counts:np.ndarray, # Rows with each score and each grade, shape (n, grades)
-)->tuple[np.ndarray, np.ndarray]: # Lowest score of each grade but the last; how many rows of it and the next one agree
-    "The cuts between neighbouring grades that most rows agree with"
+# Scores: the different ones, rising, shape (n,); counts: rows with each score and each grade, shape (n, grades)
+def best_cuts(scores:np.ndarray, counts:np.ndarray)->tuple[np.ndarray, np.ndarray]: # Scores; how many rows agree
+    "The lowest score of each grade but the last that most rows of it and of the next one agree with"
     total, under = counts.sum(axis=0), counts.cumsum(axis=0) - counts
     agree = np.where(counts[:, :-1] > 0, total[:-1] - under[:, :-1] + under[:, 1:], -1)
     return scores[agree.argmax(axis=0)], np.maximum(agree.max(axis=0), total[1:])
 
 # %% ../../nbs/lib/drafting/04_scores.ipynb #182456f5
-def measure_bands(
-    scores:np.ndarray, # Different scores, rising, shape (n,)
-    counts:np.ndarray, # Rows with each score and each grade, shape (n, grades)
-    cuts:list[float],  # Falling
-)->tuple[float, float]: # Agreement over the rows, and averaged over the grades
-    "How many rows have the grade of their band"
+def measure_bands(scores:np.ndarray, counts:np.ndarray, cuts:list[float])->tuple[float, float]:
+    "How many rows have the grade of their band: agreement over the rows, and averaged over the grades"
     band = band_of(scores, sorted(cuts, reverse=True))
     right = np.array([counts[band == place, place].sum() for place in range(counts.shape[1])])
     return float(right.sum()/counts.sum()), float((right/counts.sum(axis=0)).mean())
@@ -120,7 +114,7 @@ def judge_score(
 # %% ../../nbs/lib/drafting/04_scores.ipynb #ee958bb4
 def mirrors(cells:Cells, grades:pd.Categorical)->bool:
     "Whether a column is the grade itself, not rounded: a mean of marks says nothing of which end is good"
-    meant = as_numbers(pd.Series(grades.categories)).to_numpy()
+    meant = read_cells(pd.Series(grades.categories)).values
     apart = np.abs(cells.numbers - np.append(meant, np.nan)[grades.codes[cells.rows]])
     return bool(not np.isnan(meant).any() and np.nanmean(apart) < 0.6)
 
