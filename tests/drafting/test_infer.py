@@ -429,12 +429,12 @@ def test_a_column_of_a_wide_table_costs_a_few_milliseconds(kind):
     draw = {"numbers": lambda: rng.normal(50, 10, 2400).round(2).astype(str),
             "texts": lambda: [f"answer {one} of {other}" for one, other in rng.integers(0, 300, (2400, 2))]}[kind]
     columns = {f"q{number}": draw() for number in range(200)}
-    table, seconds = pd.DataFrame(columns | {"Hours": [*range(60)]*40, "Grade": list("ABCF")*600}).astype(str), []
+    table, seconds = pd.DataFrame(columns | {"Hours": rng.integers(0, 60, 2400), "Grade": list("ABCF")*600}).astype(str), []
     for _ in range(3):
         began = time.process_time()
         infer_schema(table, "Grade")
         seconds.append(time.process_time() - began)
-    assert min(seconds) < 1.2
+    assert min(seconds) < 1
 
 
 def test_words_are_trimmed_spelled_and_counted():
