@@ -63,7 +63,7 @@ def are_numbers(cells:Cells)->bool:
 PLAIN_RANGE = ("the smallest and the largest value come from the table: `min: null` and `max: null` if others are "
                "possible")
 
-def stray_codes(numbers:np.ndarray, values:np.ndarray)->list[float]: # Such as 999, or -1 among counts
+def stray_codes(numbers:np.ndarray, values:np.ndarray)->list[float]: # Such as 999; values: the different ones, rising
     "Smallest and largest numbers that repeat, and lie farther off than the others lie apart, or alone below zero"
     found = []
     if np.isfinite(numbers).sum() < 10: return found
@@ -74,7 +74,6 @@ def stray_codes(numbers:np.ndarray, values:np.ndarray)->list[float]: # Such as 9
         if gap > others[-1] - others[0] or stray < 0 <= others[0] and stray % 1 == 0: found.append(stray)
     return found
 
-# Numbers: of each cell; values: the different ones, rising
 def ask_strays(numbers:np.ndarray, values:np.ndarray, coded:bool=False)->str: # Empty where no number is far off
     "The questions about codes among the numbers"
     strays, asked = stray_codes(numbers, values), ""

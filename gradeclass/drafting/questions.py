@@ -34,9 +34,8 @@ def find_grade_columns(
     called = [name for name in table if says(name, "grades") and has_few(name)]
     named = [name for name in called if not is_beside(name, table[name])] or called
     if len(named) != 1 or not all(map(is_plain_number, find_words(table[named[0]]).words)): return named
-    letters = [name for name, cell in table.iloc[0].items() if not PLAIN_NUMBER.fullmatch(str(cell))]
-    return named + [name for name in letters
-                    if name not in named and has_few(name) and holds_letters(name, table[name])]
+    return named + [name for name, cell in table.iloc[0].items() if not PLAIN_NUMBER.fullmatch(str(cell))
+                    and name not in named and has_few(name) and holds_letters(name, table[name])]
 
 # %% ../../nbs/lib/drafting/06_questions.ipynb #afad3e4b
 def is_beside(name:str, cells:pd.Series)->bool:
