@@ -85,6 +85,10 @@ def parameters_page():
     return text
 
 
+KINDS = {"boolean": "", "str": "text", "int": "whole number", "int range": "whole number", "float": "number",
+         "float range": "number"}  # What Typer calls a type -> what a person does
+
+
 def command_text(command, name, level):
     "A command with its arguments and options, and the commands under it"
     text = f"\n{'#'*level} {name}\n\n{command.help or ''}\n"
@@ -95,8 +99,7 @@ def command_text(command, name, level):
         flags = [one.name.upper()] if is_argument else [*one.opts, *one.secondary_opts]
         default = "" if one.default in (None, False, "", [], ()) or callable(one.default) else one.default
         default = "required" if one.required else "yes" if default is True else default
-        kind = "" if one.type.name == "boolean" else one.type.name
-        rows.append([", ".join(map(code, flags)), kind, code(default), getattr(one, "help", "") or ""])
+        rows.append([", ".join(map(code, flags)), KINDS.get(one.type.name, one.type.name), code(default), getattr(one, "help", "") or ""])
     if rows: text += "\n" + table(["argument or option", "type", "default", "meaning"], rows)
     for below, part in getattr(command, "commands", {}).items():
         text += command_text(part, f"{name} {below}", level + 1)

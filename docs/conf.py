@@ -12,6 +12,7 @@ nb_ipywidgets_js = {}  # Nothing is fetched from elsewhere
 myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence", "deflist"]
 suppress_warnings = ["myst.header"]  # A lesson may leave out a level of headings
+smartquotes = False  # They would make a dash of the two of --cron
 html_theme = "furo"
 html_title = "gradeclass"
 html_static_path = ["static"]

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 
-from .config import PACKAGE
+from .config import PACKAGE, GradeclassError
 
 # %% ../nbs/lib/03_disk.ipynb #4f81365b
 @contextmanager
@@ -26,6 +26,8 @@ def whole_file(
 ):                 # Yields a temporary path beside the target
     "Write a file under a temporary name and rename it when the block ends well"
     path = Path(path)
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise GradeclassError(f"{path} is a device or a pipe: name a file")  # Root would replace it for everybody
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:

@@ -99,6 +99,8 @@ def open_log(
     terminal = logging.StreamHandler(sys.stderr)
     terminal.setLevel(settings.log_level.upper())
     terminal.setFormatter(Lines(settings.log_format))
+    if settings.log_format == "text" and terminal.level >= logging.WARNING:  # The command's last line says what failed
+        terminal.addFilter(lambda record: record.msg != "failed")
     log.addHandler(terminal)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -129,7 +131,9 @@ def parse_line(line:bytes)->dict|None: # The record; None for half a line
     return record if whole else None
 
 # %% ../nbs/lib/06_logs.ipynb #d9637ac2
-def read_run_log(path:str|Path)->list[dict]: # Records in order: time, level, event, run_id, stage, fields
+def read_run_log(
+    path:str|Path, # A run's `log.jsonl`
+)->list[dict]:     # Records in order: time, level, event, run_id, stage, fields
     "The records of a log"
     try: lines = Path(path).read_bytes().splitlines()
     except OSError as error: raise GradeclassError(f"the log {path} cannot be read: {error.strerror}") from None

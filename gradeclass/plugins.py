@@ -74,7 +74,10 @@ class Doors(UserDict):
         "Those of the group"
         return [entry for entry in find_entries() if entry.group == f"gradeclass.{self.group}"]
 
-    def is_taken(self, name:str)->bool: # Whether it is one of ours
+    def is_taken(
+        self,
+        name:str, # Name of an entry point
+    )->bool:      # Whether it is one of ours
         "Whether a package may not use the name"
         return name in self.own or name in self.taken
 
@@ -98,7 +101,10 @@ class Doors(UserDict):
         except Exception as error: reason = f"{type(error).__name__}: {error}"
         raise PluginError(f"the {self.kind} {entry.name} of {package_of(entry)} cannot be used: {reason}")
 
-    def package(self, name:str)->str: # Such as 'gradeclass-extras 0.1.0'; empty for our own
+    def package(
+        self,
+        name:str, # Name of a thing, such as a model family
+    )->str:       # Such as 'gradeclass-extras 0.1.0'; empty for our own
         "Which package brings it"
         return "" if name in self.own else next((package_of(e) for e in self.entries() if e.name == name), "")
 

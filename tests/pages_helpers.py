@@ -1,15 +1,20 @@
 "What the tests of the pages share: a server of its own, what a visitor does, and bundles"
+import asyncio
+import http.cookiejar
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from contextlib import suppress
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 import pandas as pd
@@ -74,6 +79,68 @@ class Server:
         left = psutil.wait_procs(children, 5)[1]
         for child in left: child.kill()
         return left
+
+
+PACKED = "v1.kernel.websocket.jupyter.org"
+
+
+class Line:
+    "What a browser and the process of its page say to each other, without the browser"
+    def __init__(self, server, name, token=TOKEN):
+        self.base, self.cookies = server.base, http.cookiejar.CookieJar()
+        self.browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(self.cookies))
+        self.kernel = re.search(rb'"kernelId": ?"([\w-]+)"', self.get(f"{name}?token={token}"))[1].decode()
+
+    async def connect(self, kernel="", packed=True):
+        "Open the websocket, of another kernel if one is named"
+        from tornado.httpclient import HTTPRequest
+        from tornado.websocket import websocket_connect
+        cookie = "; ".join(f"{cookie.name}={cookie.value}" for cookie in self.cookies)
+        address = f"{self.base.replace('http', 'ws', 1)}/api/kernels/{kernel or self.kernel}/channels?session_id={uuid4()}"
+        self.packed, self.socket = packed, await websocket_connect(
+            HTTPRequest(address, headers={"Cookie": cookie}), subprotocols=[PACKED] if packed else None)
+        return self
+
+    async def ask(self, kind, content, **metadata):
+        "Send a message; all that comes until the process is done with it, as text"
+        from jupyter_server.services.kernels.connection.base import serialize_msg_to_ws_v1
+        name = str(uuid4())
+        header = {"msg_id": name, "username": "", "session": name, "msg_type": kind, "version": "5.3",
+                  "date": "2026-09-01T08:00:00Z"}
+        parts = {"header": header, "parent_header": {}, "metadata": metadata, "content": content}
+        if self.packed:
+            packed = serialize_msg_to_ws_v1([json.dumps(part).encode() for part in parts.values()], "shell")
+            await self.socket.write_message(packed, binary=True)
+        else: await self.socket.write_message(json.dumps(parts | {"buffers": [], "channel": "shell"}))
+        heard = []
+        while not heard or not (name in heard[-1] and '"idle"' in heard[-1]):
+            message = await asyncio.wait_for(self.socket.read_message(), PATIENCE)
+            assert message is not None, "the connection has ended"
+            heard.append(message if isinstance(message, str) else message.decode(errors="replace"))
+        return heard
+
+    async def widgets(self):
+        "The state of each widget of the process by the id of its comm"
+        opened = {"comm_id": str(uuid4()), "target_name": "jupyter.widget.control", "data": {}}
+        await self.ask("comm_open", opened, version="1.0.0")
+        heard = await self.ask("comm_msg", {"comm_id": opened["comm_id"], "data": {"method": "request_states"}})
+        found = json.loads(next(text for text in heard if "update_states" in text))["content"]["data"]["states"]
+        return {name: widget["state"] for name, widget in found.items()}
+
+    async def put(self, name, value):
+        "Give a widget a value, as a browser does"
+        data = {"method": "update", "state": {"value": value}, "buffer_paths": []}
+        return await self.ask("comm_msg", {"comm_id": name, "data": data})
+
+    def get(self, address, body=None):
+        "What an address of the server says to this visitor"
+        return self.browser.open(f"{self.base}/{address}", body, timeout=PATIENCE).read()
+
+    def leave(self):
+        "Give the process back, as a browser does"
+        self.socket.close()
+        xsrf = next(cookie.value for cookie in self.cookies if cookie.name == "_xsrf")
+        self.get(f"leave/{self.kernel}?_xsrf={urllib.parse.quote(xsrf)}", b"")
 
 
 def serve_copy(run, home, **options):

@@ -57,7 +57,7 @@ def check_out(
 
 # %% ../../nbs/lib/cli/01_base.ipynb #62a4aceb
 class Bars:
-    "A bar for each title; without a terminal, a line for each stage and run that ends"
+    "A progress bar for each title; without a terminal, a line for each stage and run that ends"
     def __init__(
         self,
         *waiting:str,         # Titles of the bars that stand there from the start

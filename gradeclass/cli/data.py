@@ -39,7 +39,7 @@ def schema_infer(
     out:Annotated[Path|None, Option("-o", "--out", help="File to write. Without it: printed.")]=None, # File to write
     best:Annotated[str, Option(help="The best grade, or all grades, best first: --best HD,D,C,P,N")]="", # The answer
 )->None:
-    "Draft a schema for a table that has none yet; guesses are marked `confirm`; what the table cannot tell is asked."
+    "Draft a schema for a table that has none yet; guesses are marked `confirm`; it asks what the table cannot tell."
     from gradeclass.drafting.infer import infer_schema
     from gradeclass.data.sources import read_table
     from gradeclass.schema import schema_yaml
@@ -58,7 +58,7 @@ def schema_infer(
 
 # %% ../../nbs/lib/cli/04_data.ipynb #ef4df1f0
 def ask_best(schema, target:str)->str: # The best grade, or all in order
-    "Ask the person at the terminal which grade is the best"
+    "Ask at the terminal which grade is the best"
     return typer.prompt(f"Column {target}: {schema.grades.ask} The best grade", err=True)
 
 # %% ../../nbs/lib/cli/04_data.ipynb #870e8277
@@ -78,7 +78,7 @@ def write_schema(schema, out:Path)->None:
           f"to confirm: search for 'confirm'")
 
 def ask_guess(question)->list: # The question with the answer; empty where the person is not sure
-    "Ask the person at the terminal about one guess"
+    "Ask at the terminal about one guess"
     answers, place = question.answers, -1
     offered = "\n".join(f"  {place} {answer.words}" for place, answer in enumerate(answers, 1))
     asked = f"{question.column}: {question.text}\n{offered}\n  0 I am not sure\nYour answer"
@@ -97,7 +97,7 @@ def check_command(
                   Option("-o", "--out", help="Write the schema here. Without it: nothing is written.")]=None, # File
     yes:Annotated[bool, Option("--yes", help="Accept the guesses that are certain, and only those.")]=False, # Accept
 )->None:
-    "Show how a table is read and what its columns are taken for, ask what cannot be known, and write a schema."
+    "Show how a table is read and what its columns are taken for, ask about what is unclear, and write a schema."
     from gradeclass.data.files import left_rows, write_table
     from gradeclass.drafting.infer import infer_schema
     from gradeclass.drafting.questions import (MOST_ASKED, answer_questions, describe_columns, inspect_table,
@@ -181,7 +181,7 @@ StoreName = Annotated[str, Option(help="Name of the schema. Without it: the only
 
 # %% ../../nbs/lib/cli/04_data.ipynb #8bcf6c41
 def describe_added(added, file:str)->str: # One line
-    "What became of a file of new students"
+    "The result of adding a file, in words"
     store = added.store
     known = f", {added.known:,} known already" if added.known else ""
     if not store.versions: return f"no rows of {file} were added{known}; the store {store.name} is still empty"

@@ -37,11 +37,12 @@ def in_percent(figure:dict, digits:int=0)->str: # Such as '79 % (74-83 %)'
 
 # %% ../../nbs/lib/cli/02_run.ipynb #a97510ec
 def describe_run(run)->str: # A few lines
-    "What a person wants to know when a run has ended"
+    "A run's results in a few lines"
     if not run.bundle: return "\n".join(f"{result.name:14} {result.folder}" for result in run.stages)
     macro = run.metrics["macro_f1"]
     careful = [f"careful        {caution}" for caution in run.metrics.get("cautions", [])]
     lines = {
+        "table": run.table,
         "right grade": f"{in_percent(run.metrics['accuracy'])}   "
                        f"right or one grade off {in_percent(run.metrics['within_one'])}",
         "macro-F1": f"{with_interval(macro)}   "
@@ -56,7 +57,7 @@ def describe_run(run)->str: # A few lines
 
 # %% ../../nbs/lib/cli/02_run.ipynb #3239d8cc
 def offer_promotion(run, outputs:Path)->None:
-    "Ask the person at the terminal whether the new model is to serve"
+    "Ask at the terminal whether to promote the new model"
     from gradeclass.registry.versions import promote, user_name
     version = run.registration["version"]
     if not typer.confirm(f"Use version {version}?", default=False, err=True): return
@@ -65,7 +66,14 @@ def offer_promotion(run, outputs:Path)->None:
 
 # %% ../../nbs/lib/cli/02_run.ipynb #e1a56708
 class StageCommand(TyperCommand):
-    "A command whose help ends with the parameters of the stages; they are read when somebody asks"
+    "A command whose help ends with the parameters of the stages, and whose words all belong to an option"
+    def parse_args(self, ctx, args)->list:
+        ctx.allow_extra_args = True  # Click's own message does not say where the word belongs
+        rest = super().parse_args(ctx, args)
+        if not ctx.args or ctx.resilient_parsing: return rest
+        word = ctx.args[0]
+        ctx.fail(f"{word} belongs to no option: a table is named with --data {word}, a parameter with -p name=value")
+
     def format_epilog(self, ctx, formatter)->None:
         from gradeclass.pipeline.stages import describe_parameters
         self.epilog = f"Parameters for -p, and their defaults:\n\n{describe_parameters()}"
@@ -178,7 +186,7 @@ def read_parts(words:list[str], grid:str)->list[dict]: # Parameter -> values, fo
 
 # %% ../../nbs/lib/cli/02_run.ipynb #3ac7d2d6
 def describe_sweep(swept, metric:str)->str: # A few lines
-    "What a person wants to know when a sweep has ended"
+    "A sweep's results in a few lines"
     good = swept.table[swept.table.state == "done"]
     lines = [f"runs       {len(good)} of {len(swept.table)} done in {swept.seconds:.0f} s"]
     if len(good):
@@ -256,7 +264,9 @@ def ui_show(port:Annotated[int, Option(min=1, max=65535, help="Port on this comp
 @app.command("logs")
 def logs_command(run_id:Annotated[str, Argument(help="Name of a run. Without it: the newest.")]="",
                  as_json:AsJson=False)->None:
-    "Print what a run did and when."
+    "Print what a run did and when; as JSON, each cell of its notebooks too."
     from gradeclass.logs import as_line, find_log, read_run_log
     records = read_run_log(find_log(run_id))
-    print(json.dumps(records, indent=1) if as_json else "\n".join(map(as_line, records)))
+    if as_json: return print(json.dumps(records, indent=1))
+    for record in records:
+        if record["event"] != "cell": print(as_line(record))

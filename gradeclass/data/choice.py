@@ -53,7 +53,7 @@ def rows_in(path:Path)->int: # About; 0 where it is another kind of file, or too
     if path.suffix.lower() in FOOTED:
         from pyarrow.parquet import read_metadata
         try: return read_metadata(path).num_rows
-        except (OSError, ValueError): return 0 # Whoever reads it says what is wrong
+        except (OSError, ValueError): return 0 # The reader will say what is wrong
     if path.suffix.lower() not in TEXTS or path.stat().st_size < 2*MOST_ROWS: return 0
     rows, quoted = 0, False
     with path.open("rb") as file:
@@ -73,10 +73,10 @@ def count_source(source:str)->int: # About; 0 where it cannot be known before al
     from gradeclass.data.database import count_rows
     from gradeclass.data.files import DataError
     try: return count_rows(source)
-    except DataError: return 0 # Whoever reads it says what is wrong
+    except DataError: return 0 # The reader will say what is wrong
 
 def check_size(source:str, rows:int|None=None)->str: # The same source; rows: where they are counted already
-    "Refuse a table that a run would not finish"
+    "Refuse a table that is too large for a run"
     rows = count_source(source) if rows is None else rows
     if rows <= MOST_ROWS: return source
     from gradeclass.data.files import DataError

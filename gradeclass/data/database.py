@@ -43,7 +43,10 @@ def choose_table(names:list[str], wanted:str, source:str)->str: # The table to r
     return names[0]
 
 # %% ../../nbs/lib/data/05_database.ipynb #f55f30de
-def ask_database(address:str, ask:Callable): # What `ask` answers, called with a connection and the name of the table
+def ask_database(
+    address:str,  # SQLAlchemy's address, with #TABLE for one of several
+    ask:Callable, # Called with a connection and the table's name
+):                # What `ask` answers, called with a connection and the name of the table
     "Ask a database about the table or view that an address means"
     from sqlalchemy import inspect
     from sqlalchemy.exc import SQLAlchemyError

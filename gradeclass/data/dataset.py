@@ -64,7 +64,10 @@ def read_code(
     return column.lookup.get(text, cell)
 
 # %% ../../nbs/lib/data/07_dataset.ipynb #af18c99a
-def number_texts(values, column:Column)->list[str]:
+def number_texts(
+    values,        # Cells of one column as read
+    column:Column,
+)->list[str]:
     "The different texts among cells that are not missing"
     texts = dict.fromkeys(value for value in values if isinstance(value, str))
     return [text for text in texts if not is_missing(text, column)]
@@ -77,7 +80,10 @@ def agreed_decimal(styles:Iterable[NumberStyle])->str: # '.', ',' or nothing
     signs = {style.decimal for style in styles if style.sure}
     return signs.pop() if len(signs) == 1 else ""
 
-def decimal_sign(frame:pd.DataFrame, schema:Schema)->str: # '.', ',' or nothing
+def decimal_sign(
+    frame:pd.DataFrame, # Columns of numbers as read, numbers or texts
+    schema:Schema,
+)->str:                 # '.', ',' or nothing
     "The decimal sign of a table's columns of numbers"
     numeric = [column for column in schema.columns if column.kind == "numeric" and column.name in frame]
     texts = [column for column in numeric if frame[column.name].dtype == object]
@@ -91,8 +97,8 @@ UNITS = {word: unit for unit, words in UNITS.items() for word in (unit, *words)}
 def check_unit(style:NumberStyle, column:Column)->None: # Nothing; an error where they differ
     "Refuse a column in another unit than the schema's, or in two"
     if style.mixed:
-        raise DataError(f"{column.name}: {style.mixed!r} has a unit, and other numbers without one are of another size"
-                        ": write the whole column in one unit")
+        raise DataError(f"{column.name}: {style.mixed!r} has a unit, but the numbers without one are of a different "
+                        "size: write the whole column in one unit")
     written = f"out of {style.of}" if style.of else style.unit
     meant = column.unit if column.unit.startswith("out of ") else UNITS.get(column.unit.casefold().split(" ")[0], "")
     if meant and UNITS.get(written.casefold().rstrip("."), written if style.of else "") not in ("", meant):
@@ -137,8 +143,10 @@ def read_number(
     try: return float(cell)
     except (TypeError, ValueError, OverflowError): return cell
 
-def special_number(cell:str)->object:
-    "Infinity as a number, so that it is named as such; any other text as it is"
+def special_number(
+    cell:str, # A text, such as '-inf'
+)->object:
+    "Infinity as a number, so that messages name it; any other text as it is"
     return float(cell) if cell.strip().casefold().lstrip("+-") in ("inf", "infinity") else cell
 
 # %% ../../nbs/lib/data/07_dataset.ipynb #4f6402f9
@@ -156,7 +164,7 @@ SURELY_DECIMAL = re.compile(r"\.\d{1,2}$|\.\d{4,}$|^[+-]?0?\.")
 MAYBE_THOUSANDS = re.compile(r"^[+-]?\d{1,3}\.\d{3}$")
 
 def may_have_thousands(cells:pd.Series)->bool: # False where every point is surely a decimal one
-    "Whether points of a column may part thousands: only then are its cells looked at one by one"
+    "Whether points in a column may separate thousands: only then is each cell examined"
     if cells.dtype != object: return False
     texts = cells.tolist()
     has = lambda pattern: any(isinstance(text, str) and "." in text and pattern.search(text) for text in texts)
@@ -165,11 +173,17 @@ def may_have_thousands(cells:pd.Series)->bool: # False where every point is sure
 def plain_floats(cells:pd.Series, column:Column)->pd.Series|None: # None where a cell is no plain number
     "The numbers of a column, all at once; those that mean no answer are missing"
     if may_have_thousands(cells): return None
+    # Python takes '1_0' for 10
+    if cells.dtype == object and any(isinstance(cell, str) and "_" in cell for cell in cells): return None
     try: floats = cells.astype(float)
     except (TypeError, ValueError, OverflowError): return None
     return floats.mask(floats.isin(column.blank_numbers)) if column.blank_numbers else floats
 
-def written_style(values, column:Column, hint:str)->NumberStyle: # Of cells as read
+def written_style(
+    values,        # Cells of one column as read
+    column:Column,
+    hint:str,      # The table's decimal sign, '.' or ','; empty where unknown
+)->NumberStyle:    # Of cells as read
     "How a column writes its numbers"
     beside = any(isinstance(value, (int, float)) and value == value for value in values)
     return column_style(number_texts(values, column), column, hint, beside)
@@ -219,8 +233,13 @@ def only_numbers(
     return cells if cells.dtype == "float64" else cells.where(cells.map(type).eq(float)).astype("float64")
 
 # %% ../../nbs/lib/data/07_dataset.ipynb #04420598
-def note_style(name:str, cells:pd.Series, column:Column, hint:str="")->list[str]: # A note, or nothing
-    "Say how a column writes its numbers, where a computer would not"
+def note_style(
+    name:str,        # Name in the file, for the note
+    cells:pd.Series, # One column as read
+    column:Column,
+    hint:str="",     # The table's decimal sign, '.' or ','; empty where unknown
+)->list[str]:        # A note, or nothing
+    "Say how a column writes its numbers, if not in the plain way"
     if cells.dtype != object: return []
     style = written_style(cells, column, hint)
     if style.open: return [f"{name}: {style.open!r} can be read in two ways: write it without separators of thousands"]
@@ -308,7 +327,9 @@ def make_dataset(
     return Dataset(conformed, schema, [*(notes or []), *more], source, frame)
 
 # %% ../../nbs/lib/data/07_dataset.ipynb #e92890bc
-def hash_cells(cells:pd.Series)->bytes: # Eight bytes per cell
+def hash_cells(
+    cells:pd.Series, # One column of n cells
+)->bytes:            # Eight bytes per cell
     "Hash one column, whatever type holds it"
     if pd.api.types.is_numeric_dtype(cells.dtype):
         numbers = cells.to_numpy(dtype="float64", na_value=math.nan)
@@ -325,7 +346,9 @@ def hash_rows(
     return pd.util.hash_pandas_object(pd.DataFrame(hashes), index=False).to_numpy(dtype=np.uint64)
 
 # %% ../../nbs/lib/data/07_dataset.ipynb #81c75455
-def table_digest(frame:pd.DataFrame)->str: # SHA-256, 64 hexadecimal digits
+def table_digest(
+    frame:pd.DataFrame, # A table; its index is left out of the digest
+)->str:                 # SHA-256, 64 hexadecimal digits
     "SHA-256 of a table's names and cells, in order; the index does not count"
     digest = hashlib.sha256()
     for name in frame:

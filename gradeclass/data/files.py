@@ -120,13 +120,17 @@ NEUTRALISED = re.compile(r"'+[=+\-@\t\r\n]")
 PLAIN_NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
 
 # %% ../../nbs/lib/data/04_files.ipynb #0eea7393
-def neutralise(cell:object)->object: # The cell; with an apostrophe in front where a spreadsheet would run it
+def neutralise(
+    cell:object, # Of any type; only texts can change
+)->object:       # The cell; with an apostrophe in front where a spreadsheet would run it
     "Make a text cell harmless in a spreadsheet"
     risky = isinstance(cell, str) and FORMULA.match(cell) and not PLAIN_NUMBER.fullmatch(cell)
     return f"'{cell}" if risky else cell
 
 # %% ../../nbs/lib/data/04_files.ipynb #68e29ccc
-def restore(cell:object)->object: # The cell as it was before `neutralise`
+def restore(
+    cell:object, # Of any type; only texts can change
+)->object:       # The cell as it was before `neutralise`
     "Take off the apostrophe that `neutralise` put in front"
     return cell[1:] if isinstance(cell, str) and NEUTRALISED.match(cell) else cell
 
@@ -216,7 +220,8 @@ def find_csv_layout(
     name:str, # Name of the file, for messages
 )->tuple[str, str, int, Layout]: # Separator, text from its first line on, lines above that, and where its table is
     "How a text is written"
-    if MARKUP.match(text): raise DataError(f"{name} is a web page, no CSV: open it in a spreadsheet and save it as CSV")
+    if MARKUP.match(text):
+        raise DataError(f"{name} is a web page, not a CSV file: open it in a spreadsheet and save it as CSV")
     separator = find_separator(text[:SAMPLE])
     declared = DECLARED.match(text)
     rest = text[declared.end() if declared else 0:].lstrip("\r\n")
@@ -256,7 +261,7 @@ def take_sheet(sheets:Sheets, merged:Merged, name:str)->tuple[pd.DataFrame, list
     layout.names += [""]*(width - len(layout.names))
     spans = sorted(fill_merged(rows, merged.get(title, []), layout.first))
     said = ", ".join(layout.names[place] or f"column {place + 1}" for place in spans[:4])
-    if spans: notes.append(f"{said}: a cell that spans several rows holds for each of them")
+    if spans: notes.append(f"{said}: a cell that spans several rows counts for each of them")
     frame = pd.DataFrame([row + [""]*(width - len(row)) for row in rows[layout.first:]], columns=range(width),
                          dtype=object)
     table, more = take_table(frame, layout, name)
@@ -335,7 +340,11 @@ def unpack(
         reason = getattr(error, "strerror", None) or "is it damaged, or has it a password?"
         raise DataError(f"{path.name} cannot be unpacked: {reason}") from None
 
-def find_packed(path:Path, folder:Path, most:int)->Path: # The file, in the folder
+def find_packed(
+    path:Path,   # A .gz or .zip file
+    folder:Path, # Where the copy goes
+    most:int,    # Bytes that the copy may have
+)->Path:         # The file, in the folder
     "Copy out the one file of an archive that may hold a table; a text beside another table is taken for a note"
     if path.suffix.lower() == ".gz":
         with gzip.open(path) as opened: return copy_out(path, path.stem, opened, folder, most)
@@ -348,7 +357,13 @@ def find_packed(path:Path, folder:Path, most:int)->Path: # The file, in the fold
             raise DataError(f"{path.name} holds {held}: unpack it and name one file")
         with archive.open(names[0]) as opened: return copy_out(path, names[0], opened, folder, most)
 
-def copy_out(path:Path, inner:str, opened:io.IOBase, folder:Path, most:int)->Path: # The copy
+def copy_out(
+    path:Path,        # The packed file
+    inner:str,        # Name of the file inside
+    opened:io.IOBase, # That file, open for reading
+    folder:Path,      # Where the copy goes
+    most:int,         # Bytes that the copy may have
+)->Path:              # The copy
     "Copy a file out of an archive, as long as it is no bomb"
     target = folder/(Path(inner).name if Path(inner).suffix else f"{Path(inner).name}.csv")
     with open(target, "wb") as file:

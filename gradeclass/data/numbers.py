@@ -20,6 +20,7 @@ from statistics import median
 import pandas as pd
 
 from .layout import ABSENT
+from ..schema import INVISIBLE
 
 # %% ../../nbs/lib/data/06_numbers.ipynb #a2c1f505
 SPACES = "    _"           # Between groups of three digits, beside the plain blank
@@ -54,7 +55,7 @@ ALIKE = str.maketrans({"−": "-", "–": "-", "’": "'", "‘": "'", "٫": "."
 def tidy(text:str)->str:
     "One kind of blank, minus, apostrophe and digit"
     if text.isascii(): return text.replace("_", " ").strip()
-    text = unicodedata.normalize("NFKC", text)
+    text = unicodedata.normalize("NFKC", text.translate(INVISIBLE))
     return re.sub(f"[{SPACES}]", " ", text).translate(ALIKE).strip()
 
 # %% ../../nbs/lib/data/06_numbers.ipynb #8feeba57
@@ -62,7 +63,7 @@ def tidy(text:str)->str:
 MARK = re.compile(r"^([*†‡§~≈^?!]+)\s*(?=[\d.,+-])|(?<=[\d%.])\s*([*†‡§^?!¹²³⁴⁵⁶⁷⁸⁹⁰]+|\([^\W\d_][^\d()]{0,20}\))$")
 
 def split_mark(text:str)->tuple[str, str]: # The cell without it, and the sign
-    "Take off what points to a note: '52*', '~52', '52 (late)'"
+    "Remove marks such as in '52*', '~52', '52 (late)'"
     found = MARK.search(text)
     return (MARK.sub("", text), found[1] or found[2]) if found else (text, "")
 
@@ -151,7 +152,7 @@ class NumberStyle:
 
 # %% ../../nbs/lib/data/06_numbers.ipynb #c300bbe2
 def mark_evidence(bodies:Iterable[str], mark:str)->Counter: # Keys: decimal, thousands, open, whole
-    "What the cells of a column say of ',' or '.'"
+    "What the cells of a column show about ',' or '.'"
     other = "," if mark == "." else "."
     found = Counter()
     for body in bodies:
@@ -219,7 +220,7 @@ KNOWN_UNITS = re.compile(rf"%|[{CURRENCY}]|({HOURS}|{MINUTES}|{DAYS}|{SECONDS}|p
                          r"eur|usd|gbp|chf|k|mio|mil|ects|cr|credits?|y|yrs?|years?)\.?", re.IGNORECASE)
 
 def find_flags(cells:dict[str, Cell|None])->tuple[str, ...]:
-    "Letters and words that a few numbers of a column carry, such as L for late: no units, and most numbers have none"
+    "Letters and words beside a few numbers of a column, such as L for late; unlike units, most numbers have none"
     found = [cell for cell in cells.values() if cell]
     beside = Counter(cell.unit for cell in found if cell.unit and not KNOWN_UNITS.fullmatch(cell.unit)
                      and cell.unit.casefold() not in ABSENT)

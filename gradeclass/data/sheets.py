@@ -18,7 +18,9 @@ import pandas as pd
 from .layout import HEAD, DataError, Layout, filled
 
 # %% ../../nbs/lib/data/03_sheets.ipynb #5042a593
-def as_cell(value:object)->object:
+def as_cell(
+    value:object, # A cell as calamine gives it
+)->object:
     "A cell of a workbook: whole numbers without a decimal point, times as texts"
     if isinstance(value, bool) or value is None: return "" if value is None else value
     if isinstance(value, float): return int(value) if value.is_integer() and abs(value) < 2**53 else value
@@ -28,7 +30,11 @@ def as_cell(value:object)->object:
 # Bytes, bytes, and how much smaller packing makes a table
 MOST_UNPACKED, SURELY_FINE, USUAL_RATIO = 2*2**30, 100*2**20, 200
 
-def check_unpacked(path:Path, size:int, most:int=MOST_UNPACKED)->None:
+def check_unpacked(
+    path:Path,              # The packed file
+    size:int,               # Bytes that it unpacks to, as far as is known
+    most:int=MOST_UNPACKED, # Bytes that are allowed in any case
+)->None:
     "Refuse an archive that fills memory or disk"
     if size > most:
         raise DataError(f"{path.name} holds more than {most//2**20:,} MB once unpacked: unpack it and name the file")
@@ -39,7 +45,9 @@ def check_unpacked(path:Path, size:int, most:int=MOST_UNPACKED)->None:
 Sheets = dict[str, list[list]]         # Title -> rows of cells
 Merged = dict[str, list[tuple]]        # Title -> upper left and lower right cell of each merged range, from 0
 
-def read_sheets(path:Path)->tuple[Sheets, Merged, list[str]]: # Those that can be seen and hold something; hidden ones
+def read_sheets(
+    path:Path, # A .xlsx, .xls or .ods file
+)->tuple[Sheets, Merged, list[str]]: # Those that can be seen and hold something; hidden ones
     "The sheets of a workbook"
     from python_calamine import CalamineWorkbook  # Here, because most tables are no workbooks
     if zipfile.is_zipfile(path):
@@ -60,7 +68,10 @@ def read_sheets(path:Path)->tuple[Sheets, Merged, list[str]]: # Those that can b
     return sheets, merged, hidden
 
 # %% ../../nbs/lib/data/03_sheets.ipynb #b4693ebf
-def choose_sheet(sheets:dict[str, list[list]], name:str)->tuple[str, list[str]]: # Its name, and a note
+def choose_sheet(
+    sheets:dict[str, list[list]], # Title -> rows of cells
+    name:str,                     # Name of the file, for messages
+)->tuple[str, list[str]]:         # Its name, and a note
     "The sheet with the largest table; others are named"
     sizes = {title: sum(len(filled(row)) for row in rows) for title, rows in sheets.items()}
     largest = max(sizes, key=sizes.get)
@@ -75,8 +86,12 @@ def choose_sheet(sheets:dict[str, list[list]], name:str)->tuple[str, list[str]]:
     return largest, [f"the sheet {largest!r} is read; others: {', '.join(map(repr, others[:4]))}"]
 
 # %% ../../nbs/lib/data/03_sheets.ipynb #d82ad5d4
-def fill_merged(rows:list[list], ranges:list[tuple], first:int)->set[int]: # Columns in which cells were filled
-    "Give every row what is written once in a cell that spans several rows"
+def fill_merged(
+    rows:list[list],    # Rows of a sheet, changed in place
+    ranges:list[tuple], # Upper left and lower right cell of each, from 0
+    first:int,          # Row of the first student, from 0
+)->set[int]:            # Columns in which cells were filled
+    "Copy the value of a merged cell into each row that it spans"
     found = set()
     for (top, left), (bottom, right) in ranges:
         if top < first or bottom == top or left != right: continue
@@ -86,8 +101,13 @@ def fill_merged(rows:list[list], ranges:list[tuple], first:int)->set[int]: # Col
     return found
 
 # %% ../../nbs/lib/data/03_sheets.ipynb #84aef7e4
-def check_formulas(path:Path, title:str, table:pd.DataFrame, layout:Layout)->None:
-    "Refuse columns of formulas whose results no program has stored yet"
+def check_formulas(
+    path:Path,          # The workbook
+    title:str,          # Title of the sheet
+    table:pd.DataFrame, # The sheet as read
+    layout:Layout,      # Where the table is in the sheet
+)->None:
+    "Refuse columns of formulas that are stored without their results"
     blank = [name for name in table if not filled(table[name].head(HEAD).tolist())]
     if not blank or not zipfile.is_zipfile(path): return
     from openpyxl import load_workbook
@@ -145,7 +165,10 @@ class Markup(HTMLParser):
     def handle_endtag(self, tag):
         if tag.rpartition(":")[2] in ("td", "th", "cell", "table", "worksheet"): self.close_cell()
 
-def read_markup(text:str, name:str)->tuple[Sheets, Merged]: # Its tables that hold something, the cells as texts
+def read_markup(
+    text:str, # HTML, or a workbook as XML
+    name:str, # Name of the file, for messages
+)->tuple[Sheets, Merged]: # Its tables that hold something, the cells as texts
     "The tables of a web page"
     page = Markup()
     page.feed(text)

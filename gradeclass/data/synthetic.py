@@ -90,7 +90,7 @@ def synthesise(
     n:int=1000,                        # Rows
     seed:int=SEED,                     # Same seed, same students
 )->pd.DataFrame:                       # Clean frame: labels, floats, index `row` from 2 on
-    "Draw students who never lived, as the schema describes them"
+    "Draw synthetic students, as the schema describes them"
     schema = load_schema(schema)
     if schema.synthesis is None:
         raise SchemaError(f"schema {schema.name} has no synthesis, so it does not say how to draw students")

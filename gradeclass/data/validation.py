@@ -66,7 +66,9 @@ def cell_checks(column:Column)->dict[str, Callable]: # Name of the check -> cell
 # %% ../../nbs/lib/data/10_validation.ipynb #75f4b0a9
 Purpose = Literal["train", "predict"]
 
-def checked_roles(purpose:Purpose)->tuple[str, ...]: # Roles whose columns are checked and looked for
+def checked_roles(
+    purpose:Purpose, # 'train', or 'predict', which needs no grades
+)->tuple[str, ...]:  # Roles whose columns are checked and looked for
     "Which columns matter"
     return ("feature", "audit", "score", "target") if purpose == "train" else ("feature", "audit")
 
@@ -137,7 +139,7 @@ def cap_numbers(
         rows, first = cells.index.tolist(), f"row {cells.index[0]}"
         where = first if len(rows) == 1 else f"{count(len(rows), 'row')}, first {first}"
         shown = ", ".join(map(show, cells.head(3))) + (", ..." if len(rows) > 3 else "")
-        message = f"{column.title}: {shown} counted as {show(column.max)}, the most that the model knows ({where})"
+        message = f"{column.title}: {shown} counted as {show(column.max)}, the highest value known ({where})"
         findings.append(Finding("warning", "above the limit", column.name, rows, cells.tolist(), message,
                                 column.expected))
     return frame, findings
@@ -210,13 +212,13 @@ def find_repeated_content(frame:pd.DataFrame, schema:Schema)->list[Finding]: # A
     if not rows: return []
     copies = once.index[find_copies(once[content])]
     rest = ("the split keeps them together" if len(copies) == len(rows) else
-            f"the split keeps {len(copies):,} of them together, for chance does not explain that those are equal")
+            f"the split keeps {len(copies):,} of them together, since chance does not explain why those are equal")
     message = f"{count(len(rows), 'row')} equal to another in everything but the id (first row {rows[0]}); {rest}"
     return [Finding("warning", "repeated content", "", rows, message=message)]
 
 # %% ../../nbs/lib/data/10_validation.ipynb #06cfdadb
 def contradictions(frame:pd.DataFrame, schema:Schema)->pd.DataFrame:
-    "Rows whose grade is not the band of their score"
+    "Rows whose grade does not match their score"
     if not schema.grades.cuts or schema.score not in frame or schema.target not in frame:
         return pd.DataFrame(columns=["score", "grade", "band"])
     score, grade = frame[schema.score], frame[schema.target]
@@ -232,12 +234,12 @@ def find_contradictions(frame:pd.DataFrame, schema:Schema)->list[Finding]: # At 
     values = [f"{score:.6g} is {band}, graded {grade}" for score, grade, band in table.itertuples(index=False)]
     share, first, last = len(table)/len(frame), table.index[0], table.index[-1]
     where = f"rows {first} to {last}; the first: {values[0]}" if len(table) > 1 else f"row {first}: {values[0]}"
-    message = f"{count(len(table), 'row')} ({share:.1%}) whose grade is not the band of their {schema.score} ({where})"
+    message = f"{count(len(table), 'row')} ({share:.1%}) whose grade does not match their {schema.score} ({where})"
     return [Finding("warning", "score contradicts grade", schema.target, table.index.tolist(), values, message)]
 
 # %% ../../nbs/lib/data/10_validation.ipynb #b1595d67
 def find_giveaway_columns(frame:pd.DataFrame, schema:Schema)->list[Finding]: # Errors
-    "Findings about inputs that decide a cut of the scale, unless a person has said that they are known before"
+    "Findings about inputs that decide a cut of the scale, unless the schema says known_before"
     if schema.target not in frame: return []
     findings = []
     for found in schema_giveaways(frame, schema):
@@ -250,7 +252,10 @@ def find_giveaway_columns(frame:pd.DataFrame, schema:Schema)->list[Finding]: # E
     return findings
 
 # %% ../../nbs/lib/data/10_validation.ipynb #f6615fbc
-def find_grades(frame:pd.DataFrame, schema:Schema)->list[Finding]:
+def find_grades(
+    frame:pd.DataFrame, # Students as typed by the schema
+    schema:Schema,
+)->list[Finding]:
     "Findings about the number of rows per grade"
     if schema.target not in frame or frame.empty: return []
     counts = frame[schema.target].value_counts(sort=False)
@@ -261,7 +266,10 @@ def find_grades(frame:pd.DataFrame, schema:Schema)->list[Finding]:
     message = f"grades with fewer than two rows cannot be both learned and tested: {rare}"
     return [Finding("warning", "rare grade", schema.target, message=message)] if rare else []
 
-def find_sparse_columns(frame:pd.DataFrame, schema:Schema)->list[Finding]: # Warnings
+def find_sparse_columns(
+    frame:pd.DataFrame, # Students as typed by the schema
+    schema:Schema,
+)->list[Finding]:       # Warnings
     "Findings about columns that hold little: more than a fifth of blanks, or one value"
     findings = []
     for name in [name for name in schema.names("feature", "audit", "score") if name in frame]:
@@ -283,7 +291,10 @@ def count_blanks(
     if not counted: return ""
     return f"cells without an answer (blank, or a word such as ABS) are treated as unknown: {counted}"
 
-def find_blanks(frame:pd.DataFrame, schema:Schema)->list[Finding]: # At most one warning
+def find_blanks(
+    frame:pd.DataFrame, # Students as typed by the schema
+    schema:Schema,
+)->list[Finding]:       # At most one warning
     "One finding that counts the blank cells of the features"
     blanks = frame[[name for name in schema.names("feature") if name in frame]].isna().sum()
     message = count_blanks(blanks.to_dict())
@@ -340,7 +351,7 @@ class Validation:
         total = len(self.accepted) + len(self.refused)
         lines = [f"{finding.severity}: {finding.message}" for finding in [*self.errors, *self.warnings]]
         first = f"{count(total, 'row')}: {len(self.accepted):,} accepted, {len(self.refused):,} refused"
-        if len(self.left_out): first += f"; {count(len(self.left_out), 'more row')} left out, of no student"
+        if len(self.left_out): first += f"; {count(len(self.left_out), 'more row')} left out, not students"
         return "\n".join([first, *lines])
 
     def raise_for_errors(

@@ -32,7 +32,7 @@ from ..schema import LATE, Column, GradeScale, Schema, SchemaError, describe_mis
 def order_words(
     labels:list[str], # Words
 )->list[str]|None:    # The same from low to high, or None where no vocabulary has them all
-    "Put words of a known vocabulary in order"
+    "Order words of a known vocabulary"
     for vocabulary in known_words()["ordered"]:
         if all(label.casefold() in vocabulary for label in labels):
             return sorted(labels, key=lambda label: vocabulary.index(label.casefold()))
@@ -43,7 +43,7 @@ FEW_NUMBERS, MANY_WORDS, MOSTLY = 10, 50, 0.95
 MOST_LEVELS, REPEATS = 500, 8  # Schools, courses, lecturers: as many, where each has so many students on average
 
 def most_words(n_cells:int)->int:
-    "How many categories a column may have: texts and ids do not repeat as the names of schools do"
+    "How many categories a column may have; texts and ids do not repeat as school names do"
     return max(MANY_WORDS, min(MOST_LEVELS, n_cells//REPEATS))
 
 BOUND = re.compile(r"[<>≤≥]=?\s*\d+([.,]\d+)?\s*%?|\d+([.,]\d+)?\s*%?\+")  # Such as '<5' and '90+'
@@ -75,7 +75,7 @@ def stray_codes(numbers:np.ndarray, values:np.ndarray)->list[float]: # Such as 9
     return found
 
 def ask_strays(numbers:np.ndarray, values:np.ndarray, coded:bool=False)->str: # Empty where no number is far off
-    "The questions about codes among the numbers"
+    "Questions about codes such as 99 among the numbers"
     strays, asked = stray_codes(numbers, values), ""
     usual = values[~np.isin(values, strays)] if strays else values
     low, high = round_outward(usual[0], usual[-1])
@@ -197,7 +197,7 @@ def guess_column(
     return describe_cells(name, read_cells(cells))
 
 def describe_cells(name:str, cells:Cells)->Column:
-    "What a column seems to be"
+    "What a column was taken for"
     if are_rooms(cells): return mark_audit(guess_words(name, cells))
     reason = reason_to_ignore(name, cells)
     if reason: return Column(name=name, role="ignored", confirm=f"left out: {reason}")
@@ -208,7 +208,7 @@ def describe_cells(name:str, cells:Cells)->Column:
     return mark_audit(guess_numbers(name, cells) if are_numbers(cells) else guess_words(name, cells, True))
 
 def reason_to_ignore(name:str, cells:Cells)->str: # An empty text where it may be an input
-    "Why a column can be no input, whatever its grades"
+    "Why a column cannot be an input, whatever the grades are"
     if not len(cells): return "it is empty"
     first, style = cells.words[0], cells.style
     if is_cut_off(cells):
@@ -265,7 +265,7 @@ def read_grades(
     cells:pd.Series, # The grade column
     target:str,      # Its name, for messages
 )->pd.Series:        # One spelling per grade, rows without a grade left out
-    "The grades, or a sentence on why they are none"
+    "The grades, or a refusal with the reason"
     found = find_words(cells)
     texts, long = found.texts, max(map(len, found.words), default=0)
     if long > LONGEST_GRADE:
@@ -290,7 +290,7 @@ def plain_grade(
 
 # %% ../../nbs/lib/drafting/05_infer.ipynb #8b6680e0
 def other_ends(order:GradeOrder)->str: # Empty where there is no other
-    "The lines that draw the line of who needs help one grade higher or lower"
+    "The schema lines that move the limit for help one grade up or down"
     failing, labels = len(order.at_risk), order.labels
     if set(labels[-failing:]) != set(order.at_risk): return ""
     line = lambda number: f"`at_risk: {as_line(labels[-number:])}`"
@@ -316,7 +316,7 @@ def guess_scale(
 MANY_BLANKS = 0.05
 
 def blank_words(cells:pd.Series)->pd.Series: # Word -> cells
-    "What the cells say that count as missing, such as NA and -"
+    "Cells that count as missing, such as NA and -"
     texts = cells.dropna().astype(str).str.strip()
     return texts[texts.str.casefold().isin(BLANKS - {""})].value_counts()
 

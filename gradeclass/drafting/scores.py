@@ -21,7 +21,7 @@ def round_outward(
     low:float,  # Smallest number
     high:float, # Largest number
 )->tuple[float, float]: # A range of at most two decimals that holds both
-    "Bounds that a person would write"
+    "Round bounds, as a person would write them"
     floor, ceiling = round(low, 2), round(high, 2)
     if floor > low: floor = round(floor - 0.01, 2)
     if ceiling < high: ceiling = round(ceiling + 0.01, 2)
@@ -124,7 +124,7 @@ def as_score(
     values:np.ndarray, # Its numbers
     chosen:bool,       # Whether this is the score, or one more column like it
 )->Column:             # Role `score`, or `ignored`
-    "Take a column that gives the grade away out of the inputs"
+    "Remove a column that gives the grade away from the inputs"
     share = percent(bands.agreement)
     given_away = f"left out: it gives the grade away in {share} of the rows, as if it were {LATE}"
     if not chosen: return Column(name=bands.column, role="ignored", confirm=given_away)

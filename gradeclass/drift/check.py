@@ -58,6 +58,7 @@ def check_drift(
     "Compare a table, or a prediction log, with a table or with what a model has learnt from"
     if (reference is None) == (model is None):
         raise DriftError("name one reference: a table with --reference, or a bundle with --model")
+    if since and not is_log(current): raise DriftError("--since is for a prediction log: leave it out for a table")
     if model is None:
         if is_log(current):
             raise DriftError("a prediction log is compared with the model that made it: name its bundle with --model")

@@ -28,7 +28,7 @@ def true_log_loss(
     p:np.ndarray,                # Probabilities, shape (n, K)
     y:np.ndarray,                # True grade, shape (n,)
 )->float:                        # In nats
-    "Mean surprise at the true grade"
+    "Mean negative log-probability of the true grade"
     return float(np.mean(-np.log(np.clip(p[np.arange(len(y)), y], 1e-12, None))))
 
 # %% ../../nbs/lib/evaluation/06_calibration.ipynb #ca65e2f6
@@ -36,7 +36,7 @@ def fit_temperature(
     p:np.ndarray,                # Out-of-fold probabilities, shape (n, K)
     y:np.ndarray,                # True grade, shape (n,)
 )->float:                        # Temperature of the least log loss, from 0.1 to 10
-    "The temperature under which the true grades surprise least"
+    "The temperature with the lowest log loss"
     from scipy.optimize import minimize_scalar
     loss = lambda log_t: true_log_loss(rescale(p, math.exp(log_t)), y)
     return float(math.exp(minimize_scalar(loss, bounds=(-math.log(10), math.log(10)), method="bounded").x))
@@ -76,7 +76,7 @@ def calibrate_out_of_fold(
     y:np.ndarray,    # True grade, shape (n,)
     seed:int=SEED,   # Seed of the folds
 )->np.ndarray:       # Each row calibrated by what the other folds say, shape (n, K)
-    "Calibrate every row by rows other than itself"
+    "Calibrate each row with a calibration fitted on other rows"
     fold, held_out = strata_folds(y, FOLDS, seed), np.empty_like(p)
     for number in np.unique(fold):
         inside = fold == number
@@ -89,7 +89,7 @@ def compare_calibrations(
     y:np.ndarray,    # True grade, shape (n,)
     seed:int=SEED,   # Seed of the folds and of the resampling
 )->pd.DataFrame:     # Index kind: brier before and after, difference with its 95 % interval, whether it helps for sure
-    "What each kind does to the Brier score of held-out rows, with a paired interval"
+    "Change in the Brier score of held-out rows for each kind of calibration, with a paired interval"
     rows = {}
     for kind in KINDS[1:]:
         found = paired_difference(y, p, calibrate_out_of_fold(kind, p, y, seed), "brier", numbered_scale(p), seed=seed)
@@ -103,7 +103,7 @@ def choose_calibration(
     y:np.ndarray,    # True grade, shape (n,)
     seed:int=SEED,   # Seed of the folds and of the resampling
 )->Calibrator:       # The kind with the lowest Brier score on held-out rows among those that help for sure, else none
-    "Calibrate only where held-out rows say so beyond chance"
+    "Calibrate only if held-out rows show a gain beyond chance"
     table = compare_calibrations(p, y, seed)
     return fit_calibrator(table[table.helps].after.idxmin() if table.helps.any() else "none", p, y)
 
@@ -130,7 +130,10 @@ class Calibration:
                 "measured": self.measured}
 
     @classmethod
-    def from_dict(cls, state:dict)->"Calibration":
+    def from_dict(
+        cls,
+        state:dict, # What `to_dict` gave
+    )->"Calibration":
         "The calibration that `to_dict` described"
         calibrator = stored_calibrator(state)
         try: sets = state["sets"] and PredictionSets(**state["sets"])

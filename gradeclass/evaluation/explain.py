@@ -21,6 +21,7 @@ from ..models.family import LogisticGrades, standardise
 from ..models.features import encode_column, encode_frame, grade_index
 from ..models.grade_model import GradeModel
 from ..plugins import Doors, PluginError
+from ..words import short_number
 from ..schema import Column, Schema
 
 # %% ../../nbs/lib/evaluation/10_explain.ipynb #0c98f16f
@@ -54,13 +55,19 @@ def logistic_terms(family:LogisticGrades, X:np.ndarray)->np.ndarray: # Shape (n,
     return np.c_[added, np.full(len(X), slope @ family.intercept_)]
 
 # %% ../../nbs/lib/evaluation/10_explain.ipynb #b35592a8
-def ordinal_terms(model:GradeModel, X:np.ndarray)->tuple: # Terms and unit
+def ordinal_terms(
+    model:GradeModel, # A fitted model of family `ordinal`
+    X:np.ndarray,     # Encoded rows, shape (n, q)
+)->tuple:             # Terms and unit
     "Of an ordinal model: its own sum"
     family = model.pipeline_["family"]
     if "forest" in family.shares_: return family.place_terms(X), "grades"
     return family.terms(X), model.schema.score if family.line_.link == "normal" else "log-odds"
 
-def check_explanation(name:str, found):
+def check_explanation(
+    name:str, # Name of a model family
+    found,    # What a package brings
+):
     "Refuse what cannot explain"
     if callable(found): return found
     raise PluginError("it is not a function that takes a model and encoded rows")
@@ -140,7 +147,7 @@ def contributions(
     background:pd.DataFrame|None=None, # Students to compare with; unless given, one of whom nothing is known
     seed:int=SEED,       # Seed of the sampling
 )->Contributions:        # Exact where the model is a sum
-    "Split what the model says of each student into what each input adds"
+    "Split each prediction into what each input adds"
     columns = model.schema.inputs(model.audit)
     names = [column.name for column in columns]
     encoded = encode_frame(frame, columns)
@@ -162,7 +169,7 @@ def typical_student(
     schema:Schema,      # What they are
     audit:bool=False,   # Whether the model sees audit columns too
 )->pd.DataFrame:        # One row: the median of numbers and of ordered codes, the most frequent of other codes
-    "One student in the middle of all"
+    "A typical student: median or most frequent value of each input"
     row = {}
     for column in schema.inputs(audit):
         values = pd.Series(encode_column(frame[column.name], column)).dropna()
@@ -189,7 +196,7 @@ def show_value(
 )->str:            # Such as '12 days', 'Yes', or 'unknown'
     "A cell as people write it"
     if math.isnan(value): return "unknown"
-    return column.labels[int(value)] if column.codes else f"{value:.4g} {column.unit if unit else ''}".strip()
+    return column.labels[int(value)] if column.codes else f"{short_number(value)} {column.unit if unit else ''}".strip()
 
 # %% ../../nbs/lib/evaluation/10_explain.ipynb #5f43e21f
 def explain_student(
@@ -274,7 +281,7 @@ def input_importance(
     repeats:int=10,      # Shuffles of each column
     seed:int=SEED,       # Seed of the shuffles
 )->pd.DataFrame:         # Index input, largest first: rise of the log loss, and its spread
-    "How much worse the model gets when one input is shuffled (permutation importance: Breiman 2001, Random Forests)"
+    "Rise of the log loss when one input is shuffled (permutation importance: Breiman 2001, Random Forests)"
     from sklearn.inspection import permutation_importance
     columns, grades = model.schema.inputs(model.audit), grade_index(frame, model.schema)
 

@@ -239,7 +239,7 @@ def gap_sentence(gap:pd.Series)->str: # One or two sentences
 
 # %% ../../nbs/lib/evaluation/08_fairness.ipynb #eb09308e
 def widest_missed(gaps:pd.DataFrame)->str: # One or two sentences with a space before them, or nothing
-    "The gap in who is missed that comes nearest to meaning something"
+    "The most significant gap in the share missed"
     missed = gaps[gaps.rate == "missed"]
     return "" if missed.empty else f" Who is missed differs most by {gap_sentence(missed.loc[missed.p.idxmin()])}"
 
@@ -251,7 +251,7 @@ def hidden_groups(table:pd.DataFrame)->str: # A sentence with a space before it,
 
 # %% ../../nbs/lib/evaluation/08_fairness.ipynb #e6de75dd
 def fairness_sentence(table:pd.DataFrame, gaps:pd.DataFrame)->str: # A short paragraph
-    "What the look at groups showed, in plain words"
+    "The comparison of groups in plain words"
     if table.empty: return "The table holds no protected attribute, so nothing can be said about groups."
     small = hidden_groups(table)
     if gaps.empty:
@@ -267,7 +267,7 @@ def fairness_sentence(table:pd.DataFrame, gaps:pd.DataFrame)->str: # A short par
 
 # %% ../../nbs/lib/evaluation/08_fairness.ipynb #7e668aca
 class Fairness(NamedTuple):
-    "What a look at the groups gives"
+    "Rates and gaps of all groups"
     table: pd.DataFrame   # What `all_rates` returned
     gaps: pd.DataFrame    # What `gap_table` returned
     sentence: str         # What `fairness_sentence` says
@@ -289,7 +289,7 @@ def check_fairness(
     seed:int=SEED,         # Seed of both
     pairs:bool=True,       # Whether attributes are also taken two at a time
 )->Fairness:               # Rates, gaps and a sentence
-    "Look at every protected attribute, and at each two of them"
+    "Compare the groups of every protected attribute, and of each pair of them"
     check_length(frame, len(y), "the table")
     groups = audit_groups(frame, schema, pairs)
     table = all_rates(y, predicted, schema.grades, groups)
@@ -344,7 +344,7 @@ def compare_audit(
     announce:Callable|None=None,  # Probabilities, shape (n, K) -> announced grades; the most probable ones unless given
     n_boot:int=500,               # Resamples
 )->pd.DataFrame:                  # Columns without, with, difference, low, high; rows: metrics, and gaps
-    "What protected attributes do to accuracy and to the gaps when the model may see them"
+    "Accuracy and gaps of models with and without the protected attributes"
     from sklearn.base import clone
     from gradeclass.models.folds import out_of_fold
     if not model.schema.names("audit"):

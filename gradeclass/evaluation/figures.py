@@ -18,7 +18,7 @@ COLOURS = ["#0173b2", "#de8f05", "#029e73", "#949494"]  # Blue, orange, green, g
 
 @contextmanager
 def plot_style(): # Yields nothing; the style holds inside the block
-    "The one look of all figures"
+    "Apply the common style of all figures"
     import seaborn as sns
     from matplotlib import rc_context
     style = sns.axes_style("whitegrid") | sns.plotting_context("paper", font_scale=1.15)
@@ -33,7 +33,7 @@ def new_figure(
     height:float=4.0,    # Inches
     **grid:object,       # What `plt.subplots` takes, such as nrows
 )->tuple:                # Figure, and its axes as `plt.subplots` gives them
-    "An empty figure that pyplot does not keep"
+    "An empty figure that is not registered with pyplot"
     import matplotlib.pyplot as plt
     figure, axes = plt.subplots(figsize=(width, height), dpi=100, layout="constrained", **grid)
     plt.close(figure)

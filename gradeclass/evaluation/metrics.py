@@ -30,7 +30,7 @@ class MetricError(GradeclassError):
 # %% ../../nbs/lib/evaluation/01_metrics.ipynb #76627d44
 @dataclass(frozen=True)
 class Predictions:
-    "True grades beside what a model said, checked"
+    "True grades and a model's predictions, checked against each other"
     y: np.ndarray          # True grade, shape (n,), 0 is the best
     p: np.ndarray          # Probability of each grade, shape (n, K)
     predicted: np.ndarray  # Announced grade, shape (n,)
@@ -107,7 +107,7 @@ def check_length(
     n:int,         # How many rows are due
     name:str,      # What the message calls the values
 )->None:           # Raises where the number of rows differs
-    "Refuse values that belong to other rows"
+    "Refuse values with another number of rows"
     if len(values) != n: raise MetricError(f"{name} has {len(values)} rows and y has {n}: give one for each student")
 
 def check_predictions(
@@ -230,7 +230,7 @@ def roc_auc(
 
 # %% ../../nbs/lib/evaluation/01_metrics.ipynb #d3f5ceed
 def log_loss(case:Predictions)->np.ndarray: # Shape (n,), in nats
-    "Surprise at the true grade: minus the logarithm of its probability"
+    "Minus the logarithm of the true grade's probability"
     smallest = np.finfo(float).eps
     return -np.log(np.clip(case.p[np.arange(len(case.y)), case.y], smallest, 1 - smallest))
 

@@ -54,7 +54,7 @@ def plot_reliability(
     y:np.ndarray,         # True grade, shape (n,), 0 is the best
     p:np.ndarray,         # Probability of each grade, shape (n, K)
 )->object:                # matplotlib Figure
-    "What was said against what came true, over a histogram of students"
+    "Predicted against actual shares, over a histogram of students"
     table = reliability(y, p)
     with plot_style():
         figure, (ax, below) = new_figure(6, 4.6, nrows=2, sharex=True, height_ratios=[3, 1])

@@ -41,7 +41,7 @@ def places_table(
     seed:int=SEED,              # Seed of the resampling
     units:np.ndarray|None=None, # What students are drawn with, such as the school, shape (n,); None: each alone
 )->pd.DataFrame:                # Index places: what `top_k` gives, best_recall, and the ends of intervals
-    "What lists of several lengths are worth, with 95 % intervals: Wilson's for shares, for the lift by bootstrap"
+    "Precision, recall and lift of lists of several lengths, with 95 % intervals (Wilson's, for the lift by bootstrap)"
     case = check_predictions(y, p, scale)
     counted = sorted({places(k, len(y)) for k in choices})
 
@@ -81,7 +81,7 @@ def show_places(
 # %% ../../nbs/lib/evaluation/09_ranking.ipynb #1a1c9ea4
 @dataclass(frozen=True)
 class Threshold:
-    "From which risk on a student is listed, and how often that is right"
+    "The risk from which a student is listed, and how often such a list is right"
     probability: float     # A student with this risk or more is listed
     share: float           # Share of the students who were listed
     precision: float       # Of the listed, the share actually at risk
@@ -105,7 +105,10 @@ class Threshold:
         return plain_numbers(pd.Series(asdict(self), dtype=object))
 
     @classmethod
-    def from_dict(cls, state:dict)->"Threshold": # The threshold
+    def from_dict(
+        cls,
+        state:dict, # What `as_dict` gave
+    )->"Threshold": # The threshold
         "Read what `as_dict` wrote"
         try: return cls(**{name: np.nan if value is None else value for name, value in state.items()})
         except TypeError:
@@ -136,14 +139,14 @@ def find_threshold(
 def threshold_sentence(
     threshold:Threshold, # What `find_threshold` returned
 )->str:                  # What to show beside a list
-    "What a place on the list is worth, in plain words"
+    "How often such a list is right, in plain words"
     if np.isnan(threshold.recall):
         return "Nobody among the students it was measured on is at risk, so the worth of a list cannot be said."
     known = asdict(threshold)
     share = lambda name: in_hundred({"value": known[name], "low": known[f"{name}_low"], "high": known[f"{name}_high"]})
     return (f"A list for {100*threshold.share:.0f} % of the students takes those with a risk of "
-            f"{100*threshold.probability:.1f} % or more. Of students listed so, {share('precision')} were actually at "
-            f"risk; of all at risk, {share('recall')} were listed.")
+            f"{100*threshold.probability:.1f} % or more. Of the students on such a list, {share('precision')} were "
+            f"actually at risk; of all at risk, {share('recall')} were listed.")
 
 # %% ../../nbs/lib/evaluation/09_ranking.ipynb #a57fd0c1
 LIST_NOTE = ("This list suggests who to talk to first. It is made from past records and is wrong for some: a person "

@@ -203,7 +203,7 @@ def reliability(
     y:np.ndarray,         # True grade, shape (n,), 0 is the best
     p:np.ndarray,         # Probability of each grade, shape (n, K)
 )->pd.DataFrame:          # One row per bin that holds students: from, to, students, said, came_true, low, high
-    "What was said of the most probable grade against what came true; low and high are Wilson's 95 % interval"
+    "Probability of the most probable grade against how often it was right; low and high are Wilson's 95 % interval"
     case = check_predictions(y, p, numbered_scale(p))
     said = case.p.max(axis=1)
     hit = case.y == case.p.argmax(axis=1)
@@ -260,7 +260,7 @@ def paired_difference(
     k:int|float=0.1,                   # Places for help: a number or a share of students
     units:np.ndarray|None=None,        # What students are drawn with, such as the school, shape (n,); None: each alone
 )->dict[str, object]:                  # metric, a, b, difference (b - a), low, high, b_better (share of resamples)
-    "By how much the second model differs from the first, with a paired 95 % bootstrap interval"
+    "The difference between two models, second minus first, with a paired 95 % bootstrap interval"
     if metric not in METRICS: raise MetricError(f"no metric {metric}: give one of {', '.join(METRICS)}")
     measure = METRICS[metric].measure
     sign = 1 if METRICS[metric].higher else -1

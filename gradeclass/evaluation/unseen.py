@@ -48,7 +48,7 @@ def compare_unseen(
     folds:int=5,        # Folds; with fewer groups, one for each
     seed:int=SEED,      # Seed of folds and resampling
 )->pd.DataFrame:        # Index group and cohort where the schema names them and the table has two
-    "What a group or a cohort costs that training has not seen, with a 95 % interval"
+    "Loss of accuracy on a new group or cohort, with a 95 % interval"
     schema, rows = model.schema, {}
     several = lambda name: name in frame and frame[name].nunique() > 1
     if not several(schema.group) and not several(schema.cohort): return pd.DataFrame()

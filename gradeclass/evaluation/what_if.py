@@ -121,7 +121,7 @@ def what_if(
     row,              # The student: dictionary, Series, or table of one row
     changes:dict,     # Input -> new value: a number, a code or a label
 )->pd.DataFrame:      # Index: each grade, 'at risk'; columns before, after, change
-    "What the model says of a student like this one but for the changes"
+    "The prediction for this student with some inputs changed"
     columns, scale = model.schema.inputs(model.audit), model.schema.grades
     place = {column.name: i for i, column in enumerate(columns) if column.changeable}
     if not changes: raise ExplainError("nothing was changed: name at least one input and its new value")

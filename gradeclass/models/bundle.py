@@ -101,7 +101,9 @@ def check_manifest(manifest:object, folder:Path)->None:
         raise BundleError(f"{folder/MANIFEST} is damaged at {wrong[0]}: train the model again or restore the file")
 
 # %% ../../nbs/lib/models/11_bundle.ipynb #6407b064
-def read_manifest(folder:str|Path)->dict: # Its manifest
+def read_manifest(
+    folder:str|Path, # A bundle
+)->dict:             # Its manifest
     "Read the manifest and check every file against its digest"
     folder = Path(folder).resolve()
     if not (folder/MANIFEST).is_file(): raise BundleError(f"{folder} is not a bundle: it has no {MANIFEST}")
@@ -120,7 +122,7 @@ def read_manifest(folder:str|Path)->dict: # Its manifest
 
 # %% ../../nbs/lib/models/11_bundle.ipynb #81d145e3
 def bundle_digest(folder:str|Path)->str: # SHA-256 of its manifest, which names the digest of each file
-    "The name of a bundle's content"
+    "Digest of a bundle's content"
     return digest_file(Path(folder, MANIFEST))
 
 # %% ../../nbs/lib/models/11_bundle.ipynb #aff87523

@@ -34,7 +34,7 @@ KINDS = ("none", "temperature", "offsets")
 
 @dataclass(frozen=True)
 class Calibrator:
-    "What is done to probabilities before anyone reads them"
+    "The correction of a model's probabilities"
     kind: str = "none"          # A name in `KINDS`
     temperature: float = 1.0
     offsets: tuple = ()         # One for each grade, or none
@@ -79,8 +79,10 @@ class Calibrator:
 # %% ../../nbs/lib/models/12_calibrator.ipynb #5d330dce
 FILE = "calibration.json"
 
-def read_calibration(bundle:str|Path)->dict: # calibrator, sets, measured; empty where the bundle has no such file
-    "What a bundle says of its calibration"
+def read_calibration(
+    bundle:str|Path, # Folder of a bundle
+)->dict:             # calibrator, sets, measured; empty where the bundle has no such file
+    "Read a bundle's calibration"
     path = Path(bundle, FILE)
     if not path.is_file(): return {}
     try: return json.loads(path.read_text(encoding="utf-8"))

@@ -70,10 +70,10 @@ def kappa_cuts(
 
 # %% ../../nbs/lib/models/06_decide.ipynb #ec56c1dd
 RULES = {
-    "mode": "The most probable grade is announced.",
-    "distance": "The grade is announced from which the true one is expected to be the fewest steps away.",
-    "macro_f1": "The grade is announced that serves the expected macro-F1 best: rare grades get their turn.",
-    "qwk": "The grade is announced in whose stretch of the scale the expected grade lies, for the best weighted kappa.",
+    "mode": "The most probable grade is predicted.",
+    "distance": "The grade that is expected to be the fewest steps from the actual one is predicted.",
+    "macro_f1": "The grade with the best expected macro-F1 is predicted: rare grades are predicted more often.",
+    "qwk": "The scale is cut for the best weighted kappa, and the grade where the expected one falls is predicted.",
 }
 LEARN_ROWS = 20_000  # More tell a rule nothing new
 
@@ -81,7 +81,7 @@ def learn_rule(
     rule:str,               # A name in `RULES`
     probability:np.ndarray, # Probabilities of students whom the model has not seen, shape (n, K)
 )->tuple|None:              # Gains and offsets for `macro_f1`, cuts for `qwk`; None where there is nothing to learn
-    "What a rule has to know beforehand"
+    "Learn the parameters of a rule"
     rows = probability[::len(probability)//LEARN_ROWS + 1]
     if rule == "macro_f1": return macro_f1_gains(rows), np.zeros(rows.shape[1])
     return (kappa_cuts(rows),) if rule == "qwk" else None
@@ -92,7 +92,7 @@ def follow_rule(
     probability:np.ndarray, # Probability of each grade, shape (n, K)
     learnt:tuple|None=None, # What `learn_rule` gave
 )->np.ndarray:              # Grade index, shape (n,)
-    "One grade for each student; what is said of a student does not depend on the others"
+    "One grade for each student, independent of the other students"
     if rule == "mode": return probability.argmax(axis=1)
     if rule == "distance": return least_distance(probability)
     if rule == "qwk": return np.searchsorted(learnt[0], probability @ np.arange(probability.shape[1]))

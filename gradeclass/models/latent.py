@@ -165,7 +165,10 @@ class Rows(NamedTuple):
     weight: np.ndarray       # How many rows each counts for, above 0, shape (n,)
     score: np.ndarray|None   # NaN where unknown, shape (n,); None: no score is used
 
-    def take(self, index)->"Rows":
+    def take(
+        self,
+        index, # Positions, or a mask of shape (n,)
+    )->"Rows":
         "The rows that positions or a mask name"
         return Rows(*(part if part is None else part[index] for part in self))
 

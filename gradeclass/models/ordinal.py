@@ -48,7 +48,7 @@ def held_to(task:Task)->dict: # XGBoost's own parameters
     return {} if task.rising is None else {"monotone_constraints": tuple(map(int, task.rising))}
 
 def boost_line(line:Line, rows:Rows, task:Task, params:dict, seed:int):
-    "Trees on what the linear score leaves over"
+    "Boosted trees on the residuals of the linear score"
     settings = BOOST_DEFAULTS | params
     rounds = settings.pop("rounds")
     if line.link == "normal": rows = rows.take(np.isfinite(rows.score))
@@ -103,7 +103,7 @@ def forest_probability(
     forest,       # What `grow_forest` returned
     X:np.ndarray, # Encoded rows, shape (n, p)
 )->np.ndarray:    # Probability of each grade, at least 0.01/K, shape (n, K)
-    "Answers to 'worse than k' made falling, and their differences"
+    "Make the answers to 'worse than k' non-increasing, and take differences"
     worse = forest.inplace_predict(X, predict_type="margin").astype(float).reshape(len(X), -1)
     worse = np.minimum.accumulate(np.clip(worse, 0.0, 1.0), axis=1)
     shares = -np.diff(worse, axis=1, prepend=1.0, append=0.0)
@@ -179,7 +179,7 @@ def choose_members(
 
 # %% ../../nbs/lib/models/05_ordinal.ipynb #ac0e9789
 class FoldFit(NamedTuple):
-    "One inner fold: what was fitted without its rows says of them"
+    "Fit the members without one inner fold and predict its rows"
     rows: np.ndarray        # True for the fold's rows
     line: Line
     widening: np.ndarray    # Factor on the blur of each row
@@ -187,7 +187,7 @@ class FoldFit(NamedTuple):
     forest: np.ndarray|None # Probabilities of the forest
 
     def said(self, name:str, blur:dict)->np.ndarray: # Probabilities of the fold's rows
-        "What a member says of the rows that it has not seen"
+        "A member's out-of-fold predictions"
         if name == "forest": return self.forest
         return replace(self.line, sd=blur[name]).probability(self.latent[name], self.widening)
 
@@ -340,7 +340,7 @@ class OrdinalGrades(GradeFamily):
         X:np.ndarray,     # Encoded rows as they were in `fit`, shape (n, p)
         level:float=0.9,  # Share of students whose score lies in the interval
     )->tuple:             # Probabilities, shape (n, grades); expected score and ends of its interval, shape (n, 3)
-        "All that is said of rows, each step taken once, without checks; intervals may go beyond the score's limits"
+        "Predict everything for some rows in one pass, without checks; intervals may go beyond the score's limits"
         line, share = self.line_, self.shares_.get("forest", 0.0)
         said = 0.0
         latent, widening = boosted_latent(line, self.booster_, X), line.widening(X)

@@ -32,7 +32,7 @@ def folded(card:str)->str: # HTML: the beginning and its first part open, the ot
 
 # %% ../../nbs/lib/pages/13_about_view.ipynb #91755b5c
 def flag_facts(served:Bundle)->list: # For `facts`
-    "How often a flag is right, and whom the flags miss: the one does not say the other"
+    "How often a flag is right, and how many the flags miss"
     threshold = served.threshold
     if threshold is None or math.isnan(threshold.precision): return [("Flags that were right", "not measured", "")]
     missed = [] if math.isnan(threshold.recall) else [(
@@ -77,3 +77,4 @@ class AboutView(widgets.VBox):
     "The model in plain words"
     def __init__(self, served:Bundle):
         super().__init__([html(about(served, find_outputs())), *([PastLists(served)] if follow_ups_on() else [])])
+        self.add_class("gc-stack")

@@ -33,7 +33,7 @@ def rounded(
     encoded:np.ndarray, # Encoded inputs, shape (n, p)
     columns:list,       # What they are
 )->np.ndarray:          # The same; numbers to a hundredth of their range or so
-    "As exact as people say a number"
+    "Round a number as people would say it"
     spans = [1000.0 if column.codes or None in (column.min, column.max) else max(column.max - column.min, 1e-9)
              for column in columns]
     return np.column_stack([np.round(encoded[:, i], max(0, 2 - math.floor(math.log10(span))))
@@ -77,7 +77,7 @@ def input_strengths(served:Bundle)->dict[str, float]: # Input -> share of all st
 
 # %% ../../nbs/lib/pages/06_class_model.ipynb #550e66a9
 def missing_words(served:Bundle, missing:dict[str, str])->str: # Missing input -> how, such as 'was not found'
-    "What it costs that inputs are missing"
+    "How much less certain the list is without some inputs"
     strengths = input_strengths(served)
     order = [name for name in strengths if name in missing] + [name for name in missing if name not in strengths]
     weight = sum(strengths.get(name, 0) for name in order)
@@ -163,7 +163,7 @@ class ClassModel(HasTraits):
         self.served, self.explains_all = served, can_explain_all(served)
 
     def read(self, name:str, content:bytes, sheet:str="")->None:
-        "Take a file in; one that cannot be read leaves nothing of the file before"
+        "Read a file; if that fails, the file before it is forgotten too"
         self.clear()
         self.open(read_file(name, content, self.served.schema, sheet))
 
@@ -172,7 +172,7 @@ class ClassModel(HasTraits):
         upload:Upload,          # A file as it was read
         matches:dict|None=None, # Input -> column of the file that the visitor says holds it
     )->None:
-        "Take in a file that was read"
+        "Use a file that was read"
         self.clear()
         self.take(upload.dataset(self.served.schema, matches), upload.name)
         self.upload, self.matches = upload, matches or {}
@@ -214,7 +214,7 @@ class ClassModel(HasTraits):
 
     # Of the listed, the share expected to need help; of all who are expected to need it, the share listed
     def worth(self)->tuple[float, float]:
-        "What a list of this length can be expected to be worth"
+        "Precision and recall to expect from a list of this length"
         risk = self.ranked.risk.to_numpy()
         if not len(risk) or not self.places: return np.nan, np.nan
         return float(risk[:self.places].mean()), float(risk[:self.places].sum()/max(risk.sum(), 1e-12))
@@ -354,7 +354,8 @@ class ClassModel(HasTraits):
     def problems(self, most:int=200)->pd.DataFrame: # Row, Column, Found, Allowed, Result
         "What is wrong, cell by cell"
         results = {"above the limit": "counted as the limit"}
-        rows = [(row, finding.column, plain_cell(value), finding.expected or "–",
+        titles = {column.name: column.title for column in self.served.schema.columns}
+        rows = [(row, titles.get(finding.column, finding.column), plain_cell(value), finding.expected or "–",
                  "skipped" if finding.severity == "error" else results.get(finding.check, "noted"))
                 for finding in self.findings if finding.rows and finding.check != "extra column"
                 for row, value in zip(finding.rows, finding.values or [""]*len(finding.rows), strict=False)]
@@ -362,13 +363,13 @@ class ClassModel(HasTraits):
         return table.sort_values("Row", kind="stable").head(most)
 
     def state(self)->dict: # Ready for JSON; empty without a file
-        "What brings the list back beside the file itself"
+        "What is needed besides the file to show the list again"
         if self.upload is None: return {}
         return {"file": self.name, "sample": not self.upload.content, "sheet": self.upload.sheet,
                 "matches": self.matches} | {name: getattr(self, name) for name in FILTERS}
 
     def restore(self, state:dict)->None:
-        "Choose again what was chosen, as far as it still fits"
+        "Restore the choices, as far as they still fit"
         allowed = {"grade": ["", *self.served.schema.grades.labels], "group": ["", *self.groups.values()],
                    "sort": list(self.sorts())}
         for name in FILTERS:
@@ -379,7 +380,7 @@ class ClassModel(HasTraits):
 
 # %% ../../nbs/lib/pages/06_class_model.ipynb #f1328e4e
 def rank_class(served:Bundle, students:pd.DataFrame)->pd.DataFrame:
-    "Judge everybody and put those first who might need help most; risks that read the same share rank and flag"
+    "Predict everybody and rank by risk; equal displayed risks share rank and flag"
     if students.empty:
         names = ("rank", "tied", "risk", "grade", "likely", "flagged")
         return pd.DataFrame({name: [] for name in names}, index=students.index)

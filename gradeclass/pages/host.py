@@ -64,7 +64,7 @@ class Host(HasTraits):
 
 # %% ../../nbs/lib/pages/01_host.ipynb #f6e1b0de
 def free_memory()->None: # Nothing where the C library is another one
-    "Give memory that is not needed any more back to the system"
+    "Return unused memory to the system"
     import ctypes
     import gc
     gc.collect()
@@ -77,7 +77,7 @@ def in_own_process(
     name:str,     # A function in it
     *given:object,# What it is called with, ready for JSON
 )->object:        # What it returns, through JSON
-    "Do what needs libraries that a page's process goes without, such as pyarrow"
+    "Run a function that needs libraries a page's process does not load, such as pyarrow"
     dropped = ("GRADECLASS_THIN", "GRADECLASS_MANAGE", "GRADECLASS_TICKETS", "JPY_PARENT_PID")
     env = {key: value for key, value in os.environ.items() if key not in dropped}
     code = (f"import json, sys; from {module} import {name}; "

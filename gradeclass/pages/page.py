@@ -37,7 +37,7 @@ class Page(widgets.VBox):
         self.notice.value = note(told, "bad" if bad else "info")
 
     def show(self)->None:
-        "Build the view anew"
+        "Build the view again"
         self.news = "A newer model answers from now on." if self.body.children and self.host.served else ""
         with guarded(self.notice):
             before = next(iter(self.body.children), None)

@@ -57,7 +57,9 @@ RECORD = "stage.json"
 EXECUTED = "notebook.ipynb"
 
 # %% ../../nbs/lib/pipeline/02_cache.ipynb #42856686
-def outputs_digest(folder:Path)->str: # SHA-256 over what it made, without the executed notebook and the record
+def outputs_digest(
+    folder:Path, # A stage's folder
+)->str:          # SHA-256 over what it made, without the executed notebook and the record
     "What a stage handed on"
     files = sorted(path for path in Path(folder).rglob("*") if path.is_file() and path.name not in (RECORD, EXECUTED))
     lines = [f"{path.relative_to(folder).as_posix()} {digest_file(path)}" for path in files]
@@ -89,7 +91,10 @@ def compare_parts(
     return "; ".join(words)
 
 # %% ../../nbs/lib/pipeline/02_cache.ipynb #1efa8901
-def last_parts(outputs:Path, stage:str)->dict|None: # Its parts, the last time that it was run; None where it never was
+def last_parts(
+    outputs:Path, # The outputs folder
+    stage:str,    # Such as 'train'
+)->dict|None:     # Its parts, the last time that it was run; None where it never was
     "What a stage depended on when it was last run"
     records = [read_json(path) for path in (outputs/"stages").glob(f"{stage}-*/{RECORD}")]
     complete = [record for record in records if "parts" in record]
@@ -97,15 +102,21 @@ def last_parts(outputs:Path, stage:str)->dict|None: # Its parts, the last time t
 
 # %% ../../nbs/lib/pipeline/02_cache.ipynb #ecd6ae9f
 def rival_digest(outputs:Path, bundle:Path)->str: # Digest of a champion; empty where there is none to meet
-    "The champion that a bundle has to meet; where it is champion itself, the one before it"
+    "The champion that a bundle has to meet; where the gate has made it champion itself, the one before it"
+    from gradeclass.registry.promotions import history
     from gradeclass.registry.versions import read_state
     state = read_state(outputs)
     champions = [state.versions[number].digest for number in state.champions]
-    if champions and champions[-1] == digest_file(bundle/MANIFEST): champions.pop()
+    decided = [entry["decided_by"] for entry in history(outputs) if entry["event"] in ("promote", "rollback")]
+    own = digest_file(bundle/MANIFEST)
+    if champions and champions[-1] == own and decided[-1] == "the gate": champions.pop()
     return champions[-1] if champions else ""
 
 # %% ../../nbs/lib/pipeline/02_cache.ipynb #c79a81de
-def is_registered(outputs:Path, bundle:Path)->bool: # Whether the registry has it
+def is_registered(
+    outputs:Path, # The outputs folder
+    bundle:Path,  # Folder of a bundle
+)->bool:          # Whether the registry has it
     "Whether a bundle has a version"
     from gradeclass.registry.versions import list_versions
     return digest_file(bundle/MANIFEST) in [version.digest for version in list_versions(outputs)]

@@ -69,7 +69,7 @@ def bundle_of(run:Finished)->Path|None: # Its bundle; None if it is gone
 
 # %% ../../nbs/lib/pipeline/08_mlflow.ipynb #fd7e5ac6
 def run_tags(run:Finished, digest:str)->dict[str, str]: # Name -> value
-    "What a run is found by again, and what the drift stage found"
+    "Tags to find a run again, and the drift stage's verdict"
     about, drift = run.read("prepare", "data.json"), run.read("drift", "drift.json")
     tags = {"run_id": run.run_id, "key": run.key, "digest": digest, "state": "half", "data.files": about.get("source"),
             "data_digest": about.get("digest"), "schema": about.get("schema")}
@@ -166,7 +166,7 @@ def show_run(store:TrackingStore, run:Finished)->str: # MLflow's id of it
 
 # %% ../../nbs/lib/pipeline/08_mlflow.ipynb #056b8430
 class Synced(NamedTuple):
-    "What a sync did"
+    "The result of a sync"
     tracked: list[str]   # Runs that were shown
     versions: list[int]  # Our numbers of versions that were shown
     warnings: list[str]  # One sentence each
@@ -193,7 +193,9 @@ def show_runs(store:TrackingStore)->tuple[list[str], list[str]]: # Runs that wer
     return tracked, problems
 
 # %% ../../nbs/lib/pipeline/08_mlflow.ipynb #fab47275
-def sync(outputs:str|Path)->Synced: # What was done; a server that is down is a warning
+def sync(
+    outputs:str|Path, # The outputs folder, with `runs/` and `registry/` in it
+)->Synced:            # What was done; a server that is down is a warning
     "Bring MLflow up to date with the outputs folder"
     try:
         with open_store(outputs) as store:
@@ -301,7 +303,10 @@ class Mirror:
         self.process = None
         self.held = ExitStack()
 
-    def notice(self, event:dict)->None:
+    def notice(
+        self,
+        event:dict, # What `Pipeline.tell` reports: event, stage, and more
+    )->None:
         "Start as soon as there will be something to show, and import the report's libraries meanwhile"
         if (event["stage"], event["event"]) != ("evaluate", "started"): return
         threading.Thread(target=import_module, args=["gradeclass.pipeline.report"], daemon=True).start()
@@ -331,7 +336,10 @@ def ui_command(outputs:str|Path, port:int)->list[str]: # A command
     return [sys.executable, "-m", "mlflow", "server", *place, *listen]
 
 # %% ../../nbs/lib/pipeline/08_mlflow.ipynb #255871a3
-def open_ui(outputs:str|Path, port:int)->int: # Exit code of the server
+def open_ui(
+    outputs:str|Path, # The outputs folder
+    port:int,         # On this computer
+)->int:               # Exit code of the server
     "Serve MLflow's pages until the process is ended, and end the server with it"
     uri = tracking_uri(outputs)
     if uri.startswith(("http:", "https:")):

@@ -54,7 +54,12 @@ def model_signature(model):
     return ModelSignature(Schema(taken), Schema(given))
 
 # %% ../../nbs/lib/pipeline/07_mlflow_models.ipynb #035514ea
-def log_bundle(store:TrackingStore, bundle:Path, digest:str, run_id:str)->str: # MLflow's id of the model
+def log_bundle(
+    store:TrackingStore,
+    bundle:Path,         # Folder of a bundle
+    digest:str,          # SHA-256 of its manifest
+    run_id:str,          # MLflow's id of the run that made it
+)->str:                  # MLflow's id of the model
     "Log a bundle as an MLflow model, with signature and example"
     import mlflow.pyfunc
     import pandas as pd

@@ -32,10 +32,12 @@ PATIENCE = 30.0  # Seconds to wait for another process that writes to the same o
 
 # %% ../../nbs/lib/pipeline/06_mlflow_store.ipynb #3f2d0e56
 class TrackingError(GradeclassError):
-    "A tracking server or database that cannot be used, or a run that cannot be shown"
+    "A tracking server or database that cannot be used, or a run that cannot be logged"
 
 # %% ../../nbs/lib/pipeline/06_mlflow_store.ipynb #acc165ab
-def tracking_uri(outputs:str|Path)->str: # Where MLflow keeps what it shows
+def tracking_uri(
+    outputs:str|Path, # The outputs folder, used unless `MLFLOW_TRACKING_URI` is set
+)->str:               # Where MLflow keeps what it shows
     "`MLFLOW_TRACKING_URI`, or a SQLite file in the outputs folder"
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path(outputs).resolve().as_posix()}/mlflow.db"
 
@@ -64,7 +66,7 @@ def explain(error:Exception, uri:str)->str: # One sentence
 # %% ../../nbs/lib/pipeline/06_mlflow_store.ipynb #68788e9e
 @contextmanager
 def quiet(): # Yields nothing
-    "MLflow without telemetry, long waits and chatter; variables and loggers are put back afterwards"
+    "MLflow without telemetry, long waits and log messages; variables and loggers are restored afterwards"
     with patch.dict(os.environ, DEFAULTS | dict(os.environ)), warnings.catch_warnings(), ExitStack() as held:
         warnings.simplefilter("ignore")
         for logger in map(logging.getLogger, LOGGERS):
@@ -129,7 +131,11 @@ class Finished(NamedTuple):
     stages: dict[str, Path]    # Stage -> its folder, of those that are there
     key: str                   # Digest of the stages' keys: two runs with one key made the same
 
-    def read(self, stage:str, name:str)->dict: # What it holds; empty if it is not there
+    def read(
+        self,
+        stage:str, # Such as 'train'
+        name:str,  # A JSON file in its folder
+    )->dict:       # What it holds; empty if it is not there
         "Read what a stage wrote"
         return read_json(self.stages[stage]/name) if stage in self.stages else {}
 
@@ -184,7 +190,10 @@ def find_runs(
     return search_runs(store, " and ".join(f"tags.`gradeclass.{name}` = '{value}'" for name, value in tags.items()))
 
 # %% ../../nbs/lib/pipeline/06_mlflow_store.ipynb #d2b86c61
-def remove_run(store:TrackingStore, run_id:str)->None:
+def remove_run(
+    store:TrackingStore,
+    run_id:str,          # MLflow's id
+)->None:
     "Remove a run that was logged half, with its trials and models"
     for child in search_runs(store, f"tags.`mlflow.parentRunId` = '{run_id}'"):
         store.client.delete_run(child.info.run_id)

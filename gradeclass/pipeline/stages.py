@@ -59,7 +59,7 @@ def insert_stages(added:dict)->dict: # Name -> stage, each after its needs
     table = OWN_STAGES | added
     for stage in added.values():
         unknown = [name for name in (*stage.needs, *stage.before) if name not in table]
-        if unknown: raise PluginError(f"the stage {stage.name} names a stage {unknown[0]}, which there is not")
+        if unknown: raise PluginError(f"the stage {stage.name} names a stage {unknown[0]}, which does not exist")
         for name in stage.before: table[name] = replace(table[name], needs=(*table[name].needs, stage.name))
     try: order = [*TopologicalSorter({name: stage.needs for name, stage in table.items()}).static_order()]
     except CycleError as error:
@@ -211,7 +211,7 @@ def check_limits(name:str, value)->None:
         if not low <= value <= high:
             raise StageError(f"parameter {name} is {value}; it needs a number from {low} to {high}")
     known = choices(name)
-    if known and value not in known: raise StageError(f"no {name} {value}: use one of {', '.join(known)}")
+    if known and value not in known: raise StageError(f"{name} cannot be {value!r}: use one of {', '.join(known)}")
     if name == "family" and value != "auto":
         from gradeclass.models.grade_model import FAMILIES
         FAMILIES[value]  # Imports a family of another package, which may fail

@@ -204,7 +204,9 @@ def save_out_of_fold(
     "Keep the out-of-fold probabilities for the stages that follow"
     if said is not None: pd.DataFrame(said).rename(columns=str).to_parquet(Path(folder, "out_of_fold.parquet"))
 
-def load_out_of_fold(folder:Path)->np.ndarray|None: # Probabilities, shape (n, grades), or None
+def load_out_of_fold(
+    folder:Path,    # The train stage's folder
+)->np.ndarray|None: # Probabilities, shape (n, grades), or None
     "Read what `save_out_of_fold` wrote"
     path = Path(folder, "out_of_fold.parquet")
     return pd.read_parquet(path).to_numpy() if path.is_file() else None
@@ -220,7 +222,10 @@ def describe_labels(
     return describe_audit(audit, estimate_noise(frame, schema, said)), plot_audit(audit)
 
 # %% ../../nbs/lib/pipeline/04_steps.ipynb #d0359914
-def without_inputs(schema:Schema, names:list[str])->Schema: # The same schema with the role ignored there
+def without_inputs(
+    schema:Schema,
+    names:list[str], # Columns to leave out
+)->Schema:           # The same schema with the role ignored there
     "Leave inputs out"
     columns = [column.model_dump() | ({"role": "ignored"} if column.name in names else {}) for column in schema.columns]
     return Schema(**(schema.model_dump() | {"columns": columns}))
@@ -248,7 +253,7 @@ def allowed_giveaways(
 
 # %% ../../nbs/lib/pipeline/04_steps.ipynb #71f1dbe4
 class Evaluation(NamedTuple):
-    "What the evaluate stage knows"
+    "A model's predictions for some rows, with grades and metrics"
     grades: np.ndarray         # True grade index, shape (n,)
     probability: np.ndarray    # Shape (n, grades)
     predicted: np.ndarray      # Announced grade index, shape (n,)
@@ -264,7 +269,7 @@ def evaluate_model(
     n_boot:int=1000,    # Bootstrap resamples
     seed:int=SEED,      # Seed of the resampling
 )->Evaluation:          # Grades, probabilities and every metric
-    "Measure a model on rows that it has not seen"
+    "Evaluate a model on rows that it has not seen"
     scale, grades = model.schema.grades, grade_index(frame, model.schema)
     answers = Predictor(model).frame(frame)
     said, predicted = answers.probability, answers.grade
@@ -305,7 +310,7 @@ def save_list(
 
 # %% ../../nbs/lib/pipeline/04_steps.ipynb #1b0938d9
 class Judged(NamedTuple):
-    "Students and what a model said of them that had not seen them"
+    "Students, and predictions of models that had not seen them"
     frame: pd.DataFrame      # n students
     grades: np.ndarray       # True grade index, shape (n,)
     probability: np.ndarray  # Shape (n, grades)
@@ -318,7 +323,7 @@ def judge_all(
     evaluation:Evaluation, # What was measured on the test part
     said:np.ndarray|None,  # What `calibrate_model` gave for training and validation part; None: the test part alone
 )->Judged:                 # Every student, the test part last
-    "Judge each student by a model that has not seen the student"
+    "Predict each student with a model that has not seen the student"
     test, learnt = prepared.parts["test"], learnt_rows(prepared)
     if said is None:
         return Judged(test, evaluation.grades, evaluation.probability, evaluation.predicted, np.ones(len(test), bool))
@@ -328,7 +333,7 @@ def judge_all(
 
 # %% ../../nbs/lib/pipeline/04_steps.ipynb #3eb2f28c
 class Closer(NamedTuple):
-    "What a closer look gives: the groups, the threshold of a list, lists of several lengths"
+    "Groups, the threshold of a list, and lists of several lengths"
     fairness: Fairness
     threshold: Threshold   # Measured without the test part, where there are others
     places: pd.DataFrame   # What `places_table` returned
@@ -402,7 +407,7 @@ def describe_sets(
     scale:GradeScale,      # The grades
     judged:Judged,         # What `judge_all` gave: what is not in the test part sets thresholds by grade
 )->tuple:                  # A sentence, and a table of coverage by grade (None where the bundle has no sets)
-    "How often the true grade is in the set that is named"
+    "How often the true grade is in the predicted set"
     found = load_calibration(bundle)
     if found.sets is None:
         return "There were too few training rows to name sets of grades with a stated coverage.", None

@@ -104,7 +104,10 @@ def private_kernel(): # Yields options for papermill's engine
         yield {"config": Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/k"}})}
 
 # %% ../../nbs/lib/pipeline/03_worker.ipynb #7bfa292a
-def wanted_kernel(notebook:Path, home:str)->list[str]: # Name and working directory of the kernel
+def wanted_kernel(
+    notebook:Path, # An .ipynb file
+    home:str,      # Working directory of the kernel
+)->list[str]:      # Name and working directory of the kernel
     "What kind of kernel a notebook wants"
     about = json.loads(Path(notebook).read_text(encoding="utf-8"))["metadata"]
     return [about.get("kernelspec", {}).get("name", "python3"), home]
@@ -254,7 +257,11 @@ class Worker:
         self.process = start_process("gradeclass.pipeline.worker:work", [], os.environ | (environment or {}),
                                      self.errors, server)
 
-    def run(self, job:Job, on_event:Callable)->None:
+    def run(
+        self,
+        job:Job,
+        on_event:Callable, # Called with each event on the way
+    )->None:
         "Execute a stage; a failure is raised"
         self.ask(asdict(job))
         for line in self.process.stdout:
@@ -264,7 +271,10 @@ class Worker:
             on_event(event)
         raise StageError(f"stage {job.stage}: its process ended before the notebook did ({self.last_words()})")
 
-    def ask(self, message:dict)->None:
+    def ask(
+        self,
+        message:dict, # A job, or `ahead`: the kernel to start ahead
+    )->None:
         "Tell the process what to do; that it has ended is seen when it does not answer"
         with suppress(OSError, ValueError):
             self.process.stdin.write(json.dumps(message) + "\n")
@@ -331,7 +341,10 @@ class Workers:
         worker.close()
         raise StageError("the run has ended")
 
-    def make_ready(self, ahead:list)->None:
+    def make_ready(
+        self,
+        ahead:list, # What `wanted_kernel` returned
+    )->None:
         "Have one more worker with nothing to do, and a kernel for it"
         with self.making:
             worker = self.new_worker()

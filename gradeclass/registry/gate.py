@@ -32,7 +32,7 @@ from gradeclass.registry.versions import (
 # %% ../../nbs/lib/registry/04_gate.ipynb #4fbc27ae
 @dataclass(frozen=True)
 class Gate:
-    "Whether a challenger may serve, why, and the figures"
+    "The gate's decision about a challenger, with the reason and the figures"
     promote: bool
     sentence: str
     students: int = 0        # Students that were compared
@@ -55,7 +55,7 @@ def conclude(old:Predictions|None, new:Predictions, frame:pd.DataFrame, model:Gr
     failed = [rail for rail in rails if not rail.passed]
     unseen = "the model has not seen, with no champion yet" if old is None else "neither model has seen"
     reasons = " ".join(rail.sentence for rail in (failed or rails[:1]))
-    known = f" {left_out} test rows that the champion has learnt were left out." if left_out else ""
+    known = f" {left_out} test rows that the champion was trained on were left out." if left_out else ""
     verdict = "Do not promote" if failed else "Promote"
     sentence = f"{verdict}. On {len(frame)} students whom {unseen}: {reasons}{known}"
     against = "Majority class" if old is None else "Champion"
@@ -71,12 +71,13 @@ def judge_challenger(challenger:str|Path, champion:str|Path|None, frame:pd.DataF
     new = load_model(challenger)
     if champion is None and len(frame) < rules.least:
         return undecided(f"No model serves yet, and {len(frame)} test students are fewer than the {rules.least} it "
-                         f"takes to show that this one is better than naming the most frequent grade", len(frame))
+                         "takes to show that this one is better than always predicting the most frequent grade",
+                         len(frame))
     if champion is None: return conclude(None, judge_by(new, frame), frame, new, drift, rules)
     try: old = load_model(champion)
     except GradeclassError as error: return undecided(f"Cannot be compared: the champion cannot be loaded ({error})")
     if differs := what_differs(new, old, frame):
-        return undecided(f"Cannot be compared: the champion has {differs}, so no student is the same thing to both")
+        return undecided(f"Cannot be compared: the champion has {differs}, so they do not see students alike")
     kept = frame if learnt is None else frame[~learnt_before(row_hashes(frame, new.schema), learnt)]
     left_out = len(frame) - len(kept)
     if len(kept) < rules.least:
@@ -89,7 +90,7 @@ def judge_challenger(challenger:str|Path, champion:str|Path|None, frame:pd.DataF
 
 # %% ../../nbs/lib/registry/04_gate.ipynb #5e037f4d
 class Registration(NamedTuple):
-    "What became of a run's model"
+    "Whether a run's model was promoted, and why"
     version: int          # Its number
     digest: str           # Its digest
     promoted: bool        # Whether it serves from now on
@@ -124,13 +125,15 @@ def decide_on(outputs:str|Path, version:Version, serving:Version|None, test:pd.D
     if mode == "never": sentence += " It was registered only, as asked."
     elif mode == "ask": sentence += f" A person decides: {by_hand(number)}"
     elif number in read_state(outputs).withdrawn:
-        sentence += f" It was rolled back from, so a person decides: {by_hand(number)}"
+        sentence += f" A person rolled back from it, so a person decides: {by_hand(number)}"
     elif gate.promote:
         promote(outputs, number, "the gate", gate.sentence, gate.as_dict(), before or 0)
         promoted = True
+        sentence += " It serves from now on."
     else:
         record_refusal(outputs, number, "the gate", gate.sentence, gate.as_dict())
-        sentence += f" To promote it all the same: {by_hand(number)}"
+        goes_on = f"Version {before} still serves" if before else "No model serves"
+        sentence += f" {goes_on}. To promote version {number} anyway: {by_hand(number)}"
     return Registration(number, version.digest, promoted, sentence, gate, before, number if promoted else before)
 
 # %% ../../nbs/lib/registry/04_gate.ipynb #cdebcb5e
@@ -146,7 +149,7 @@ def register_run(
     drift:dict|None=None,  # What the drift stage found
     rules:Rules|None=None, # What it has to show
 )->Registration:           # What became of it
-    "Register a run's model, and promote it where that is wanted and deserved"
+    "Register a run's model, and promote it if that is allowed and the gate agrees"
     if mode not in MODES: raise GradeclassError(f"promote is {mode}: use one of {', '.join(MODES)}")
     schema = load_model(bundle).schema
     version = register_bundle(outputs, bundle, run_id, row_hashes(learnt, schema), student_hashes(learnt, schema))
@@ -240,7 +243,9 @@ def history_table(
     return pd.DataFrame(rows, columns=["When (UTC)", "Event", "Version", "Before", "Decided by", "Why"])
 
 # %% ../../nbs/lib/registry/04_gate.ipynb #30a6ee41
-def serving_sentence(outputs:str|Path)->str: # One or two sentences, Markdown
+def serving_sentence(
+    outputs:str|Path, # The outputs folder, with `registry/` in it
+)->str:               # One or two sentences, Markdown
     "Which model serves, since when, who decided, and why"
     champion, waiting = champion_of(outputs), challenger_of(outputs)
     if champion is None and waiting is None: return "No model serves yet."

@@ -81,7 +81,7 @@ def what_differs(
 # %% ../../nbs/lib/registry/03_rails.ipynb #3b9c6c15
 @dataclass(frozen=True)
 class Rules:
-    "What a challenger has to show"
+    "What a challenger must fulfil"
     metric: str = "log_loss"       # A name in `METRICS`
     promote_if: str = "better"     # better, or not_worse
     margin: float = 0.02           # How much worse `not_worse` may be, in the metric's units
@@ -126,7 +126,7 @@ def judge_by(
 
 # %% ../../nbs/lib/registry/03_rails.ipynb #8364e7ea
 def majority_class(new:Predictions)->Predictions: # The same for each student
-    "What a guess says that knows the shares of the grades and nothing else"
+    "Predictions of a guess that knows only the shares of the grades"
     n = len(new.y)
     shares = np.bincount(new.y, minlength=len(new.scale.labels))/n
     return replace(new, p=np.tile(shares, (n, 1)), predicted=np.full(n, shares.argmax()))
@@ -149,7 +149,7 @@ def figure_words(found:dict)->str: # Such as '0.41 to 0.66 (difference +0.25, 95
 def doubt_rail(
     model:GradeModel, # The challenger
 )->Rail:              # Passed where nothing is in doubt
-    "A model learnt from a guessed grade scale, or from an input that may give the grade away, is for a person to judge"
+    "Leave a model from a guessed grade scale, or with an input that may give the grade away, to a person"
     scale, inputs, doubts = model.schema.grades.confirm, model.schema.inputs(model.audit), []
     late = [column.title for column in inputs if LATE in column.confirm and column.name not in model.suspects_]
     if scale: doubts.append(f"nobody has confirmed the grade scale ({scale})")
@@ -245,7 +245,7 @@ def join_said(first:Predictions, second:Predictions)->Predictions: # Rows of the
 SURELY = np.array([1.645, 1.96])  # Standard errors: by chance in one of twenty, and of forty
 
 def weigh(old:Predictions, new:Predictions, rules:Rules, units:np.ndarray|None)->tuple: # Two figures, variances
-    "How bad the champion is on some students, and how much better the challenger"
+    "The champion's loss on some students, and the challenger's gain"
     metric = METRICS[rules.metric]
     sign = 1 if metric.higher else -1
 
@@ -269,10 +269,10 @@ def count_more(alone:dict, old:Predictions, new:Predictions, more:More, rules:Ru
     "Figures of test students and new rows together; of the test part alone where they are unlike"
     rows, n = len(more.new.y), len(new.y)
     if why := unlike(old, new, more, rules, units):
-        return alone, (f" The {rows:,} learnt rows that are new to the champion do not count: {why} than on the test "
+        return alone, (f" The {rows:,} training rows that are new to the champion do not count: {why} than on the test "
                        f"part, by more than chance, as it would be if grades were wrong.")
     both = paired_figures(join_said(old, more.old), join_said(new, more.new), rules.metric, rules, more.units)
-    return both | {"more": rows}, (f" Judged by {n:,} test students and by {rows:,} learnt rows that are new to the "
+    return both | {"more": rows}, (f" Judged by {n:,} test students and by {rows:,} training rows that are new to the "
                                    f"champion, each by a model fitted again without it.")
 
 # %% ../../nbs/lib/registry/03_rails.ipynb #0d3a24ed
@@ -394,7 +394,7 @@ def drift_rail(
     rules:Rules,     # Whether drift is allowed
 )->Rail:             # Whether the data are what they were
     "Drift: none, or allowed"
-    if not drift: return Rail("drift", True, "Drift was not looked at: there was no earlier table to compare with.")
+    if not drift: return Rail("drift", True, "Drift was not checked: there was no earlier table to compare with.")
     drifted = drift.get("verdict") == "drift"
     allowed = " This was allowed." if drifted and rules.despite_drift else ""
     sentence = f"{drift.get('sentence') or 'No sentence was given.'}{allowed}"

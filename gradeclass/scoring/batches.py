@@ -154,7 +154,12 @@ class Summary:
     read: int = 0                                  # Rows read so far, blank ones too
     rejected: str = ""                             # File of the refused rows, where there are any
 
-    def add(self, part:Part, reading:Reading, first:int)->None:
+    def add(
+        self,
+        part:Part,       # One batch, graded
+        reading:Reading, # How the batch's columns were read
+        first:int,       # Number of the batch's first row in the file
+    )->None:
         "Take a batch into account"
         self.graded, self.refused, self.read = (self.graded + len(part.graded), self.refused + len(part.refused),
                                                 self.read + part.read)
@@ -229,6 +234,6 @@ def stream_table(
                 on_rows(summary.read, table.rows)
         if reasons: summary.rejected = str(rejected)
         else: remove_target(rejected)
-        if not summary.graded: raise nothing_graded(summary.first, rejected)
+        if not summary.graded: raise nothing_graded(summary.first, rejected, summary.notes)
         writer.close()
     return summary

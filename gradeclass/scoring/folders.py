@@ -181,7 +181,7 @@ def gather(orders:list, results:Iterator, on_piece:Callable=lambda done, pieces:
     if failed:
         raise DataError(f"{count(len(failed), 'piece')} of {len(orders)} could not be graded, the others are in "
                         f"{orders[0].out}: {'; '.join(f'{name}: {why}' for name, why in sorted(failed.items())[:3])}; "
-                        f"put it right and run again, what is done stays")
+                        f"fix that and run again; finished files are kept")
     return total
 
 # %% ../../nbs/lib/scoring/07_folders.ipynb #141f4890

@@ -75,7 +75,10 @@ def open_parquet(
     batches = readable(parquet.iter_batches(BATCH, row_groups=chosen, columns=header, use_threads=False), name, rows)
     return Table(header, batches, lambda batch: (pa.table(batch), ()), first, rows, partial(first_texts, parquet))
 
-def first_texts(parquet, names:list[str])->pd.DataFrame: # Those of them that do
+def first_texts(
+    parquet,         # A `pq.ParquetFile`
+    names:list[str], # Columns that may hold texts
+)->pd.DataFrame:     # Those of them that do
     "The first rows of the columns of texts"
     kinds = {name: parquet.schema_arrow.field(name).type for name in names}
     texts = [name for name, kind in kinds.items() if "string" in str(kind)]
@@ -84,13 +87,19 @@ def first_texts(parquet, names:list[str])->pd.DataFrame: # Those of them that do
     return pd.DataFrame({name: short_texts(cells) for name, cells in zip(texts, batch.columns, strict=True)},
                         dtype=object)
 
-def short_texts(cells:pa.Array)->list[str|None]: # Cut: no number is longer, and a few codes may stand for gigabytes
+def short_texts(
+    cells:pa.Array, # Texts, plain or dictionary-encoded
+)->list[str|None]:  # Cut: no number is longer, and a few codes may stand for gigabytes
     "The beginnings of texts"
     coded = cells if pa.types.is_dictionary(cells.type) else cells.dictionary_encode()
     texts = [*pc.utf8_slice_codeunits(coded.dictionary, 0, 2*LONGEST_NUMBER).to_pylist(), None]
     return [texts[place] for place in coded.indices.fill_null(len(texts) - 1).to_pylist()]
 
-def readable(batches:Iterator, name:str, rows:int)->Iterator: # The same
+def readable(
+    batches:Iterator, # Batches of a Parquet file
+    name:str,         # Name of the file, for messages
+    rows:int,         # Rows that the footer promises
+)->Iterator:          # The same
     "Say of a damaged file that it is damaged"
     left = rows
     try:

@@ -28,7 +28,7 @@ from ..disk import whole_file
 # %% ../../nbs/lib/service/04_api_keys.ipynb #81b23438
 SCOPES = {"predict": "ask for predictions",
           "review": "report outcomes and overrides, see figures of the students (serve --compat)",
-          "operate": "stop and resume the service, read its metrics, read and delete what is kept of a student",
+          "operate": "stop and resume the service, read its metrics, read and delete what is kept about a student",
           "metrics": "read the metrics"}
 SCOPE_OF = {"/suspend": "operate", "/resume": "operate", "/metrics": "metrics", "/outcomes": "review",
             "/overrides": "review"} # Others need `predict`
@@ -53,7 +53,7 @@ class Key(NamedTuple):
 
     @property
     def expired(self)->bool: # Whether its time is over
-        "Whether it opens nothing any more"
+        "Whether it is no longer valid"
         return bool(self.expires) and datetime.fromisoformat(self.expires) <= datetime.now(UTC)
 
 # %% ../../nbs/lib/service/04_api_keys.ipynb #ca135a3f
@@ -79,8 +79,11 @@ def read_keys(
 )->dict[str, Key]: # Id -> key; empty where there is no file
     "Read a file of keys"
     if not path.exists(): return {}
-    try: return {entry["id"]: as_key(entry) for entry in json.loads(path.read_text(encoding="utf-8"))["keys"]}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    try:
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""  # A device may have no end
+        return {entry["id"]: as_key(entry) for entry in json.loads(text)["keys"]}
+    except OSError as error: raise KeysError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise KeysError(f"{path} is not a file of keys: restore it, or delete it and make new keys") from None
 
 # %% ../../nbs/lib/service/04_api_keys.ipynb #8853927d
@@ -104,13 +107,13 @@ def make_key(
     scopes = scopes or ["predict"]
     unknown = [scope for scope in scopes if scope not in known]
     if unknown:
-        raise KeysError(f"no {'scope' if known is SCOPES else 'role'} {unknown[0]}: use {' or '.join(known)}")
+        raise KeysError(f"no {'scope' if known is SCOPES else 'role'} {unknown[0]}: use one of {', '.join(known)}")
     wrong = next((model for model in models if not MODEL_NAME.fullmatch(model)), None)
     if wrong is not None: raise KeysError(f"{wrong} is not the name of a model: use one that `GET /models` lists")
     if models and set(scopes) != {"predict"}:
-        raise KeysError("only a key with the scope predict can be for some models: the other scopes are about all")
+        raise KeysError("only a key with the scope predict can be limited to some models: the others are for all")
     if not re.fullmatch(r"[\w .@-]{1,60}", name):
-        raise KeysError("the name of a key has 1 to 60 letters, digits, blanks or . @ - _")
+        raise KeysError("a name has 1 to 60 letters, digits, blanks or . @ - _")
     key_id = secrets.token_hex(4)
     text = f"gc_{key_id}_{secrets.token_urlsafe(32)}"
     now = datetime.now(UTC)
@@ -128,7 +131,9 @@ def remove_key(
     "Revoke a key"
     keys = read_keys(path)
     if key_id.startswith("gc_"): key_id = key_id.split("_")[1]
-    if key_id not in keys: raise KeysError(f"there is no key {key_id}: known keys: {', '.join(keys) or 'none'}")
+    if key_id not in keys:
+        known = f"its ids are {', '.join(keys)}" if keys else "it is empty"
+        raise KeysError(f"{key_id} is not in {path.name}: {known}")
     gone = keys.pop(key_id)
     write_keys(path, keys)
     return gone
@@ -172,7 +177,7 @@ def other_model(
 
 # %% ../../nbs/lib/service/04_api_keys.ipynb #e60e2561
 def uses_file(path:Path)->Path: # Beside the file of keys
-    "Where the service notes when keys were last used"
+    "The file in which the service records when keys were last used"
     return path.with_suffix(".used.json")
 
 def read_uses(
@@ -191,7 +196,7 @@ def note_uses(
 
 # %% ../../nbs/lib/service/04_api_keys.ipynb #27755ee9
 class SharedLevels:
-    "What callers have left, in a file that all processes of a service map"
+    "Token buckets in a file that all processes of a service map into memory"
     def __init__(self, path:Path, places:int=4_096):
         self.place = struct.Struct("dd")
         with open(path, "ab") as file: file.truncate(places*self.place.size)
@@ -202,7 +207,7 @@ class SharedLevels:
         return zlib.crc32(caller.encode())*self.place.size % len(self.map)
 
     def get(self, caller:str, default:tuple)->tuple: # Level, and since when
-        "What a caller has left"
+        "The tokens that a caller has left"
         found = self.place.unpack_from(self.map, self.start(caller))
         return found if found[1] else default
 
@@ -233,7 +238,7 @@ class Buckets:
         caller:str, # Id of a key, or an address
         now:float,  # Seconds, on any clock that runs evenly
     )->float:       # Drops
-        "What a caller has left"
+        "The tokens that a caller has left"
         level, since = self.left.get(caller, (self.burst, now))
         return min(self.burst, level + (now - since)*self.rate)
 
@@ -242,7 +247,7 @@ class Buckets:
         caller:str, # Id of a key; empty where there are no keys
         now:float,  # Seconds, on any clock that runs evenly
     )->float:       # Seconds until the caller may ask again; 0: now, and it counts
-        "Take a drop, or say when there will be one"
+        "Take a token, or say how long to wait for one"
         if not self.rate: return 0.0
         level = self.level(caller, now)
         if level < 1: return (1 - level)/self.rate
@@ -255,7 +260,7 @@ class Buckets:
         now:float,    # Seconds, on any clock that runs evenly
         number:int=1, # Drops
     )->float:         # Seconds until they have flowed in
-        "Take drops, even those that are not there yet"
+        "Take tokens, even if that makes the bucket negative"
         if not self.rate: return 0.0
         level = max(self.level(caller, now) - number, -DEBT*self.rate)
         if len(self.left) > CALLERS: self.left.clear()

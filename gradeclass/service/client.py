@@ -64,7 +64,11 @@ class Requests:
         self.file_timeout = httpx.Timeout(timeout, read=file_timeout, write=file_timeout)
         self.http = self.kind(base_url=url, timeout=timeout, headers={"x-api-key": key} if key else {})
 
-    def read(self, reply:httpx.Response, made=None): # That, or what it says
+    def read(
+        self,
+        reply:httpx.Response, # Read to its end
+        made=None,            # Makes the answer from the parsed JSON; the JSON itself unless given
+    ):                        # That, or what it says
         "Read an answer, and turn a refusal into an error that says why"
         if not reply.is_success: raise refusal_of(reply)
         try: said = reply.json()
@@ -73,7 +77,11 @@ class Requests:
                               reply.status_code) from None
         return made(said) if made else said
 
-    def away(self, error:httpx.RequestError, what:str)->ClientError:
+    def away(
+        self,
+        error:httpx.RequestError, # Why there is no answer
+        what:str,                 # Words for it, such as 'does not answer'
+    )->ClientError:
         return ClientError(f"{self.http.base_url} {what} ({type(error).__name__})")
 
     def predict(
@@ -109,7 +117,7 @@ class Requests:
         student:object=None,          # Student number, where the prediction is not known
         score:float|None=None,        # The actual score
     )->int:                           # Id of the row in the log
-        "Report how it came out"
+        "Report the outcome"
         about = {"grade": grade, "prediction_id": prediction_id, "student": student, "score": score}
         return self.request("POST", "/outcomes", lambda said: said["id"], json=about)
 
@@ -137,14 +145,14 @@ class Requests:
         self,
         student:int|str, # Student number
     )->int:              # Rows of the log
-        "Delete all that is kept of a student"
+        "Delete all that is kept about a student"
         return self.request("POST", "/students/erase", lambda said: said["deleted"], json={"student": student})
 
     def delete_prediction(
         self,
         prediction_id:int, # Id in the log
     )->int:                # Rows of the log
-        "Delete a prediction, and what became of it"
+        "Delete a prediction with its outcomes and overrides"
         return self.request("DELETE", f"/predictions/{prediction_id}", lambda said: said["deleted"])
 
     def suspend(
@@ -156,7 +164,7 @@ class Requests:
         return self.request("POST", "/suspend", json={"reason": reason, "by": by})
 
     def resume(self)->dict: # What was done
-        "Have the service answer again"
+        "Let the service answer again"
         return self.request("POST", "/resume", json={})
 
 # %% ../../nbs/lib/service/16_client.ipynb #83dfe4b4
@@ -199,7 +207,13 @@ class Client(Requests):
     def __exit__(self, *failure)->None:
         self.http.close()
 
-    def request(self, method:str, path:str, made=None, **more): # The answer
+    def request(
+        self,
+        method:str, # HTTP method
+        path:str,   # Below the service's address, such as /predict
+        made=None,  # Makes the answer from the parsed JSON
+        **more,     # Further arguments of httpx, such as json
+    ):              # The answer
         "Ask, again where the service is busy"
         for tries in count():
             try: reply = self.http.request(method, path, **more)
@@ -248,7 +262,13 @@ class AsyncClient(Requests):
     async def __aexit__(self, *failure)->None:
         await self.http.aclose()
 
-    async def request(self, method:str, path:str, made=None, **more): # The answer
+    async def request(
+        self,
+        method:str, # HTTP method
+        path:str,   # Below the service's address, such as /predict
+        made=None,  # Makes the answer from the parsed JSON
+        **more,     # Further arguments of httpx, such as json
+    ):              # The answer
         "Ask, again where the service is busy"
         for tries in count():
             try: reply = await self.http.request(method, path, **more)

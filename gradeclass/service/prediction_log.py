@@ -166,7 +166,7 @@ class PredictionLog:
         "For how long nothing that waits could be written"
         return time.monotonic() - self.progress
 
-    def is_behind(self)->bool: # Whether whoever asks should wait a moment
+    def is_behind(self)->bool: # Whether clients should wait a moment
         "Whether half of the places are taken, or few ids are left"
         few_ids = self.spare is None and self.ids[1] - self.ids[0] < FEW
         return few_ids or self.left() > self.capacity//2
@@ -335,7 +335,7 @@ class UnknownPredictionError(LogError):
 
 # %% ../../nbs/lib/service/08_prediction_log.ipynb #e2447b14
 def write_waiting(log:PredictionLog)->None:
-    "Have what waits written first: what is deleted or looked for must not come later"
+    "Write the queue first, so that nothing to delete or find is still waiting"
     log.check_file()
     if not log.flush(): raise LogError("the prediction log cannot be written at the moment: try again")
 
@@ -347,7 +347,7 @@ def add_row(
     student:object,             # Student number, where that is known
     **cells,                    # The other columns
 )->int:                         # Id of the new row
-    "Add what became of a prediction"
+    "Add an outcome or an override to a prediction"
     log.check_file()
     hashed = hash_student(student, log.salt)
     if prediction_id is None and hashed is None:
@@ -381,12 +381,15 @@ def forget_prediction(
     log:PredictionLog, # The log
     prediction_id:int, # Id that an answer named
 )->int:                # Rows deleted
-    "Delete one prediction and what became of it"
+    "Delete one prediction with its outcomes and overrides"
     about = [delete(table).where(table.c.prediction_id == prediction_id) for table in (OUTCOMES, OVERRIDES)]
     return delete_rows(log, [*about, delete(PREDICTIONS).where(PREDICTIONS.c.id == prediction_id)])
 
 # %% ../../nbs/lib/service/08_prediction_log.ipynb #ef5117e6
-def about_student(log:PredictionLog, student:object)->dict[Table, object]: # Table -> condition
+def about_student(
+    log:PredictionLog,
+    student:object,     # Student number in any spelling
+)->dict[Table, object]: # Table -> condition
     "Which rows are about a student"
     log.check_file()
     hashed = hash_student(student, log.salt)

@@ -34,6 +34,7 @@ from .reader import PROBLEMS, InputError, Problem, read_json, read_list
 from ..scoring.answer import ADVICE
 from .served import Served, serve_bundle
 from .uploads import answer_upload
+from ..words import there_are
 
 # %% ../../nbs/lib/service/14_routes.ipynb #1da9b379
 def reply_json(value, status:int=200)->Response: # JSON
@@ -58,7 +59,12 @@ async def answer_many(service:Service, request:Request, name:str)->Response:
     return Response(b'{"predictions":[' + b",".join(replies) + b"]}", media_type="application/json")
 
 # %% ../../nbs/lib/service/14_routes.ipynb #8a189a86
-async def answer_rows(service:Service, request:Request, name:str, rows:list[dict])->list[bytes]: # JSON of each
+async def answer_rows(
+    service:Service,
+    request:Request,
+    name:str,
+    rows:list[dict], # Students, by names of fields
+)->list[bytes]:      # JSON of each
     "Answer about several students, all of them or none, in whatever protocol they came"
     lane = service.lane(name, len(rows))
     caller = request.scope["gradeclass"]
@@ -93,8 +99,7 @@ async def find_version(
         except GradeclassError as error: raise Refusal(503, "no_model", f"version {version}: {error}") from None
         if former.schema.name == served.schema.name: service.put_former(key, former)
     if key in service.former: return key
-    numbers = ", ".join(str(found.number) for found in known)
-    there = f"there are {numbers}" if known else f"it serves {served.version}"
+    there = there_are([found.number for found in known]) if known else f"it serves {served.version}"
     raise Refusal(404, "not_found", f"{name} has no version {version[:60]}: {there}")
 
 # %% ../../nbs/lib/service/14_routes.ipynb #d0f705cb
@@ -244,7 +249,11 @@ UNDERSTOOD = {"description": "What was understood of the file: a list of sentenc
 TABLES_OUT = {200: {"content": {"text/csv": {}, PARQUET.decode(): {}}, "headers": {"X-Notes": UNDERSTOOD},
                     "description": "One row for each row, in their order"}}
 
-def choice(name:str, words:list, meaning:str)->dict: # What OpenAPI calls an operation's `parameters`
+def choice(
+    name:str,    # Name in the query
+    words:list,  # Values that it may have
+    meaning:str, # A sentence for people
+)->dict:         # What OpenAPI calls an operation's `parameters`
     "Describe a query that FastAPI does not read"
     return {"parameters": [{"name": name, "in": "query", "required": False,
                             "schema": {"type": "string", "enum": words}, "description": meaning}]}
@@ -307,17 +316,17 @@ def add_describing(app:FastAPI, service:Service)->None:
         return reply_json([{"model": served.name, "version": served.version, "digest": served.digest,
                             "schema": served.schema.name} for served in models])
 
-    @app.get("/model", summary="What is known of the default model", response_model=ModelCard)
+    @app.get("/model", summary="About the default model", response_model=ModelCard)
     def get_model():
         "Card, digests, metrics."
         return reply_json(about_model(service.lane(service.default).served))
 
-    @app.get("/models/{name}", summary="What is known of a model", response_model=ModelCard)
+    @app.get("/models/{name}", summary="About a model", response_model=ModelCard)
     def get_model_named(name:str):
         "As `/model`."
         return reply_json(about_model(service.lane(name).served))
 
-    @app.get("/models/{name}/versions/{version}", summary="What is known of a version", response_model=ModelCard)
+    @app.get("/models/{name}/versions/{version}", summary="About a version", response_model=ModelCard)
     async def get_model_version(name:str, version:str):
         "As `/model`, also of a version that does not serve any more."
         return reply_json(about_model(service.lane(await find_version(service, name, version)).served))

@@ -39,13 +39,13 @@ def order_families(families:list[str]|None=None)->list[str]: # The same, the def
     return sorted(filter(work_of, families), key=lambda name: (name != DEFAULT, work_of(name)))
 
 def work_of(name:str)->int|None: # Visits of a cell in a fit; None for a family of a package that does not say `work`
-    "What a fit takes; a family that cannot be loaded counts as 1, so that it is tried and the table says what is wrong"
+    "The cost of one fit; a family that cannot be loaded counts as 1, so that it is tried and the table says why"
     if name in WORK: return WORK[name]
     try: return getattr(SINGLE_FAMILIES[name], "work", None)
     except PluginError: return 1
 
 def count_work(name:str, rows:int, inputs:int, folds:int)->float: # Seconds, the same on every machine
-    "What trying a family takes, counted: rows, inputs and fits"
+    "The cost of trying a family, from rows, inputs and fits"
     return work_of(name)*rows*inputs*folds/SPEED
 
 # %% ../../nbs/lib/training/03_choose.ipynb #75e95c01

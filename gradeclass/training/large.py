@@ -21,6 +21,7 @@ import pandas as pd
 from ..cluster import call_or_explain, connect, each_on_cluster
 from ..config import SEED
 from ..data.files import DataError
+from ..data.sources import no_schema
 from ..evaluation.calibration import calibrate, calibrate_out_of_fold
 from ..evaluation.explain import typical_student
 from ..evaluation.resampling import headline, metrics_dict, plain_numbers
@@ -182,7 +183,7 @@ def as_frame(
 MOST_REFUSED = 0.05  # Share of the rows that may be unfit for use
 
 def take_survey(want:Want, pieces:list[Piece], client, on_piece:Callable)->Survey: # Of all rows
-    "Look at every row once, here or on a cluster"
+    "Survey all rows in one pass, here or on a cluster"
     look = partial(survey_piece, want)
     if client: results = each_on_cluster(client, look, pieces)
     else: results = ((place, *call_or_explain(look, piece)) for place, piece in enumerate(pieces))
@@ -234,8 +235,7 @@ def find_schema(schema:str, piece:Piece)->Schema: # The schema to read through
     if schema: return load_schema(schema)
     with open_source(piece.source) as file: header = open_table(file, piece.source, piece.groups).header
     if found := match_schema(header): return load_schema(found)
-    raise DataError(f"no schema fits the columns of {piece.source}: make one with `gradeclass schema infer`, then name "
-                    f"it")
+    raise no_schema(piece.source)
 
 # %% ../../nbs/lib/training/05_large.ipynb #7bace0c1
 class Trained(NamedTuple):

@@ -101,7 +101,7 @@ def nest(flat:dict)->dict: # A family's parameters, nested
 
 # %% ../../nbs/lib/training/01_search.ipynb #09043ca9
 def find_space(model:GradeModel)->dict: # Dotted name -> Span or Choice
-    "What is searched"
+    "The search space of a family"
     if model.family not in SPACES:
         raise TuneError(f"family {model.family} has nothing to tune: use one of {', '.join(SPACES)}")
     offered, given = SPACES[model.family], flatten(model.params or {})
@@ -119,12 +119,18 @@ class Search:
     folds: int                   # Inner folds
     metric: str                  # A name in `METRICS`
 
-    def with_params(self, params:dict)->GradeModel: # Unfitted
+    def with_params(
+        self,
+        params:dict, # Dotted name -> value, as in `space`
+    )->GradeModel:   # Unfitted
         "The model with a trial's parameters"
         given = flatten(self.model.params or {})
         return clone(self.model).set_params(params=nest(given | flatten(params)))
 
-    def fold_values(self, params:dict)->Iterator[float]: # The metric on each fold
+    def fold_values(
+        self,
+        params:dict,    # Dotted name -> value, as in `space`
+    )->Iterator[float]: # The metric on each fold
         "Fit and measure, fold by fold"
         model = self.with_params(params)
         fold = deal_folds(self.frame, model.schema, self.folds, model.seed)
@@ -159,7 +165,7 @@ def try_params(trial:object, search:Search)->float: # Mean over the folds
 # %% ../../nbs/lib/training/01_search.ipynb #10932e27
 @contextmanager
 def quiet_optuna(): # Yields nothing
-    "No line on the terminal for each trial"
+    "Silence Optuna's line for each trial"
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "IProgress not found")
         import optuna
@@ -222,9 +228,9 @@ class Tuned:
     study: object           # Optuna's study, for its name and its plots
 
     def summary(self)->str: # One or two sentences
-        "What was gained, in words"
+        "The gain of a search, in words"
         pruned = (self.trials.state == "PRUNED").sum()
-        text = (f"{len(self.trials)} trials, {pruned} of them given up early. "
+        text = (f"{len(self.trials)} trials, {pruned} of them stopped early. "
                 f"{METRICS[self.metric].label} on inner folds: {self.value:.3f}")
         return text + (f", with the default parameters {self.start:.3f}." if np.isfinite(self.start) else ".")
 
@@ -292,7 +298,7 @@ class TunedModel(ClassifierMixin, BaseEstimator):
 
     @property
     def schema(self)->Schema:
-        "What a student is"
+        "The schema that describes a student"
         return self.model.schema
 
     def fit(

@@ -22,7 +22,7 @@ from ..schema import GradeScale
 
 # %% ../../nbs/lib/training/02_side_by_side.ipynb #bbbccaf1
 class Comparison(NamedTuple):
-    "What several models said of the same students, out of fold"
+    "Out-of-fold predictions of several models for the same students"
     grades: np.ndarray          # True grade index, shape (n,)
     said: dict[str, np.ndarray] # Model -> probabilities, shape (repeats, n, K)
     seconds: dict[str, float]   # Model -> seconds for fitting and predicting one fold

@@ -146,7 +146,7 @@ def smallest(
 
 # %% ../../nbs/lib/training/04_survey.ipynb #f9a871c1
 def join_samples(a:tuple, b:tuple, most:int)->tuple: # Of both together
-    "The sample that both would have been"
+    "Merge two samples as if they had been one"
     if len(a[0]) == most: b = tuple(part[b[0] <= a[0][-1]] for part in b)
     if not len(b[0]): return a
     return smallest(np.r_[a[0], b[0]], np.vstack([a[1], b[1]]), most)
@@ -205,7 +205,7 @@ def survey_batch(want:Want, batch:Batch)->Survey: # Of them
 
 # %% ../../nbs/lib/training/04_survey.ipynb #95f61f15
 def survey_piece(want:Want, piece:Piece)->Survey: # Of the piece
-    "Look at every row of a piece once"
+    "Survey all rows of a piece in one pass"
     total = None
     for batch in each_batch(want, piece):
         found = survey_batch(want, batch)

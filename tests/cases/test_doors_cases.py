@@ -271,7 +271,7 @@ def test_rows_of_no_student_are_counted_in_what_validation_writes(tmp_path):
     frame, notes = read_table(tmp_path/"klasse.csv")
     checked = validate(make_dataset(frame, DOORS, notes), "predict")
     table = checked.table()
-    assert checked.summary().startswith("60 rows: 60 accepted, 0 refused; 2 more rows left out, of no student")
+    assert checked.summary().startswith("60 rows: 60 accepted, 0 refused; 2 more rows left out, not students")
     assert table[table.check == "left out"].row.tolist() == [62, 64] == checked.rejected.row.tolist()
 
 

@@ -48,9 +48,10 @@ def test_table_without_number_or_grade_gets_one_sentence(run, tmp_path, header, 
 
 
 def test_wrong_role_and_blank_number_get_one_sentence(run):
-    with pytest.raises(GradeclassError, match="no role boss: use viewer or adviser or manager"):
+    with pytest.raises(GradeclassError, match="no role boss: use one of viewer, adviser, manager"):
         run("visitor", "make", "Ms Adler", "--role", "boss")
     with pytest.raises(GradeclassError, match="a student number that is not blank"): run("followups", "erase", " ")
-    with pytest.raises(GradeclassError, match="there is no key"): run("visitor", "remove", "nobody")
+    with pytest.raises(GradeclassError, match="nobody is not in visitors.json"): run("visitor", "remove", "nobody")
+    assert "make one with `gradeclass visitor make NAME`" in run("visitor", "list")
     run("visitor", "make", "Ms Adler")
     assert re.search(r"Ms Adler +adviser", run("visitor", "list"))

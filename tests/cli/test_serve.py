@@ -1,6 +1,7 @@
 "The command that serves predictions: what it says before it answers"
 import json
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ def test_address_is_named_only_where_it_will_answer(ask, place, monkeypatch, tak
             monkeypatch.setenv("GRADECLASS_SERVE_LOG_URL", f"postgresql+psycopg2://ann:secret@127.0.0.1:{port}/log")
         code, printed, said = ask("serve", "--port", port)
     assert code == (1 if taken else 5) and printed == "" and said.count("\n") == 1 and "secret" not in said
+    if taken: assert not [*place.rglob("*")]
     assert (f"gradeclass: 127.0.0.1 port {port} cannot be listened on (address already in use): choose another" in said if taken
             else "gradeclass: the prediction log cannot be opened: connection to server at" in said)
 
@@ -36,6 +38,14 @@ def test_a_setting_that_would_protect_or_keep_nothing_is_refused(ask, tmp_path, 
 
 def test_empty_list_of_keys_says_how_to_make_one(ask):
     assert ask("key", "list") == (0, "", "there is no key: make one with `gradeclass key make NAME`\n")
+
+
+def test_keys_that_may_not_be_read_are_not_called_damaged(ask, tmp_path, monkeypatch):
+    def refuse(*_, **__): raise PermissionError(13, "Permission denied")
+    (tmp_path/"keys.json").touch()
+    monkeypatch.setattr(Path, "read_text", refuse)
+    said = ask("key", "list", "--file", tmp_path/"keys.json")[2]
+    assert said.endswith("keys.json cannot be read: Permission denied\n")
 
 
 def test_a_key_for_one_model_is_listed_so_and_older_keys_stay_as_they_were(ask, tmp_path):

@@ -8,7 +8,9 @@ from data_tables import QUICK, STUDENTS, random_students, save
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gradeclass.data.dataset import clean, conform, hash_rows, is_missing, make_dataset, table_digest
+from gradeclass.data.dataset import (
+    clean, conform, conform_cells, hash_rows, is_missing, make_dataset, read_number, table_digest,
+)
 from gradeclass.data.files import DataError, write_table
 from gradeclass.data.numbers import number_style
 from gradeclass.data.sources import load
@@ -115,7 +117,7 @@ def test_load_keeps_cells_as_the_source_has_them(tmp_path):
     assert dataset.source.endswith("a.csv")
 
 def test_load_says_how_to_make_a_schema(tmp_path):
-    with pytest.raises(DataError, match="gradeclass schema infer"): load(save(tmp_path/"a.csv", "petal,sepal\n1,2\n"))
+    with pytest.raises(DataError, match="gradeclass check FILE"): load(save(tmp_path/"a.csv", "petal,sepal\n1,2\n"))
 
 def test_table_in_memory_is_numbered_from_one():
     assert make_dataset(pd.DataFrame({"Age": [17, 18]}, index=["x", "y"]), "students").frame.index.tolist() == [1, 2]
@@ -151,7 +153,7 @@ def test_whole_numbers_show_what_stands_before_three_digits(kind):
 
 
 WRITTEN = {
-    "mixed": (["0.88", "0.92", "92%", "87%"], "", "'92%' has a unit, and other numbers without one are of another size"),
+    "mixed": (["0.88", "0.92", "92%", "87%"], "", "'92%' has a unit, but the numbers without one are of a different size"),
     "minutes": (["30 min", "18 min"], "h", "Study is written in min, the schema says h"),
     "half marks": (["4.4/10", "3/10"], "out of 20", "Study is written out of 10, the schema says out of 20"),
     "shares": (["0.6", "0.66", "0.7", "0.87", "0.5"], "%", "numbers up to 0.87, the schema says percent up to 100"),
@@ -167,6 +169,19 @@ def test_numbers_in_another_unit_than_the_schemas_are_refused(kind):
     with pytest.raises(DataError, match=message): conform(table, schema)
     same = {"minutes": "h", "half marks": "/20"}.get(kind, "%")
     conform(pd.DataFrame({"Study": [f"{number}{same}" for number in (1, 2, 3, 4, 5)]}), schema)
+
+
+def test_signs_that_nobody_sees_do_not_count():
+    number = Column(name="Quiz", kind="numeric", min=0, max=10)
+    assert conform_cells(pd.Series(["5\u200b", "\u200e7", "\ufeff3"]), number).tolist() == [5, 7, 3]
+    grade = Column(name="Mark", kind="ordinal", codes={"A": "A", "B+": "B+"})
+    assert conform_cells(pd.Series(["A\u200e", "B +\u00ad", "\u2060A "]), grade).tolist() == ["A", "B+", "A"]
+
+
+def test_underscores_inside_a_number_are_read_alike_in_every_column():
+    number = Column(name="Quiz", kind="numeric", min=0, max=10)
+    alone, typed = read_number("1_0", number), conform_cells(pd.Series(["1_0", 3], dtype=object), number).tolist()
+    assert typed == ["1_0", 3] == [alone, 3] == conform_cells(pd.Series(["1_0", "3"]), number).tolist()
 
 
 def test_words_for_absent_students_are_missing_numbers():

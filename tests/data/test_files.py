@@ -261,7 +261,7 @@ def test_a_class_that_spans_its_pupils_holds_for_each(tmp_path):
     path = save_book(tmp_path/"spans.xlsx", PUPILS, lambda book: book.active.merge_cells("A2:A3"))
     table, notes = read_table(path)
     assert table["Class"].tolist() == ["7B", "7B", "7C"]
-    assert notes == ["Class: a cell that spans several rows holds for each of them"]
+    assert notes == ["Class: a cell that spans several rows counts for each of them"]
 
 def test_hidden_sheets_are_named_and_not_read(tmp_path):
     def hide(book):

@@ -330,11 +330,11 @@ def test_same_files_give_the_same_digest_anywhere(home):
 def test_unknown_version_names_what_there_is(home):
     add_file(put(home, "a.csv", STUDENTS.head(50)))
     for wrong in ("store:students@2", "store:students@99"):
-        with pytest.raises(StoreError, match="it has 1 to 1"): load(wrong)
-    with pytest.raises(StoreError, match="it has 1 to 1"): revert(0)
+        with pytest.raises(StoreError, match="the only one is 1"): load(wrong)
+    with pytest.raises(StoreError, match="the only one is 1"): revert(0)
     for wrong in ("store:students@", "store:students@0", "store:students@one", "store:students@-1"):
         with pytest.raises(StoreError, match="names no version"): load(wrong)
-    with pytest.raises(StoreError, match="there is no store of pupils: there are students"): load("store:pupils")
+    with pytest.raises(StoreError, match="there is no store of pupils: the only one is students"): load("store:pupils")
 
 def test_changed_batch_is_not_read(home):
     add_file(put(home, "a.csv", STUDENTS.head(50)))
@@ -514,7 +514,7 @@ def test_commands_add_list_and_go_back(home):
     assert "store:students is at version 1 again: 50 students" in ask("data", "revert", 1).stdout
     assert [row["current"] for row in json.loads(ask("data", "versions", "--json").stdout)] == [True, False]
     wrong = ask("data", "revert", 9)
-    assert wrong.returncode == 1 and wrong.stderr == "gradeclass: the store students has no version 9: it has 1 to 2\n"
+    assert wrong.returncode == 1 and wrong.stderr == "gradeclass: the store students has no version 9: there are 1, 2\n"
 
 def test_command_ends_with_1_where_every_row_is_refused(home):
     told = ask("data", "add", put(home, "a.csv", STUDENTS.head(5).assign(GradeClass=None)))

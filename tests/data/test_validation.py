@@ -237,7 +237,7 @@ def test_published_students_table_is_accepted_with_its_contradictions(real_data)
     assert validation.refused.empty and len(validation.accepted) == 2392
     [found] = validation.findings
     assert found.check == "score contradicts grade" and len(found.rows) == 168
-    assert "168 rows (7.0%) whose grade is not the band of their GPA (rows 2178 to 2393;" in found.message
+    assert "168 rows (7.0%) whose grade does not match their GPA (rows 2178 to 2393;" in found.message
 
 def test_published_university_table_is_accepted(real_data):
     validation = validate(load(real_data("student_prediction.csv")))

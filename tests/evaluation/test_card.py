@@ -164,7 +164,7 @@ def test_drafted_schema_and_sample_are_admitted(values):
     drafted = {**values, "schema": values["schema"].model_copy(update={"columns": columns}),
                "about": {**values["about"], "source": "students_sample.csv"}}
     text = card_files(drafted)["card.md"]
-    assert "Nobody has confirmed what a program guessed of Music" in text and "**These are not real students.**" in text
+    assert "Nobody has confirmed what a program guessed about Music" in text and "**These are not real students.**" in text
 
 
 def test_metrics_read_back_from_json_make_the_same_card(values, files):

@@ -211,3 +211,18 @@ def test_file_on_its_way_or_being_read_reaches_the_view_of_a_newer_model(trained
             await asyncio.sleep(0.01)
         assert "60 students ranked" in view.summary.value and not before.result.children
     for sent_before in (True, False): asyncio.run(promote_meanwhile(sent_before))
+
+
+def test_page_shows_titles_of_columns_and_no_more_digits_than_a_person_reads(trained):
+    from gradeclass.pages.class_view import ClassView, understood
+    view = ClassView(open_bundle(trained))
+    frame = pd.read_csv(sample_path("students")).head(30).drop(columns="ParentalSupport").astype({"StudyTimeWeekly": object})
+    frame["Help at home"] = 1
+    frame.loc[0, "StudyTimeWeekly"], frame.loc[1, "StudyTimeWeekly"] = "many", 2.8225223659864374
+    view.take("class.csv", frame.to_csv(index=False).encode())
+    assert view.columns["ParentalSupport"].description == "Parents' support"
+    assert "Study time" in view.problems.value and "StudyTimeWeekly" not in view.problems.value
+    assert "2.823" in understood(view.model) and "2.82252" not in understood(view.model)
+    assert view.pager.layout.display == "none"
+    view.places.value = len(view.model.ranked)
+    assert view.pager.layout.display == (None if view.model.pages() > 1 else "none")

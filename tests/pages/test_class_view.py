@@ -117,6 +117,27 @@ def test_paper_holds_the_whole_list_from_its_first_line_and_no_button(visit, tmp
     expect(whole).to_have_count(0)
 
 
+def test_names_of_a_hundred_signs_push_nothing_off_the_paper_and_a_phone_shows_whole_reasons(visit, tmp_path):
+    frame = pd.read_csv(sample_path("students")).head(30)
+    frame.insert(0, "Name", ["A"*100, *(f"Ada {place}" for place in range(29))])
+    frame.to_csv(tmp_path/"long.csv", index=False)
+    page = visit("class", width=390)
+    choose_file(page, tmp_path/"long.csv")
+    page.wait_for_selector(".gc-list a")
+    reasons = "[...document.querySelectorAll('.gc-list tbody td')].every(cell => cell.scrollWidth <= cell.clientWidth)"
+    until(page, reasons)
+    page.set_viewport_size({"width": 703, "height": 1000}) # A4 without its margins
+    page.get_by_label("Search").fill("AAAA")
+    page.wait_for_selector("text=found in the whole file")
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    until(page, "document.querySelectorAll('.gc-listed tbody tr').length === 1")
+    wide, room = page.evaluate("""['.gc-listed', '.gc-class'].map(
+        name => document.querySelector(name).getBoundingClientRect().right)""")
+    assert wide <= room + 1
+    risk, score = page.locator(".gc-listed tbody td").all_inner_texts()[3:5]
+    assert risk.isdecimal() and re.fullmatch(r"\d\.\d\d", score)
+
 
 def test_files_that_are_no_tables_get_a_sentence_and_the_page_goes_on(visit, tmp_path):
     page = visit("class")

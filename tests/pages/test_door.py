@@ -1,16 +1,19 @@
 "The way in and out of the pages, and how much of the server one visitor can take"
+import asyncio
 import http.client
 import http.cookiejar
+import json
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from pathlib import Path
 
 import psutil
 import pytest
 
-from gradeclass.pages.door import Places, Tries, address_of
-from pages_helpers import TOKEN, Server, expect
+from gradeclass.pages.door import Channels, Places, Tries, address_of, is_whole, kind_of
+from pages_helpers import PATIENCE, TOKEN, Line, Server, expect, fetch
 
 PAGES = ("predict", "class", "explore", "about", "manage")
 
@@ -210,3 +213,76 @@ def test_place_that_was_connected_waits_longer_than_one_that_never_was():
     assert places.to_end({"never": 0, "once": 1}, 5) == []
     assert places.to_end({"never": 0, "once": 0}, 20) == ["never"]
     assert places.to_end({"once": 0}, 139) == [] and places.to_end({"once": 0}, 141) == ["once"]
+
+
+def written(kind):
+    "A message in each of the three ways in which Jupyter writes one, and whether it is of the newer kind"
+    from jupyter_server.services.kernels.connection import base
+    parts = {"header": {"msg_type": kind}, "parent_header": {}, "metadata": {}, "content": {"text": "Traceback"}}
+    packed = base.serialize_msg_to_ws_v1([json.dumps(part).encode() for part in parts.values()], "iopub")
+    return [(json.dumps(parts), False), (base.serialize_binary_message(parts | {"buffers": [b"a file"]}), False),
+            (packed, True)]
+
+
+@pytest.mark.parametrize("kind, told", [("stream", False), ("error", False), ("comm_msg", True), ("status", True)])
+def test_visitor_is_told_no_trace_of_what_fails_in_the_process(kind, told, monkeypatch):
+    sent = []
+    monkeypatch.setattr(Channels.__base__, "write_message", lambda self, message, binary: sent.append(message))
+    for message, packed in written(kind):
+        assert kind_of(message, packed) == kind and is_whole(message, packed)
+        channels = object.__new__(Channels)
+        channels.connection = type("Connection", (), {"subprotocol": packed or None})
+        channels.write_message(message)
+    assert len(sent) == 3*told
+
+
+@pytest.mark.process
+@pytest.mark.slow
+@pytest.mark.parametrize("packed", [True, False])
+def test_what_fails_in_a_process_shows_no_trace_whatever_the_messages_look_like(packed, small):
+    async def fail():
+        line = await Line(small, "about").connect(packed=packed)
+        opened = {"comm_id": "own", "target_name": "jupyter.widget", "data": {"state": {"_model_name": 3}}}
+        heard = [*await line.ask("comm_open", opened), *await line.ask("comm_open", opened, version="2.1.0"),
+                 *await line.ask("comm_open", opened | {"target_name": "os.system"}),
+                 *await line.ask("comm_msg", {"comm_id": "own", "data": {"method": "update"}}),
+                 *await line.ask("comm_info_request", {})]
+        line.leave()
+        return "".join(heard)
+    heard = asyncio.run(fail())
+    assert "comm_info_reply" in heard
+    for word in ("Traceback", "site-packages", "gradeclass/", ".py"): assert word not in heard
+
+
+UNREADABLE = {True: [b"\xff"*8, b"\x01", b"", "{}"],
+              False: [b"\x7f" + b"\xff"*7, b"", "[1]", '{"header": {}}', "no JSON"]}
+
+
+@pytest.mark.process
+@pytest.mark.slow
+@pytest.mark.parametrize("packed", UNREADABLE)
+def test_message_that_nobody_can_read_ends_its_own_connection_alone(packed, small):
+    line = Line(small, "about")
+    async def send(message):
+        await line.connect(packed=packed)
+        await line.socket.write_message(message, binary=isinstance(message, bytes))
+        while await asyncio.wait_for(line.socket.read_message(), PATIENCE) is not None: pass
+        return line.socket.close_code
+    for message in UNREADABLE[packed]: assert asyncio.run(send(message)) == 1003, message
+    line.leave()
+    assert fetch(f"{small.base}/healthz")[0] == 200 and "Uncaught" not in Path(small.log.name).read_text()
+
+
+@pytest.mark.process
+@pytest.mark.slow
+def test_process_of_a_page_listens_to_its_own_browser_alone(small):
+    from tornado.httpclient import HTTPClientError
+    mine, other = Line(small, "about"), Line(small, "about")
+    async def listen():
+        with pytest.raises(HTTPClientError, match="404"): await other.connect(mine.kernel)
+        assert not json.loads(other.get(f"leave/{mine.kernel}"))["there"]
+        await asyncio.gather(mine.connect(), other.connect())
+        heard = await mine.ask("comm_info_request", {})
+        mine.leave(), other.leave()
+        return "".join(heard)
+    assert "comm_info_reply" in asyncio.run(listen())

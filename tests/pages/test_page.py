@@ -21,6 +21,18 @@ def test_page_loads_on_a_phone_with_nothing_from_elsewhere_and_no_complaint(name
     assert "Traceback" not in text and "In [" not in text and "show_page(" not in text
 
 
+def test_tables_of_the_card_break_no_word_on_a_phone(visit):
+    page = visit("about", width=390)
+    page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
+    narrow = page.evaluate("""[...document.querySelectorAll('.gc-cardtext th')].filter(cell => {
+        const whole = document.createElement('span');
+        cell.append(whole);
+        whole.textContent = cell.textContent.split(/[ -]/).sort((one, other) => other.length - one.length)[0];
+        whole.style.whiteSpace = 'nowrap';
+        return whole.getBoundingClientRect().width > cell.clientWidth}).length""")
+    assert narrow == 0
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("name", PAGES)
 def test_page_has_no_serious_accessibility_violation(name, scheme, visit):

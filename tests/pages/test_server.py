@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -30,17 +31,21 @@ def test_server_shows_nothing_but_the_pages():
             assert not re.search(r"https?://(?!www\.w3\.org)", path.read_text(encoding="utf-8")), path.name
 
 
-@pytest.mark.parametrize("kind, told", [("stream", False), ("error", False), ("comm_msg", True), ("status", True)])
-def test_visitor_is_told_no_trace_of_what_fails_in_the_process(kind, told, monkeypatch):
+def test_process_that_only_starts_keeps_nobody_out():
     pages = pytest.importorskip("gradeclass.pages.server")
-    sent, header = [], {"msg_type": kind}
-    monkeypatch.setattr(pages.VoilaKernelWebsocketHandler, "write_message", lambda self, message, binary: sent.append(message))
-    parts = [b"iopub", json.dumps(header).encode(), b"{}", b"{}", json.dumps({"text": "Traceback"}).encode()]
-    starts = [8*7 + sum(map(len, parts[:place])) for place in range(6)]  # As Jupyter's v1 protocol packs a message
-    packed = b"".join(number.to_bytes(8, "little") for number in (6, *starts)) + b"".join(parts)
-    channels = object.__new__(pages.Channels)
-    for message in ({"header": header, "content": {"text": "Traceback"}}, packed): channels.write_message(message)
-    assert len(sent) == 2*told
+    from datetime import UTC, datetime
+
+    from jupyter_server.services.kernels.kernelmanager import MappingKernelManager
+
+    from gradeclass.pages.door import Places
+    mine = pages.PageKernel(kernel_name="python3", last_activity=datetime.now(UTC), execution_state="idle")
+    manager = MappingKernelManager()
+    manager._kernels = {"starting": pages.PageKernel(kernel_name="python3"), "mine": mine}
+    manager._kernel_connections = {"mine": 2}
+    places = Places(3)
+    places.give("mine", "a browser")
+    server = SimpleNamespace(kernel_manager=manager, places=places)
+    assert pages.PageServer.connected(server) == {"mine": 2}
 
 
 def test_page_notebooks_are_a_few_cells():

@@ -7,9 +7,10 @@ from conftest import QUICK
 from pipeline_helpers import cached, outputs_of
 
 from gradeclass.data.synthetic import sample_path
+from gradeclass.disk import digest_file
 from gradeclass.models.bundle import bundle_digest
 from gradeclass.pipeline import worker
-from gradeclass.pipeline.cache import compare_parts
+from gradeclass.pipeline.cache import compare_parts, rival_digest
 from gradeclass.pipeline.runner import Pipeline, dry_run, plan_run, run_pipeline
 from gradeclass.pipeline.stages import STAGES
 
@@ -94,3 +95,15 @@ def test_stage_before_is_said_to_be_another_result_and_not_to_have_changed():
     parts = lambda prepare, data: {"parameters": {}, "inputs": {"prepare": prepare, "data": data}}
     assert compare_parts(parts("a", "x"), parts("b", "x")) == "it was made of another result of prepare"
     assert compare_parts(parts("a", "x"), parts("a", "y")) == "data has changed"
+
+
+@pytest.mark.parametrize("who, rival", [("the gate", "first"), ("Ann", "second")])
+def test_registration_is_looked_at_again_once_a_person_has_promoted(who, rival, tmp_path, monkeypatch):
+    "A run must not say 'Do not promote' of a version that a person has put into service since"
+    (tmp_path/"bundle.json").write_text("{}")
+    digests = {"first": "0"*64, "second": digest_file(tmp_path/"bundle.json")}
+    entries = [{"event": event, "version": number, "digest": digests[name], "time": "", "decided_by": by}
+               for number, name, by in ((1, "first", "the gate"), (2, "second", who)) for event in ("register", "promote")]
+    for module in ("promotions", "versions"):
+        monkeypatch.setattr(f"gradeclass.registry.{module}.history", lambda _: entries)
+    assert rival_digest(tmp_path, tmp_path) == digests[rival]

@@ -1,5 +1,6 @@
 "The page for a head teacher: complete, self-contained, and proof against hostile data"
 import html
+import json
 import os
 import re
 import shutil
@@ -13,7 +14,9 @@ from conftest import QUICK
 from gradeclass.config import GradeclassError
 from gradeclass.pipeline.report import (
     describe_version, find_browser, group_list, make_card, print_report, render_markdown, render_output,
+    write_report,
 )
+from gradeclass.pipeline.cache import read_json
 from gradeclass.pipeline.runner import run_pipeline
 from gradeclass.data.synthetic import sample_path, synthesise_file
 from gradeclass.schema import load_schema, schema_yaml
@@ -255,6 +258,21 @@ def test_first_part_lists_every_place_once_by_falling_risk_then_rising_score(tex
     ({"version": 1, "after": None, "gate": {"rails": []}}, "which is not in use. The reason: a person has to decide.")])
 def test_page_says_which_model_it_is_about_and_why_it_is_not_in_use(outcome, said):
     assert describe_version(outcome).endswith(said)
+
+@pytest.mark.process
+@pytest.mark.slow
+def test_first_part_says_it_where_nobody_was_at_risk_and_holds_no_line_of_a_schema(finished_run, tmp_path):
+    evaluated = shutil.copytree(finished_run.folder("evaluate"), tmp_path/"evaluate")
+    metrics = read_json(evaluated/"metrics.json")
+    metrics["at_risk"] |= {"at_risk": 0, "places": 1}
+    metrics["cautions"] = ['guessed that A is the best: `codes` in another order if not; guessed that help is for F.']
+    (evaluated/"metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+    folders = {name: finished_run.folder(name) for name in ("prepare", "train")} | {"evaluate": evaluated}
+    front = write_report(folders, tmp_path/"report.html").read_text(encoding="utf-8").partition('id="more"')[0]
+    words = " ".join(front.split())
+    assert "has 1 place here. None of the" in words and "perfect list reaches" not in words
+    assert "How many of the students at risk" not in words
+    assert "guessed that A is the best; guessed that help is for F." in words
 
 def pages_of(pdf):
     "How many sheets a PDF has"

@@ -1,4 +1,5 @@
 "What a person gets for bad input: one sentence, an exit code, and nothing half-written"
+import os
 import shlex
 import shutil
 import sqlite3
@@ -105,6 +106,11 @@ def folder(name):
     return lambda bundle: Path(name).mkdir()
 
 
+def pipe(name):
+    "Make what is no file, as root's /dev/null is: whoever writes there must not replace it"
+    return lambda bundle: os.mkfifo(name)
+
+
 def write_and(more):
     "Write a table of students and something else"
     def make(bundle):
@@ -154,7 +160,7 @@ TABLES = [
         ("StudyTimeWeekly and study_time_weekly", "both read as", "rename")),
     Bad("none_of_the_columns", content("height,weight\n1,2\n"), PREDICT, ("none of the columns", "Absences")),
     Bad("no_schema_fits", content("height,weight\n1,2\n"), "data validate students.csv",
-        ("no schema fits", "gradeclass schema infer")),
+        ("no schema fits", "gradeclass check FILE -o my.yaml")),
     Bad("text_for_a_number", write(Absences="many"), PREDICT,
         ("no row could be graded", "row 2", "Absences", "many", "out.rejected.csv")),
     Bad("infinite_numbers", write(StudyTimeWeekly="inf"), PREDICT,
@@ -180,6 +186,12 @@ REQUESTS = [
         ("my.yaml", "not valid YAML")),
     Bad("schema_with_a_mistake", mistaken("numeric", "number"), "run --data students.csv --schema my.yaml",
         ("my.yaml", "Hours", "'numeric'")),
+    Bad("schema_with_a_misspelt_word", mistaken("max: 20", "maxx: 20"), "schema show my.yaml",
+        ("my.yaml", "columns > Hours > maxx: there is no such word: did you mean max?")),
+    Bad("schema_with_an_unknown_word", mistaken("name: mine", "name: mine\nowner: me"), "schema show my.yaml",
+        ("my.yaml", "owner: there is no such word: there are name, title")),
+    Bad("schema_with_a_word_for_yes_or_no", mistaken("max: 20", "whole: perhaps"), "schema show my.yaml",
+        ("my.yaml", "Hours > whole: give yes or no")),
     Bad("schema_that_contradicts_itself", mistaken("[Poor]", "[Bad]"), "schema show my.yaml",
         ("my.yaml", "grades", "'Bad'", "Good, Poor")),
     Bad("unknown_parameter", nothing, "run --data sample -p famly=xgboost",
@@ -204,6 +216,9 @@ REQUESTS = [
         ("is the file that is read",)),
     Bad("findings_over_the_table", write(), "data validate students.csv -o students.csv",
         ("is the file that is read",)),
+    Bad("output_is_a_device", write_and(pipe("my.yaml")),
+        "schema infer students.csv --target GradeClass -o my.yaml", ("my.yaml is a device or a pipe", "name a file")),
+    Bad("keys_in_a_device", pipe("keys"), "key make office --file keys", ("keys is not a file of keys",)),
     Bad("output_is_a_folder", write_and(folder("out.xlsx")), "predict students.csv -o out.xlsx --model {bundle}",
         ("out.xlsx is a folder",)),
     Bad("output_below_a_file", write_and(content("mine", "results")),
@@ -216,9 +231,23 @@ REQUESTS = [
         "run --data students.csv --outputs results",
         ("results cannot be written to", "Not a directory")),
     Bad("unknown_family", nothing, "run --data sample -p family=forest --outputs outputs",
-        ("no family forest", "xgboost")),
+        ("family cannot be 'forest'", "xgboost")),
     Bad("unknown_balance", nothing, "run --data sample -p balance=more --outputs outputs",
-        ("no balance more", "smote")),
+        ("balance cannot be 'more'", "smote")),
+    Bad("blank_family", nothing, "sweep -p family= --outputs outputs", ("family cannot be ''", "xgboost")),
+    Bad("unknown_promote", nothing, "run --data sample --promote maybe --outputs outputs",
+        ("promote cannot be 'maybe'", "auto, ask, never")),
+    Bad("since_of_a_table", write(), "drift students.csv --model {bundle} --since 2026-01-01",
+        ("--since is for a prediction log",)),
+    Bad("pages_at_no_address", nothing, "app --ip 192.0.2.1", ("192.0.2.1 is no address of this computer", "0.0.0.0")),
+    Bad("service_at_no_address", nothing, "serve --host 192.0.2.1", ("192.0.2.1 is no address of this computer",)),
+    Bad("certificate_without_key", content("x", "c.pem"), "serve --port 0 --tls-cert c.pem",
+        ("--tls-key", "give both")),
+    Bad("certificate_that_is_none", content("x", "c.pem"), "serve --port 0 --tls-cert c.pem --tls-key c.pem",
+        ("c.pem and c.pem are not in PEM format",)),
+    Bad("certificate_that_is_not_there", nothing, "serve --port 0 --tls-cert c.pem --tls-key c.pem",
+        ("there is no file c.pem",)),
+    Bad("path_of_a_proxy_without_slash", nothing, "serve --port 0 --root-path grades", ("a path such as /grades",)),
     Bad("negative_seed", nothing, "run --data sample -p seed=-3 --outputs outputs", ("parameter seed is -3", "from 0")),
     Bad("more_refused_than_all", nothing, "run --data sample -p max_refused=7 --outputs outputs",
         ("parameter max_refused is 7", "from 0 to 1")),
@@ -327,6 +356,12 @@ def test_wrong_option_ends_with_code_2_and_points_to_help(words, place, monkeypa
     code, said = call(words, monkeypatch, capsys)
     assert code == 2 and "--help" in said and "Traceback" not in said
     assert files(place) == {}
+
+
+@pytest.mark.parametrize("words", ["run students.csv", "run -p family students.csv", "sweep students.csv"])
+def test_table_without_its_option_is_told_where_it_belongs(words, place, monkeypatch, capsys):
+    code, said = call(words.split(), monkeypatch, capsys)
+    assert code == 2 and "a table is named with --data students.csv, a parameter with -p name=value" in said
 
 
 @pytest.mark.process

@@ -26,6 +26,7 @@ PAGES = [ROOT/"README.md", *sorted(path for path in DOCS.rglob("*.md") if "_buil
 FIRST = ["docs/start/tutorial.md", "docs/how-to/monthly.md"]  # The other pages begin where these two end
 BLOCK = re.compile(r"^(?P<indent> *)(?:<!-- (?P<mark>[^>]*) -->\n(?P=indent))?```(?P<kind>bash|python)\n"
                    r"(?P<text>.*?)^(?P=indent)```$", re.M | re.S)
+PRINTED = re.compile(r"^```python\n(.*?)^```\n+```text\n(.*?)^```$", re.M | re.S)  # A snippet and what it prints
 pytestmark = pytest.mark.skipif(not DOCS.is_dir(), reason="needs the checkout")
 
 def short(page): return page.relative_to(ROOT).as_posix()
@@ -50,7 +51,7 @@ def wait_for_address(process, log):
 
 def run_page(page, home):
     "Run the blocks of a page in a folder, in order; servers run until the page ends"
-    port = str(free_port())
+    port, printed = str(free_port()), dict(PRINTED.findall(page.read_text(encoding="utf-8")))
     env = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "200",
                         "GRADECLASS_HOME": str(home), "GRADECLASS_SERVE_PORT": port}
     env.pop("GRADECLASS_OUTPUTS", None)
@@ -68,6 +69,8 @@ def run_page(page, home):
                 continue
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=300, **options)
             assert done.returncode == 0, f"{short(page)}:\n{text}\n{done.stdout[-3000:]}"
+            shown = printed.get(text, done.stdout)
+            assert done.stdout == shown, f"{short(page)} shows something else than:\n{done.stdout}"
     finally:
         for server in servers:
             with suppress(ProcessLookupError): os.killpg(server.pid, signal.SIGTERM)
@@ -196,5 +199,6 @@ def test_site_loads_nothing_from_elsewhere(site):
 def test_site_shows_what_notebooks_keep_and_can_be_searched(site):
     lesson = (SITE/"lessons"/"models"/"05_ordinal.html").read_text(encoding="utf-8")
     assert "<img" in lesson and "cell_output" in lesson and "nbdev_export" not in lesson and "#| export" not in lesson
+    assert "Time zone of --cron" in (SITE/"reference"/"commands.html").read_text(encoding="utf-8")
     index = (SITE/"searchindex.js").read_text(encoding="utf-8")
     assert index.startswith("Search.setIndex(") and '"lessons/models/05_ordinal"' in index

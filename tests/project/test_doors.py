@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gradeclass.config import GradeclassError
 from gradeclass.data.dataset import clean
 from gradeclass.data.sources import load
 from gradeclass.data.synthetic import sample_path
@@ -221,6 +222,52 @@ def test_pages_and_service_name_the_same_sets_scores_and_flags(fitted, tmp_path,
         inside = answers.sets[place*25]
         assert said["prediction_set"] == [grade for grade, there in zip(LABELS, inside, strict=True) if there]
         assert page.flagged == answers.listed[place*25]
+
+
+ODD = ["5,0", "５", "٣", "1_0", "_1", "1e1", "0x5", "inf", "5 days", "5%", "½", "yes", "'5", "1e400", "5 000", "5\u200b",
+       "\u200e5", "1:30", "None", "n/a", "1\u200b"]
+
+
+def taken(bundle, served, model, rows, folder):
+    "Door -> the first student's risk, None where the row or the table is refused"
+    from gradeclass.scoring.batches import stream_table
+    from gradeclass.scoring.score import score
+    from gradeclass.service.uploads import answer_file
+    source, out = folder/"odd.csv", folder/"out.csv"
+    pd.DataFrame(rows).to_csv(source, index=False)
+    counts = SimpleNamespace(read=0, refused=0)
+    def stream():
+        stream_table(model, source, folder/"out.parquet", folder/"rejected.csv")
+        return pd.read_parquet(folder/"out.parquet")
+    def ask_score():
+        score(bundle, source, out)
+        return pd.read_csv(out)
+    doors = {
+        "record": lambda: pd.DataFrame([json.loads(core) | {"StudentID": rows[0]["StudentID"]}
+                                        for _, core in served.answer([served.reader.read(rows[0])])]),
+        "command": ask_score, "stream": stream,
+        "upload": lambda: pd.read_csv(BytesIO(b"".join(answer_file(served, source, ".csv", counts)))),
+    }
+    found = {}
+    for name, door in doors.items():
+        try: table = door()
+        except GradeclassError: table = pd.DataFrame({"StudentID": [], "at_risk": []})
+        risk = table.at_risk[table.StudentID.astype(str) == rows[0]["StudentID"]].dropna()
+        found[name] = round(float(risk.iloc[0]), 9) if len(risk) else None
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["Absences", "Tutoring"])
+def test_odd_cells_are_taken_or_refused_alike(fitted, tmp_path, name):
+    from gradeclass.service.served import serve_bundle
+    bundle = make_bundle(fitted("ordinal"), "mode", "none", tmp_path/"bundle")
+    served, model = serve_bundle(bundle, "students"), load_model(bundle)
+    columns = [SCHEMA.target, SCHEMA.score]
+    rows = pd.read_csv(sample_path("students"), dtype=str).drop(columns=columns).head(3).to_dict("records")
+    for cell in ODD:
+        found = taken(bundle, served, model, [rows[0] | {name: cell}, *rows[1:]], tmp_path)
+        assert len(set(found.values())) == 1, f"{cell!r}: {found}"
 
 
 def test_a_calibration_moves_grades_and_risks(fitted, tmp_path):

@@ -214,6 +214,6 @@ def test_stage_goes_before_and_after_named_stages():
 
 @pytest.mark.parametrize("stage, reason", [
     (Stage("look", "look.ipynb", ("register",), (), ("prepare",)), "wait for each other"),
-    (Stage("look", "look.ipynb", ("cook",)), "names a stage cook, which there is not")])
+    (Stage("look", "look.ipynb", ("cook",)), "names a stage cook, which does not exist")])
 def test_stage_that_cannot_be_placed_is_refused(stage, reason):
     with pytest.raises(PluginError, match=reason): insert_stages({"look": stage})

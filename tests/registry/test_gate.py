@@ -108,7 +108,7 @@ def test_gate_does_not_promote_again_what_a_person_rolled_back_from(bundles, par
     assert register_run(tmp_path, bundles["good"], parts.train, parts.test, rules=rules).promoted
     rollback(tmp_path, "Anna", "odd lists")
     again = register_run(tmp_path, bundles["good"], parts.train, parts.test, rules=rules)
-    assert (again.gate.promote and not again.promoted and "It was rolled back from" in again.sentence
+    assert (again.gate.promote and not again.promoted and "A person rolled back from it" in again.sentence
             and champion_of(tmp_path).number == 1)
 
 
@@ -145,11 +145,11 @@ def test_run_is_judged_by_its_new_rows_too_and_so_it_is_later(parts, tmp_path):
     register_run(tmp_path, tmp_path/"old", few, parts.test, mode="never")
     promote(tmp_path, 1, "Anna", "by hand")
     found = register_run(tmp_path, folders["evaluate"]/"bundle", learnt, parts.test, mode="ask")
-    assert f"{len(parts.test)} test students and by {len(learnt) - 80} learnt rows" in found.sentence
+    assert f"{len(parts.test)} test students and by {len(learnt) - 80} training rows" in found.sentence
     assert judge_version(tmp_path)[1] == found.gate
     (folders["prepare"]/"train.parquet").unlink()
     (folders["prepare"]/"validation.parquet").unlink()
-    assert "learnt rows" not in judge_version(tmp_path)[1].sentence
+    assert "training rows" not in judge_version(tmp_path)[1].sentence
 
 
 def test_registration_and_log_are_plain_json(bundles, parts, tmp_path):

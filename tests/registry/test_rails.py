@@ -130,7 +130,7 @@ def test_new_rows_show_what_the_test_part_cannot(pair, parts):
     before, after = judge_by(old, parts.test), judge_by(new, parts.test)
     alone, both = (metric_rail(before, after, Rules(), more=rows) for rows in (None, more))
     assert not alone.passed and both.passed and both.figures["more"] == len(parts.train) - 80
-    assert f"Judged by {len(parts.test)} test students and by {len(parts.train) - 80} learnt rows" in both.sentence
+    assert f"Judged by {len(parts.test)} test students and by {len(parts.train) - 80} training rows" in both.sentence
 
 
 def test_wrong_grades_do_not_speak_for_the_model_that_learnt_them(pair, parts):

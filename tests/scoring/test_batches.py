@@ -146,6 +146,9 @@ def test_no_gradable_row_leaves_reasons_and_earlier_predictions(model, students,
     (tmp_path/"g.csv").write_text("earlier")
     with pytest.raises(DataError, match="no row could be graded; row 2: Absences: 400 is out of range"):
         batches.stream_table(model, tmp_path/"class.csv", tmp_path/"g.csv", tmp_path/"r.csv")
+    students[["StudentID"]].assign(Absences="400").to_csv(tmp_path/"class.csv", index=False)
+    with pytest.raises(DataError, match="; missing columns: .*Sports.*; all reasons are in"):
+        batches.stream_table(model, tmp_path/"class.csv", tmp_path/"g.csv", tmp_path/"r.csv")
     assert (tmp_path/"g.csv").read_text() == "earlier"
     assert len(read_table(tmp_path/"r.csv")[0]) == 400
 

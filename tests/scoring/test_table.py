@@ -121,6 +121,8 @@ def test_no_gradable_row_leaves_reasons_and_earlier_predictions(score, students,
     earlier = (tmp_path/"grades.csv").read_bytes()
     with pytest.raises(DataError, match="no row could be graded; row 2: Absences: 400 is out of range"):
         score(students.assign(Absences="400"))
+    with pytest.raises(DataError, match="row 2: Absences: 400 .*; missing columns: .*Sports.*; all reasons are in"):
+        score(students[["StudentID"]].assign(Absences="400"))
     assert len(read_table(tmp_path/"grades.rejected.csv")[0]) == 40
     assert (tmp_path/"grades.csv").read_bytes() == earlier
 

@@ -369,7 +369,7 @@ def test_a_wrong_file_in_the_place_of_the_log_is_refused_until_the_right_one_is_
         if wrong == "text": other.write_text("no database, but long enough to be read as one"*20)
         file.rename(right)
         other.rename(file)
-        said = "the salt is another one" if wrong == "salt" else "file is not a database"
+        said = "are hashed with another salt" if wrong == "salt" else "file is not a database"
         wait_until(lambda: said in client.get("/ready").json()["log_failing"])
         ids = {client.post("/predict", json=OLD_STUDENT).json()["prediction_id"] for _ in range(5)}
         file.rename(other)

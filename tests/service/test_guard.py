@@ -85,6 +85,8 @@ def test_a_slow_client_is_put_off_and_delays_nobody(client, monkeypatch):
       + b"content-length: 15\r\n\r\n" + WHO], [200, 200]),
     ([b"HEAD /health HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"], [200]),
     ([b"GET /health HTTP/1.1\r\nhost: 127.0.0.1\r\nhost: evil\r\n\r\n"], [400]),
+    ([b"GET /health HTTP/1.1\r\n\r\n"], [400]),
+    ([b"GET /health HTTP/1.0\r\n\r\n"], [200]),
     ([b"GET http://evil/health HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"], [400]),
     ([b"GET HTTP://127.0.0.1/health HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"], [200]),
     ([b"GET http://127.0.0.1@evil/health HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"], [400]),

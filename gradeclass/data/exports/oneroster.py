@@ -67,7 +67,7 @@ def say_result(row, percent:bool)->str: # Per cent, a score, a letter, or why th
 
 # %% ../../../nbs/lib/data/exports/01_oneroster.ipynb #d99fe28d
 def name_items(items:pd.DataFrame)->pd.DataFrame: # With `column` and `percent`
-    "Say in which column each line item stands: one for a title, whatever class has it; twins in a class are counted"
+    "The column of each line item: one for each title in all classes; equal titles in one class are numbered"
     items = items.assign(order=items.groupby(["classSourcedId", "title"]).cumcount())
     most = pd.to_numeric(items.get("resultValueMax", pd.Series(index=items.index, dtype=str)), errors="coerce")
     final = items.title.str.contains(FINAL)
@@ -79,7 +79,7 @@ def name_items(items:pd.DataFrame)->pd.DataFrame: # With `column` and `percent`
     return items
 
 def find_members(files:dict[str, bytes], source:str)->pd.DataFrame: # studentSourcedId, classSourcedId
-    "Which students are in which class"
+    "Students of each class"
     enrolled = read_part(files, "enrollments.csv", source)
     enrolled = enrolled[enrolled.role.str.casefold() == "student"]
     if enrolled.empty: raise DataError(f"{source}: enrollments.csv names no student in its column role")

@@ -127,7 +127,7 @@ class Desk(widgets.VBox):
             made.observe(lambda change, name=name: self.copy(self.drafts()[name], change["owner"]), "value")
 
     def told(self, message:str)->None:
-        "Something was done on the part before"
+        "Whether a visitor has started to use the part"
         self.message.value = message
         self.show()
 

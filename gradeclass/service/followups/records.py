@@ -74,7 +74,7 @@ def check_decision(found:FollowUp, grades:list, before:str)->FollowUp: # Without
         raise FollowUpError(f"{found.grade[:40]} is not a grade: choose {', '.join(grades)}")
     if found.help not in ANSWERS: raise FollowUpError("whether help is needed is yes, no, or left as it is")
     if (found.grade or found.help) and not found.reason:
-        raise FollowUpError("say why you decide otherwise than the model: a reason of one sentence")
+        raise FollowUpError("say in one sentence why you decide differently from the model")
     if not any([found.grade, found.help, found.due, *texts.values()]):
         raise FollowUpError("there is nothing to keep yet: write a note, what was agreed, or a day to look again")
     if found.due: check_due(found.due, before)
@@ -107,7 +107,10 @@ class FollowUps:
             reason = str(getattr(error, "orig", None) or getattr(error, "strerror", None) or error).splitlines()[0]
             raise LogError(f"the database of the follow-ups cannot be opened: {reason}") from None
 
-    def hash(self, student:object)->str: # What stands for it
+    def hash(
+        self,
+        student:object, # Student number in any spelling
+    )->str:             # What stands for it
         "The hash of the prediction log"
         hashed = hash_student(student, self.salt)
         if hashed is None: raise FollowUpError("write the student's number: a follow-up is found by it")

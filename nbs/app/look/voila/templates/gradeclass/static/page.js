@@ -113,12 +113,12 @@
     const paper = document.querySelector(".gc-paper"), link = document.querySelector(".gc-listlink a");
     if (!paper || !link || paper.querySelector("table")) return;
     const [header, ...rows] = readCsv(new TextDecoder().decode(bytesOf(link.href)));
-    const titles = JSON.parse(paper.dataset.columns), places = Object.keys(titles).map((name) => header.indexOf(name)).filter((place) => place >= 0);
-    const table = document.createElement("table"), plain = (text) => text.replace(/^'+(?=[=+\-@])/, "");
+    const titles = JSON.parse(paper.dataset.columns), digits = JSON.parse(paper.dataset.digits), places = Object.keys(titles).map((name) => header.indexOf(name)).filter((place) => place >= 0);
+    const table = document.createElement("table"), plain = (text) => text.replace(/^'+(?=[=+\-@])/, "").replace(/\(-(?=\d)/g, "(\u2212");
     table.className = "gc-table gc-listed";
     const head = table.createTHead().insertRow(), body = table.createTBody();
     places.forEach((place) => { const cell = document.createElement("th"); cell.textContent = titles[header[place]]; head.append(cell); });
-    rows.forEach((row) => { const line = body.insertRow(); places.forEach((place) => { line.insertCell().textContent = plain(row[place] || ""); }); });
+    rows.forEach((row) => { const line = body.insertRow(); places.forEach((place) => { line.insertCell().textContent = header[place] in digits && row[place] ? Number(row[place]).toFixed(digits[header[place]]) : plain(row[place] || ""); }); });
     paper.append(table);
     document.querySelector(".gc-class")?.classList.add("gc-whole");
   });
