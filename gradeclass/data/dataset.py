@@ -175,7 +175,7 @@ def plain_floats(cells:pd.Series, column:Column)->pd.Series|None: # None where a
     if may_have_thousands(cells): return None
     # Python takes '1_0' for 10
     if cells.dtype == object and any(isinstance(cell, str) and "_" in cell for cell in cells): return None
-    try: floats = cells.astype("float64")
+    try: floats = cells.astype(float)
     except (TypeError, ValueError, OverflowError): return None
     return floats.mask(floats.isin(column.blank_numbers)) if column.blank_numbers else floats
 

@@ -41,51 +41,51 @@ FEW_CODES = 6                # More values are looked at as a number
 MOST_ROWS, MOST_INPUTS = 5_000, 80  # Looked at; pairs of no more inputs
 
 # %% ../../nbs/lib/data/09_giveaway.ipynb #2f682196
-def right_by_code(codes:np.ndarray, below:np.ndarray)->float: # Averaged over both sides
-    "How often the other students with a student's code say on which side the student is"
-    count = np.bincount(2*codes + below, minlength=2*(codes.max() + 1)).reshape(-1, 2)
-    others = count[:, ::-1]
-    return float(((count*(count - 1 > others)).sum(axis=0)/count.sum(axis=0)).mean())
+def right_by_code(codes:np.ndarray, grades:np.ndarray, cuts:np.ndarray)->np.ndarray: # Averaged over both sides
+    "How often the other students with a student's code say on which side of each cut the student is"
+    size = grades.max() + 1
+    count = np.bincount(codes*size + grades, minlength=(codes.max() + 1)*size).reshape(-1, size)
+    better = count.cumsum(axis=1)[:, cuts - 1]
+    worse = count.sum(axis=1, keepdims=True) - better
+    right = [(own*(own - 1 > other)).sum(axis=0)/own.sum(axis=0) for own, other in ((better, worse), (worse, better))]
+    return sum(right)/2
 
-def right_by_number(numbers:np.ndarray, below:np.ndarray)->float: # Averaged over both sides
-    "How often the best single threshold of a number is right"
-    order = np.argsort(numbers, kind="stable")
+def right_by_number(numbers:np.ndarray, grades:np.ndarray, cuts:np.ndarray)->np.ndarray: # Averaged over both sides
+    "How often the best single threshold of a number is right for each cut"
+    order = np.argsort(numbers)
     last = np.flatnonzero(np.diff(numbers[order], append=np.inf))
-    under = below[order].cumsum()[last]/below.sum()
-    over = (~below)[order].cumsum()[last]/(~below).sum()
-    return float((1 + np.abs(under - over).max())/2)
+    worse = (grades[order, None] >= cuts).cumsum(axis=0)[last]
+    better = 1 + last[:, None] - worse
+    return (1 + np.abs(worse/worse[-1] - better/better[-1]).max(axis=0))/2
 
 # %% ../../nbs/lib/data/09_giveaway.ipynb #2bb4f52b
 def few_codes(cells:pd.Series)->np.ndarray|None: # Code of each row, a gap has its own; None for many values
     "The codes of a column that has a few"
-    if cells.dtype != float or cells.nunique() <= FEW_CODES:
+    many = cells.dtype == float and len(np.unique(cells.to_numpy()[:50])) > FEW_CODES + 1
+    if cells.dtype != float or not many and cells.nunique() <= FEW_CODES:
         codes = pd.factorize(cells, use_na_sentinel=False)[0]
         return codes if codes.max(initial=0) <= 4*FEW_CODES else None
     return None
 
 def judge(names:tuple, grades:np.ndarray, n_grades:int, codes=None, numbers=None)->GiveAway|None:
     "The cut that one input or pair decides best, if it does so almost perfectly"
-    known = np.full(len(grades), True) if numbers is None else ~np.isnan(numbers)
-    least, sure = (LEAST, SURE) if numbers is None else (LEAST_NUMBER, SURE_NUMBER)
-    found = []
-    for cut in range(1, n_grades):
-        below = grades[known] >= cut
-        if min(below.sum(), (~below).sum()) < least or known.mean() < 0.5: continue
-        right = right_by_code(codes, below) if numbers is None else right_by_number(numbers[known], below)
-        if right >= sure: found.append(GiveAway(names, cut, right))
-    return max(found, key=lambda one: one.right, default=None)
+    least, sure, rows = (LEAST, SURE, len(grades)) if numbers is None else (LEAST_NUMBER, SURE_NUMBER, len(grades))
+    if numbers is not None: grades, numbers = grades[~np.isnan(numbers)], numbers[~np.isnan(numbers)]
+    better = np.bincount(grades, minlength=n_grades).cumsum()[:-1]
+    cuts = 1 + np.flatnonzero(np.minimum(better, len(grades) - better) >= least)
+    if not len(cuts) or len(grades)/rows < 0.5: return None
+    right = right_by_code(codes, grades, cuts) if numbers is None else right_by_number(numbers, grades, cuts)
+    best = right.argmax()
+    return GiveAway(names, int(cuts[best]), float(right[best])) if right[best] >= sure else None
 
 # %% ../../nbs/lib/data/09_giveaway.ipynb #095fc6e5
 def number_pairs(numbers:pd.DataFrame, grades:np.ndarray)->list[tuple[str, str]]: # Names
     "Pairs of numbers whose weighted sum explains nearly all of the grade"
-    table = numbers.assign(**{"": grades}).corr().fillna(0)
-    own = table[""].drop("")
-    found = []
-    for first, second in combinations(own.index, 2):
-        a, b, between = own[first], own[second], table.loc[first, second]
-        explained = (a*a + b*b - 2*a*b*between)/max(1 - between**2, 1e-9)
-        if explained > 0.85 and abs(between) < 0.999: found.append((first, second))
-    return found
+    table = numbers.assign(**{"": grades}).corr().fillna(0).to_numpy()
+    a, b, between = table[:-1, -1:], table[-1:, :-1], table[:-1, :-1]
+    explained = (a*a + b*b - 2*a*b*between)/np.maximum(1 - between**2, 1e-9)
+    found = np.triu((explained > 0.85) & (np.abs(between) < 0.999), 1)
+    return [(numbers.columns[first], numbers.columns[second]) for first, second in np.argwhere(found)]
 
 def weighted_sum(numbers:pd.DataFrame, grades:np.ndarray)->np.ndarray: # NaN where one is not known
     "The sum of two columns that goes best with the grade"
@@ -104,16 +104,16 @@ def find_giveaways(
         chosen = np.random.default_rng(SEED).choice(len(cells), MOST_ROWS, replace=False)
         cells, grades = cells.iloc[chosen], grades[chosen]
     cells = cells.reset_index(drop=True)
-    codes = {name: code for name in cells if (code := few_codes(cells[name])) is not None}
-    numbers = cells[[name for name in cells if name not in codes and cells[name].dtype == float]]
+    codes = {name: code for name, column in cells.items() if (code := few_codes(column)) is not None}
+    numbers = {name: column.to_numpy() for name, column in cells.items() if name not in codes and column.dtype == float}
     found = [judge((name,), grades, n_grades, code) for name, code in codes.items()]
-    found += [judge((name,), grades, n_grades, numbers=numbers[name].to_numpy()) for name in numbers]
+    found += [judge((name,), grades, n_grades, numbers=number) for name, number in numbers.items()]
     found = [one for one in found if one]
     told = {one.inputs[0] for one in found}
     rest = [name for name in codes if name not in told][:MOST_INPUTS]
     pairs = [judge(pair, grades, n_grades, codes[pair[0]]*(codes[pair[1]].max() + 1) + codes[pair[1]])
              for pair in combinations(rest, 2)]
-    left = numbers[[name for name in numbers if name not in told][:MOST_INPUTS]]
+    left = cells[[name for name in numbers if name not in told][:MOST_INPUTS]]
     pairs += [judge(pair, grades, n_grades, numbers=weighted_sum(left[list(pair)], grades))
               for pair in number_pairs(left, grades)]
     return found + [pair for pair in pairs if pair]
@@ -129,7 +129,7 @@ def schema_giveaways(
     schema:Schema,      # What they are
 )->list[GiveAway]:      # What `find_giveaways` finds among features and protected attributes
     "Check every column that may be an input"
-    known = frame[frame[schema.target].notna()]
+    known = frame[frame[schema.target].isin(schema.grades.labels)]
     names = [column.name for column in schema.inputs(audit=True)
              if column.name in frame and not is_copy(known[column.name], known[schema.target])]
     grades = pd.Categorical(known[schema.target], categories=schema.grades.labels).codes

@@ -70,7 +70,7 @@ def read_head(
     rows = []
     try:
         for row in reader:
-            rows.append([cell.strip() for cell in row])
+            rows.append(list(map(str.strip, row)))
             if len(rows) >= HEAD: break
     except csv.Error: pass
     return rows

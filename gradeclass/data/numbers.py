@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SPACES', 'LONGEST_NUMBER', 'LOOKED_AT', 'HAS_DIGIT', 'PLAIN', 'PLAIN_NUMBER', 'PLAIN_NUMBERS', 'SURE_POINT',
-           'WORD_FIRST', 'CLEAR', 'CURRENCY', 'BODY', 'FRACTION', 'UNIT', 'NumberStyle', 'plain_style', 'number_style',
-           'read_written', 'count_flagged', 'read_numbers']
+           'WORD_FIRST', 'WORDS_FIRST', 'CLEAR', 'CURRENCY', 'BODY', 'FRACTION', 'UNIT', 'NumberStyle', 'plain_style',
+           'number_style', 'read_written', 'count_flagged', 'read_numbers']
 
 # %% ../../nbs/lib/data/06_numbers.ipynb #1a04e325
 import math
@@ -31,6 +31,7 @@ PLAIN = r"-?\d{1,18}(?:\.\d{1,18})?"  # A number as a computer writes it
 PLAIN_NUMBER, PLAIN_NUMBERS = re.compile(PLAIN, re.ASCII), re.compile(rf"{PLAIN}(?:\n{PLAIN})*", re.ASCII)
 SURE_POINT = re.compile(r"^-?(0\d*|\d{4,})\.|\.(\d{1,2}|\d{4,})$", re.ASCII | re.MULTILINE)
 WORD_FIRST = re.compile(r"(?=[\x00-\x7f]*\Z)\s*[a-z](?![a-z]{1,2}[\s_])", re.IGNORECASE)  # No currency: 'EUR 5'
+WORDS_FIRST = re.compile(r"(?:(?:^|\n)[a-z](?![a-z]{1,2}(?:_|[^\S\n])).*)*", re.IGNORECASE)  # The same on each line
 CLEAR = re.compile(r"[+-]?(\d*[.,](\d{1,2}|\d{4,})|\d+\.|0*[.,]\d+)")  # A decimal sign, whatever the other cells have
 CURRENCY = "€$£¥₹₩₽₺₫₱¢"
 BODY = re.compile(r"([+-]?)(\d[\d.,' ]*|[.,]\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
@@ -130,6 +131,7 @@ class NumberStyle:
     spans: bool = False    # Whether it holds spans of time, which are read as minutes
     mixed: str = ""        # A cell with a unit beside others without one that are of another size
     sure: bool = field(default=False, compare=False) # Whether its own cells show the decimal sign
+    at_once: bool = field(default=False, compare=False) # Whether all cells are plain numbers, or all surely none
 
     @property
     def plain(self)->bool:
@@ -235,7 +237,8 @@ def find_flags(cells:dict[str, Cell|None])->tuple[str, ...]:
 def plain_style(texts:list[str])->NumberStyle|None: # None where each cell has to be taken apart
     "The style of words without a digit, and of numbers as a computer writes them; a wide table has little else"
     column = "\n".join(texts)
-    if not HAS_DIGIT.search(column): return NumberStyle(words=tuple(texts))
+    wordy = not HAS_DIGIT.search(column) or column.isascii() and WORDS_FIRST.fullmatch(column)
+    if wordy: return NumberStyle(words=tuple(texts))
     if column.count("\n") != len(texts) - 1 or not PLAIN_NUMBERS.fullmatch(column): return None
     if "." not in column: return NumberStyle()
     return NumberStyle(sure=True) if SURE_POINT.search(column) else None
@@ -245,10 +248,10 @@ def number_style(
     hint:str="",          # Decimal sign that other columns of the table use for certain
 )->NumberStyle:           # How its numbers are written
     "Look at a whole column"
-    texts = list(texts)
-    texts = texts[::max(1, len(texts)//LOOKED_AT)]
+    every = list(texts)
+    texts = every[::max(1, len(every)//LOOKED_AT)]
     plain = plain_style(texts)
-    if plain: return plain
+    if plain: return replace(plain, at_once=len(texts) == len(every))
     cells = {text: split_cell(text) for text in texts}
     found = [cell for cell in cells.values() if cell]
     bodies = [cell.body for cell in found]
@@ -314,6 +317,7 @@ def read_numbers(
     texts = list(texts)
     if style.words and len(style.words) == len(texts[::max(1, len(texts)//LOOKED_AT)]):
         return dict.fromkeys(texts, math.nan)
+    if style.at_once: return dict(zip(texts, map(float, texts), strict=True))
     if len(texts) < LOOKED_AT:
         return {text: math.nan if (number := read_written(text, style)) is None else number for text in texts}
     found = pd.to_numeric(pd.Series(texts, dtype=object), errors="coerce").replace([math.inf, -math.inf], math.nan)

@@ -17,13 +17,13 @@ from pydantic import ValidationError
 from ..data.dataset import BLANKS, MISSING
 from ..data.giveaway import find_giveaways
 from ..data.layout import ABSENT
-from ..data.numbers import NumberStyle, count_flagged, read_minutes
-from .cells import Cells, as_numbers, distinct_labels, read_cells, read_table_cells, read_texts
+from ..data.numbers import count_flagged, read_minutes
+from .cells import Cells, distinct_labels, find_words, read_cells, read_table_cells, spell_words
 from gradeclass.drafting.roles import (
     DATE, are_codes, are_rooms, ask_unit, blanks_tell, follows_from, holds_people, is_counter, is_cut_off, is_date,
     as_line, is_id, is_personal, is_protected, known_words, mostly, names_students, percent, says, tells_grade,
 )
-from .scores import Bands, as_score, bands_tell, guess_bands, round_outward
+from .scores import Bands, as_score, find_bands, guess_bands, round_outward
 from .scales import GradeOrder, answer_order, name_words, order_grades
 from ..words import count
 from ..schema import LATE, Column, GradeScale, Schema, SchemaError, describe_mistake, plain_name, plain_signs, spelling
@@ -48,41 +48,37 @@ def most_words(n_cells:int)->int:
 
 BOUND = re.compile(r"[<>≤≥]=?\s*\d+([.,]\d+)?\s*%?|\d+([.,]\d+)?\s*%?\+")  # Such as '<5' and '90+'
 
-def odd_words(texts:pd.Series, numbers:pd.Series)->list[str]|None: # None where the column is not one of numbers
-    "The words among the numbers of a column"
-    share = numbers.notna().mean()
-    if share <= 0.5: return None
-    odd = texts[numbers.isna()]
-    if not len(odd): return []
-    kinds = set(odd.str.casefold())
-    few = numbers.nunique() <= FEW_NUMBERS  # Then "none" may be an answer
-    bounds = set(odd[odd.str.fullmatch(BOUND)].str.casefold())
-    new = kinds - bounds - known_words()["absent"] - ABSENT - (BLANKS if few else MISSING)
-    known = not new
+def are_numbers(cells:Cells)->bool:
+    "Whether a column is one of numbers, whatever words are among them"
+    odd = np.isnan(cells.values)
+    share = cells.counts[~odd].sum()/len(cells)
+    if share <= 0.5 or not odd.any(): return share > 0.5
+    few = len(np.unique(cells.values[~odd])) <= FEW_NUMBERS  # Then "none" may be an answer
+    new = {word.casefold() for word in cells.words[odd]} - known_words()["absent"] - ABSENT
+    new -= (BLANKS if few else MISSING) | {word.casefold() for word in cells.words[odd] if BOUND.fullmatch(word)}
     some = share >= 0.7 and len(new) <= 3 and not any(re.search(r"\d", word) for word in new)
-    return sorted(odd.unique()) if known or not few and (some or share >= MOSTLY) else None
+    return not new or not few and (some or share >= MOSTLY)
 
 # %% ../../nbs/lib/drafting/05_infer.ipynb #d819b66a
 PLAIN_RANGE = ("the smallest and the largest value come from the table: `min: null` and `max: null` if others are "
                "possible")
 
-def stray_codes(numbers:pd.Series)->list[float]: # Such as 999, or -1 among counts
+def stray_codes(numbers:np.ndarray, values:np.ndarray)->list[float]: # Such as 999; values: the different ones, rising
     "Smallest and largest numbers that repeat, and lie farther off than the others lie apart, or alone below zero"
     found = []
-    if len(numbers) < 10: return found
-    numbers = numbers.to_numpy()
-    for stray in (numbers.min(), numbers.max()):
-        others = numbers[numbers != stray]
+    if np.isfinite(numbers).sum() < 10: return found
+    for stray, others in ((values[0], values[1:]), (values[-1], values[:-1])):
         usual = re.fullmatch(r"9+|-9+|-1", f"{stray:g}")  # What surveys write for "no answer"
-        if (numbers == stray).sum() < 3 or len(np.unique(others)) <= (1 if usual else 5): continue
-        gap = min(abs(others.min() - stray), abs(others.max() - stray))
-        if gap > others.max() - others.min() or stray < 0 <= others.min() and stray % 1 == 0: found.append(stray)
+        if len(others) <= (1 if usual else 5) or (numbers == stray).sum() < 3: continue
+        gap = min(abs(others[0] - stray), abs(others[-1] - stray))
+        if gap > others[-1] - others[0] or stray < 0 <= others[0] and stray % 1 == 0: found.append(stray)
     return found
 
-def ask_strays(numbers:pd.Series, coded:bool=False)->str: # Empty where no number is far from the others
+def ask_strays(numbers:np.ndarray, values:np.ndarray, coded:bool=False)->str: # Empty where no number is far off
     "Questions about codes such as 99 among the numbers"
-    strays, asked = stray_codes(numbers.dropna()), ""
-    low, high = round_outward(numbers[~numbers.isin(strays)].min(), numbers[~numbers.isin(strays)].max())
+    strays, asked = stray_codes(numbers, values), ""
+    usual = values[~np.isin(values, strays)] if strays else values
+    low, high = round_outward(usual[0], usual[-1])
     for stray in strays:
         end = " and no code for it" if coded else f" and `min: {low:g}`" if stray < low else f" and `max: {high:g}`"
         asked += (f"; {(numbers == stray).sum()} cells say {stray:g}, far from all others: `missing: [\"{stray:g}\"]`"
@@ -94,43 +90,45 @@ def write_missing(words)->str: # A line of a schema, empty where they are many
     return f"`missing: {as_line(list(words))}`" if len(words) <= 3 else ""
 
 def guess_numbers(
-    name:str,          # Column name
-    texts:pd.Series,   # Its texts, most of them numbers
-    numbers:pd.Series, # Its numbers, NaN where a text is none
-    style:NumberStyle=NumberStyle(), # How they are written
-)->Column:             # numeric, ordinal, category or flag
+    name:str,    # Column name
+    cells:Cells, # Its cells, most of them numbers
+)->Column:       # numeric, ordinal, category or flag
     "Describe a column of numbers or number codes"
-    values = np.unique(numbers.dropna())
+    odd, numbers, style = np.isnan(cells.values), cells.numbers, cells.style
+    values = np.unique(cells.values[~odd])
     whole = bool((values % 1 == 0).all())
-    codes = {int(value): str(int(value)) for value in values} if whole and len(values) <= most_words(len(texts)) else {}
-    repeats = len(values) <= len(texts)/2
-    names_codes = are_codes(name, texts)
+    codes = {int(value): str(int(value)) for value in values} if whole and len(values) <= most_words(len(cells)) else {}
+    repeats = len(values) <= len(cells)/2
+    names_codes = are_codes(name, cells)
     nominal = names_codes or says(name, "codes", "nominal")
     coded = len(values) == 2 or repeats and (nominal or len(values) <= FEW_NUMBERS)
     written = style.unit or style.flags  # Classes such as 7d and 8d are no days
-    if written and says(name, "groups") and len(values) <= FEW_NUMBERS: return guess_words(name, texts)
-    if codes and coded and numbers.notna().all() and not written:
+    if written and says(name, "groups") and len(values) <= FEW_NUMBERS: return guess_words(name, cells)
+    if codes and coded and not odd.any() and not written:
         column = guess_codes(name, codes, names_codes)
         return column if column.kind == "category" else column.model_copy(
-            update={"confirm": column.confirm + ask_strays(numbers, True)})
-    if names_codes: return guess_words(name, texts)
-    odd = texts[numbers.isna()]
-    digits = odd.str.contains(r"\d")
-    note = f"; {numbers.notna().sum()} of {len(texts)} cells are numbers" if len(odd) else ""
+            update={"confirm": column.confirm + ask_strays(numbers, values, True)})
+    if names_codes: return guess_words(name, cells)
+    note = describe_odd(cells.texts[np.isnan(numbers)], len(cells)) if odd.any() else ""
+    if style.said: note += f"; read with {style.said}"
+    if style.flags: note += f" ({count(count_flagged(cells.texts, style), 'cell')})"
+    note += ask_strays(numbers, values)
+    low, high = round_outward(float(values[0]), float(values[-1]))
+    missing = sorted(word for word in cells.words[odd] if word.casefold() not in MISSING and not re.search(r"\d", word))
+    unit = f"out of {style.of}" if style.of else style.unit
+    return Column(name=name, kind="numeric", unit=unit, min=low, max=high, whole=whole, missing=missing,
+                  confirm=PLAIN_RANGE + note)
+
+def describe_odd(odd:pd.Series, total:int)->str:
+    "What the cells of a column of numbers say that are none"
+    digits, note = odd.str.contains(r"\d"), f"; {total - len(odd)} of {total} cells are numbers"
     for refused, some in ((False, odd[~digits]), (True, odd[digits])):
         if not len(some): continue
         kinds, line = some.value_counts().index, write_missing(some.unique())
         note += f", {len(some)} {'is' if len(some) == 1 else 'are'} {', '.join(map(repr, kinds[:3]))}"
         note += ", and a row with it is refused" if refused else " and counted as missing"
         if refused and line: note += f": {line} if it means no answer"
-    if style.said: note += f"; read with {style.said}"
-    if style.flags: note += f" ({count(count_flagged(texts, style), 'cell')})"
-    note += ask_strays(numbers)
-    low, high = round_outward(float(values[0]), float(values[-1]))
-    missing = sorted({word for word in odd.unique() if word.casefold() not in MISSING and not re.search(r"\d", word)})
-    unit = f"out of {style.of}" if style.of else style.unit
-    return Column(name=name, kind="numeric", unit=unit, min=low, max=high, whole=whole, missing=missing,
-                  confirm=PLAIN_RANGE + note)
+    return note
 
 # %% ../../nbs/lib/drafting/05_infer.ipynb #016492ea
 def guess_codes(
@@ -155,13 +153,14 @@ def guess_codes(
 
 # %% ../../nbs/lib/drafting/05_infer.ipynb #1c51086a
 def guess_words(
-    name:str,        # Column name
-    texts:pd.Series, # Its texts
-    numbers:pd.Series|None=None, # Its numbers, NaN where a text is none
-    style:NumberStyle=NumberStyle(), # How they are written
-)->Column:           # ordinal, category, flag or ignored
+    name:str,    # Column name
+    cells:Cells, # Its cells
+    numeric:bool=False, # Whether to say how it could be a column of numbers
+)->Column:       # ordinal, category, flag or ignored
     "Describe a column of words"
-    labels = distinct_labels(texts)
+    levels, longest = len(spell_words(cells)), max(map(len, cells.words))
+    few = levels <= most_words(len(cells))
+    labels = distinct_labels(cells) if few else []
     folded = {label.casefold() for label in labels}
     pair = next((pair for pair in known_words()["pairs"] if folded == set(pair)), None)
     if pair == ("false", "true"): return guess_codes(name, {0: "0", 1: "1"})
@@ -172,19 +171,19 @@ def guess_words(
     if ordered:
         return Column(name=name, kind="ordinal", codes={label: label for label in ordered},
                       confirm=f"guessed the order {', '.join(ordered)}: `codes` in another order if it runs otherwise")
-    if len(labels) <= min(most_words(len(texts)), max(len(texts)/2, 5)) and texts.str.len().max() <= 100:
-        confirm = (f"{len(labels)} words are taken for groups without an order: `kind: ordinal` and `codes` in order "
+    if few and levels <= max(len(cells)/2, 5) and longest <= 100:
+        confirm = (f"{levels} words are taken for groups without an order: `kind: ordinal` and `codes` in order "
                    "if they have one")
         dates = [label for label in labels if DATE.fullmatch(label)]
         if dates: confirm += f"; {dates[0]!r} looks like a date: a spreadsheet may have made it of something else"
         return Column(name=name, kind="category", codes={label: label for label in labels}, confirm=confirm)
-    confirm = f"left out: {len(labels)} different texts are too many for groups"
-    if texts.str.len().max() > 100: confirm = "left out: it holds texts longer than 100 characters"
-    found = 0 if numbers is None else numbers.notna().sum()
-    if found > len(texts)/2:
-        line, low, high = write_missing(style.words), *round_outward(numbers.min(), numbers.max())
-        odd = ", ".join(map(repr, style.words[:3]))
-        confirm = f"left out: {found} of {len(texts)} cells are numbers, others are {odd}"
+    confirm = f"left out: {levels} different texts are too many for groups"
+    if longest > 100: confirm = "left out: it holds texts longer than 100 characters"
+    found = cells.counts[~np.isnan(cells.values)].sum() if numeric else 0
+    if found > len(cells)/2:
+        words = cells.style.words
+        line, low, high = write_missing(words), *round_outward(np.nanmin(cells.values), np.nanmax(cells.values))
+        confirm = f"left out: {found} of {len(cells)} cells are numbers, others are {', '.join(map(repr, words[:3]))}"
         if line: confirm += (f": {line} with `role: feature`, `kind: numeric`, `min: {low:g}` and `max: {high:g}` "
                              "if these mean no answer")
     return Column(name=name, role="ignored", confirm=confirm)
@@ -195,36 +194,34 @@ def guess_column(
     cells:pd.Series, # Its cells, raw or typed
 )->Column:           # What the column seems to be
     "Describe one column other than the grade"
-    return describe_cells(name, read_cells(read_texts(cells)))
+    return describe_cells(name, read_cells(cells))
 
 def describe_cells(name:str, cells:Cells)->Column:
     "What a column was taken for"
-    texts, style, numbers = cells
-    if are_rooms(texts): return mark_audit(guess_words(name, texts))
-    reason = reason_to_ignore(name, texts, numbers, style)
+    if are_rooms(cells): return mark_audit(guess_words(name, cells))
+    reason = reason_to_ignore(name, cells)
     if reason: return Column(name=name, role="ignored", confirm=f"left out: {reason}")
-    if is_id(name, texts, numbers):
-        repeats = "" if texts.is_unique else ", and as it repeats, rows of one student are kept together"
+    if is_id(name, cells):
+        repeats = ", and as it repeats, rows of one student are kept together" if len(cells.words) < len(cells) else ""
         return Column(name=name, role="id",
                       confirm=f"guessed that it names the students{repeats}: `role: ignored` if it names none")
-    numeric = odd_words(texts, numbers) is not None
-    return mark_audit(guess_numbers(name, texts, numbers, style) if numeric
-                      else guess_words(name, texts, numbers, style))
+    return mark_audit(guess_numbers(name, cells) if are_numbers(cells) else guess_words(name, cells, True))
 
-# An empty text where it may be an input
-def reason_to_ignore(name:str, texts:pd.Series, numbers:pd.Series, style:NumberStyle)->str:
+def reason_to_ignore(name:str, cells:Cells)->str: # An empty text where it may be an input
     "Why a column cannot be an input, whatever the grades are"
-    if not len(texts): return "it is empty"
-    if is_cut_off(texts.iloc[::len(texts)//5000 + 1]):
-        return (f"a spreadsheet has cut its numbers off ({texts.iloc[0]}): give the column the format text there, and "
+    if not len(cells): return "it is empty"
+    first, style = cells.words[0], cells.style
+    if is_cut_off(cells):
+        return (f"a spreadsheet has cut its numbers off ({first}): give the column the format text there, and "
                 f"export it again")
-    if texts.nunique() < 9 and len(distinct_labels(texts)) < 2: return "it holds one value"
-    if is_personal(name, texts): return "it names a person or says how to reach one"
-    if is_counter(name, numbers): return "it counts the rows, from the first on, and the next table counts again"
-    if numbers.isna().all() and mostly(texts, lambda text: read_minutes(text) is not None, 0.8):
-        return (f"{texts.iloc[0]!r} may be hours and minutes, minutes and seconds, or a time of the day: write minutes "
+    if len(cells.words) < 9 and len(spell_words(cells)) < 2: return "it holds one value"
+    if is_personal(name, cells): return "it names a person or says how to reach one"
+    if is_counter(name, cells.numbers): return "it counts the rows, from the first on, and the next table counts again"
+    spans = not style.at_once and np.isnan(cells.values).all()
+    if spans and mostly(cells, lambda text: read_minutes(text) is not None, 0.8):
+        return (f"{first!r} may be hours and minutes, minutes and seconds, or a time of the day: write minutes "
                 "as numbers")
-    if is_date(name, texts, numbers):
+    if is_date(name, cells):
         if says(name, "dates", "protected"): return "a date is no input; a span of time such as an age can be one"
         return ("a date is no input: if a spreadsheet has made dates of marks such as 3/4, give the "
                 "column the format text and enter them again")
@@ -269,17 +266,17 @@ def read_grades(
     target:str,      # Its name, for messages
 )->pd.Series:        # One spelling per grade, rows without a grade left out
     "The grades, or a refusal with the reason"
-    texts = read_texts(cells)
-    long = texts.str.len().max() if len(texts) else 0
+    found = find_words(cells)
+    texts, long = found.texts, max(map(len, found.words), default=0)
     if long > LONGEST_GRADE:
         raise SchemaError(f"column {target} holds a text of {long:,} characters, a grade has at most {LONGEST_GRADE}: "
                           f"choose the column that holds the grades")
-    labels = distinct_labels(texts)
+    labels = distinct_labels(found)
     if not labels: raise SchemaError(f"column {target} is empty: choose the column that holds the grades")
     if len(labels) == 1:
         raise SchemaError(f"column {target} holds one value, {labels[0]}: nothing can be learnt from it")
     if len(labels) > MANY_GRADES:
-        numeric = as_numbers(texts).notna().all()
+        numeric = not np.isnan(read_cells(found).values).any()
         advice = "cut the number into grades first" if numeric else "choose the column that holds the grades"
         raise SchemaError(f"column {target} has {len(labels)} different values, more than {MANY_GRADES}: {advice}")
     spelled = {spelling(label): plain_grade(label) for label in labels}
@@ -364,33 +361,35 @@ def order_by_score(order:GradeOrder, found:list[Bands])->GradeOrder:
 IN_TIME = "`role: {role}` and `known_before: true` if it is known in time"
 TOO_LATE = "`role: ignored` if it is known only then, `known_before: true` if it is known in time"
 
-def known_afterwards(column:Column, cells:Cells, grades:pd.Series, target:str)->Column:
+def known_afterwards(column:Column, cells:Cells, grades:pd.Categorical, target:str, bands:Bands|None)->Column:
     "Leave out an input that follows from the grade, and doubt one that nearly does"
     if column.role not in ("feature", "audit"): return column
-    texts = cells.texts
     late = says(column.name, "afterwards")
-    if column.codes and follows_from(grades, texts, 0.9 if late else 0.99):
+    if column.codes and follows_from(cells, grades, 0.9 if late else 0.99):
         told = f"left out: each value of {target} has one {column.name}, as if it were {LATE}: "
         told += IN_TIME.format(role=column.role)
         return column.model_copy(update={"role": "ignored", "confirm": told})
     doubt = f"its name speaks of something that is {LATE}: {TOO_LATE}" if late else ""
-    if blanks_tell(grades, texts.index):
+    if blanks_tell(cells.rows, grades):
         doubt = f"only some values of {target} have it filled in, as if it were {LATE}: {TOO_LATE}"
-    share = tells_grade(grades, texts) if column.codes else bands_tell(cells.numbers, grades)
+    share = tells_grade(cells, grades) if column.codes else bands.beyond if bands else 0.0
     if share and column.role == "feature":
         doubt = (f"it gives {target} in {percent(share)} of the rows, as if it were {LATE}, such as a forecast or a "
                  f"converted grade: {TOO_LATE}")
     return column.model_copy(update={"confirm": "; ".join(filter(None, [doubt, column.confirm]))})
 
 # %% ../../nbs/lib/drafting/05_infer.ipynb #79c33a03
-def leave_out_giveaways(columns:list[Column], cells:dict, grades:pd.Series, scale:list[str])->list[Column]:
+def leave_out_giveaways(columns:list[Column], cells:dict, grades:pd.Categorical, scale:list[str])->list[Column]:
     "Leave out a column of codes that alone decides a cut of the scale; of a number, or of a pair, ask"
-    inputs = [column for column in columns if column.role in ("feature", "audit")]
-    pick = lambda column: (cells[column.name].numbers if column.kind == "numeric" else
-                           cells[column.name].texts).reindex(grades.index)
-    table = pd.DataFrame({column.name: pick(column) for column in inputs}, index=grades.index)
-    doubts = {}
-    for found in find_giveaways(table, grades.map(scale.index).to_numpy(), len(scale)):
+    graded, doubts = grades.codes >= 0, {}
+    places = np.array([scale.index(grade) for grade in grades.categories])
+    def pick(some, numeric):
+        found = np.full(len(grades), np.nan if numeric else -1)
+        found[some.rows] = some.numbers if numeric else some.places
+        return found[graded]
+    table = pd.DataFrame({column.name: pick(cells[column.name], column.kind == "numeric") for column in columns
+                          if column.role in ("feature", "audit")})
+    for found in find_giveaways(table, places[grades.codes[graded]], len(scale)):
         told = f"{found.words(GradeScale.model_construct(codes={name: name for name in scale}))}, as if {LATE}"
         for name in found.inputs: doubts.setdefault(name, (len(found.inputs) == 1, told))
     def judged(column):
@@ -417,27 +416,28 @@ def infer_schema(
     twins = table.columns[table.columns.duplicated()]
     if len(twins): raise SchemaError(f"two columns are called {twins[0]}: rename one of them")
     target = find_target(list(table.columns), target)
-    grades = read_grades(table[target], target)
+    grades = pd.Categorical(read_grades(table[target], target).reindex(table.index))
     cells = read_table_cells(table.drop(columns=target))
     guessed = {}
     for done, (title, found) in enumerate(cells.items(), 1):
         guessed[title] = describe_cells(title, found)
         on_column(done, len(cells))
     columns = keep_one_id([guessed.get(title, Column(name=title, role="target")) for title in table])
-    order = order_grades(sorted(grades.unique()), name_words(target))
+    order = order_grades(list(grades.categories), name_words(target))
     blanks = blank_words(table[target])
     if best: order = choose_order(order, best, list(blanks.index))
     inputs = [column.name for column in columns if column.role in ("feature", "audit")
               and (column.kind == "numeric" or len(column.codes) > 2)]
-    found = guess_bands({name: cells[name].numbers for name in inputs}, grades, order.labels, not order.question)
+    bands = {name: find_bands(name, cells[name], grades) for name in inputs}
+    found = guess_bands(bands, cells, grades, order.labels, not order.question)
     order = order_by_score(order, found)
-    scores = [bands for bands in found if not bands.rising and bands.grades == order.labels]
-    giving_away = {bands.column: as_score(bands, cells[bands.column].numbers, bands in scores[:1]) for bands in found}
+    scores = [score for score in found if not score.rising and score.grades == order.labels]
+    giving_away = {score.column: as_score(score, cells[score.column].numbers, score in scores[:1]) for score in found}
     columns = [giving_away.get(column.name, column) for column in columns]
-    columns = [column if column.name == target else known_afterwards(column, cells[column.name], grades, target)
+    columns = [known_afterwards(column, cells.get(column.name), grades, target, bands.get(column.name))
                for column in columns]
     columns = leave_out_giveaways(columns, cells, grades, order.labels)
-    columns = [ask_unit(column, cells[column.name].texts.nunique(), len(table)) if column.name in cells else column
+    columns = [ask_unit(column, len(cells[column.name].words), len(table)) if column.name in cells else column
                for column in columns]
     roles = ", ".join(f"{column.name} is taken as {column.role}" for column in columns)
     if not any(column.role == "feature" for column in columns): raise SchemaError(f"no column can be an input: {roles}")

@@ -15,7 +15,8 @@ import pandas as pd
 import yaml
 
 from ..data.dataset import make_dataset
-from .cells import distinct_labels, read_texts
+from ..data.numbers import PLAIN_NUMBER
+from .cells import distinct_labels, find_words
 from .infer import MANY_GRADES, PLAIN_RANGE, infer_schema
 from .roles import is_protected, known_words, names_students, says
 from .scales import holds_all, is_plain_number, known_scales, name_words, order_grades
@@ -29,24 +30,25 @@ def find_grade_columns(
     table:pd.DataFrame, # A table as read
 )->list[str]:           # Names
     "The columns that may hold the grades"
-    few = [name for name in table if 1 < table[name].nunique() <= MANY_GRADES]
-    called = [name for name in few if says(name, "grades")]
+    has_few = lambda name: 1 < table[name].nunique() <= MANY_GRADES
+    called = [name for name in table if says(name, "grades") and has_few(name)]
     named = [name for name in called if not is_beside(name, table[name])] or called
-    if len(named) != 1 or not all(map(is_plain_number, read_texts(table[named[0]]).unique())): return named
-    return named + [name for name in few if name not in named and holds_letters(name, table[name])]
+    if len(named) != 1 or not all(map(is_plain_number, find_words(table[named[0]]).words)): return named
+    return named + [name for name, cell in table.iloc[0].items() if not PLAIN_NUMBER.fullmatch(str(cell))
+                    and name not in named and has_few(name) and holds_letters(name, table[name])]
 
 # %% ../../nbs/lib/drafting/06_questions.ipynb #afad3e4b
 def is_beside(name:str, cells:pd.Series)->bool:
     "Whether a column with the name of a grade is a class of a school, an earlier grade or a protected attribute"
     if is_protected(name) or says(name, "earlier"): return True
     if not name_words(name) <= known_words()["groups"]: return False
-    labels = distinct_labels(read_texts(cells))
+    labels = distinct_labels(find_words(cells))
     return not any(holds_all(scale, labels, name_words(name)) for scale in known_scales())
 
 # %% ../../nbs/lib/drafting/06_questions.ipynb #4043336c
 def holds_letters(name:str, cells:pd.Series)->bool:
     "Whether a column holds three or more letters of a grade scale: a grade that is called something else"
-    labels = distinct_labels(read_texts(cells))
+    labels = distinct_labels(find_words(cells))
     if len(labels) < 3 or says(name, "codes", "others") or is_protected(name): return False
     letters = not any(is_plain_number(label) or len(label) > 3 for label in labels)
     return letters and any(holds_all(scale, labels, name_words(name)) for scale in known_scales()[:-1])
@@ -200,8 +202,10 @@ def draft_table(table:pd.DataFrame, notes:list[str], source:str, target:str, bes
         raise SchemaError(f"name the column that holds the grades with --target: {why}")
     target = target or found[0]
     schema = infer_schema(table, target, str(source).rsplit("/", 1)[-1].split(".")[0], best, on_column)
-    data = make_dataset(table, schema, notes)
-    return schema, table, data.notes, data.frame.head(most)
+    numeric = [column.name for column in schema.columns if column.kind == "numeric"]
+    read = make_dataset(table[numeric], schema, notes)  # What the notes speak of; of all else the first rows are shown
+    rest = make_dataset(table.drop(columns=numeric).head(most), schema)
+    return schema, table, read.notes, pd.concat([read.frame.head(most), rest.frame], axis=1)[list(table)]
 
 # %% ../../nbs/lib/drafting/06_questions.ipynb #136edb77
 def describe_columns(

@@ -10,7 +10,7 @@ __all__ = ['ALIKE', 'LETTER_SIGN', 'SAID_SIGN', 'AROUND', 'fold_grade', 'Scale',
 import re
 import unicodedata
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import yaml
 
@@ -91,10 +91,11 @@ def plain_letters(text:str)->str:
     "A text without accents: Género is Genero"
     return "".join(sign for sign in unicodedata.normalize("NFKD", str(text)) if not unicodedata.combining(sign))
 
-def split_name(name:str)->list[str]:
+@lru_cache(2**15)
+def split_name(name:str)->tuple[str, ...]:
     "The words of a column name in order, in snake case, camel case or plain; without capitals and accents"
-    return [word.casefold()
-            for word in re.findall(r"[A-Z]+(?![^\W\d_A-Z])|[^\W\d_]?[^\W\d_A-Z]+|[^\W\d_]+", plain_letters(name))]
+    words = re.findall(r"[A-Z]+(?![^\W\d_A-Z])|[^\W\d_]?[^\W\d_A-Z]+|[^\W\d_]+", plain_letters(name))
+    return tuple(word.casefold() for word in words)
 
 def name_words(
     name:str,  # Column name

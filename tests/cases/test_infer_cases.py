@@ -2,7 +2,7 @@
 import pytest
 from cases.build import build
 
-from gradeclass.drafting.cells import as_numbers, read_texts
+from gradeclass.drafting.cells import read_cells
 from gradeclass.drafting.infer import infer_schema
 from gradeclass.data.files import left_rows
 from gradeclass.data.sources import read_table
@@ -26,6 +26,6 @@ def test_draft_is_right_or_asks(tmp_path, name):
         assert {found.role, found.kind} & set(right if isinstance(right, tuple) else (right,)), found
     assert all(LATE in schema.by_name[column].confirm for column in case.late)
     for column, words in case.said.items(): assert words in schema.by_name[column].confirm, schema.by_name[column].confirm
-    for column, number in case.reads.items(): assert as_numbers(read_texts(frame[column])).iloc[0] == pytest.approx(number)
+    for column, number in case.reads.items(): assert read_cells(frame[column]).numbers[0] == pytest.approx(number)
     assert len(frame) == case.rows and all(any(word in note for note in notes) for word in case.notes), notes
     assert tuple(left_rows(notes).row) == case.left

@@ -1,4 +1,6 @@
 "Drafts of schemas for tables that nobody has described"
+import time
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -6,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gradeclass.data.dataset import clean
-from gradeclass.drafting.cells import read_texts
+from gradeclass.drafting.cells import distinct_labels, find_words, read_cells
 from gradeclass.drafting.infer import guess_column, infer_schema, name_words, order_grades
 from gradeclass.drafting.roles import cross_counts
 from gradeclass.drafting.scales import answer_order
-from gradeclass.drafting.scores import find_bands
+from gradeclass.drafting.scores import find_bands, judge_score
 from gradeclass.data.sources import load, read_table
 from gradeclass.data.synthetic import sample_path, synthesise
 from gradeclass.schema import SchemaError, load_schema, parse_schema, schema_yaml
@@ -248,9 +250,12 @@ def test_score_with_few_values_is_found():
     assert schema.score == "Mark" and schema.grades.cuts == [8, 5]
 
 
-def test_bands_of_the_wrong_direction_are_none():
-    scores = np.arange(100.0)
-    assert find_bands("x", scores, np.where(scores < 50, "A", "B"), ["A", "B"]) is None
+def test_bands_of_the_wrong_direction_are_rising():
+    grades, cells = pd.Categorical(["A"]*50 + ["B"]*50), read_cells(column_of(*range(100)))
+    bands = find_bands("x", cells, grades)
+    assert [judge_score(bands, cells, grades, order, True).rising for order in (["A", "B"], ["B", "A"])] == [True, False]
+    few = read_cells(column_of(*range(60)))
+    assert judge_score(find_bands("x", few, grades), few, grades, ["A", "B"], True) is None
 
 
 AWKWARD = ["yes", "No", "on", "null", "~", "1", "1.5", "a: b", "#1", "- x", "{a}", "[b", "'q'", '"', "näïve ☂", "=",
@@ -279,7 +284,7 @@ def test_any_words_give_a_schema_that_round_trips_or_a_sentence(grades, words):
         assert str(error) and "\n" not in str(error).strip()
         return
     assert round_trip(schema) == schema
-    assert clean(frame, schema)["Grade"].notna().sum() == len(read_texts(frame["Grade"]))
+    assert clean(frame, schema)["Grade"].notna().sum() == len(find_words(frame["Grade"]))
 
 
 @pytest.mark.parametrize("frame, target, message", [
@@ -411,11 +416,31 @@ def test_marks_that_a_spreadsheet_has_made_dates_are_asked_about():
 @pytest.mark.parametrize("seed", range(5))
 def test_cells_are_counted_beside_grades_as_a_table_of_both_counts_them(seed):
     rng = np.random.default_rng(seed)
-    grades, cells = pd.Series(rng.choice(list("CABF"), 60)), pd.Series(rng.choice(["no", "10", "9", "yes"], 60))
-    counts, names, places = cross_counts(grades, cells)
-    right = pd.crosstab(grades.to_numpy(), cells.to_numpy())
-    assert (counts == right.to_numpy()).all() and list(names) == list(right.index)
-    assert list(right.columns[places]) == list(cells)
+    grades = pd.Series(rng.choice(list("CABF"), 60)).where(rng.random(60) < 0.9)
+    cells = read_cells(pd.Series(rng.choice(["no", "10", "9", "", "yes"], 60)))
+    counts = cross_counts(cells.places, cells.rows, pd.Categorical(grades))
+    right = pd.crosstab(cells.texts, grades)
+    assert (counts == right.loc[cells.words].to_numpy()).all() and list(right) == list("ABCF")
+
+
+@pytest.mark.parametrize("kind", ["numbers", "texts"])
+def test_a_column_of_a_wide_table_costs_a_few_milliseconds(kind):
+    rng = np.random.default_rng(6)
+    draw = {"numbers": lambda: rng.normal(50, 10, 2400).round(2).astype(str),
+            "texts": lambda: [f"answer {one} of {other}" for one, other in rng.integers(0, 300, (2400, 2))]}[kind]
+    columns = {f"q{number}": draw() for number in range(200)}
+    table, seconds = pd.DataFrame(columns | {"Hours": rng.integers(0, 60, 2400), "Grade": list("ABCF")*600}).astype(str), []
+    for _ in range(3):
+        began = time.process_time()
+        infer_schema(table, "Grade")
+        seconds.append(time.process_time() - began)
+    assert min(seconds) < 1
+
+
+def test_words_are_trimmed_spelled_and_counted():
+    cells = read_cells(pd.Series([" a  b ", "NA", "a b", "A\u2028B", "7", None, "7.0", "a b"]))
+    assert list(cells.words) == ["a b", "A B", "7", "7.0"] and cells.rows.tolist() == [0, 2, 3, 4, 6, 7]
+    assert distinct_labels(cells) == ["7", "a b"] and cells.counts.tolist() == [3, 1, 1, 1]
 
 
 def test_every_column_is_told_of_while_a_draft_is_made():
