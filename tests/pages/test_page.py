@@ -24,12 +24,11 @@ def test_page_loads_on_a_phone_with_nothing_from_elsewhere_and_no_complaint(name
 def test_tables_of_the_card_break_no_word_on_a_phone(visit):
     page = visit("about", width=390)
     page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
-    narrow = page.evaluate("""[...document.querySelectorAll('.gc-cardtext th')].filter(cell => {
-        const whole = document.createElement('span');
-        cell.append(whole);
-        whole.textContent = cell.textContent.split(/[ -]/).sort((one, other) => other.length - one.length)[0];
-        whole.style.whiteSpace = 'nowrap';
-        return whole.getBoundingClientRect().width > cell.clientWidth}).length""")
+    narrow = page.evaluate("""[...document.querySelectorAll('.gc-cardtext :is(th, td)')].filter(cell => {
+        const pen = document.createElement('canvas').getContext('2d'), style = getComputedStyle(cell);
+        pen.font = style.font;
+        const widest = Math.max(...cell.textContent.split(/[^A-Za-z]/).map(word => pen.measureText(word).width));
+        return widest > cell.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight) + 1}).length""")
     assert narrow == 0
 
 
