@@ -19,7 +19,7 @@ import pandas as pd
 
 from ..config import GradeclassError, find_outputs, is_store
 from ..data.choice import existing_file
-from ..disk import whole_file
+from ..disk import digest_text, whole_file
 from .host import AppError, Host, free_memory, in_own_process, without_paths
 from .followups.ticket import Ticket, follow_ups_on
 from .html import brief, note, table
@@ -111,7 +111,8 @@ def status(model:ManageModel)->str: # HTML
 # %% ../../nbs/lib/pages/12_manage_view.ipynb #d17c0b8e
 def keep_table(name:str, content:bytes)->Path: # Where it lies from now on
     "Write an uploaded table where a run finds it"
-    path = find_outputs()/"app"/"tables"/check_upload(name, content)
+    # Another table of the same name, which somebody else is asked about, stays as it is
+    path = find_outputs()/"app"/"tables"/digest_text(content)[:12]/check_upload(name, content)
     path.parent.mkdir(parents=True, exist_ok=True)
     with Memory() as memory:
         file = memory/path.name
@@ -166,9 +167,9 @@ def settle(studied:Studied, given:list)->str: # Name or file of the schema
     if studied.schema is None: raise AppError("say first which column holds the grades")
     if studied.schema.grades.ask: raise AppError("say first which grade is the best: the table cannot tell")
     if studied.known in schema_names(): return studied.known
-    place = studied.path.with_suffix(".schema.yaml")
-    schema = answer_questions(studied.schema, given)
-    with whole_file(place) as part: part.write_text(schema_yaml(schema), encoding="utf-8")
+    text = schema_yaml(answer_questions(studied.schema, given))
+    place = studied.path.with_suffix(f".{digest_text(text)[:12]}.yaml")
+    with whole_file(place) as part: part.write_text(text, encoding="utf-8")
     return str(place)
 
 # %% ../../nbs/lib/pages/12_manage_view.ipynb #3f7e4938

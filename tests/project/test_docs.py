@@ -202,3 +202,11 @@ def test_site_shows_what_notebooks_keep_and_can_be_searched(site):
     assert "Time zone of --cron" in (SITE/"reference"/"commands.html").read_text(encoding="utf-8")
     index = (SITE/"searchindex.js").read_text(encoding="utf-8")
     assert index.startswith("Search.setIndex(") and '"lessons/models/05_ordinal"' in index
+
+
+def test_every_place_that_the_code_writes_to_is_in_the_list_of_what_is_kept_where():
+    "Who has to erase a student looks there"
+    said = (DOCS/"about"/"files.md").read_text(encoding="utf-8")
+    code = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT/"gradeclass").rglob("*.py"))
+    places = set(re.findall(r"""find_outputs\(\)\)?\s*/\s*["']([\w-]+)""", code))
+    assert len(places) > 6 and not [place for place in places if f"`outputs/{place}" not in said]
