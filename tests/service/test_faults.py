@@ -82,7 +82,7 @@ def test_every_line_of_the_access_log_is_json_and_says_when(bundles, tmp_path):
                               text=True, timeout=100)
     lines = [json.loads(line) for line in (tmp_path/"serve.log").read_text().splitlines()]
     assert lines[0]["docs"] == f"http://127.0.0.1:{port}/docs" and lines[-1]["route"]
-    assert lines[1]["event"].startswith("the salt lies beside the log") and lines[1]["level"] == "warning"
+    assert lines[1]["event"].startswith("the salt is beside the log") and lines[1]["level"] == "warning"
     assert all(datetime.fromisoformat(line["time"]).tzinfo for line in lines)
     assert done.returncode == 1 and "in use" in done.stderr
 
