@@ -219,9 +219,11 @@ class ClassView(widgets.VBox):
         if turn == self.turn: self._finish(work.result, name, matches)
 
     def _finish(self, read, name, matches)->None:
-        self.reading = {}
-        self.kept.keep({})
-        with naming(name, self.message): self._opened(read(), matches)
+        self.reading, opened = {}, False
+        with naming(name, self.message):
+            self._opened(read(), matches)
+            opened = True
+        if not opened: self.kept.keep({})  # Not sooner: a reload meanwhile brings the file back
         self._busy(False)
 
     def _opened(self, upload:Upload, matches:dict)->None:
@@ -238,17 +240,18 @@ class ClassView(widgets.VBox):
         self.result.children, self.reading = [], {}
         self.model.clear()
         if self.follow: self.follow.take_names()
-        self.kept.keep({})
         self._busy(False)
 
     def _cancel(self)->None:
         self.turn += 1
         self._clear()
+        self.kept.keep({})
         self.message.value = note("Cancelled: no file was read.")
 
     def _remove(self)->None:
         self.turn += 1
         self._clear()
+        self.kept.keep({})
         self.message.value = note("The file is forgotten.")
         free_memory()
 

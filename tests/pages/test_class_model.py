@@ -248,6 +248,17 @@ def test_what_is_pressed_while_a_newer_model_is_built_in_is_done_by_its_view(tra
     assert "1,000 students ranked" in view.summary.value
 
 
+def test_browser_keeps_the_file_at_every_moment_until_it_is_removed_or_cannot_be_read(trained, sixty):
+    from gradeclass.pages.class_view import ClassView
+    view, kept = ClassView(open_bundle(trained)), []
+    view.kept.observe(lambda change: kept.append(change["new"]), "value")
+    for name in ("10a.csv", "10b.csv"): view.take(name, sixty.to_csv(index=False).encode())
+    assert len(kept) == 4 and all(json.loads(text)["file"] for text in kept)
+    view.remove.click()
+    view.take("broken.csv", b"\x00\x01")
+    assert kept[4] == kept[-1] == "" and "broken.csv" in view.message.value
+
+
 def test_choice_that_is_made_while_a_file_is_read_again_holds(trained, sixty):
     from gradeclass.pages.class_view import ClassView
     async def choose():
