@@ -87,7 +87,8 @@ def gather_run(run_id:str, results:list)->Run: # The run, with what its stages h
     made = {result.name: result.folder for result in results}
     if "prepare" in made:
         about = read_json(made["prepare"]/"data.json")
-        run.notes, run.table = about.get("notes", []), f"{about['source']}: {count(about['accepted'], 'student')}"
+        run.notes = about.get("notes", [])
+        if "accepted" in about: run.table = f"{about.get('source', '')}: {count(about['accepted'], 'student')}"
     if "evaluate" in made:
         run.bundle = made["evaluate"]/"bundle"
         run.metrics = read_json(made["evaluate"]/"metrics.json")
