@@ -6,7 +6,8 @@ import pytest
 from gradeclass.drafting.infer import infer_schema
 from gradeclass.data.sources import load
 from gradeclass.data.synthetic import sample_path
-from pages_helpers import FLAGS, PATIENCE, TOKEN, fit_bundle, serve_copy, unknown_table
+from gradeclass.models.bundle import extend_bundle
+from pages_helpers import FLAGS, PATIENCE, TOKEN, Server, fit_bundle, serve_copy, unknown_table
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -15,6 +16,17 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 def server(finished_run, tmp_path_factory):
     "The pages on the outputs of a quick run"
     yield from serve_copy(finished_run, tmp_path_factory.mktemp("pages"))
+
+
+@pytest.fixture
+def champion(trained, tmp_path):
+    "Folder of a champion that a test may change, and the pages that serve it"
+    outputs = tmp_path/"outputs"
+    outputs.mkdir()
+    extend_bundle(trained, outputs/"champion")
+    server = Server(outputs, pool=0)
+    yield outputs/"champion", server
+    server.close()
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 
 from gradeclass.models.bundle import extend_bundle
 from gradeclass.pages.host import Host, without_paths
-from pages_helpers import TOKEN, Server
+from pages_helpers import TOKEN
 
 
 def test_message_of_a_damaged_bundle_names_no_folder(trained, tmp_path):
@@ -22,25 +22,20 @@ def test_message_of_a_damaged_bundle_names_no_folder(trained, tmp_path):
 @pytest.mark.browser
 @pytest.mark.process
 @pytest.mark.slow
-def test_damaged_bundle_leaves_the_old_model_and_a_new_one_is_taken_without_a_restart(browser, trained, tmp_path):
-    outputs = tmp_path/"outputs"
-    outputs.mkdir()
-    extend_bundle(trained, outputs/"champion")
-    server = Server(outputs, pool=0)
-    try:
-        page = browser.new_page()
-        page.goto(f"{server.base}/predict?token={TOKEN}")
-        page.wait_for_selector(".gc-grade", timeout=60_000)
-        with (outputs/"champion"/"schema.yaml").open("a") as file: file.write("\n")
-        os.utime(outputs/"champion"/"bundle.json")
-        page.wait_for_selector("text=the one before goes on answering", timeout=60_000)
-        assert str(outputs) not in page.inner_text("body")
-        shutil.rmtree(outputs/"champion")
-        extend_bundle(trained, outputs/"champion", {"note.txt": "new"})
-        page.wait_for_selector("text=A newer model answers", timeout=60_000)
-        shutil.rmtree(outputs/"champion")
-        other = browser.new_page()
-        other.goto(f"{server.base}/predict?token={TOKEN}")
-        other.wait_for_selector("text=No model yet", timeout=60_000)
-        page.close(), other.close()
-    finally: server.close()
+def test_damaged_bundle_leaves_the_old_model_and_a_new_one_is_taken_without_a_restart(browser, champion, trained):
+    folder, server = champion
+    page = browser.new_page()
+    page.goto(f"{server.base}/predict?token={TOKEN}")
+    page.wait_for_selector(".gc-grade", timeout=60_000)
+    with (folder/"schema.yaml").open("a") as file: file.write("\n")
+    os.utime(folder/"bundle.json")
+    page.wait_for_selector("text=the one before goes on answering", timeout=60_000)
+    assert str(folder.parent) not in page.inner_text("body")
+    shutil.rmtree(folder)
+    extend_bundle(trained, folder, {"note.txt": "new"})
+    page.wait_for_selector("text=A newer model answers", timeout=60_000)
+    shutil.rmtree(folder)
+    other = browser.new_page()
+    other.goto(f"{server.base}/predict?token={TOKEN}")
+    other.wait_for_selector("text=No model yet", timeout=60_000)
+    page.close(), other.close()

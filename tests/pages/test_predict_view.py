@@ -11,7 +11,7 @@ from gradeclass.models.bundle import extend_bundle
 from gradeclass.pages.predict_model import UNKNOWN, StudentModel, as_cell
 from gradeclass.pages.predict_view import PredictView, WhatIf
 from gradeclass.scoring.answer import ADVICE, open_bundle
-from pages_helpers import PATIENCE, TOKEN, Server, expect, until
+from pages_helpers import PATIENCE, TOKEN, expect, until
 
 
 @pytest.mark.slow
@@ -170,24 +170,19 @@ def test_printed_sheet_holds_inputs_day_and_model(visit):
 @pytest.mark.browser
 @pytest.mark.process
 @pytest.mark.slow
-def test_field_in_which_somebody_types_goes_on_in_the_form_of_a_newer_model(browser, trained, tmp_path):
-    outputs = tmp_path/"outputs"
-    outputs.mkdir()
-    extend_bundle(trained, outputs/"champion")
-    server = Server(outputs, pool=0)
-    try:
-        page = browser.new_page()
-        page.goto(f"{server.base}/predict?token={TOKEN}")
-        hours = page.get_by_label("Study time (hours a week), typed")
-        hours.click(timeout=1000*PATIENCE)
-        hours.press("Control+A")
-        page.keyboard.type("7")
-        shutil.rmtree(outputs/"champion")
-        extend_bundle(trained, outputs/"champion", {"note.txt": "new"})
-        page.wait_for_selector("text=A newer model answers", timeout=1000*PATIENCE)
-        until(page, "document.activeElement.value === '7'")
-        page.keyboard.type(".25")
-        page.keyboard.press("Enter")
-        until(page, "JSON.parse(document.querySelector('.gc-kept input').value).inputs.StudyTimeWeekly === 7.25")
-        page.close()
-    finally: server.close()
+def test_field_in_which_somebody_types_goes_on_in_the_form_of_a_newer_model(browser, champion, trained):
+    folder, server = champion
+    page = browser.new_page()
+    page.goto(f"{server.base}/predict?token={TOKEN}")
+    hours = page.get_by_label("Study time (hours a week), typed")
+    hours.click(timeout=1000*PATIENCE)
+    hours.press("Control+A")
+    page.keyboard.type("7")
+    shutil.rmtree(folder)
+    extend_bundle(trained, folder, {"note.txt": "new"})
+    page.wait_for_selector("text=A newer model answers", timeout=1000*PATIENCE)
+    until(page, "document.activeElement.value === '7'")
+    page.keyboard.type(".25")
+    page.keyboard.press("Enter")
+    until(page, "JSON.parse(document.querySelector('.gc-kept input').value).inputs.StudyTimeWeekly === 7.25")
+    page.close()
