@@ -142,7 +142,7 @@ class Server:
         self.selector.register(self.ownerfd, selectors.EVENT_READ, (sys.exit, 0))
         self.selector.register(self.listener, selectors.EVENT_READ, (self.accept, None))
         self.sources = {}
-        note_sources(self.sources)
+        self.note_modules()
 
     def loop(self)->dict: # The request, in a new process; nothing when the server ends
         "Serve; returns once in the server, and once in each process that it forks"
@@ -161,6 +161,11 @@ class Server:
         "Import the next module that could wait; where that is not fit for a fork, take no more requests"
         if not import_ahead(self.plan["waiting"].pop(0)): self.stop()
         gc.freeze()
+        self.note_modules()
+
+    def note_modules(self)->None:
+        "What every new kernel asks for: the names of all modules, and their files"
+        self.modules = set(sys.modules)
         note_sources(self.sources)
 
     def accept(self, _)->None:
@@ -263,9 +268,11 @@ def renew_state(env:dict)->None:
     threading.main_thread()._native_id = threading.get_native_id()
     if numpy := sys.modules.get("numpy"): numpy.random.seed()
     gc.enable()
+    threads = blas_threads(env)
+    if threads == 1: return  # As in the server
     from threadpoolctl import ThreadpoolController
     for library in ThreadpoolController().select(internal_api="openblas").lib_controllers:
-        library.set_num_threads(blas_threads(env))
+        library.set_num_threads(threads)
 
 # %% ../../nbs/lib/kernels/01_server.ipynb #381caa7c
 def renew_libraries()->None:
@@ -314,17 +321,19 @@ def become_process(request:dict, plan:dict)->None:
     renew_libraries()
 
 # %% ../../nbs/lib/kernels/01_server.ipynb #4dd8d1c6
-def run_kernel(argv:list, sources:dict)->None:
+def run_kernel(argv:list, server:Server)->None:
     "Be a kernel until it is shut down"
     from unittest.mock import patch
     from ipykernel import ipkernel
     from ipykernel.kernelapp import IPKernelApp
+    from IPython.core import shellapp
     sys.argv = [importlib.util.find_spec("ipykernel_launcher").origin, *argv]
     app = IPKernelApp.instance(parent_handle=os.getppid())
-    # Private: ipykernel 7 looks at each module there; without these three lines a kernel works too, but starts slowly
+    # Private: ipykernel 7 looks at each module there, IPython 9 at its name; without this a kernel works too, but slowly
     without_modules = SimpleNamespace(**vars(sys) | {"modules": {}})
-    with patch.object(ipkernel, "sys", without_modules): app.initialize(argv)
-    if debugger := getattr(app.kernel, "debugger", None): debugger.kernel_modules = list(sources)
+    with (patch.object(ipkernel, "sys", without_modules),
+          patch.object(shellapp, "set", lambda _: server.modules, create=True)): app.initialize(argv)
+    if debugger := getattr(app.kernel, "debugger", None): debugger.kernel_modules = server.sources
     if widgets := sys.modules.get("ipywidgets"): widgets.register_comm_target(app.kernel)
     app.start()
 
@@ -372,5 +381,5 @@ def main(text:str)->None:
         sys.path.insert(0, "")
         module, function = request["call"].split(":")
         getattr(importlib.import_module(module), function)()
-    else: run_kernel(request["argv"], server.sources)
+    else: run_kernel(request["argv"], server)
     plan["done"] = True

@@ -207,8 +207,11 @@ def test_modules_that_a_fork_would_break_are_left_to_the_kernels(tmp_path, monke
                     "import asks, starts_a_thread, fits, os; print(asks.inside, fits.loaded_by == os.getppid())")
         assert found == "True True"
 
-def test_debugger_knows_the_files_of_the_modules_and_the_kernel_has_not_looked_at_them():
+def test_modules_and_their_files_are_known_and_the_kernel_has_not_looked_at_them():
     with kernel() as (_, client):
+        names = "get_ipython()._sys_modules_keys"
+        assert run(client, f"import numpy, sys; print('numpy' in {names}, len({names}) > len(sys.modules)/2)") == "True True"
+        assert run(client, "import IPython.core.shellapp as there; print(hasattr(there, 'set'))") == "False"
         listed = "get_ipython().kernel.debugger.kernel_modules"
         assert run(client, "print(get_ipython().kernel._kernel_modules)") == "[]"
         assert run(client, f"import numpy; print(numpy.__file__ in {listed})") == "True"
@@ -218,6 +221,8 @@ def test_debugger_knows_the_files_of_the_modules_and_the_kernel_has_not_looked_a
 def test_parts_that_the_libraries_do_not_promise_are_there():
     from ipykernel import ipkernel
     from ipykernel.debugger import Debugger
+    from IPython.core import shellapp
     assert ipkernel.sys is sys and "kernel_modules" in inspect.signature(Debugger).parameters
+    assert "_sys_modules_keys = set(sys.modules" in inspect.getsource(shellapp)
     assert threading.main_thread()._native_id == threading.get_native_id()
     assert matplotlib.rcParamsOrig.keys() == matplotlib.rcParams.keys()
