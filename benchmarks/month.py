@@ -138,7 +138,7 @@ def main():
     print(f"upload to list and follow-ups: median {seconds[len(seconds)//2]:.2f} s, slowest {seconds[-1]:.2f} s; "
           f"memory of the server grew by at most {100*max(growth) - 100:.0f} %; processes left {len(left)}; "
           f"load {os.getloadavg()[0]:.1f} on {psutil.cpu_count()} cores")
-    sys.exit(0 if not wrong and ordered and there == len(kept) and max(growth) < 1.2 and not left else 1)
+    sys.exit(0 if not wrong and ordered and there == len(kept) and max(growth) < 1.1 and not left else 1)
 
 
 if __name__ == "__main__":

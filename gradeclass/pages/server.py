@@ -7,6 +7,7 @@ __all__ = ['Options', 'PageKernel', 'serve_pages']
 
 # %% ../../nbs/lib/pages/15_server.ipynb #8fc66936
 import asyncio
+import gc
 import gzip
 import hmac
 import logging
@@ -362,6 +363,8 @@ class PageServer(Voila):
         PeriodicCallback(self.end_large, 5_000).start()
         PeriodicCallback(self.end_unused, 1_000).start()
         if self.options.follow_ups: PeriodicCallback(purge_follow_ups, 6*3_600_000).start()
+        gc.collect()
+        gc.freeze()
         super().listen()
 
     def stop(self)->None:
@@ -420,6 +423,7 @@ class PageServer(Voila):
         "End a process, if it is there"
         self.places.forget(kernel)
         if kernel in self.kernel_manager: await self.kernel_manager.shutdown_kernel(kernel, now=True)
+        gc.collect()
 
     async def end_unused(self)->None:
         "End processes that nobody needs"
