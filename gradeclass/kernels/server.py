@@ -329,7 +329,7 @@ def run_kernel(argv:list, server:Server)->None:
     from IPython.core import shellapp
     sys.argv = [importlib.util.find_spec("ipykernel_launcher").origin, *argv]
     app = IPKernelApp.instance(parent_handle=os.getppid())
-    # Private: ipykernel 7 looks at each module there, IPython 9 at its name; without this a kernel works too, but slowly
+    # Private: ipykernel 7 looks at each module there, IPython 9 at its name; without this a kernel only starts slowly
     without_modules = SimpleNamespace(**vars(sys) | {"modules": {}})
     with (patch.object(ipkernel, "sys", without_modules),
           patch.object(shellapp, "set", lambda _: server.modules, create=True)): app.initialize(argv)
