@@ -37,9 +37,7 @@ def fold_grade(
     return f"{float(text.replace(',', '.')):g}" if re.fullmatch(r"[+-]?\d+([.,]\d+)?", text) else text
 
 # %% ../../nbs/lib/drafting/01_scales.ipynb #504b438f
-def spellings(
-    grade:object, # As a table writes it
-)->list[str]:     # The most literal one first
+def spellings(grade:object)->list[str]: # The most literal one first
     "What a grade may be looked up as: with the words and brackets around it, and without"
     text = fold_grade(grade)
     found = [text]

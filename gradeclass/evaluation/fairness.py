@@ -26,9 +26,7 @@ from ..schema import GradeScale, Schema
 # %% ../../nbs/lib/evaluation/08_fairness.ipynb #176139ed
 MOST_VALUES = 6  # More different numbers than these are taken in quarters
 
-def band_numbers(
-    values:pd.Series, # Numbers, shape (n,)
-)->pd.Series:         # Categorical of '15' or '15 to 17.5', shape (n,)
+def band_numbers(values:pd.Series)->pd.Series: # Categorical of '15' or '15 to 17.5', shape (n,)
     "Numbers as groups: by value, or in quarters where there are many values"
     known = np.sort(values.dropna().unique())
     if len(known) <= MOST_VALUES:
@@ -39,9 +37,7 @@ def band_numbers(
     return bands.cat.rename_categories([f"{row.min:g} to {row.max:g}" for row in ends.itertuples()])
 
 # %% ../../nbs/lib/evaluation/08_fairness.ipynb #40cfbff9
-def group_names(
-    groups:pd.Series, # Group of each student, shape (n,)
-)->pd.Series:         # The same as an ordered categorical of names on a plain index
+def group_names(groups:pd.Series)->pd.Series: # The same as an ordered categorical of names on a plain index
     "Names of groups in their own order; who has none is in 'not recorded'"
     group = pd.Series(groups).reset_index(drop=True)
     coded = isinstance(group.dtype, pd.CategoricalDtype)
@@ -85,11 +81,8 @@ RATES = {
 }
 
 # %% ../../nbs/lib/evaluation/08_fairness.ipynb #55da3cfb
-def rate_marks(
-    y:np.ndarray,         # True grade, shape (n,), 0 is the best
-    predicted:np.ndarray, # Announced grade, shape (n,)
-    scale:GradeScale,     # The grades
-)->dict[str, tuple]:      # Rate -> whether each student counts, and whether it is a hit, shapes (n,)
+# Rate -> whether each student counts, and whether it is a hit, shapes (n,)
+def rate_marks(y:np.ndarray, predicted:np.ndarray, scale:GradeScale)->dict[str, tuple]:
     "Compare true and announced grades"
     y = check_grades(y, scale)
     predicted = check_grades(predicted, scale, "predicted")

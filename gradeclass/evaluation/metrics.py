@@ -136,21 +136,15 @@ def ratio(
     return np.divide(part, whole, out=answer, where=whole > 0)
 
 # %% ../../nbs/lib/evaluation/01_metrics.ipynb #5700921c
-def confusion_counts(
-    case:Predictions,     # Checked arrays
-    weights:np.ndarray,   # Weight of each student, shape (B, n)
-)->np.ndarray:            # Weight by true grade and predicted grade, shape (B, K, K)
+# Weight by true grade and predicted grade, shape (B, K, K)
+def confusion_counts(case:Predictions, weights:np.ndarray)->np.ndarray:
     "Confusion matrix of every resample"
     grades = len(case.scale.labels)
     cell = np.eye(grades*grades)[case.y*grades + case.predicted]
     return (weights @ cell).reshape(len(weights), grades, grades)
 
 # %% ../../nbs/lib/evaluation/01_metrics.ipynb #11d034be
-def student_mean(
-    each:Callable,        # Predictions -> a value for each student, shape (n,)
-    case:Predictions,     # Checked arrays
-    weights:np.ndarray,   # Weight of each student, shape (B, n)
-)->np.ndarray:            # Shape (B,)
+def student_mean(each:Callable, case:Predictions, weights:np.ndarray)->np.ndarray: # Shape (B,)
     "Mean of something that each student has"
     return weights @ each(case)/weights.sum(axis=1)
 
@@ -182,20 +176,13 @@ def mean_over(
     "Mean over the grades that count"
     return ratio(np.where(seen, values, 0).sum(axis=1), seen.sum(axis=1))
 
-def macro(
-    rate:str,             # A name in `GradeRates`
-    case:Predictions,     # Checked arrays
-    weights:np.ndarray,   # Weight of each student, shape (B, n)
-)->np.ndarray:            # Shape (B,)
+def macro(rate:str, case:Predictions, weights:np.ndarray)->np.ndarray: # Shape (B,)
     "Precision, recall or F1; mean over the grades that are true or predicted for anyone"
     rates = grade_rates(case, weights)
     return mean_over(getattr(rates, rate), rates.seen)
 
 # %% ../../nbs/lib/evaluation/01_metrics.ipynb #a274db42
-def qwk(
-    case:Predictions,     # Checked arrays
-    weights:np.ndarray,   # Weight of each student, shape (B, n)
-)->np.ndarray:            # Shape (B,); NaN where only one grade occurs
+def qwk(case:Predictions, weights:np.ndarray)->np.ndarray: # Shape (B,); NaN where only one grade occurs
     "Quadratic weighted kappa: agreement beyond chance, far misses weigh more"
     counts = confusion_counts(case, weights)
     grade = np.arange(len(case.scale.labels))
@@ -309,17 +296,11 @@ def found_at_risk(
     return found_within(*risk_ladder(case, weights), case.k)
 
 # %% ../../nbs/lib/evaluation/01_metrics.ipynb #1d3611bc
-def at_risk_precision(
-    case:Predictions,     # Checked arrays
-    weights:np.ndarray,   # Weight of each student, shape (B, n)
-)->np.ndarray:            # Shape (B,)
+def at_risk_precision(case:Predictions, weights:np.ndarray)->np.ndarray: # Shape (B,)
     "Of the students who get a place, the share that is actually at risk"
     return found_at_risk(case, weights)/case.k
 
-def at_risk_recall(
-    case:Predictions,     # Checked arrays
-    weights:np.ndarray,   # Weight of each student, shape (B, n)
-)->np.ndarray:            # Shape (B,); NaN where no student is at risk
+def at_risk_recall(case:Predictions, weights:np.ndarray)->np.ndarray: # Shape (B,); NaN where no student is at risk
     "Of the students actually at risk, the share that gets a place"
     return ratio(found_at_risk(case, weights), weights @ case.truly_at_risk)
 

@@ -331,11 +331,8 @@ def calibration_rail(
                 found | {"limit": limit})
 
 # %% ../../nbs/lib/registry/03_rails.ipynb #ad15aa6a
-def at_risk_groups(
-    frame:pd.DataFrame, # Students, n of them
-    schema:Schema,      # What they are
-    new:Predictions,    # What a model says of them
-)->dict[str, np.ndarray]: # Name -> whether a student is at risk and in the group, shape (n,)
+# Name -> whether a student is at risk and in the group, shape (n,)
+def at_risk_groups(frame:pd.DataFrame, schema:Schema, new:Predictions)->dict[str, np.ndarray]:
     "The at-risk students of each group that has enough of them"
     members = {}
     for title, group in audit_groups(frame, schema, pairs=False).items():
