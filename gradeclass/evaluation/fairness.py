@@ -15,7 +15,7 @@ import pandas as pd
 
 from ..config import SEED, GradeclassError
 from .figures import COLOURS, new_figure, plot_style
-from .metrics import MIN_SIZE, check_grades, check_length, ratio
+from .metrics import FEW, MIN_SIZE, check_grades, check_length, ratio
 from gradeclass.evaluation.resampling import (
     bootstrap, holm, interval, paired_difference, plain_numbers, share_interval, share_words,
 )
@@ -133,13 +133,12 @@ def show_groups(
 )->pd.DataFrame:        # Index attribute and group; students, and the table's rates as text
     "The groups as people read them; suppressed figures say so"
     group = ["attribute", "group"]
-    few = f"fewer than {MIN_SIZE}"
     rates = [name for name in RATES if name in set(table.rate)]
     shares = [share_words(*row) for row in table[["value", "low", "high"]].to_numpy(float)]
-    text = table.assign(text=np.where(table["value"].isna(), few, shares))
+    text = table.assign(text=np.where(table["value"].isna(), FEW, shares))
     students = table.drop_duplicates(group).set_index(group).students
     wide = text.pivot(index=group, columns="rate", values="text").loc[students.index, rates]
-    wide.insert(0, "Students", students.map("{:.0f}".format, na_action="ignore").fillna(few))
+    wide.insert(0, "Students", students.map("{:.0f}".format, na_action="ignore").fillna(FEW))
     named = wide.rename(columns={name: rate.label for name, rate in RATES.items()})
     return named.rename_axis(index=["Attribute", "Group"], columns="")
 
@@ -303,7 +302,7 @@ def draw_rate(ax:object, table:pd.DataFrame, colour:str)->None: # Draws on `ax`
     "One dot and one interval per group; words where a group is too small"
     for place, (_, row) in enumerate(table.iterrows()):
         if np.isnan(row["value"]):
-            ax.text(0.5, place, f"fewer than {MIN_SIZE}: not shown", color=COLOURS[3], size=8, va="center",
+            ax.text(0.5, place, f"{FEW}: not shown", color=COLOURS[3], size=8, va="center",
                     ha="center", transform=ax.get_yaxis_transform())
             continue
         ax.hlines(place, 100*row.low, 100*row.high, color=colour, linewidth=2)
