@@ -63,8 +63,7 @@ def take_marginal(cells:pd.Series, column:Column)->tuple[Marginal, pd.Series]:
         values = [[label] for label in column.labels]
         counts = known.value_counts(sort=False).reindex(column.labels).tolist()
     else:
-        low = -np.inf if column.min is None else column.min
-        high = np.inf if column.max is None else column.max
+        low, high = column.bounds
         bad |= ((known < low) | (known > high)).to_numpy()
         numbers, times = np.unique(known.dropna(), return_counts=True)
         values, counts = numbers.tolist(), times.tolist()
