@@ -151,15 +151,11 @@ def split_statuses(labels:list[str], words:set[str])->tuple[list[str], list[str]
     others = [label for label in labels if statuses.rank(label) is not None]
     grades = [label for label in labels if label not in others]
     for label in list(others):  # A letter such as I or W counts as a grade where a scale has it beside all the others
-        if len(grades) > 0 and any(holds_all(scale, [*grades, label], words)
-                                   for scale in scales) and not is_word(label):
+        is_word = len(fold_grade(label)) > 3
+        if grades and not is_word and any(holds_all(scale, [*grades, label], words) for scale in scales):
             grades.append(label)
             others.remove(label)
     return (grades, sorted(others, key=statuses.rank)) if len(grades) > 1 else (labels, [])
-
-def is_word(label:str)->bool:
-    "Whether a label is more than a few letters"
-    return len(fold_grade(label)) > 3
 
 # %% ../../nbs/lib/drafting/01_scales.ipynb #e4446479
 def propose(grades:list[str], words:set[str])->GradeOrder:
