@@ -16,6 +16,7 @@ import yaml
 
 from ..config import PACKAGE
 from ..schema import SIGNS
+from ..words import first_few
 
 # %% ../../nbs/lib/drafting/01_scales.ipynb #2f746ae1
 ALIKE = SIGNS | str.maketrans("’`", "''")
@@ -212,7 +213,7 @@ def guess_order(grades:list[str])->GradeOrder:
     known = [grade for grade in grades if scale.rank(grade) is not None]
     if len(known) < 2: known = []
     unknown = sorted(set(grades) - set(known), key=str.casefold)
-    beside = f"{listed_few(unknown)} beside {known[0]}" if known else "these grades"
+    beside = f"{first_few(unknown)} beside {known[0]}" if known else "these grades"
     order = [*sort_by(scale, known), *unknown]
     return GradeOrder(order, order[-1:], "nothing says so",
                       f"no known scale has {beside}: in which order are they, best first?")
@@ -222,13 +223,9 @@ def propose_numbers(numbers:list[str], others:list[str])->GradeOrder:
     "A proposal for numbers, and for words among them"
     question = f"is {numbers[0]} the best grade, or {numbers[-1]}?"
     if others:
-        question = f"no known scale has {listed_few(others)} beside {numbers[0]}: in which order are they, best first?"
+        question = f"no known scale has {first_few(others)} beside {numbers[0]}: in which order are they, best first?"
     order = [*numbers, *others]
     return GradeOrder(order, order[-1:], "numbers do not say which end is good", question)
-
-def listed_few(words:list[str])->str:
-    "The first words of a list"
-    return ", ".join(words[:3]) + (", ..." if len(words) > 3 else "")
 
 # %% ../../nbs/lib/drafting/01_scales.ipynb #031bcbc7
 def order_grades(
