@@ -8,7 +8,7 @@ __all__ = ['RIGHT', 'show', 'short_number', 'count', 'in_hundred', 'percent', 'w
 
 # %% ../nbs/lib/02_words.ipynb #f8fae0c5
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 # %% ../nbs/lib/02_words.ipynb #e62d1d65
 def show(
@@ -79,6 +79,11 @@ def listed(
     "Names in a row, as a sentence has them"
     names = names if len(names) <= most else [*names[:most - 1], f"{len(names) - most + 1} others"]
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+# %% ../nbs/lib/02_words.ipynb #f15f7e3a
+def first_few(names:Sequence[str], most:int=3)->str: # Such as 'A, B, C, ...'
+    "The first of several names, and a sign that there are more"
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 # %% ../nbs/lib/02_words.ipynb #75ad23f4
 def there_are(

@@ -45,6 +45,19 @@ def trained(tmp_path_factory):
     save_model(GradeModel(dataset.schema, "xgboost", params={"rounds": 20, "patience": None}).fit(train), bundle)
     return bundle
 
+@pytest.fixture(scope="module")
+def model(trained):
+    "The small model, opened for the tests of one file"
+    from gradeclass.models.bundle import load_model
+    return load_model(trained)
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    "An empty current folder that belongs to no checkout"
+    for name in ("GRADECLASS_HOME", "GRADECLASS_OUTPUTS"): monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
 @pytest.fixture(scope="session")
 def make_once(tmp_path_factory):
     "Fill a folder that all test processes share, one process at a time"

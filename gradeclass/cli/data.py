@@ -42,7 +42,7 @@ def schema_infer(
     "Draft a schema for a table that has none yet; guesses are marked `confirm`; it asks what the table cannot tell."
     from gradeclass.drafting.infer import infer_schema
     from gradeclass.data.sources import read_table
-    from gradeclass.schema import schema_yaml
+    from gradeclass.schema import LATE, schema_yaml
     check_out(out, file)
     table, notes = read_table(file)
     for note in notes: say(f"note: {note}")
@@ -50,7 +50,8 @@ def schema_infer(
         schema = infer_schema(table, target, Path(file).stem, best, partial(bars.show, "columns"))
     if schema.grades.ask and sys.stdin.isatty():
         schema = infer_schema(table, target, Path(file).stem, ask_best(schema, target))
-    say_late(schema)
+    for title, guess in schema.guesses.items():
+        if LATE in guess: say(f"note: {title}: {guess}")
     if schema.grades.ask:
         say(f"question: column {target}: {schema.grades.ask} Answer with --best; until then no run takes this schema")
     if out is None: return print(schema_yaml(schema), end="")
@@ -62,12 +63,6 @@ def ask_best(schema, target:str)->str: # The best grade, or all in order
     return typer.prompt(f"Column {target}: {schema.grades.ask} The best grade", err=True)
 
 # %% ../../nbs/lib/cli/04_data.ipynb #870e8277
-def say_late(schema)->None:
-    "Name the columns that may give the grade away"
-    from gradeclass.schema import LATE
-    for title, guess in schema.guesses.items():
-        if LATE in guess: say(f"note: {title}: {guess}")
-
 def write_schema(schema, out:Path)->None:
     "Write a draft, and say what is in it"
     from gradeclass.disk import whole_file

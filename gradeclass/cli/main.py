@@ -50,16 +50,12 @@ def log_unexpected(error:Exception)->str: # One sentence that says where the det
     log.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
     return f"internal error: {type(error).__name__}: {error}; please report it and attach {log}"
 
-# %% ../../nbs/lib/cli/07_main.ipynb #a7d05a85
-def heed_stop()->None:
-    "As the first process of a container, end when it is stopped"
-    if os.getpid() == 1: signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-
 # %% ../../nbs/lib/cli/07_main.ipynb #14737e15
 def main()->None:
     "The `gradeclass` command: mistakes end it with one sentence and the error's exit code, a wrong option with 2"
     code = 1
-    heed_stop()
+    # The first process of a container would not end when it is stopped
+    if os.getpid() == 1: signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try: app()
     except GradeclassError as error: message, code = str(error), error.code
     except OSError as error: message = explain_os_error(error)

@@ -6,7 +6,8 @@
 __all__ = ['open_database', 'ask_database', 'read_database', 'count_rows']
 
 # %% ../../nbs/lib/data/05_database.ipynb #bf34dc5f
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pandas as pd
 
@@ -32,6 +33,19 @@ def open_database(
     except ImportError as error:
         raise DataError(f"this kind of database needs a driver that is not installed: {error.name}") from None
 
+# %% ../../nbs/lib/data/05_database.ipynb #c0de51a7
+@contextmanager
+def connected(url:str)->Iterator: # SQLAlchemy's connection
+    "Connect to a database for reading; what fails is told in a sentence"
+    from sqlalchemy.exc import SQLAlchemyError
+    engine = open_database(url)
+    try:
+        with engine.connect() as connection: yield connection
+    except (SQLAlchemyError, ValueError, OSError) as error:
+        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+        raise DataError(f"{hide_password(url)} cannot be read: {reason}") from None
+    finally: engine.dispose()
+
 # %% ../../nbs/lib/data/05_database.ipynb #7dda8bf8
 def choose_table(names:list[str], wanted:str, source:str)->str: # The table to read
     "The table that is wanted, or the only one"
@@ -49,18 +63,11 @@ def ask_database(
 ):                # What `ask` answers, called with a connection and the name of the table
     "Ask a database about the table or view that an address means"
     from sqlalchemy import inspect
-    from sqlalchemy.exc import SQLAlchemyError
     url, _, wanted = address.partition("#")
-    engine, source = open_database(url), hide_password(url)
-    try:
-        with engine.connect() as connection:
-            inspector = inspect(connection)
-            names = inspector.get_table_names() + inspector.get_view_names()
-            return ask(connection, choose_table(names, wanted, source))
-    except (SQLAlchemyError, ValueError, OSError) as error:
-        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
-        raise DataError(f"{source} cannot be read: {reason}") from None
-    finally: engine.dispose()
+    with connected(url) as connection:
+        inspector = inspect(connection)
+        names = inspector.get_table_names() + inspector.get_view_names()
+        return ask(connection, choose_table(names, wanted, hide_password(url)))
 
 def read_database(
     address:str, # SQLAlchemy URL, the table's name after a #; it may be left out where there is only one

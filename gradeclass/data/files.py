@@ -19,6 +19,7 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -308,13 +309,7 @@ def read_as_it_is(path:Path, named:str)->tuple[pd.DataFrame, list[str]]: # As th
     table, notes = reader(path)
     return table, notes if kind == named else [f"{path.name} is {said}, not what its name says: read as such", *notes]
 
-def read_csv_file(path:Path)->tuple[pd.DataFrame, list[str]]: # As the reader of its content gives it
-    "Read a file that is called a text"
-    return read_as_it_is(path, "text")
-
-def read_excel_file(path:Path)->tuple[pd.DataFrame, list[str]]: # As the reader of its content gives it
-    "Read a file that is called a workbook"
-    return read_as_it_is(path, "book")
+read_csv_file, read_excel_file = partial(read_as_it_is, named="text"), partial(read_as_it_is, named="book")
 
 # %% ../../nbs/lib/data/04_files.ipynb #9d39d436
 def read_parquet_file(path:Path)->tuple[pd.DataFrame, list[str]]: # The table, rows numbered from 1; notes

@@ -18,7 +18,7 @@ from itertools import islice
 
 from ..config import GradeclassError
 from .letters import find_encoding
-from ..words import count, listed
+from ..words import count, first_few, listed
 
 # %% ../../nbs/lib/data/01_layout.ipynb #8a2b1aaa
 class DataError(GradeclassError):
@@ -319,9 +319,8 @@ def note_extras(
 )->list[LeftOut]:          # One note, or none
     "Say which rows were left out"
     if not extras: return []
-    shown = [f"row {numbers[place]} {str(filled(rows[place])[0])[:30]!r}" for place in sorted(extras)[:3]]
-    more = ", ..." if len(extras) > 3 else ""
+    shown = [f"row {numbers[place]} {str(filled(rows[place])[0])[:30]!r}" for place in sorted(extras)[:4]]
     text = (f"{count(len(extras), 'row')} left out that {'is' if len(extras) == 1 else 'are'} no student: "
-            f"{', '.join(shown)}{more}")
+            f"{first_few(shown)}")
     return [note_left(text, {numbers[place]: (what, dict(zip(names, rows[place], strict=True)))
                              for place, what in sorted(extras.items())})]

@@ -175,22 +175,16 @@ class Shares(NamedTuple):
     validation: float = .15 # Share of all
 
 # %% ../../nbs/lib/data/08_split.ipynb #e34dabe7
-def deal_by_grade(
-    ranks:np.ndarray, # Rank of the grade of each group, shape (m,)
-    shares:Shares,    # How large the parts are
-    seed:int,         # Seed of both cuts
-)->tuple[np.ndarray, np.ndarray, np.ndarray]: # Positions of the training, validation and test groups
+# Positions of the training, validation and test groups
+def deal_by_grade(ranks:np.ndarray, shares:Shares, seed:int)->tuple[np.ndarray, np.ndarray, np.ndarray]:
     "Cut off validation, then test, both stratified by grade"
     rest, validation = cut(ranks, shares.validation, seed)
     train, test = cut(ranks[rest], shares.test, seed)
     return rest[train], validation, rest[test]
 
 # %% ../../nbs/lib/data/08_split.ipynb #0cd0d320
-def deal_by_hash(
-    rows:np.ndarray, # Number of the first row of each group, shape (m,)
-    shares:Shares,   # How large the parts are
-    seed:int,        # Another seed, another deal
-)->tuple[np.ndarray, np.ndarray, np.ndarray]: # Positions of the training, validation and test groups
+# Positions of the training, validation and test groups
+def deal_by_hash(rows:np.ndarray, shares:Shares, seed:int)->tuple[np.ndarray, np.ndarray, np.ndarray]:
     "Deal each group by a hash of its own"
     words = np.array([f"{seed}:{row}" for row in rows], dtype=object)
     chance = pd.util.hash_array(words, categorize=False)/2**64

@@ -32,11 +32,7 @@ def draw_codes(
     return rng.choice(len(shares), size=n, p=shares/shares.sum()).astype(np.int16)
 
 # %% ../../nbs/lib/data/12_synthetic.ipynb #9a2d0686
-def draw_numbers(
-    column:Column,            # Numeric column with min and max
-    n:int,                    # Rows
-    rng:np.random.Generator,  # Source of chance
-)->np.ndarray:                # A number per row, shape (n,)
+def draw_numbers(column:Column, n:int, rng:np.random.Generator)->np.ndarray: # A number per row, shape (n,)
     "Draw numbers evenly over the range of a column"
     if column.min is None or column.max is None:
         raise SchemaError(f"column {column.name} needs min and max before students can be drawn")
@@ -64,12 +60,8 @@ def grade_positions(
     return band_of(score, cuts)
 
 # %% ../../nbs/lib/data/12_synthetic.ipynb #ad2845d8
-def mislabel(
-    grades:np.ndarray,        # Positions on the scale, shape (n,)
-    share:float,              # Share to change
-    count:int,                # Grades on the scale
-    rng:np.random.Generator,  # Source of chance
-)->np.ndarray:                # Positions, some of them wrong, shape (n,)
+# Positions, some of them wrong, shape (n,)
+def mislabel(grades:np.ndarray, share:float, count:int, rng:np.random.Generator)->np.ndarray:
     "Replace a share of the grades by another one, each of the others equally likely"
     other = (grades + rng.integers(1, count, size=len(grades))) % count
     return np.where(rng.random(len(grades)) < share, other, grades)

@@ -22,7 +22,7 @@ from .files import DataError, left_rows
 from .giveaway import schema_giveaways
 from .split import find_copies
 from ..schema import LATE, PHRASES, Column, Schema, band_of, plain_name
-from ..words import count, show
+from ..words import count, first_few, show
 
 # %% ../../nbs/lib/data/10_validation.ipynb #6654e2ae
 @dataclass
@@ -102,9 +102,8 @@ def find_failures(
 def cell_finding(cells:pd.Series, check:str, column:Column)->Finding: # An error with all rows and values
     "Describe the cells of one column that fail one check"
     values = list(dict.fromkeys(show(value) for value in cells.head(1000)))
-    shown = ", ".join(values[:3]) + (", ..." if len(values) > 3 else "")
     where = f"row {cells.index[0]}" if len(cells) == 1 else f"{count(len(cells), 'row')}, first row {cells.index[0]}"
-    message = f"{column.name}: {shown} {PHRASES[check]} ({where})"
+    message = f"{column.name}: {first_few(values)} {PHRASES[check]} ({where})"
     if check == "unseen code": return Finding("warning", check, column.name, cells.index.tolist(), [*cells], message)
     message += f"; allowed: {column.expected}"
     return Finding("error", check, column.name, cells.index.tolist(), cells.tolist(), message, column.expected)
@@ -138,7 +137,7 @@ def cap_numbers(
         frame = frame.assign(**{column.name: frame[column.name].mask(above, column.max)})
         rows, first = cells.index.tolist(), f"row {cells.index[0]}"
         where = first if len(rows) == 1 else f"{count(len(rows), 'row')}, first {first}"
-        shown = ", ".join(map(show, cells.head(3))) + (", ..." if len(rows) > 3 else "")
+        shown = first_few([show(value) for value in cells.head(4)])
         message = f"{column.title}: {shown} counted as {show(column.max)}, the highest value known ({where})"
         findings.append(Finding("warning", "above the limit", column.name, rows, cells.tolist(), message,
                                 column.expected))
@@ -160,9 +159,8 @@ def find_missing_columns(missing:list[str], extra:list[str], schema:Schema, purp
     features = schema.names("feature")
     absent = [name for name in missing if name in features]
     if len(absent) == len(features):
-        found = ", ".join(map(str, extra[:8])) + (", ..." if len(extra) > 8 else "")
         message = f"none of the columns that a prediction needs is there: {', '.join(features)}"
-        message += f"; others are: {found}" if extra else ""
+        message += f"; others are: {first_few([*map(str, extra)], 8)}" if extra else ""
         return [Finding("error", "missing column", "", values=absent, message=message)]
     listed = ", ".join(name_missing(name, extra) for name in absent)
     message = f"missing column{'s' if len(absent) > 1 else ''}: {listed}; unknown for every student"

@@ -29,9 +29,7 @@ from ..words import count
 from ..schema import LATE, Column, GradeScale, Schema, SchemaError, describe_mistake, plain_name, plain_signs, spelling
 
 # %% ../../nbs/lib/drafting/05_infer.ipynb #88634495
-def order_words(
-    labels:list[str], # Words
-)->list[str]|None:    # The same from low to high, or None where no vocabulary has them all
+def order_words(labels:list[str])->list[str]|None: # The same from low to high, or None where no vocabulary has them all
     "Order words of a known vocabulary"
     for vocabulary in known_words()["ordered"]:
         if all(label.casefold() in vocabulary for label in labels):
@@ -89,10 +87,7 @@ def write_missing(words)->str: # A line of a schema, empty where they are many
     "The line that says which words mean no answer"
     return f"`missing: {as_line(list(words))}`" if len(words) <= 3 else ""
 
-def guess_numbers(
-    name:str,    # Column name
-    cells:Cells, # Its cells, most of them numbers
-)->Column:       # numeric, ordinal, category or flag
+def guess_numbers(name:str, cells:Cells)->Column: # numeric, ordinal, category or flag
     "Describe a column of numbers or number codes"
     odd, numbers, style = np.isnan(cells.values), cells.numbers, cells.style
     values = np.unique(cells.values[~odd])
@@ -189,10 +184,7 @@ def guess_words(
     return Column(name=name, role="ignored", confirm=confirm)
 
 # %% ../../nbs/lib/drafting/05_infer.ipynb #4751c6a7
-def guess_column(
-    name:str,        # Column name
-    cells:pd.Series, # Its cells, raw or typed
-)->Column:           # What the column seems to be
+def guess_column(name:str, cells:pd.Series)->Column: # What the column seems to be
     "Describe one column other than the grade"
     return describe_cells(name, read_cells(cells))
 
@@ -231,9 +223,8 @@ def reason_to_ignore(name:str, cells:Cells)->str: # An empty text where it may b
                 f"separators of thousands")
     return ""
 
-def mark_audit(
-    column:Column, # A guessed column
-)->Column:         # The same; role `audit` where the name or the values speak of a protected attribute
+# The same; role `audit` where the name or the values speak of a protected attribute
+def mark_audit(column:Column)->Column:
     "Keep protected attributes out of the model"
     if column.role != "feature": return column
     named = is_protected(column.name)
@@ -261,10 +252,7 @@ NUMBER = re.compile(r"[+-]?(\d+,\d+|(\d+\.?\d*|\.\d+)(e[+-]?\d+)?)", re.IGNORECA
 
 MANY_GRADES, LONGEST_GRADE = 30, 100
 
-def read_grades(
-    cells:pd.Series, # The grade column
-    target:str,      # Its name, for messages
-)->pd.Series:        # One spelling per grade, rows without a grade left out
+def read_grades(cells:pd.Series, target:str)->pd.Series: # One spelling per grade, rows without a grade left out
     "The grades, or a refusal with the reason"
     found = find_words(cells)
     texts, long = found.texts, max(map(len, found.words), default=0)
@@ -282,9 +270,7 @@ def read_grades(
     spelled = {spelling(label): plain_grade(label) for label in labels}
     return texts.map({text: spelled[spelling(text)] for text in texts.unique()})
 
-def plain_grade(
-    label:str, # A grade
-)->str:        # '2' for '2.0', 'B+' for 'B +', anything else as it is
+def plain_grade(label:str)->str: # '2' for '2.0', 'B+' for 'B +', anything else as it is
     "A whole number without its decimal point, a sign beside its letter"
     return spelling(label) if NUMBER.fullmatch(label) and "," not in label else plain_signs(label)
 
@@ -334,9 +320,7 @@ def ask_blanks(scale:GradeScale, blanks:pd.Series, target:str, share:float)->Gra
     return scale.model_copy(update={key: "; ".join(filter(None, [getattr(scale, key), said]))})
 
 # %% ../../nbs/lib/drafting/05_infer.ipynb #0f1f7d67
-def keep_one_id(
-    columns:list[Column], # Guessed columns
-)->list[Column]:          # The same with at most one id
+def keep_one_id(columns:list[Column])->list[Column]: # The same with at most one id
     "Keep the first id whose name says so, else the first; ignore the others"
     ids = [column for column in columns if column.role == "id"]
     kept = next((column for column in ids if names_students(column.name)), ids[0] if ids else None)

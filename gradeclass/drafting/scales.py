@@ -16,6 +16,7 @@ import yaml
 
 from ..config import PACKAGE
 from ..schema import SIGNS
+from ..words import first_few
 
 # %% ../../nbs/lib/drafting/01_scales.ipynb #2f746ae1
 ALIKE = SIGNS | str.maketrans("’`", "''")
@@ -37,9 +38,7 @@ def fold_grade(
     return f"{float(text.replace(',', '.')):g}" if re.fullmatch(r"[+-]?\d+([.,]\d+)?", text) else text
 
 # %% ../../nbs/lib/drafting/01_scales.ipynb #504b438f
-def spellings(
-    grade:object, # As a table writes it
-)->list[str]:     # The most literal one first
+def spellings(grade:object)->list[str]: # The most literal one first
     "What a grade may be looked up as: with the words and brackets around it, and without"
     text = fold_grade(grade)
     found = [text]
@@ -153,15 +152,11 @@ def split_statuses(labels:list[str], words:set[str])->tuple[list[str], list[str]
     others = [label for label in labels if statuses.rank(label) is not None]
     grades = [label for label in labels if label not in others]
     for label in list(others):  # A letter such as I or W counts as a grade where a scale has it beside all the others
-        if len(grades) > 0 and any(holds_all(scale, [*grades, label], words)
-                                   for scale in scales) and not is_word(label):
+        is_word = len(fold_grade(label)) > 3
+        if grades and not is_word and any(holds_all(scale, [*grades, label], words) for scale in scales):
             grades.append(label)
             others.remove(label)
     return (grades, sorted(others, key=statuses.rank)) if len(grades) > 1 else (labels, [])
-
-def is_word(label:str)->bool:
-    "Whether a label is more than a few letters"
-    return len(fold_grade(label)) > 3
 
 # %% ../../nbs/lib/drafting/01_scales.ipynb #e4446479
 def propose(grades:list[str], words:set[str])->GradeOrder:
@@ -218,7 +213,7 @@ def guess_order(grades:list[str])->GradeOrder:
     known = [grade for grade in grades if scale.rank(grade) is not None]
     if len(known) < 2: known = []
     unknown = sorted(set(grades) - set(known), key=str.casefold)
-    beside = f"{listed_few(unknown)} beside {known[0]}" if known else "these grades"
+    beside = f"{first_few(unknown)} beside {known[0]}" if known else "these grades"
     order = [*sort_by(scale, known), *unknown]
     return GradeOrder(order, order[-1:], "nothing says so",
                       f"no known scale has {beside}: in which order are they, best first?")
@@ -228,13 +223,9 @@ def propose_numbers(numbers:list[str], others:list[str])->GradeOrder:
     "A proposal for numbers, and for words among them"
     question = f"is {numbers[0]} the best grade, or {numbers[-1]}?"
     if others:
-        question = f"no known scale has {listed_few(others)} beside {numbers[0]}: in which order are they, best first?"
+        question = f"no known scale has {first_few(others)} beside {numbers[0]}: in which order are they, best first?"
     order = [*numbers, *others]
     return GradeOrder(order, order[-1:], "numbers do not say which end is good", question)
-
-def listed_few(words:list[str])->str:
-    "The first words of a list"
-    return ", ".join(words[:3]) + (", ..." if len(words) > 3 else "")
 
 # %% ../../nbs/lib/drafting/01_scales.ipynb #031bcbc7
 def order_grades(

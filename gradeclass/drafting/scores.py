@@ -17,10 +17,7 @@ from .roles import NEARLY, cross_counts, percent, says, share_agreed
 from ..schema import LATE, Column, band_of
 
 # %% ../../nbs/lib/drafting/04_scores.ipynb #2cb1fcaa
-def round_outward(
-    low:float,  # Smallest number
-    high:float, # Largest number
-)->tuple[float, float]: # A range of at most two decimals that holds both
+def round_outward(low:float, high:float)->tuple[float, float]: # A range of at most two decimals that holds both
     "Round bounds, as a person would write them"
     floor, ceiling = round(low, 2), round(high, 2)
     if floor > low: floor = round(floor - 0.01, 2)

@@ -19,10 +19,7 @@ from ..schema import Column, Schema
 from ..words import percent
 
 # %% ../../nbs/lib/drift/02_compare.ipynb #6bef3877
-def wasserstein(
-    before:np.ndarray, # Numbers of the reference, shape (n,)
-    after:np.ndarray,  # Numbers now, shape (m,)
-)->float:              # In standard deviations of the reference
+def wasserstein(before:np.ndarray, after:np.ndarray)->float: # In standard deviations of the reference
     "By how much numbers have moved (as Evidently's `wasserstein`: a deviation below 0.001 counts as 0.001)"
     from scipy.stats import wasserstein_distance
     return float(wasserstein_distance(before, after)/max(np.std(before), 0.001))
@@ -106,10 +103,8 @@ UNITS = {60: "minutes for hours", 1/60: "hours for minutes", 100: "percent for s
          1/12: "years for months", 10: "a decimal point", 1/10: "a decimal point", 3600: "seconds for hours",
          24: "hours for days", 1/24: "days for hours", 5: "school days for weeks"}
 
-def unit_hint(
-    before:np.ndarray, # Numbers of the reference, shape (n,)
-    after:np.ndarray,  # Numbers now, shape (m,)
-)->str:                # Such as 'about 60 times as large as before: minutes for hours?'; empty where no factor fits
+# Such as 'about 60 times as large as before: minutes for hours?'; empty where no factor fits
+def unit_hint(before:np.ndarray, after:np.ndarray)->str:
     "A known factor between units that explains the whole difference"
     if not len(before) or not len(after) or not np.mean(before) or wasserstein(before, after) < 1: return ""
     factor = min(UNITS, key=lambda unit: wasserstein(before, after/unit))
@@ -125,11 +120,8 @@ def alike(*numbers:float)->list[str]: # Such as ['14.5', '18.9']
     return [f"{number:,.{decimals}f}" for number in numbers]
 
 # %% ../../nbs/lib/drift/02_compare.ipynb #ed66b91c
-def numbers_sentence(
-    column:Column,     # What has moved
-    before:np.ndarray, # Numbers of the reference, shape (n,)
-    after:np.ndarray,  # Numbers now, shape (m,)
-)->str:                # Such as 'Absences rose by 30 %: mean 14.5 -> 18.9 days'
+# Such as 'Absences rose by 30 %: mean 14.5 -> 18.9 days'
+def numbers_sentence(column:Column, before:np.ndarray, after:np.ndarray)->str:
     "How a numeric column has moved"
     old, new = np.mean(before), np.mean(after)
     unit = f" {column.unit}" if column.unit else ""

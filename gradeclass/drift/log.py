@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ..config import hide_password
-from ..data.database import open_database
+from ..data.database import connected, open_database
 from ..data.dataset import match_columns
 from .profile import DriftError
 from ..schema import Schema
@@ -26,19 +26,13 @@ LOGGED = {"predictions": ("id", "time", "digest", "student", "inputs", "outputs"
 def read_log_tables(url:str)->tuple[pd.DataFrame, pd.DataFrame]: # Predictions in the order of time, and outcomes
     "Read both tables of a prediction log"
     from sqlalchemy import inspect
-    from sqlalchemy.exc import SQLAlchemyError
-    engine, source = open_database(url), hide_password(url)
+    source = hide_password(url)
     tables = {name: pd.DataFrame(columns=columns) for name, columns in LOGGED.items()}
-    try:
-        with engine.connect() as connection:
-            names = inspect(connection).get_table_names()
-            if "predictions" not in names:
-                raise DriftError(f"{source} has no table predictions: it is not a prediction log")
-            tables |= {name: pd.read_sql_table(name, connection) for name in LOGGED if name in names}
-    except SQLAlchemyError as error:
-        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
-        raise DriftError(f"{source} cannot be read: {reason}") from None
-    finally: engine.dispose()
+    with connected(url) as connection:
+        names = inspect(connection).get_table_names()
+        if "predictions" not in names:
+            raise DriftError(f"{source} has no table predictions: it is not a prediction log")
+        tables |= {name: pd.read_sql_table(name, connection) for name in LOGGED if name in names}
     for name, table in tables.items():
         lacking = [column for column in LOGGED[name] if column not in table]
         if lacking:

@@ -63,8 +63,7 @@ def take_marginal(cells:pd.Series, column:Column)->tuple[Marginal, pd.Series]:
         values = [[label] for label in column.labels]
         counts = known.value_counts(sort=False).reindex(column.labels).tolist()
     else:
-        low = -np.inf if column.min is None else column.min
-        high = np.inf if column.max is None else column.max
+        low, high = column.bounds
         bad |= ((known < low) | (known > high)).to_numpy()
         numbers, times = np.unique(known.dropna(), return_counts=True)
         values, counts = numbers.tolist(), times.tolist()
@@ -122,9 +121,8 @@ def drift_columns(
     return known | {PREDICTED: grade, EXPECTED: expected}
 
 # %% ../../nbs/lib/drift/01_profile.ipynb #c6e86665
-def cut_middles(
-    schema:Schema, # What a table holds
-)->np.ndarray:     # Score of each grade, best to worst, shape (K,); without cuts, the grade's place from 0
+# Score of each grade, best to worst, shape (K,); without cuts, the grade's place from 0
+def cut_middles(schema:Schema)->np.ndarray:
     "A score for each grade from the schema alone: the middle between its cuts"
     if not schema.grades.cuts: return np.arange(len(schema.grades.labels), dtype=float)
     score, cuts = schema.by_name[schema.score], schema.grades.cuts

@@ -24,18 +24,12 @@ from ..models.ordinal import strata_folds
 from ..schema import GradeScale
 
 # %% ../../nbs/lib/evaluation/06_calibration.ipynb #0986671f
-def true_log_loss(
-    p:np.ndarray,                # Probabilities, shape (n, K)
-    y:np.ndarray,                # True grade, shape (n,)
-)->float:                        # In nats
+def true_log_loss(p:np.ndarray, y:np.ndarray)->float: # In nats
     "Mean negative log-probability of the true grade"
     return float(np.mean(-np.log(np.clip(p[np.arange(len(y)), y], 1e-12, None))))
 
 # %% ../../nbs/lib/evaluation/06_calibration.ipynb #ca65e2f6
-def fit_temperature(
-    p:np.ndarray,                # Out-of-fold probabilities, shape (n, K)
-    y:np.ndarray,                # True grade, shape (n,)
-)->float:                        # Temperature of the least log loss, from 0.1 to 10
+def fit_temperature(p:np.ndarray, y:np.ndarray)->float: # Temperature of the least log loss, from 0.1 to 10
     "The temperature with the lowest log loss"
     from scipy.optimize import minimize_scalar
     loss = lambda log_t: true_log_loss(rescale(p, math.exp(log_t)), y)
@@ -44,10 +38,8 @@ def fit_temperature(
 # %% ../../nbs/lib/evaluation/06_calibration.ipynb #47538a3e
 OFFSET_PENALTY = 0.01  # Keeps the offset of a grade with few students near 0
 
-def fit_offsets(
-    p:np.ndarray,                # Out-of-fold probabilities, shape (n, K)
-    y:np.ndarray,                # True grade, shape (n,)
-)->tuple[float, np.ndarray]:     # Temperature, and the offset of each grade, shape (K,), mean 0
+# Temperature, and the offset of each grade, shape (K,), mean 0
+def fit_offsets(p:np.ndarray, y:np.ndarray)->tuple[float, np.ndarray]:
     "Temperature and offsets of the least penalised log loss"
     from scipy.optimize import minimize
     def loss(theta):
@@ -84,11 +76,8 @@ def calibrate_out_of_fold(
     return held_out
 
 # %% ../../nbs/lib/evaluation/06_calibration.ipynb #a5002f98
-def compare_calibrations(
-    p:np.ndarray,    # Out-of-fold probabilities, shape (n, K)
-    y:np.ndarray,    # True grade, shape (n,)
-    seed:int=SEED,   # Seed of the folds and of the resampling
-)->pd.DataFrame:     # Index kind: brier before and after, difference with its 95 % interval, whether it helps for sure
+# Index kind: brier before and after, difference with its 95 % interval, whether it helps for sure
+def compare_calibrations(p:np.ndarray, y:np.ndarray, seed:int=SEED)->pd.DataFrame:
     "Change in the Brier score of held-out rows for each kind of calibration, with a paired interval"
     rows = {}
     for kind in KINDS[1:]:

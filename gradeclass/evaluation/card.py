@@ -12,7 +12,7 @@ import pandas as pd
 
 from ..config import GradeclassError, open_templates
 from .fairness import show_groups
-from .metrics import METRICS, MIN_SIZE
+from .metrics import FEW, METRICS, MIN_SIZE
 from .ranking import show_places, threshold_sentence
 from .resampling import reliability, share_words
 from ..schema import LATE, Schema
@@ -42,8 +42,6 @@ def headline_rows(metrics:dict)->list[list]: # Measure, value, interval, which w
             for name, metric in known]
 
 # %% ../../nbs/lib/evaluation/14_card.ipynb #eb891913
-FEW = f"fewer than {MIN_SIZE}"
-
 def grade_rows(metrics:dict)->list[list]: # Grade, students, precision, recall, F1
     "Grade by grade; few students are not shown"
     rows = []

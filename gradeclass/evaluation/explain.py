@@ -29,9 +29,7 @@ class ExplainError(GradeclassError):
     "A question about a student that cannot be answered as asked"
 
 # %% ../../nbs/lib/evaluation/10_explain.ipynb #8c1ff12d
-def scale_slope(
-    n_grades:int, # Grades of the scale, K
-)->np.ndarray:    # Weight of each grade, shape (K,)
+def scale_slope(n_grades:int)->np.ndarray: # Weight of each grade, shape (K,)
     "Weights that turn K numbers into the slope of a line through them, rising towards the better grades"
     centred = (n_grades - 1)/2 - np.arange(n_grades)
     return centred/(centred**2).sum()

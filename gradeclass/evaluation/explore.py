@@ -11,7 +11,7 @@ import pandas as pd
 
 from .associations import ExploreError, axis_title, find_column
 from .figures import COLOURS, legend_below, new_figure, plot_style
-from .metrics import MIN_SIZE
+from .metrics import FEW, MIN_SIZE
 from .resampling import share_interval
 from ..schema import Column, Schema
 from ..words import listed, percent
@@ -96,7 +96,7 @@ def grade_shares(frame:pd.DataFrame, schema:Schema, name:str)->pd.DataFrame:
     table[["low", "high"]] = [share_interval(*row) for row in zip(at_risk, totals, strict=True)]
     shown = totals >= MIN_SIZE
     table = table.where(shown)
-    table.insert(0, "students", totals.map("{:,}".format).where(shown, f"fewer than {MIN_SIZE}"))
+    table.insert(0, "students", totals.map("{:,}".format).where(shown, FEW))
     return table.rename_axis(index=column.title, columns=None)
 
 # %% ../../nbs/lib/evaluation/13_explore.ipynb #31957cda
@@ -127,9 +127,8 @@ def plot_shares(frame:pd.DataFrame, schema:Schema, name:str)->object: # matplotl
     small = [str(group) for group in table.index[table.at_risk.isna()] if group in present]
     shown = table[table.at_risk.notna()]
     if shown.empty:
-        raise ExploreError(f"every group of {column.title} has fewer than {MIN_SIZE} students: their grades are not "
-                           f"shown")
-    hidden = f"\nfewer than {MIN_SIZE} students, not shown: {listed(small, 4)}" if small else ""
+        raise ExploreError(f"every group of {column.title} has {FEW} students: their grades are not shown")
+    hidden = f"\n{FEW} students, not shown: {listed(small, 4)}" if small else ""
     with plot_style():
         figure, ax = new_figure(6.5, 1.5 + 0.34*len(shown))
         draw_shares(ax, shown[schema.grades.labels])

@@ -15,7 +15,7 @@ import pandas as pd
 
 from ..config import SEED, GradeclassError
 from .figures import COLOURS, new_figure, plot_style
-from .metrics import MIN_SIZE, check_grades, check_length, ratio
+from .metrics import FEW, MIN_SIZE, check_grades, check_length, ratio
 from gradeclass.evaluation.resampling import (
     bootstrap, holm, interval, paired_difference, plain_numbers, share_interval, share_words,
 )
@@ -26,9 +26,7 @@ from ..schema import GradeScale, Schema
 # %% ../../nbs/lib/evaluation/08_fairness.ipynb #176139ed
 MOST_VALUES = 6  # More different numbers than these are taken in quarters
 
-def band_numbers(
-    values:pd.Series, # Numbers, shape (n,)
-)->pd.Series:         # Categorical of '15' or '15 to 17.5', shape (n,)
+def band_numbers(values:pd.Series)->pd.Series: # Categorical of '15' or '15 to 17.5', shape (n,)
     "Numbers as groups: by value, or in quarters where there are many values"
     known = np.sort(values.dropna().unique())
     if len(known) <= MOST_VALUES:
@@ -39,9 +37,7 @@ def band_numbers(
     return bands.cat.rename_categories([f"{row.min:g} to {row.max:g}" for row in ends.itertuples()])
 
 # %% ../../nbs/lib/evaluation/08_fairness.ipynb #40cfbff9
-def group_names(
-    groups:pd.Series, # Group of each student, shape (n,)
-)->pd.Series:         # The same as an ordered categorical of names on a plain index
+def group_names(groups:pd.Series)->pd.Series: # The same as an ordered categorical of names on a plain index
     "Names of groups in their own order; who has none is in 'not recorded'"
     group = pd.Series(groups).reset_index(drop=True)
     coded = isinstance(group.dtype, pd.CategoricalDtype)
@@ -85,11 +81,8 @@ RATES = {
 }
 
 # %% ../../nbs/lib/evaluation/08_fairness.ipynb #55da3cfb
-def rate_marks(
-    y:np.ndarray,         # True grade, shape (n,), 0 is the best
-    predicted:np.ndarray, # Announced grade, shape (n,)
-    scale:GradeScale,     # The grades
-)->dict[str, tuple]:      # Rate -> whether each student counts, and whether it is a hit, shapes (n,)
+# Rate -> whether each student counts, and whether it is a hit, shapes (n,)
+def rate_marks(y:np.ndarray, predicted:np.ndarray, scale:GradeScale)->dict[str, tuple]:
     "Compare true and announced grades"
     y = check_grades(y, scale)
     predicted = check_grades(predicted, scale, "predicted")
@@ -140,13 +133,12 @@ def show_groups(
 )->pd.DataFrame:        # Index attribute and group; students, and the table's rates as text
     "The groups as people read them; suppressed figures say so"
     group = ["attribute", "group"]
-    few = f"fewer than {MIN_SIZE}"
     rates = [name for name in RATES if name in set(table.rate)]
     shares = [share_words(*row) for row in table[["value", "low", "high"]].to_numpy(float)]
-    text = table.assign(text=np.where(table["value"].isna(), few, shares))
+    text = table.assign(text=np.where(table["value"].isna(), FEW, shares))
     students = table.drop_duplicates(group).set_index(group).students
     wide = text.pivot(index=group, columns="rate", values="text").loc[students.index, rates]
-    wide.insert(0, "Students", students.map("{:.0f}".format, na_action="ignore").fillna(few))
+    wide.insert(0, "Students", students.map("{:.0f}".format, na_action="ignore").fillna(FEW))
     named = wide.rename(columns={name: rate.label for name, rate in RATES.items()})
     return named.rename_axis(index=["Attribute", "Group"], columns="")
 
@@ -310,7 +302,7 @@ def draw_rate(ax:object, table:pd.DataFrame, colour:str)->None: # Draws on `ax`
     "One dot and one interval per group; words where a group is too small"
     for place, (_, row) in enumerate(table.iterrows()):
         if np.isnan(row["value"]):
-            ax.text(0.5, place, f"fewer than {MIN_SIZE}: not shown", color=COLOURS[3], size=8, va="center",
+            ax.text(0.5, place, f"{FEW}: not shown", color=COLOURS[3], size=8, va="center",
                     ha="center", transform=ax.get_yaxis_transform())
             continue
         ax.hlines(place, 100*row.low, 100*row.high, color=colour, linewidth=2)

@@ -19,10 +19,8 @@ from ..models.features import encode_column, grade_index
 from ..schema import Schema, band_of
 
 # %% ../../nbs/lib/evaluation/07_labels.ipynb #27db99ea
-def score_bands(
-    frame:pd.DataFrame, # Clean table, n rows
-    schema:Schema,      # What it holds
-)->np.ndarray:          # Position of the grade that each score earns, -1 where unknown, shape (n,)
+# Position of the grade that each score earns, -1 where unknown, shape (n,)
+def score_bands(frame:pd.DataFrame, schema:Schema)->np.ndarray:
     "The grade by the score and its cuts"
     if not schema.grades.cuts or schema.score not in frame: return np.full(len(frame), -1)
     score = encode_column(frame[schema.score], schema.by_name[schema.score])
@@ -43,10 +41,7 @@ def without_floor(
 # %% ../../nbs/lib/evaluation/07_labels.ipynb #c78cb643
 DRAWN = np.arange(0, 0.9, 0.001) # Shares of drawn grades that are tried
 
-def noise_likelihood(
-    p:np.ndarray, # Out-of-fold probabilities, shape (n, K)
-    y:np.ndarray, # Recorded grade, shape (n,)
-)->np.ndarray:    # Log likelihood for each of `DRAWN`
+def noise_likelihood(p:np.ndarray, y:np.ndarray)->np.ndarray: # Log likelihood for each of `DRAWN`
     "How well each share of grades drawn evenly explains the recorded ones"
     earned = without_floor(p)[np.arange(len(y)), y]
     mixed = [(1 - share)*earned + share/p.shape[1] for share in DRAWN]
@@ -68,10 +63,7 @@ class NoiseShare(NamedTuple):
                 f"(95 % interval {100*self.low:.1f} to {100*self.high:.1f} %).")
 
 # %% ../../nbs/lib/evaluation/07_labels.ipynb #af637abd
-def noise_by_model(
-    p:np.ndarray, # Out-of-fold probabilities, shape (n, K)
-    y:np.ndarray, # Recorded grade, shape (n,)
-)->NoiseShare:    # Of grades that differ from the earned one
+def noise_by_model(p:np.ndarray, y:np.ndarray)->NoiseShare: # Of grades that differ from the earned one
     "Share of wrong grades according to the model, with its likelihood interval"
     fit = noise_likelihood(p, y)
     wrong = DRAWN*(1 - 1/p.shape[1])  # A grade that is drawn evenly is the earned one in one case of K

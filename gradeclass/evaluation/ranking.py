@@ -13,7 +13,7 @@ import pandas as pd
 
 from ..config import SEED, GradeclassError
 from gradeclass.evaluation.metrics import (
-    MIN_SIZE, check_predictions, found_within, places, ratio, risk_ladder,
+    FEW, MIN_SIZE, check_predictions, found_within, places, ratio, risk_ladder,
 )
 from gradeclass.evaluation.resampling import (
     bootstrap, distinct_interval, interval, on_list, plain_numbers, share_words, top_k,
@@ -66,16 +66,15 @@ def show_places(
     table:pd.DataFrame, # What `places_table` returned
 )->pd.DataFrame:        # The same as people read it
     "Places in words: of the listed, how many need help; of all who need it, how many are listed"
-    few = f"fewer than {MIN_SIZE}"
     def shares(name, among):
         ends = zip(table[name], table[f"{name}_low"], table[f"{name}_high"], strict=True)
-        return np.where(among < MIN_SIZE, few, [share_words(*row) for row in ends])
+        return np.where(among < MIN_SIZE, FEW, [share_words(*row) for row in ends])
     lifts = [f"{row.lift:.1f} ({row.lift_low:.1f}–{row.lift_high:.1f})" for row in table.itertuples()]
     columns = {"Share of the students": (100*table.index/table.students).map("{:.0f} %".format),
                "Listed and actually at risk": shares("precision", table.index),
                "At risk, listed": shares("recall", table.at_risk),
                "At best": (100*table.best_recall).map("{:.0f} %".format),
-               "Times better than drawing at random": np.where(table.index < MIN_SIZE, few, lifts)}
+               "Times better than drawing at random": np.where(table.index < MIN_SIZE, FEW, lifts)}
     return pd.DataFrame(columns).set_axis(table.index).rename_axis(columns="Places").rename_axis(index=None)
 
 # %% ../../nbs/lib/evaluation/09_ranking.ipynb #1a1c9ea4

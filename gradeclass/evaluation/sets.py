@@ -136,13 +136,12 @@ def held_out_sets(
     y:np.ndarray,          # True grade, shape (n,)
     coverage:float=0.9,    # Share of students whose grade should be in their set
     seed:int=SEED,         # Seed of the folds
-    by_grade:bool=False,   # As in `fit_sets`
 )->np.ndarray:             # Whether each grade is in the set, shape (n, K)
     "The set of each student by thresholds of others"
     fold, sets = strata_folds(y, FOLDS, seed), np.empty(p.shape, bool)
     for number in np.unique(fold):
         inside = fold == number
-        sets[inside] = fit_sets(p[~inside], y[~inside], coverage, by_grade).sets(p[inside])
+        sets[inside] = fit_sets(p[~inside], y[~inside], coverage).sets(p[inside])
     return sets
 
 # %% ../../nbs/lib/evaluation/05_sets.ipynb #b1e3c43b

@@ -49,10 +49,8 @@ def all_values(column:Column, now:float)->list[tuple[float, float]]:
     return [(value, abs(value - now)/span) for value in grid.tolist() if abs(value - now) > 1e-9]
 
 # %% ../../nbs/lib/evaluation/11_what_if.ipynb #5b77720d
-def possible_changes(
-    columns:list[Column], # The model's inputs
-    encoded:np.ndarray,   # Encoded inputs of the student, shape (p,)
-)->list[tuple]:           # Changes: pairs of (position of the input, new value), and their distance
+# Changes: pairs of (position of the input, new value), and their distance
+def possible_changes(columns:list[Column], encoded:np.ndarray)->list[tuple]:
     "Every change of one input or of two"
     values = {i: possible_values(column, encoded[i]) for i, column in enumerate(columns) if column.changeable}
     found = [(((i, value),), distance) for i, single in values.items() for value, distance in single]

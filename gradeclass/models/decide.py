@@ -11,9 +11,7 @@ import numpy as np
 from ..config import GradeclassError
 
 # %% ../../nbs/lib/models/06_decide.ipynb #c926b80f
-def least_distance(
-    probability:np.ndarray, # Probability of each grade, shape (n, K)
-)->np.ndarray:              # Grade index, shape (n,)
+def least_distance(probability:np.ndarray)->np.ndarray: # Grade index, shape (n,)
     "The grade from which the true one is expected to be the fewest steps away"
     grades = np.arange(probability.shape[1])
     return (probability @ np.abs(grades[:, None] - grades)).argmin(axis=1)

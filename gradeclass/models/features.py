@@ -217,10 +217,7 @@ def lone_accuracy(
     return float(balanced_accuracy_score(grades, cross_val_predict(tree, values, grades, cv=folds)))
 
 # %% ../../nbs/lib/models/01_features.ipynb #667cdcc2
-def follows_score(
-    values:np.ndarray,     # One encoded input, shape (n,)
-    score:np.ndarray|None, # Score, shape (n,)
-)->bool:                   # Whether it orders the students as the score does
+def follows_score(values:np.ndarray, score:np.ndarray|None)->bool: # Whether it orders the students as the score does
     "Whether an input is the score in disguise: its rank correlation (Spearman) with the score is nearly one"
     if score is None: return False
     both = ~np.isnan(values) & ~np.isnan(score)

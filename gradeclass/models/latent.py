@@ -144,10 +144,8 @@ class Line:
         return np.c_[self.scaled(X)*self.beta, np.full(len(X), self.shift)]
 
 # %% ../../nbs/lib/models/04_latent.ipynb #0f0fa6b4
-def missing_sources(
-    X:np.ndarray,      # Encoded rows, shape (n, p)
-    groups:np.ndarray, # Source column of each column, shape (p,)
-)->np.ndarray:         # True where a source column is missing, shape (n, number of source columns)
+# True where a source column is missing, shape (n, number of source columns)
+def missing_sources(X:np.ndarray, groups:np.ndarray)->np.ndarray:
     "Which source columns each row lacks"
     gone = ~np.isfinite(X)
     missing = np.zeros((len(X), groups.max() + 1), bool)
@@ -236,13 +234,8 @@ def logistic(
     density = below*(1 - below)
     return below, density, density*(1 - 2*below)
 
-def row_terms(
-    latent:np.ndarray, # Latent values, shape (n,)
-    y:np.ndarray,      # Recorded grade, shape (n,)
-    cuts:np.ndarray,   # Rising cuts, shape (K-1,)
-    eps:float,         # Share of grades drawn evenly
-    scale:np.ndarray,  # Blur of each row, shape (n,)
-)->Terms:              # Probabilities and densities of each row
+# Probabilities and densities of each row
+def row_terms(latent:np.ndarray, y:np.ndarray, cuts:np.ndarray, eps:float, scale:np.ndarray)->Terms:
     "Likelihood of each recorded grade under a logistic blur"
     edges = np.r_[-np.inf, cuts, np.inf]
     low, low_density, low_slope = logistic((edges[y] - latent)/scale)
@@ -267,15 +260,11 @@ def curvature(
     return kept*slope, np.maximum(kept*bend, 1e-6)
 
 # %% ../../nbs/lib/models/04_latent.ipynb #9525090e
-def to_cuts(
-    free:np.ndarray, # First cut and logarithms of the gaps, shape (K-1,)
-)->np.ndarray:       # Rising cuts, shape (K-1,)
+def to_cuts(free:np.ndarray)->np.ndarray: # Rising cuts, shape (K-1,)
     "Numbers without order to cuts in order"
     return free[0] + np.r_[0.0, np.cumsum(np.exp(free[1:]))]
 
-def from_cuts(
-    cuts:np.ndarray, # Rising cuts, shape (K-1,)
-)->np.ndarray:       # First cut and logarithms of the gaps, shape (K-1,)
+def from_cuts(cuts:np.ndarray)->np.ndarray: # First cut and logarithms of the gaps, shape (K-1,)
     "The inverse of `to_cuts`"
     return np.r_[cuts[0], np.log(np.maximum(np.diff(cuts), 1e-6))]
 
@@ -288,12 +277,8 @@ def cut_slopes(
     return np.r_[above[0], np.exp(free[1:])*above[1:]]
 
 # %% ../../nbs/lib/models/04_latent.ipynb #7993300d
-def prior_cost(
-    beta:np.ndarray,    # Weights, shape (p,)
-    free:np.ndarray,    # First cut and logarithms of the gaps, shape (K-1,)
-    eps:float,          # Share of grades drawn evenly
-    penalty:np.ndarray, # Penalty of each weight, shape (p,)
-)->tuple:               # Cost, and its derivatives by weights, `free` and the logit of `eps`
+# Cost, and its derivatives by weights, `free` and the logit of `eps`
+def prior_cost(beta:np.ndarray, free:np.ndarray, eps:float, penalty:np.ndarray)->tuple:
     "Ridge on the weights, next to nothing on the gaps, a Beta(1.2, 6) prior on the share of wrong grades"
     cost = 0.5*penalty @ beta**2 + 0.005*(free[1:]**2).sum() - 0.2*np.log(eps) - 5*np.log1p(-eps)
     return cost, np.r_[penalty*beta, 0.0, 0.01*free[1:], 5*eps - 0.2*(1 - eps)]

@@ -233,13 +233,9 @@ class Pipeline:
             return self.done
         finally:
             self.pool.shutdown(wait=False, cancel_futures=True)
-            self.close()
+            self.workers.close()
             self.pool.shutdown()
             remove_leftovers(self.outputs)
-
-    def close(self)->None:
-        "End all workers, busy or not"
-        self.workers.close()
 
 # %% ../../nbs/lib/pipeline/09_runner.ipynb #74719e58
 def check_names(names)->None:

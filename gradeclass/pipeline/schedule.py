@@ -110,7 +110,7 @@ def walk_stages(pipeline:Pipeline, retries:int, retry_delay_seconds:float)->Run:
     from gradeclass.logs import log_event, open_log
     make_outputs(pipeline.outputs)
     run_id = claim_run(pipeline.outputs)
-    with open_log(pipeline.outputs/"runs"/run_id/"log.jsonl", run_id) as log, closing(pipeline):
+    with open_log(pipeline.outputs/"runs"/run_id/"log.jsonl", run_id) as log, closing(pipeline.workers):
         def tell(event):
             log_event(log, event)
             log_to_prefect(event)

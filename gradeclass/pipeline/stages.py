@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
+from importlib import import_module
 from pathlib import Path
 
 from ..config import GradeclassError, stage_notebooks
@@ -183,25 +184,19 @@ CHOICES = {
     "promote_if": ["better", "not_worse"],
     "whole": ["student", "group", "cohort"],
 }
+# Parameter -> module and name of the table whose keys it takes; imported only where it is asked for
+KEYS_OF = {"family": ("models.grade_model", "FAMILIES"), "balance": ("models.balance", "METHODS"),
+           "metric": ("evaluation.metrics", "METRICS"), "rule": ("models.decide", "RULES")}
 
 # %% ../../nbs/lib/pipeline/01_stages.ipynb #64246134
 def choices(
     name:str,    # Parameter
 )->list[str]:    # Values that it takes; empty where any will do
     "The words that a parameter takes"
-    if name == "family":
-        from gradeclass.models.grade_model import FAMILIES
-        return [*FAMILIES, "auto"]
-    if name == "balance":
-        from gradeclass.models.balance import METHODS
-        return list(METHODS)
-    if name == "metric":
-        from gradeclass.evaluation.metrics import METRICS
-        return list(METRICS)
-    if name == "rule":
-        from gradeclass.models.decide import RULES
-        return list(RULES)
-    return CHOICES.get(name, [])
+    if name not in KEYS_OF: return CHOICES.get(name, [])
+    module, table = KEYS_OF[name]
+    known = getattr(import_module(f"gradeclass.{module}"), table)
+    return [*known, *(["auto"] if name == "family" else [])]
 
 # %% ../../nbs/lib/pipeline/01_stages.ipynb #db166ecf
 def check_limits(name:str, value)->None:

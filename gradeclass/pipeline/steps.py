@@ -137,7 +137,6 @@ def cost_of_better(
     model:GradeModel,  # Fitted on the training part
 )->str:                # A sentence; empty where the schema says nothing
     "What it costs to hold the model to what the schema says under better: log loss on the validation part"
-    from sklearn.base import clone
     held = [column for column in model.schema.inputs(model.audit) if column.better]
     if not held: return ""
     schema, validation = model.schema, prepared.parts["validation"]
@@ -233,7 +232,6 @@ def without_inputs(
 def allowed_giveaways(
     model:GradeModel,   # The final model
     frame:pd.DataFrame, # The rows it was fitted on
-    folds:int=5,        # Folds
     seed:int=SEED,      # Seed of the deal
 )->list[str]:           # A sentence; empty where there is none
     "What a person has let in although it decides a cut of the scale, and what the model is without it"
@@ -244,7 +242,7 @@ def allowed_giveaways(
     rest, grades = without_inputs(model.schema, names), grade_index(frame, model.schema)
     if not rest.inputs(model.audit): return [f"{'; '.join(one.words(model.schema.grades) for one in found)}."]
     both = model, clone(model).set_params(schema=rest)
-    right = [100*(out_of_fold(one, frame, folds, seed).argmax(axis=1) == grades).mean() for one in both]
+    right = [100*(out_of_fold(one, frame, seed=seed).argmax(axis=1) == grades).mean() for one in both]
     words = "; ".join(one.words(model.schema.grades) for one in found)
     one = len(names) == 1
     return [f"{words}. Without {listed(names)} the most probable grade is right for {right[1]:.0f} in 100 students, "
@@ -302,10 +300,9 @@ def save_list(
     model:GradeModel,   # Fitted
     frame:pd.DataFrame, # Students of the test part
     places:int,         # Places for help
-    most:int=30,        # A longer list is cut here
 )->None:
-    "Write list.json: the students in the places for help, for the first page of the report"
-    shown = list_students(model, frame, min(most, places))
+    "Write list.json: the students in the first 30 places for help, for the first page of the report"
+    shown = list_students(model, frame, min(30, places))
     shown.to_json(folder/"list.json", orient="split", index=False, force_ascii=False)
 
 # %% ../../nbs/lib/pipeline/04_steps.ipynb #1b0938d9

@@ -21,7 +21,7 @@ from ..data.split import drawn_with, group_rows, join_rows
 from ..evaluation.calibration import fit_calibrator
 from ..evaluation.fairness import MIN_SIZE, audit_groups
 from ..evaluation.metrics import METRICS, Predictions, calibration_error, check_predictions, ratio
-from ..evaluation.resampling import bootstrap, interval, paired_difference, plain_numbers
+from ..evaluation.resampling import bootstrap, interval, on_list, paired_difference, plain_numbers
 from ..models.family import ModelError
 from ..models.features import grade_index
 from ..models.folds import predict_out_of_fold
@@ -331,11 +331,8 @@ def calibration_rail(
                 found | {"limit": limit})
 
 # %% ../../nbs/lib/registry/03_rails.ipynb #ad15aa6a
-def at_risk_groups(
-    frame:pd.DataFrame, # Students, n of them
-    schema:Schema,      # What they are
-    new:Predictions,    # What a model says of them
-)->dict[str, np.ndarray]: # Name -> whether a student is at risk and in the group, shape (n,)
+# Name -> whether a student is at risk and in the group, shape (n,)
+def at_risk_groups(frame:pd.DataFrame, schema:Schema, new:Predictions)->dict[str, np.ndarray]:
     "The at-risk students of each group that has enough of them"
     members = {}
     for title, group in audit_groups(frame, schema, pairs=False).items():
@@ -351,8 +348,7 @@ def worst_recall(
     weights:np.ndarray, # Weight of each student, shape (B, n)
 )->np.ndarray:          # Shape (B,)
     "Share of those at risk who are on a list with a place for each of them, in the group where it is lowest"
-    listed = np.zeros(len(said.y), bool)
-    listed[np.argsort(-said.risk, kind="stable")[:said.truly_at_risk.sum()]] = True
+    listed = on_list(replace(said, k=int(said.truly_at_risk.sum())))
     recalls = ratio(weights @ (members & listed[:, None]), weights @ members, np.inf)
     worst = recalls.min(axis=1)
     # A resample may hold no at-risk student of any group.

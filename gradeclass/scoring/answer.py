@@ -62,14 +62,6 @@ class Answers(NamedTuple):
         behind = -self.below_best if self.score is None else self.score[:, 0]
         return np.lexsort([behind, -self.risk.round(2)])
 
-# %% ../../nbs/lib/scoring/01_answer.ipynb #ad6d83eb
-def score_limits(schema:Schema)->tuple: # Lowest and highest possible score; infinite where the schema names none
-    "What a score can be"
-    column = schema.by_name.get(schema.score)
-    low = -math.inf if column is None or column.min is None else column.min
-    high = math.inf if column is None or column.max is None else column.max
-    return low, high
-
 # %% ../../nbs/lib/scoring/01_answer.ipynb #40f24933
 LEVEL = 0.9  # Share of students whose score lies in the interval
 LEAST = 0.5  # Share of the inputs that must be known for an answer that needs no review
@@ -92,7 +84,8 @@ class Predictor:
         self.scored = isinstance(self.family, OrdinalGrades) and self.family.line_.link == "normal"
         self.at_risk = np.zeros(len(model.schema.grades.labels))
         self.at_risk[model.schema.grades.at_risk_index] = 1.0
-        self.limits = score_limits(model.schema)
+        score = model.schema.by_name.get(model.schema.score)
+        self.limits = score.bounds if score else (-math.inf, math.inf) # Of a score
 
     def __call__(
         self,

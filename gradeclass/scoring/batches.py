@@ -31,7 +31,7 @@ from .columns import Reading, Rows, join_chunks, plan_reading, read_ids, sort_ro
 from .objects import ending, open_source, remove_target, whole_target
 from .opening import Table, open_table
 from .table import grade_columns, nothing_graded, with_ids
-from ..words import count, show
+from ..words import count, first_few, show
 
 # %% ../../nbs/lib/scoring/06_batches.ipynb #d860072e
 def arrange_inputs(inputs:list[Column], rows:Rows, reading:Reading)->np.ndarray: # Encoded, shape (used, inputs)
@@ -176,7 +176,7 @@ class Summary:
 
     def messages(self)->list[str]:
         "What a person should know, one sentence each"
-        cells = [f"{column}: {', '.join(values[:3])}{', ...' if len(values) > 3 else ''} {PHRASES[check]} "
+        cells = [f"{column}: {first_few(values)} {PHRASES[check]} "
                  f"({count(rows, 'row')}, first row {first})"
                  f"{'; allowed: ' if allowed else ''}{allowed}"
                  for (column, check), (rows, first, values, allowed) in self.problems.items()]

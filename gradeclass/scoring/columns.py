@@ -93,10 +93,8 @@ def plan_reading(
 # %% ../../nbs/lib/scoring/05_columns.ipynb #4b1dfa9d
 DOUBT = np.inf  # Marks a cell that is not plainly right
 
-def read_codes(
-    cells:pa.Array, # One column
-    column:Column,  # What the schema says of it
-)->np.ndarray:      # Position of each code, NaN where missing, `DOUBT` where unknown, shape (n,)
+# Position of each code, NaN where missing, `DOUBT` where unknown, shape (n,)
+def read_codes(cells:pa.Array, column:Column)->np.ndarray:
     "Codes to positions: each different cell is looked up once"
     coded = cells if pa.types.is_dictionary(cells.type) else cells.dictionary_encode()
     position = {label: place for place, label in enumerate(column.labels)}
@@ -139,10 +137,8 @@ def is_text(cells:pa.Array)->bool: # Whether it holds texts
     return pa.types.is_string(cells.type) or pa.types.is_large_string(cells.type)
 
 # %% ../../nbs/lib/scoring/05_columns.ipynb #e3c64369
-def as_floats(
-    cells:pa.Array, # One column of any type
-    style:NumberStyle=NumberStyle(), # How it writes its numbers
-)->np.ndarray:      # Shape (n,), NaN where missing, `DOUBT` where it is no plain number
+# Shape (n,), NaN where missing, `DOUBT` where it is no plain number
+def as_floats(cells:pa.Array, style:NumberStyle=NumberStyle())->np.ndarray:
     "Numbers of a column"
     if pa.types.is_dictionary(cells.type): cells = cells.dictionary_decode()
     try:
@@ -187,10 +183,8 @@ def join_chunks(cells:pa.ChunkedArray|pa.Array)->pa.Array: # The same in one pie
     return cells.combine_chunks() if isinstance(cells, pa.ChunkedArray) else cells
 
 # %% ../../nbs/lib/scoring/05_columns.ipynb #3842c272
-def read_columns(
-    table:pa.Table,  # Rows, n of them
-    reading:Reading, # How to read them
-)->tuple:            # Numbers, shape (n, columns), and True for each row in doubt, shape (n,)
+# Numbers, shape (n, columns), and True for each row in doubt, shape (n,)
+def read_columns(table:pa.Table, reading:Reading)->tuple:
     "Read every column that is checked; blank rows are in doubt too"
     values = np.empty((table.num_rows, len(reading.columns)))
     for place, (column, name) in enumerate(zip(reading.columns, reading.names, strict=True)):

@@ -127,14 +127,18 @@ def read_chunks(file, start:bytes, size:int)->Iterator[bytes]: # UTF-8 without i
 BLOCK = 4_000_000        # Bytes in a block
 LONGEST = 64_000_000     # Bytes without a line end that are read in search of one
 
+def row_ends(content:bytes)->np.ndarray: # Positions behind the line ends outside quotes
+    "Where the rows of a text end"
+    signs = np.frombuffer(content, np.uint8)
+    ends = signs == ord("\n")
+    if b'"' in content: ends &= ~np.bitwise_xor.accumulate(signs == ord('"'))
+    return np.flatnonzero(ends) + 1
+
 def cut_point(block:bytes)->int: # Position behind the last line end outside quotes; 0 for none
     "Where a block of whole rows ends"
     end = block.rfind(b"\n") + 1
     if block.count(b'"', 0, end) % 2 == 0: return end
-    signs = np.frombuffer(block, np.uint8, end)
-    inside = np.bitwise_xor.accumulate(signs == ord('"'))
-    ends = np.flatnonzero((signs == ord("\n")) & ~inside)
-    return int(ends[-1]) + 1 if len(ends) else 0
+    return int(row_ends(block[:end]).max(initial=0))
 
 # %% ../../nbs/lib/scoring/04_opening.ipynb #70038616
 class Block(NamedTuple):
@@ -145,9 +149,7 @@ class Block(NamedTuple):
 
 def count_rows(content:bytes)->int: # Line ends outside quotes
     "How many rows a block has"
-    if b'"' not in content: return content.count(b"\n")
-    signs = np.frombuffer(content, np.uint8)
-    return int(((signs == ord("\n")) & ~np.bitwise_xor.accumulate(signs == ord('"'))).sum())
+    return len(row_ends(content)) if b'"' in content else content.count(b"\n")
 
 # %% ../../nbs/lib/scoring/04_opening.ipynb #3b0c1612
 def cut_blocks(chunks:Iterator[bytes], skip:int, name:str)->Iterator[Block]: # About `BLOCK` bytes each

@@ -94,7 +94,7 @@ class Service:
         self.files = asyncio.Semaphore(FILES)
         self.files_waiting = 0
         self.pages = {}   # Path -> what is shown there until a model changes
-        self.prefix = secrets.token_hex(4).encode()
+        self.prefix = secrets.token_hex(4)
         self.number = 0
         self.stopped = threading.Event()
 
@@ -243,6 +243,11 @@ class Service:
             self.access.event("keys not read", level="error", reason=str(error))
 
     # ---- one request
+    def new_id(self)->str: # Such as '9f86d081-1c'
+        "Name a request that has no name of its own"
+        self.number += 1
+        return f"{self.prefix}-{self.number:x}"
+
 
     def admit(
         self,
@@ -255,10 +260,8 @@ class Service:
         "Let a request in, or refuse it; the scope holds the `Caller` from now on"
         headers = dict(scope["headers"])
         request_id = headers.get(b"x-request-id", b"")
-        if not REQUEST_ID.fullmatch(request_id):
-            self.number += 1
-            request_id = b"%b-%x" % (self.prefix, self.number)
-        caller = scope["gradeclass"] = Caller(request_id.decode())
+        named = REQUEST_ID.fullmatch(request_id)
+        caller = scope["gradeclass"] = Caller(request_id.decode() if named else self.new_id())
         if b"traceparent" in headers: caller.follow(headers[b"traceparent"])
         if needs is not None: self.identify(scope, caller, needs, headers, model)
         if kinds and headers.get(b"content-type", b"").split(b";")[0].strip().lower() not in kinds:
@@ -407,8 +410,7 @@ class Service:
         "Refuse a connection for which there is no room"
         refused = Direct(self, connection, "", "no room")
         refused.keep_alive = False
-        self.number += 1
-        connection.scope["gradeclass"] = Caller(f"{self.prefix.decode()}-{self.number:x}")
+        connection.scope["gradeclass"] = Caller(self.new_id())
         reason = "too many connections are open: close some, or try again in a moment"
         refused.set_exception(Refusal(503, "no_room", reason, headers={"retry-after": "5"}))
         return refused
@@ -432,8 +434,7 @@ class Service:
         seconds:float, # Since the request began
     )->None:
         "Count what the connection itself has refused: a broken or too long header, a client that is too slow"
-        self.number += 1
-        caller = Caller(f"{self.prefix.decode()}-{self.number:x}", began=time.perf_counter() - seconds)
+        caller = Caller(self.new_id(), began=time.perf_counter() - seconds)
         self.note(caller, "?", "unreadable", status)
 
     def rules(self, method:str, path:str)->tuple: # Scope of the key that is needed, content types, bytes of the body

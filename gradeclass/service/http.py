@@ -27,7 +27,7 @@ from starlette.requests import ClientDisconnect
 
 from .log_tables import LogError
 from .prediction_log import UnknownPredictionError
-from .reader import InputError, Problem, show_sent
+from .reader import InputError, Problem, refuse, show_sent
 
 # %% ../../nbs/lib/service/09_http.ipynb #4a738c93
 TRACE = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
@@ -193,7 +193,7 @@ def not_packed()->InputError:
     "The refusal of a body that is not what its header says"
     reason = ("the body is not valid gzip, although its header Content-Encoding says so: compress it again, or leave "
               "the header out")
-    return InputError([Problem("", None, "gzip", reason)])
+    return refuse("", None, "gzip", reason)
 
 # %% ../../nbs/lib/service/09_http.ipynb #53115d32
 HEAD_BYTES = 65_536 # Of a form, before its file begins
@@ -225,7 +225,7 @@ async def form_file(
         yield held[:-len(mark)]
         held = held[-len(mark):]
     reason = "the form holds no whole file: send one as multipart/form-data, such as curl -F file=@students.csv"
-    raise InputError([Problem("file", None, "a file", reason)])
+    raise refuse("file", None, "a file", reason)
 
 # %% ../../nbs/lib/service/09_http.ipynb #ca2bdcf0
 LINGER_BYTES = 256*2**20

@@ -26,7 +26,7 @@ from gradeclass.service.log_tables import (
     followed_tables, hash_student, helpers_of, insert_rows, iso_time, leave_file, log_file, not_opened, open_engine,
     open_tables, pass_ids, reserve_ids, take_over, without_written,
 )
-from .reader import InputError, Problem
+from .reader import refuse
 from .settings import ServiceSettings
 
 LOGGER = logging.getLogger("gradeclass.service")
@@ -363,7 +363,7 @@ def add_row(
             raise UnknownPredictionError(f"there is no prediction {prediction_id}")
         if known and hashed and known.student not in (None, hashed):
             said = f"prediction {prediction_id} is about another student: leave one of the two out"
-            raise InputError([Problem("student", None, "the student of the prediction", said)])
+            raise refuse("student", None, "the student of the prediction", said)
         return connection.execute(insert(table).values(row)).inserted_primary_key[0]
 
 # %% ../../nbs/lib/service/08_prediction_log.ipynb #b0a9de36

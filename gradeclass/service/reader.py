@@ -56,6 +56,11 @@ def show_sent(
     if isinstance(value, dict): return "an object"
     return str(value) if isinstance(value, int) and abs(value) >= 2**53 else value
 
+# %% ../../nbs/lib/service/01_reader.ipynb #8fd9960f
+def refuse(field:str, value:object, allowed:str, message:str)->InputError: # To be raised
+    "One thing that is wrong with what was sent"
+    return InputError([Problem(field, show_sent(value), allowed, message)])
+
 # %% ../../nbs/lib/service/01_reader.ipynb #7c58a04b
 def read_value(
     value:object,  # A value as JSON gives it, or a cell of a file
@@ -212,7 +217,7 @@ class StudentReader:
         if len(listed) != len(self.columns):
             needed = f"{len(self.columns)} values"
             reason = f"{needed} are needed, in this order: {', '.join(self.fields)}"
-            raise InputError([Problem("features", f"{len(listed)} values", needed, reason)])
+            raise refuse("features", f"{len(listed)} values", needed, reason)
         return dict(zip(self.fields, listed, strict=True))
 
 # %% ../../nbs/lib/service/01_reader.ipynb #de499e6b
@@ -224,13 +229,13 @@ def without_twins(pairs:list)->dict: # The object
     if len(built) < len(pairs):
         names = [name for name, _ in pairs]
         twin = next(name for name, number in Counter(names).items() if number > 1)
-        raise InputError([Problem(str(show_sent(twin)), None, "each name once", f"{show_sent(twin)} is given twice")])
+        raise refuse(show_sent(twin), None, "each name once", f"{show_sent(twin)} is given twice")
     return built
 
 # %% ../../nbs/lib/service/01_reader.ipynb #6ca0198e
 def refuse_constant(name:str)->None:
     "JSON has no such numbers"
-    raise InputError([Problem("", name, "a finite number", f"{name} is not a number that JSON allows")])
+    raise refuse("", name, "a finite number", f"{name} is not a number that JSON allows")
 
 # %% ../../nbs/lib/service/01_reader.ipynb #b5501ec1
 def read_json(body:bytes)->object: # What it holds
@@ -239,7 +244,7 @@ def read_json(body:bytes)->object: # What it holds
     except UnicodeDecodeError: reason = "the body is not UTF-8"
     except RecursionError: reason = "the body is nested too deep"
     except ValueError as error: reason = f"the body is not valid JSON: {getattr(error, 'msg', 'it cannot be read')}"
-    raise InputError([Problem("", None, "JSON in UTF-8", reason)])
+    raise refuse("", None, "JSON in UTF-8", reason)
 
 # %% ../../nbs/lib/service/01_reader.ipynb #1b8cc21c
 def read_object(body:bytes)->dict: # Name -> single value
@@ -252,7 +257,14 @@ def read_object(body:bytes)->dict: # Name -> single value
     found = read_json(body)
     if isinstance(found, dict): return found
     reason = "the body must be one object of names and values, such as {\"Absences\": 3}"
-    raise InputError([Problem("", show_sent(found), "an object", reason)])
+    raise refuse("", found, "an object", reason)
+
+# %% ../../nbs/lib/service/01_reader.ipynb #057763d3
+def check_number(number:int, most:int)->None:
+    "Refuse no students, and too many"
+    if 0 < number <= most: return
+    raise refuse("", f"{number} students", f"1 to {most}",
+                 f"{number} students were sent; allowed: 1 to {most} at a time, more as a file")
 
 # %% ../../nbs/lib/service/01_reader.ipynb #819f7f83
 def read_list(
@@ -263,8 +275,6 @@ def read_list(
     found = read_json(body)
     if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
         reason = "the body must be a list of students, such as [{\"Absences\": 3}]"
-        raise InputError([Problem("", show_sent(found), "a list of objects", reason)])
-    if not 0 < len(found) <= most:
-        reason = f"{len(found)} students were sent; allowed: 1 to {most} at a time, more as a file"
-        raise InputError([Problem("", f"{len(found)} students", f"1 to {most}", reason)])
+        raise refuse("", found, "a list of objects", reason)
+    check_number(len(found), most)
     return found

@@ -30,7 +30,7 @@ from gradeclass.service.openapi import (
     Feature, Health, ModelCard, ModelName, OrderedFeatures, OrderedPrediction, OrderedStudent, Prediction, Predictions,
     Readiness, Refused, Suspend, Suspension, describe_features, example_student, render_docs, student_schema,
 )
-from .reader import PROBLEMS, InputError, Problem, read_json, read_list
+from .reader import PROBLEMS, InputError, read_json, read_list, refuse
 from ..scoring.answer import ADVICE
 from .served import Served, serve_bundle
 from .uploads import answer_upload
@@ -108,8 +108,8 @@ async def answer_ordered(service:Service, request:Request)->Response:
     sent = read_json(await request.body())
     listed = sent.get("features") if isinstance(sent, dict) else None
     if not isinstance(listed, list):
-        raise InputError([Problem("features", None, "a list of values",
-                                  "the body must be {\"features\": [...]}, in the order that /api/features names")])
+        raise refuse("features", None, "a list of values",
+                     "the body must be {\"features\": [...]}, in the order that /api/features names")
     fitting = [name for name, lane in service.lanes.items() if len(lane.served.reader.columns) == len(listed)]
     lane = service.lane(service.default if service.default in fitting or not fitting else fitting[0])
     reader = lane.served.reader

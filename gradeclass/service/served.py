@@ -17,7 +17,7 @@ import numpy as np
 
 from ..scoring.answer import ADVICE, Answers, Bundle, open_bundle
 from ..evaluation.explain import in_words
-from .reader import InputError, Problem, Student, StudentReader
+from .reader import Student, StudentReader, refuse
 
 # %% ../../nbs/lib/service/02_served.ipynb #d962a7a2
 def answers_rows(answers:Answers):
@@ -134,8 +134,8 @@ def wants_reasons(
     unknown = [name for name in given if name != "reasons"]
     word = given.get("reasons", ["false"])[-1].lower()
     if unknown or word not in ("true", "false", "1", "0", "yes", "no"):
-        raise InputError([Problem("reasons", word[:60], "true or false",
-                                  "the query may hold reasons=true or reasons=false and nothing else")])
+        raise refuse("reasons", word[:60], "true or false",
+                     "the query may hold reasons=true or reasons=false and nothing else")
     return word in ("true", "1", "yes")
 
 # %% ../../nbs/lib/service/02_served.ipynb #8d63b060

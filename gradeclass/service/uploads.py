@@ -41,13 +41,13 @@ from ..disk import private_folder
 from ..processes import is_alive
 from .engine import Service
 from .http import PARQUET, Refusal, form_file
-from .reader import InputError, Problem
+from .reader import refuse
 from .served import Served
 from ..schema import Schema
 from ..scoring.answer import Answers
 from ..scoring.batches import TableWriter, grade_batches
 from ..scoring.columns import Rows, plan_reading
-from ..scoring.opening import Block, Table, open_parquet, open_table, parquet_file
+from ..scoring.opening import Block, Table, open_parquet, open_table, parquet_file, row_ends
 from ..scoring.page_sizes import page_bytes
 from ..scoring.table import grade_columns, with_ids
 
@@ -202,10 +202,7 @@ ROWS = 16_384 # Of a batch, and of one piece of an answer
 
 def cut_rows(block:Block)->Iterator[Block]: # Of nearly equal numbers of rows
     "Cut a block of many short rows"
-    signs = np.frombuffer(block.content, np.uint8)
-    ends = signs == ord("\n")
-    if b'"' in block.content: ends &= ~np.bitwise_xor.accumulate(signs == ord('"'))
-    ends = np.flatnonzero(ends) + 1
+    ends = row_ends(block.content)
     parts = -(-len(ends)//ROWS) or 1
     rows = [len(ends)*part//parts for part in range(parts)]
     cuts = [0, *(int(ends[row - 1]) for row in rows[1:]), len(block.content)]
@@ -401,8 +398,8 @@ async def answer_upload(service:Service, request:Request, name:str)->Response:
     kind = "parquet" if request.headers["content-type"].split(";")[0].strip().lower() == MEDIA["parquet"] else "csv"
     wanted = request.query_params.get("format", kind)
     if wanted not in MEDIA or set(request.query_params) - {"format"}:
-        raise InputError([Problem("format", wanted[:60], "csv or parquet",
-                                  "the query may hold format=csv or format=parquet and nothing else")])
+        raise refuse("format", wanted[:60], "csv or parquet",
+                     "the query may hold format=csv or format=parquet and nothing else")
     path = Path(tempfile.mkdtemp(dir=upload_folder(), prefix=f"{os.getpid()}-"), f"students.{kind}")
     place = False
     try:
@@ -415,7 +412,7 @@ async def answer_upload(service:Service, request:Request, name:str)->Response:
         if place: service.files.release()
         shutil.rmtree(path.parent, ignore_errors=True)
         if not isinstance(error, DataError): raise
-        raise InputError([Problem("", None, "a table of students", str(error))]) from None
+        raise refuse("", None, "a table of students", str(error)) from None
     headers = {"x-model": served.name, "x-model-digest": served.digest, "x-notes": notes_header(so_far.notes)}
     caller = request.scope["gradeclass"]
     def tidy():
@@ -462,7 +459,7 @@ async def keep_upload(
             try: file.write(piece)
             except OSError: raise full from None
             size += len(piece)
-    if not size: raise InputError([Problem("", None, "a table of students", "the file is empty")])
+    if not size: raise refuse("", None, "a table of students", "the file is empty")
     return heads[-1]
 
 # %% ../../nbs/lib/service/12_uploads.ipynb #c09aec8c

@@ -84,9 +84,7 @@ def try_families(models:list[GradeModel], frame:pd.DataFrame, fold:np.ndarray, s
     return found
 
 # %% ../../nbs/lib/training/03_choose.ipynb #36ace7fe
-def learn_shares(
-    likelihood:np.ndarray, # Probability that each family gave to the recorded grade, shape (n, families)
-)->np.ndarray:             # Share of each family, sums to 1
+def learn_shares(likelihood:np.ndarray)->np.ndarray: # Share of each family, sums to 1
     "The mixture under which the recorded grades are most probable; shares below a tenth are dropped"
     shares = blend_weights(likelihood, np.ones(len(likelihood)), pull=1.0)
     shares = np.where(shares < LEAST_SHARE, 0.0, shares)

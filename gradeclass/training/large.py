@@ -57,10 +57,8 @@ def fit_ordinal(family:OrdinalGrades, want:Want, survey:Survey)->OrdinalGrades: 
 LARGE_ROUNDS = 100  # Boosting rounds where none are asked for
 PAGE = 500_000      # Rows in a page
 
-def each_page(
-    want:Want,           # What is to be learnt
-    pieces:list[Piece],  # Where the rows are
-)->Iterator[tuple]:      # Inputs, float32, shape (up to `PAGE`, inputs), and grade index
+# Inputs, float32, shape (up to `PAGE`, inputs), and grade index
+def each_page(want:Want, pieces:list[Piece])->Iterator[tuple]:
     "Training rows in pages"
     X, y = [], []
     for piece in pieces:
@@ -116,10 +114,8 @@ def boost_pages(settings:dict, rounds:int, want:Want, pieces:list[Piece], on_rou
     return booster
 
 # %% ../../nbs/lib/training/05_large.ipynb #1c3530ab
-def load_piece(
-    want:Want,   # What is to be learnt
-    piece:Piece, # Rows to read
-)->np.ndarray:   # Inputs and grade index of the training rows, float32, shape (n, inputs + 1)
+# Inputs and grade index of the training rows, float32, shape (n, inputs + 1)
+def load_piece(want:Want, piece:Piece)->np.ndarray:
     "The training rows of a piece"
     return np.vstack([np.c_[X, y] for X, y in each_page(want, [piece])])
 

@@ -28,9 +28,7 @@ from ..scoring.objects import open_source
 from ..scoring.opening import open_table
 
 # %% ../../nbs/lib/training/04_survey.ipynb #9b2597a3
-def content_keys(
-    values:np.ndarray, # Numbers of each row, shape (n, columns)
-)->np.ndarray:         # Unsigned 64-bit numbers, shape (n,)
+def content_keys(values:np.ndarray)->np.ndarray: # Unsigned 64-bit numbers, shape (n,)
     "A hash of what each row holds"
     key = np.full(len(values), 0x9E3779B97F4A7C15, np.uint64)
     # Adding 0 makes -0 a 0, and all kinds of NaN become one number: equal cells have equal bits

@@ -8,14 +8,6 @@ from gradeclass.cli.main import main
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
-    "An empty current folder that belongs to no checkout"
-    for name in ("GRADECLASS_HOME", "GRADECLASS_OUTPUTS"): monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
 def ask(place, monkeypatch, capsys):
     "Call the command in this process: exit code, standard output, standard error"
     def call(*words):

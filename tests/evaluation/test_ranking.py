@@ -12,7 +12,6 @@ from gradeclass.data.dataset import clean
 from gradeclass.data.sources import load
 from gradeclass.evaluation.metrics import at_risk_precision, check_predictions
 from gradeclass.evaluation.resampling import top_k
-from gradeclass.models.bundle import load_model
 from gradeclass.evaluation.ranking import (
     Threshold, find_threshold, places_table,
     show_places, threshold_sentence,
@@ -35,11 +34,6 @@ def example(n=200, seed=0):
 @pytest.fixture(scope="module")
 def students():
     return clean(load(sample_path("students"), "students").frame, SCHEMA).tail(60)
-
-
-@pytest.fixture(scope="module")
-def model(trained):
-    return load_model(trained)
 
 
 def test_table_says_what_top_k_says():

@@ -286,14 +286,6 @@ STAGES = [
 ids = lambda cases: [case.id for case in cases]
 
 
-@pytest.fixture
-def place(tmp_path, monkeypatch):
-    "An empty current folder that belongs to no checkout"
-    for name in ("GRADECLASS_HOME", "GRADECLASS_OUTPUTS"): monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def files(top):
     "What stands in a folder and below: path -> content"
     return {str(path.relative_to(top)): path.read_bytes() for path in top.rglob("*") if path.is_file()}

@@ -19,11 +19,6 @@ from gradeclass.data.synthetic import sample_path, synthesise, synthesise_file, 
 from gradeclass.scoring.table import score_file
 
 
-@pytest.fixture(scope="module")
-def model(trained):
-    return load_model(trained)
-
-
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch):
     "Many batches of few rows"

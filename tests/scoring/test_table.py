@@ -5,14 +5,8 @@ import pytest
 
 from gradeclass.data.files import DataError
 from gradeclass.data.sources import read_table
-from gradeclass.models.bundle import load_model
 from gradeclass.data.synthetic import sample_path
 from gradeclass.scoring.table import rejected_path, score_file
-
-
-@pytest.fixture(scope="module")
-def model(trained):
-    return load_model(trained)
 
 
 @pytest.fixture

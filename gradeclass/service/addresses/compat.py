@@ -34,8 +34,8 @@ from gradeclass.registry.versions import (
 from ...schema import Schema, schema_names
 from ..engine import FOLDERS, Service
 from ..http import Refusal
-from ..reader import InputError, Problem, read_json, show_sent
-from ..routes import reply_json
+from ..reader import InputError, read_json, refuse, show_sent
+from ..routes import FORM, reply_json
 from ..served import Served
 from ..uploads import check_page, keep_upload, upload_folder
 
@@ -69,10 +69,6 @@ def as_numbers(cells:pd.Series, codes:dict)->list: # Codes or numbers, None wher
     numbers = cells.map(places) if codes else pd.to_numeric(cells, errors="coerce")
     return [None if number != number else number for number in numbers.astype(object)]
 
-def wrong_plot(value:object, allowed:str, message:str)->InputError:
-    "A figure that cannot be drawn"
-    return InputError([Problem("features", show_sent(value), allowed, message)])
-
 # %% ../../../nbs/lib/service/addresses/03_compat.ipynb #907f26a9
 PLOTS = {"scatter": 2, "boxplot": 1, "barplot": 1, "histogram": 1, "pairplot": 2} # Name -> columns that it needs
 
@@ -80,17 +76,18 @@ def read_order(sent:object, schema:Schema)->tuple[str, list[str], list[str]]: # 
     "Which figure is wanted"
     kind = sent.get("plot_type") if isinstance(sent, dict) else None
     if not isinstance(kind, str) or kind not in PLOTS:
-        raise wrong_plot(kind, ", ".join(PLOTS), f"plot_type must be one of {', '.join(PLOTS)}")
+        raise refuse("features", kind, ", ".join(PLOTS), f"plot_type must be one of {', '.join(PLOTS)}")
     known = name_columns(schema)
     features = sent.get("features") or [column.title for column in schema.inputs(audit=True)]
     if not isinstance(features, list) or not all(isinstance(name, str) for name in features):
-        raise wrong_plot(features, "a list of names", "features must be a list of names of columns")
+        raise refuse("features", features, "a list of names", "features must be a list of names of columns")
     unknown = next((name for name in features if name.lower() not in known), None)
     if unknown is not None:
-        raise wrong_plot(unknown, ", ".join(known.values()), f"{show_sent(unknown)} is not a column of {schema.title}")
+        reason = f"{show_sent(unknown)} is not a column of {schema.title}"
+        raise refuse("features", unknown, ", ".join(known.values()), reason)
     if len(features) < PLOTS[kind]:
         reason = f"{kind} takes {PLOTS[kind]} columns, such as Gender and Output Grade"
-        raise wrong_plot(features[0], f"{PLOTS[kind]} columns", reason)
+        raise refuse("features", features[0], f"{PLOTS[kind]} columns", reason)
     return kind, features, [known[name.lower()] for name in features]
 
 # %% ../../../nbs/lib/service/addresses/03_compat.ipynb #2b3f225f
@@ -103,7 +100,7 @@ def plot_data(
     kind, features, columns = read_order(sent, schema)
     grades = frame[schema.target].astype(object).where(frame[schema.target].notna(), None)
     gone = next((name for name in columns if name not in frame), None)
-    if gone: raise wrong_plot(gone, ", ".join(frame), f"the students' table has no column {gone}")
+    if gone: raise refuse("features", gone, ", ".join(frame), f"the students' table has no column {gone}")
     codes = {column.name: column.codes for column in schema.columns if column.codes}
     codes[schema.target] = schema.grades.codes
     cells = {name: as_numbers(frame[name], codes.get(name, {})) for name in columns}
@@ -286,9 +283,8 @@ def add_training(router:APIRouter, service:Service)->None:
     async def own_page(request:Request)->None: check_page(request, service.settings.cors)
     guarded = {"dependencies": [Depends(own_page)]} # A browser that knows the key sends it for any page
     training = asyncio.Lock()
-    form = {"type": "object", "required": ["file"], "properties": {"file": {"type": "string", "format": "binary"}}}
 
-    @router.post("/upload", summary="Add students with their grades", openapi_extra=takes(form, "multipart/form-data"),
+    @router.post("/upload", summary="Add students with their grades", openapi_extra=takes(FORM, "multipart/form-data"),
                  **guarded)
     async def upload(request:Request)->dict:
         "A CSV file; students that are known already are not added twice."
@@ -322,7 +318,7 @@ def add_training(router:APIRouter, service:Service)->None:
         "true promotes the newest model; false leaves the one before, or goes back to it."
         save = read_json(await request.body())
         if not isinstance(save, bool):
-            raise InputError([Problem("", show_sent(save), "true or false", "the body must be true or false")])
+            raise refuse("", save, "true or false", "the body must be true or false")
         return reply_json({"message": await told(settle, save, who(request))})
 
 # %% ../../../nbs/lib/service/addresses/03_compat.ipynb #36b15990

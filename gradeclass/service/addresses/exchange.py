@@ -23,16 +23,12 @@ from ..http import JSON
 from gradeclass.service.openapi import (
     InferenceAnswer, Live, ModelMetadata, Ready, ReadyModel, ScoringAnswer, ServerMetadata,
 )
-from ..reader import InputError, Problem, StudentReader, read_json, show_sent
+from ..reader import StudentReader, check_number, read_json, refuse, show_sent
 from ...words import count
 from ..routes import answer_rows, find_version, readiness, reply_json
 from ..served import Served
 
 # %% ../../../nbs/lib/service/addresses/02_exchange.ipynb #10509b85
-def refuse(field:str, value:object, allowed:str, message:str)->InputError:
-    "One thing that is wrong"
-    return InputError([Problem(field, show_sent(value), allowed, message)])
-
 SIGNED = dict.fromkeys(("INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"), int)
 DATATYPES = {"BOOL": bool, "BYTES": str, "FP16": float, "FP32": float, "FP64": float, **SIGNED}
 
@@ -83,7 +79,8 @@ def read_tensors(
         reason = "the body must be {\"inputs\": [...]}, with at least one tensor"
         raise refuse("inputs", inputs, "a list of tensors", reason)
     tensors = [read_tensor(one) for one in inputs]
-    number = check_number(tensors[0][1][0], most)
+    number = tensors[0][1][0]
+    check_number(number, most)
     rows = [{} for _ in range(number)]
     for name, shape, values in tensors:
         if shape[0] != number:
@@ -97,13 +94,6 @@ def read_tensors(
             elif name in row: raise refuse(name, None, "each name once", f"{name[:60]} is given twice")
             else: row[name] = values[start]
     return rows
-
-# %% ../../../nbs/lib/service/addresses/02_exchange.ipynb #704fbdbb
-def check_number(number:int, most:int)->int: # The same
-    "Refuse no students, and too many"
-    if 0 < number <= most: return number
-    raise refuse("", f"{number} students", f"1 to {most}",
-                 f"{number} students were sent; allowed: 1 to {most} at a time, more as a file")
 
 # %% ../../../nbs/lib/service/addresses/02_exchange.ipynb #e907f4ff
 OUTPUTS = {"grade": "BYTES", "grade_index": "INT64", "probabilities": "FP64", "at_risk": "FP64", "needs_review": "BOOL",

@@ -13,7 +13,7 @@ from ..http import Refusal
 from ..log_tables import OUTCOMES, OVERRIDES
 from ..openapi import Deleted, Kept, Outcome, Override, Recalled, StudentNumber
 from ..prediction_log import add_row, forget_prediction, forget_student, recall_student
-from ..reader import InputError, Problem, read_value
+from ..reader import read_value, refuse
 from ..routes import reply_json
 from ...schema import Column, Schema
 
@@ -22,8 +22,7 @@ def find_schema(service:Service, name:str|None)->Schema:
     "The schema of the model whose grades are reported"
     lane = service.lanes.get(name or service.default)
     if lane: return lane.served.schema
-    raise InputError([Problem("model", name, ", ".join(service.lanes),
-                              f"no model is called {name or service.default}")])
+    raise refuse("model", name, ", ".join(service.lanes), f"no model is called {name or service.default}")
 
 def check_score(schema:Schema, score:float|None)->None:
     "Refuse a score that the schema does not allow"
@@ -32,7 +31,7 @@ def check_score(schema:Schema, score:float|None)->None:
     try: read_value(score, column)
     except ValueError as error:
         said = f"score: {score:g} {error}; allowed: {column.expected}"
-        raise InputError([Problem("score", score, column.expected, said)]) from None
+        raise refuse("score", score, column.expected, said) from None
 
 def read_grade(schema:Schema, grade:str|int)->str: # Label
     "Read a grade by the scale of a model"
@@ -40,8 +39,7 @@ def read_grade(schema:Schema, grade:str|int)->str: # Label
     try: value = read_value(grade, column)
     except ValueError: value = float("nan")
     if value != value:
-        raise InputError([Problem("grade", grade, column.expected,
-                                  f"{grade} is not a grade; allowed: {column.expected}")])
+        raise refuse("grade", grade, column.expected, f"{grade} is not a grade; allowed: {column.expected}")
     return column.labels[int(value)]
 
 # %% ../../../nbs/lib/service/addresses/01_students.ipynb #a54abd3d
@@ -49,8 +47,8 @@ def add_following_up(app:FastAPI, service:Service)->None:
     "The addresses that take what became of predictions"
     def keep(table, row, request, **cells):
         if row.prediction_id is None and not str(row.student or "").strip() and row.student != 0:
-            raise InputError([Problem("prediction_id", None, "the id of a prediction",
-                                      "name the prediction by prediction_id, or the student by student")])
+            raise refuse("prediction_id", None, "the id of a prediction",
+                         "name the prediction by prediction_id, or the student by student")
         schema = find_schema(service, row.model)
         grade = read_grade(schema, row.grade)
         check_score(schema, cells.get("score"))

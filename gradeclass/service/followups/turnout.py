@@ -13,7 +13,7 @@ import pandas as pd
 from sqlalchemy import func, insert, select
 
 from ...data.dataset import Dataset, clean
-from ...evaluation.metrics import MIN_SIZE
+from ...evaluation.metrics import FEW, MIN_SIZE
 from ...evaluation.resampling import share_interval
 from .records import FollowUpError, FollowUps
 from ..log_tables import LISTED, OUTCOMES, PREDICTIONS, hash_student, iso_time
@@ -78,7 +78,7 @@ def find_turnout(
 # %% ../../../nbs/lib/service/followups/03_turnout.ipynb #1e4145c3
 def some(number:int)->str: # Such as '31' or 'fewer than 10'
     "A number that points at nobody"
-    return f"{number:,}" if number >= MIN_SIZE else f"fewer than {MIN_SIZE}"
+    return f"{number:,}" if number >= MIN_SIZE else FEW
 
 # %% ../../../nbs/lib/service/followups/03_turnout.ipynb #35176364
 def turnout_words(found:Turnout)->str: # A few sentences
