@@ -11,6 +11,7 @@ import gzip
 import hmac
 import logging
 import os
+import posixpath
 import re
 import secrets
 import shutil
@@ -33,6 +34,7 @@ from tornado.web import HTTPError, RequestHandler, authenticated
 from traitlets.config import Config
 from voila.app import Voila
 from voila.paths import collect_static_paths
+from voila.static_file_handler import TemplateStaticFileHandler
 from voila.tornado.handler import TornadoVoilaHandler
 from voila.tornado.kernel_websocket_handler import VoilaKernelWebsocketHandler
 
@@ -158,7 +160,7 @@ def kernel_environment(options:Options, folder:Path)->dict[str, str]:
             **({"GRADECLASS_MODEL": str(Path(options.model).resolve())} if options.model else {})}
 
 # %% ../../nbs/lib/pages/15_server.ipynb #001b4e70
-WORDS = {404: "There is no such page.", 403: "This needs the address with its token, as the server printed it.",
+WORDS = {405: "This address takes no such request.", 404: "There is no such page.", 403: "This needs the address with its token, as the server printed it.",
          500: "That did not work, and it is not your mistake. Please try again in a moment.",
          503: "All seats are in use. Please try again in a few minutes."}
 
@@ -198,6 +200,14 @@ class PageHandler(PlainErrors, TornadoVoilaHandler):
             finally: server.places.leave(kernel)
 
 # %% ../../nbs/lib/pages/15_server.ipynb #1b3537af
+class LookHandler(PlainErrors, TemplateStaticFileHandler):
+    "A file of the pages' look"
+    def parse_url_path(self, url_path:str)->str: # Voilà's own fails where an address names no template or no file
+        "The path of a file below its template"
+        path = posixpath.normpath(url_path)
+        if not re.fullmatch(r"[\w-]+/static/[^\0]+", path): raise HTTPError(404)
+        return super().parse_url_path(path)
+
 class FrontHandler(PlainErrors, JupyterHandler):
     "The bare address: on to the first page, the token left behind"
     @authenticated
@@ -277,6 +287,7 @@ class DocumentHandler(PlainErrors, JupyterHandler):
         if path is None or not hmac.compare_digest(self.get_argument("key", ""), document_key(kind, name)):
             raise HTTPError(404)
         self.set_header("Content-Security-Policy", SANDBOX)
+        self.set_header("Cache-Control", "no-store")
         self.set_header("Content-Type", "text/html; charset=utf-8")
         self.finish(path.read_bytes())
 
@@ -338,7 +349,8 @@ class PageServer(Voila):
 
     def init_handlers(self)->list:
         "Handlers for the pages and the login; no file tree, files or contents"
-        kept = [(handler[0], Channels, *handler[2:]) if handler[1] is VoilaKernelWebsocketHandler else handler
+        instead = {VoilaKernelWebsocketHandler: Channels, TemplateStaticFileHandler: LookHandler}
+        kept = [(handler[0], instead.get(handler[1], handler[1]), *handler[2:])
                 for handler in super().init_handlers() if any(part in handler[0] for part in SHOWN)]
         look = {"template_paths": self.template_paths, "config": self.config,
                 "voila_configuration": self.voila_configuration}
