@@ -221,8 +221,9 @@ class TrainingView(widgets.VBox):
         self.message, self.record = html("", "gc-live"), html()
         self.upload = upload_button(KINDS, self.message, self._take, "Choose a table with grades")
         self.target = as_field(widgets.Dropdown(options=to_choose([]), description="Column with the grades"))
-        self.best = as_field(widgets.Dropdown(options=to_choose([]), description="The best grade"))
-        self.target.observe(lambda change: self._again(), "value")
+        self.best = as_field(widgets.Combobox(description="The best grade", continuous_update=False,
+                                              placeholder="or all of them, the best first"))
+        self.target.observe(lambda change: self._other_column(), "value")
         self.best.observe(lambda change: self._again(), "value")
         self.asked = box([], "gc-stack")
         self.run = button("Run on this table", self._run, main=True)
@@ -235,8 +236,8 @@ class TrainingView(widgets.VBox):
 
     def _take(self, name, content)->None:
         self.check()
-        self.studied = None
-        self.target.options, self.best.options, self.said = to_choose([]), to_choose([]), {}
+        self.studied, self.record.value, self.asked.children, self.actions.children = None, "", [], []
+        self.target.options, self.best.options, self.best.value, self.said = to_choose([]), [], "", {}
         path = keep_table(name, content)
         try: self._show(study_table(path))
         except Exception:  # What no run can take is not kept
@@ -244,11 +245,17 @@ class TrainingView(widgets.VBox):
             with suppress(OSError): path.parent.rmdir()
             raise
 
+    def _other_column(self)->None:
+        if self.studied is None: return
+        if self.best.value: self.best.value = ""  # It was a grade of the column before; this asks again too
+        else: self._again()
+
     def _again(self)->None:
         if self.studied is None: return
-        target = self.target.value or (self.studied.schema.target if self.studied.schema else "")
-        path, self.studied = self.studied.path, None
-        with guarded(self.message): self._show(study_table(path, target, self.best.value or ""))
+        before, self.studied, self.actions.children = self.studied, None, []  # Nothing is asked again meanwhile
+        target = self.target.value or (before.schema.target if before.schema else "")
+        with guarded(self.message): self._show(study_table(before.path, target, self.best.value.strip()))
+        self.studied = self.studied or before
 
     def _show(self, studied:Studied)->None:
         from gradeclass.drafting.questions import MOST_ASKED
@@ -268,7 +275,7 @@ class TrainingView(widgets.VBox):
                     description=f"Your answer: {question.column}"))
             asked.append(box([words] if question.open else [words, self.said[question]]))
             if place or question.column != studied.schema.target: continue
-            if not self.best.value: self.best.options = to_choose(studied.schema.grades.labels)
+            if not self.best.value: self.best.options = studied.schema.grades.labels
             if self.best.value or not question.certain: asked.append(self.best)
         if (more := len(studied.questions) - MOST_ASKED) > 0:
             asked.append(html(note(f"{count(more, 'more question')} left out: what was guessed there stays.")))

@@ -73,7 +73,8 @@ def test_manager_uploads_a_table_answers_what_is_asked_and_stops_the_run(visit, 
     page.wait_for_selector("text=marks.csv")
     page.get_by_label("The best grade").wait_for()
     assert page.get_by_role("button", name="Run on this table").count() == 0
-    page.get_by_label("The best grade").select_option("1")
+    page.get_by_label("The best grade").fill("1")
+    page.keyboard.press("Enter")
     page.get_by_role("button", name="Run on this table").click()
     stop = page.get_by_role("button", name="Stop the run")
     stop.click()
@@ -92,7 +93,7 @@ def test_questions_about_a_table_name_no_part_of_a_file_and_no_command(source, t
     view = TrainingView(print)
     view._take("table.csv", table.to_csv(index=False).encode())
     if view.studied.columns: view.target.value = "Grade"
-    if view.studied.open: view.best.value = view.best.options[1][1]
+    if view.studied.open: view.best.value = view.best.options[0]
     said = [question.text for question in view.studied.questions]
     offered = [answer.words for question in view.studied.questions for answer in question.answers]
     assert said
@@ -113,6 +114,27 @@ def choose_answer(view, column, words):
     "Choose an answer to a question about a column"
     made = next(made for question, made in view.said.items() if question.column == column and words in dict(made.options))
     made.value = dict(made.options)[words]
+
+
+def test_answer_that_does_not_fit_is_told_and_the_next_one_goes_on_from_there(tmp_path, monkeypatch):
+    from gradeclass.pages.manage_view import TrainingView
+    monkeypatch.setenv("GRADECLASS_OUTPUTS", str(tmp_path))
+    view = TrainingView(print)
+    marks = ["bronze", "gold", "silver", "none"]
+    view._take("marks.csv", "\n".join(["Nr,Hours,Medal", *(f"{i},{i % 9},{marks[i*7 % 4]}" for i in range(80))]).encode())
+    view.target.value = "Nr"
+    assert "more than 30" in view.message.value and not view.actions.children
+    view.target.value = "Medal"
+    assert not view.message.value and view.studied.open
+    view.best.value = "gold, silver"
+    assert "names 2 of 4 grades" in view.message.value and "--" not in view.message.value
+    view.best.value = "gold, silver, bronze, none"
+    assert not view.message.value and view.studied.schema.grades.labels == ["gold", "silver", "bronze", "none"]
+    assert list(view.actions.children) == [view.run, view.add]
+    view.target.value = "Hours"
+    assert not view.message.value and sorted(view.best.options) == list("012345678") and not view.best.value
+    with pytest.raises(GradeclassError): view._take("photo.csv", bytes(range(256)))
+    assert not (view.record.value or view.asked.children or view.actions.children)  # Nothing of the table before
 
 
 def test_code_that_a_manager_calls_no_answer_is_none(tmp_path, monkeypatch):
