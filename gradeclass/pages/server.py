@@ -28,6 +28,7 @@ from weakref import WeakValueDictionary
 if "jsonschema" not in sys.modules: sys.modules.setdefault("rfc3987_syntax", None)
 from jinja2 import ChoiceLoader, FileSystemLoader
 from jupyter_server.base.handlers import JupyterHandler
+from jupyter_server.services.kernels.handlers import KernelHandler
 from jupyter_server.services.kernels.kernelmanager import ServerKernelManager
 from tornado.ioloop import IOLoop, PeriodicCallback
 from tornado.web import HTTPError, RequestHandler, authenticated
@@ -42,7 +43,7 @@ from ..config import GradeclassError, find_outputs, find_shipped, need_extra, op
 from ..disk import digest_text
 from ..processes import check_address, end_children
 from ..settings import load_settings
-from .door import Channels, Door, LoginHandler, LogoutHandler, Places, key_of
+from .door import Channels, Door, LoginHandler, LogoutHandler, OwnKernel, Places, key_of
 from .followups.ticket import SECRET, make_ticket
 
 if sys.platform == "linux": from gradeclass.kernels.provisioner import WarmKernelManager
@@ -349,7 +350,8 @@ class PageServer(Voila):
 
     def init_handlers(self)->list:
         "Handlers for the pages and the login; no file tree, files or contents"
-        instead = {VoilaKernelWebsocketHandler: Channels, TemplateStaticFileHandler: LookHandler}
+        instead = {VoilaKernelWebsocketHandler: Channels, KernelHandler: OwnKernel,
+                   TemplateStaticFileHandler: LookHandler}
         kept = [(handler[0], instead.get(handler[1], handler[1]), *handler[2:])
                 for handler in super().init_handlers() if any(part in handler[0] for part in SHOWN)]
         look = {"template_paths": self.template_paths, "config": self.config,
