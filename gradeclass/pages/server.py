@@ -161,8 +161,9 @@ def kernel_environment(options:Options, folder:Path)->dict[str, str]:
             **({"GRADECLASS_MODEL": str(Path(options.model).resolve())} if options.model else {})}
 
 # %% ../../nbs/lib/pages/15_server.ipynb #001b4e70
-WORDS = {405: "This address takes no such request.", 404: "There is no such page.", 403: "This needs the address with its token, as the server printed it.",
+WORDS = {404: "There is no such page.", 403: "This needs the address with its token, as the server printed it.",
          500: "That did not work, and it is not your mistake. Please try again in a moment.",
+         405: "This address takes no such request.",
          503: "All seats are in use. Please try again in a few minutes."}
 
 # %% ../../nbs/lib/pages/15_server.ipynb #30eefad3
