@@ -157,6 +157,24 @@ def test_fourth_page_of_a_browser_closes_the_oldest_and_says_why(browser, small)
     context.close()
 
 
+class KeepHere(urllib.request.HTTPRedirectHandler):
+    "Follows no redirect"
+    def redirect_request(self, *_): return None
+
+
+@pytest.mark.process
+@pytest.mark.slow
+@pytest.mark.parametrize("then", ["/about\r\nX-Kind: odd", "//evil.example", "/\t/evil.example", "https://evil.example", "\\\\evil.example"])
+def test_login_goes_on_within_these_pages_alone(then, small):
+    jar = http.cookiejar.CookieJar()
+    visitor = urllib.request.build_opener(KeepHere, urllib.request.HTTPCookieProcessor(jar))
+    visitor.open(f"{small.base}/login", timeout=60)
+    xsrf = next(cookie.value for cookie in jar if cookie.name == "_xsrf")
+    form = urllib.parse.urlencode({"password": TOKEN, "_xsrf": xsrf, "next": then}).encode()
+    with pytest.raises(urllib.error.HTTPError) as answer: visitor.open(f"{small.base}/login", form, timeout=60)
+    assert answer.value.code == 302 and re.fullmatch(r"/(?![/\\]).*", answer.value.headers["Location"])
+
+
 @pytest.mark.process
 @pytest.mark.slow
 def test_wrong_codes_close_the_door_for_a_while_but_not_to_those_inside(small):
@@ -182,24 +200,6 @@ def test_page_of_another_site_can_end_no_process(small):
                                      headers={"Origin": "http://evil.example"})
     with pytest.raises(urllib.error.HTTPError) as refused: visitor.open(request, timeout=60)
     assert refused.value.code in (403, 404)
-
-
-@pytest.mark.process
-@pytest.mark.slow
-@pytest.mark.parametrize("then", ["/about\r\nX-Kind: odd", "//evil.example", "/\t/evil.example", "https://evil.example", "\\\\evil.example"])
-def test_login_goes_on_within_these_pages_alone(then, small):
-    jar = http.cookiejar.CookieJar()
-    visitor = urllib.request.build_opener(KeepHere, urllib.request.HTTPCookieProcessor(jar))
-    visitor.open(f"{small.base}/login", timeout=60)
-    xsrf = next(cookie.value for cookie in jar if cookie.name == "_xsrf")
-    form = urllib.parse.urlencode({"password": TOKEN, "_xsrf": xsrf, "next": then}).encode()
-    with pytest.raises(urllib.error.HTTPError) as answer: visitor.open(f"{small.base}/login", form, timeout=60)
-    assert answer.value.code == 302 and re.fullmatch(r"/(?![/\\]).*", answer.value.headers["Location"])
-
-
-class KeepHere(urllib.request.HTTPRedirectHandler):
-    "Follows no redirect"
-    def redirect_request(self, *_): return None
 
 
 def test_tries_open_again_after_their_time():
