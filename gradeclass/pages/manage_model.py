@@ -25,6 +25,7 @@ from .host import AppError, in_own_process, without_paths
 from ..config import GradeclassError, find_home, find_outputs
 from ..disk import digest_text
 from ..processes import is_alive
+from ..registry.promotions import LOG, registry_folder
 
 # %% ../../nbs/lib/pages/09_manage_model.ipynb #418b3e10
 def count_wrong(seconds:float=900)->int: # Before this one
@@ -61,6 +62,15 @@ def read_events()->list[dict]: # Oldest first; a line that is being written is l
     return found
 
 # %% ../../nbs/lib/pages/09_manage_model.ipynb #077a7d78
+def write_event(event:dict)->None:
+    "Add to what the newest run has said"
+    with run_file().open("a", encoding="utf-8") as file: file.write(json.dumps(event) + "\n")
+
+def newest_version()->int: # 0 where none is registered
+    "Number of the newest version"
+    from gradeclass.registry.versions import list_versions
+    return max((version.number for version in list_versions(find_outputs())), default=0)
+
 def share_done(event:dict, before:float)->float: # From 0 to 1
     "How much of a stage is done"
     if event["event"] == "cell": return event["done"]/event["cells"]
@@ -102,22 +112,24 @@ def start_run(
     parameters:dict, # Name -> value as typed; data and schema among them
 )->int:              # Process id
     "Start the pipeline in a process of its own, one at a time; what cannot be run is refused at once"
+    from filelock import FileLock
     from gradeclass.pipeline.stages import STAGES, check_parameters, known_parameters
-    if run_state(read_events())["running"]: raise AppError("a run is under way: wait until it is done")
     check_parameters(parameters, known_parameters(list(STAGES.values())))
     path = run_file()
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("", encoding="utf-8")
     dropped = ("GRADECLASS_THIN", "GRADECLASS_MODEL", "GRADECLASS_MANAGE", "JPY_PARENT_PID")
     env = {name: value
            for name, value in os.environ.items() if name not in dropped} | {"GRADECLASS_OUTPUTS": str(find_outputs())}
-    with (path.parent/"run.err").open("w") as errors:
-        command = [sys.executable, "-c", "from gradeclass.pages.manage_model import run_main; run_main()",
-                   json.dumps(parameters)]
-        process = subprocess.Popen(command, env=env, cwd=find_home(), stdin=subprocess.DEVNULL, stdout=errors,
-                                   stderr=errors, start_new_session=True)
-    begun = {"event": "begun", "pid": process.pid, "time": datetime.now().isoformat("T", "seconds")}
-    with path.open("a", encoding="utf-8") as file: file.write(json.dumps(begun) + "\n")
+    command = [sys.executable, "-c", "from gradeclass.pages.manage_model import run_main; run_main()",
+               json.dumps(parameters)]
+    with FileLock(path.with_suffix(".lock")):  # Two managers may press at the same moment
+        if run_state(read_events())["running"]: raise AppError("a run is under way: wait until it is done")
+        path.write_text("", encoding="utf-8")
+        with path.with_suffix(".err").open("w") as errors:
+            process = subprocess.Popen(command, env=env, cwd=find_home(), stdin=subprocess.DEVNULL, stdout=errors,
+                                       stderr=errors, start_new_session=True)
+        write_event({"event": "begun", "pid": process.pid, "time": datetime.now().isoformat("T", "seconds"),
+                     "known": newest_version()})
     return process.pid
 
 # %% ../../nbs/lib/pages/09_manage_model.ipynb #8d052680
@@ -132,31 +144,33 @@ def ending(registration:dict)->dict: # message, and whether the gate refused
 def run_main()->None:
     "The life of a run that a page started: events go to the file, the last one says how it ended"
     from gradeclass.pipeline.runner import run_pipeline
-    def tell(event):
-        with run_file().open("a", encoding="utf-8") as file: file.write(json.dumps(event) + "\n")
     parameters = json.loads(sys.argv[-1])
     try:
-        run = run_pipeline(parameters.pop("data", ""), parameters.pop("schema", ""), parameters, on_event=tell)
-        tell({"event": "finished", "run_id": run.run_id, **ending(run.registration)})
-    except GradeclassError as error: tell({"event": "stopped", "message": without_commands(without_paths(str(error)))})
+        run = run_pipeline(parameters.pop("data", ""), parameters.pop("schema", ""), parameters, on_event=write_event)
+        write_event({"event": "finished", "run_id": run.run_id, **ending(run.registration)})
+    except GradeclassError as error:
+        write_event({"event": "stopped", "message": without_commands(without_paths(str(error)))})
     except Exception as error:
-        tell({"event": "stopped",
-              "message": f"The run failed ({type(error).__name__}); the details are in the server's log."})
+        write_event({"event": "stopped",
+                     "message": f"The run failed ({type(error).__name__}); the details are in the server's log."})
         raise
 
 # %% ../../nbs/lib/pages/09_manage_model.ipynb #31e02b19
 def stop_run()->None:
     "End the run that is under way, with all that it has started"
     import psutil
-    pid = next((event["pid"] for event in reversed(read_events()) if event["event"] == "begun"), 0)
-    if not is_alive(pid, "gradeclass.pages.manage_model"): raise AppError("no run is under way")
-    processes = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    if not run_state(read_events())["running"]: raise AppError("no run is under way")
+    begun, processes = next(event for event in read_events() if event["event"] == "begun"), []
+    with suppress(psutil.NoSuchProcess):
+        processes = [psutil.Process(begun["pid"])]
+        processes += processes[0].children(recursive=True)
     for process in processes:
         with suppress(psutil.NoSuchProcess): process.terminate()
     for process in psutil.wait_procs(processes, 3)[1]:
         with suppress(psutil.NoSuchProcess): process.kill()
-    event = {"event": "stopped", "message": "The run was stopped on this page. Nothing of it was registered."}
-    with run_file().open("a", encoding="utf-8") as file: file.write(json.dumps(event) + "\n")
+    made = newest_version()  # It may have come as far as that before it was stopped
+    told = "Nothing of it was registered." if made == begun["known"] else f"Version {made} was registered before that."
+    write_event({"event": "stopped", "message": f"The run was stopped on this page. {told}"})
 
 # %% ../../nbs/lib/pages/09_manage_model.ipynb #859a4532
 def measures(
@@ -261,24 +275,31 @@ class ManageModel(HasTraits):
 
     def __init__(self):
         super().__init__()
-        self.outputs = find_outputs()
+        self.outputs, self.seen = find_outputs(), None
         self.refresh()
 
     def refresh(self)->bool: # Whether a run is under way
-        "Look at the run, and at the models where none is under way any more"
+        "Look at the run, and at the models where something was decided or registered since"
         before, self.run = self.run.get("running"), run_state(read_events())
-        if before is None or (before and not self.run["running"]): self.look()
+        if self.seen != self.log_size() or (before and not self.run["running"]): self.look()
         return self.run["running"]
+
+    def log_size(self)->int: # Bytes; 0 where there is none
+        "How long the log of decisions is, which only grows"
+        path = registry_folder(self.outputs)/LOG
+        return path.stat().st_size if path.is_file() else 0
 
     def look(self)->None:
         "Read the registry"
         from gradeclass.registry.versions import challenger_of, champion_of, list_versions, run_records
         from gradeclass.registry.gate import serving_sentence
+        size = self.log_size()
         runs = {record.get("registration", {}).get("digest"): record for _, record in run_records(self.outputs)}
         about = lambda version: about_version(version, runs.get(version.digest, {})) if version else {}
         self.champion, self.challenger = about(champion_of(self.outputs)), about(challenger_of(self.outputs))
         self.versions = [about(version) for version in list_versions(self.outputs)]
         self.serving, self.newest = without_commands(serving_sentence(self.outputs)), newest_run(self.outputs)
+        self.seen = size
 
     def start(
         self,
@@ -320,7 +341,7 @@ class ManageModel(HasTraits):
         "Restore the previous model"
         from gradeclass.registry.versions import rollback
         self.check(why, who)
-        rollback(self.outputs, f"{who.strip()} (page Manage)", why.strip())
+        rollback(self.outputs, f"{who.strip()} (page Manage)", why.strip(), self.champion.get("number", 0))
         self.look()
 
     def check(

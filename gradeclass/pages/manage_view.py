@@ -9,6 +9,7 @@ __all__ = ['Studied', 'study_table', 'to_choose', 'TrainingView', 'ManageView']
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from html import escape
@@ -19,7 +20,7 @@ import pandas as pd
 
 from ..config import GradeclassError, find_outputs, is_store
 from ..data.choice import existing_file
-from ..disk import digest_text, whole_file
+from ..disk import digest_text, private_folder, whole_file
 from .host import AppError, Host, free_memory, in_own_process, without_paths
 from .followups.ticket import Ticket, follow_ups_on
 from .html import brief, note, table
@@ -112,8 +113,8 @@ def status(model:ManageModel)->str: # HTML
 def keep_table(name:str, content:bytes)->Path: # Where it lies from now on
     "Write an uploaded table where a run finds it"
     # Another table of the same name, which somebody else is asked about, stays as it is
-    path = find_outputs()/"app"/"tables"/digest_text(content)[:12]/check_upload(name, content)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    place = private_folder(find_outputs()/"app"/"tables")
+    path = place/digest_text(content)[:12]/check_upload(name, content)
     with Memory() as memory:
         file = memory/path.name
         file.write_bytes(content)
@@ -220,8 +221,9 @@ class TrainingView(widgets.VBox):
         self.message, self.record = html("", "gc-live"), html()
         self.upload = upload_button(KINDS, self.message, self._take, "Choose a table with grades")
         self.target = as_field(widgets.Dropdown(options=to_choose([]), description="Column with the grades"))
-        self.best = as_field(widgets.Dropdown(options=to_choose([]), description="The best grade"))
-        self.target.observe(lambda change: self._again(), "value")
+        self.best = as_field(widgets.Combobox(description="The best grade", continuous_update=False,
+                                              placeholder="or all of them, the best first"))
+        self.target.observe(lambda change: self._other_column(), "value")
         self.best.observe(lambda change: self._again(), "value")
         self.asked = box([], "gc-stack")
         self.run = button("Run on this table", self._run, main=True)
@@ -234,15 +236,26 @@ class TrainingView(widgets.VBox):
 
     def _take(self, name, content)->None:
         self.check()
-        self.studied = None
-        self.target.options, self.best.options, self.said = to_choose([]), to_choose([]), {}
-        self._show(study_table(keep_table(name, content)))
+        self.studied, self.record.value, self.asked.children, self.actions.children = None, "", [], []
+        self.target.options, self.best.options, self.best.value, self.said = to_choose([]), [], "", {}
+        path = keep_table(name, content)
+        try: self._show(study_table(path))
+        except Exception:  # What no run can take is not kept
+            path.unlink(missing_ok=True)
+            with suppress(OSError): path.parent.rmdir()
+            raise
+
+    def _other_column(self)->None:
+        if self.studied is None: return
+        if self.best.value: self.best.value = ""  # It was a grade of the column before; this asks again too
+        else: self._again()
 
     def _again(self)->None:
         if self.studied is None: return
-        target = self.target.value or (self.studied.schema.target if self.studied.schema else "")
-        path, self.studied = self.studied.path, None
-        with guarded(self.message): self._show(study_table(path, target, self.best.value or ""))
+        before, self.studied, self.actions.children = self.studied, None, []  # Nothing is asked again meanwhile
+        target = self.target.value or (before.schema.target if before.schema else "")
+        with guarded(self.message): self._show(study_table(before.path, target, self.best.value.strip()))
+        self.studied = self.studied or before
 
     def _show(self, studied:Studied)->None:
         from gradeclass.drafting.questions import MOST_ASKED
@@ -262,7 +275,7 @@ class TrainingView(widgets.VBox):
                     description=f"Your answer: {question.column}"))
             asked.append(box([words] if question.open else [words, self.said[question]]))
             if place or question.column != studied.schema.target: continue
-            if not self.best.value: self.best.options = to_choose(studied.schema.grades.labels)
+            if not self.best.value: self.best.options = studied.schema.grades.labels
             if self.best.value or not question.certain: asked.append(self.best)
         if (more := len(studied.questions) - MOST_ASKED) > 0:
             asked.append(html(note(f"{count(more, 'more question')} left out: what was guessed there stays.")))
@@ -336,6 +349,7 @@ class ManageView(widgets.VBox):
             turned_out = [OutcomesView(served.schema, self.check)]
         self.inside.children = [self.status, self.training, self.make_run(), self.make_decision(), *turned_out,
                                 self.past]
+        if self.by_ticket: self.who.value, self.who.disabled = self._name(), True
         self.show()
         free_memory()
         self.task = in_background(self.watch())
@@ -398,7 +412,7 @@ class ManageView(widgets.VBox):
         number, model, pressed = self.version.value, self.model, time.monotonic()
         with guarded(self.note):
             self.check()
-            model.check(self.why.value, self.who.value)
+            model.check(self.why.value, self._name())
             self.note.value = note("Comparing ...")
             advice = model.advise(number)
             if advice[1] and (self.against != number or pressed < self.read):
@@ -409,13 +423,16 @@ class ManageView(widgets.VBox):
                 return
             self._decide(lambda why, who: model.promote(number, why, who, advice))
 
+    def _name(self)->str: # As it was typed, unless a token of one's own opened the page
+        return self.ticket.visitor().name if self.by_ticket else self.who.value
+
     def _revert(self)->None:
         self._decide(self.model.revert)
 
     def _decide(self, act, *what)->None:
         with guarded(self.note):
             self.check()
-            act(*what, self.why.value, self.who.value)
+            act(*what, self.why.value, self._name())
             self.why.value, self.note.value = "", note(f"Version {self.model.champion['number']} serves now.", "good")
             self.show()
 
@@ -446,7 +463,8 @@ class ManageView(widgets.VBox):
         while True:
             await asyncio.sleep(seconds)
             with guarded(self.note):
-                before = self.model.run
+                before, seen = self.model.run, self.model.seen
                 self.model.refresh()
                 if self.model.run != before: self.steps.value = steps(self.model.run)
-                if before.get("running") and not self.model.run["running"]: self.show()
+                ended = before.get("running") and not self.model.run["running"]
+                if ended or self.model.seen != seen: self.show()

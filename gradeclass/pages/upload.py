@@ -37,8 +37,8 @@ def check_upload(
     "Refuse a file that is too large, or of a kind that no page reads"
     name = safe_name(name)
     if len(content) > LIMIT:
-        raise AppError(f"{name} has {len(content)/1e6:.1f} MB, this page takes 10: use `gradeclass predict FILE --out "
-                       f"LIST.csv`")
+        raise AppError(f"{name} has {len(content)/1e6:.1f} MB, this page takes 10: ask the person who looks after the "
+                       f"server to read it there")
     if Path(name).suffix.lower() not in KINDS:
         raise AppError(f"{name} is of an unknown kind: give a CSV, Excel or OpenDocument file ({', '.join(KINDS)})")
     return name

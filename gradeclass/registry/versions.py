@@ -277,6 +277,13 @@ def register_bundle(
     return version
 
 # %% ../../nbs/lib/registry/02_versions.ipynb #83ee8b47
+def check_serving(state:State, instead_of:int|None)->None:
+    "Refuse a decision about a champion that another decision has replaced since"
+    serving = state.champion.number if state.champion else 0
+    if instead_of in (None, serving): return
+    before, after = (f"version {number}" if number else "no version" for number in (instead_of, serving))
+    raise ChampionError(f"this was decided while {before} served, but {after} serves by now: compare again")
+
 def switch_champion(outputs:Path, state:State, chosen:Version, event:str, *reasons)->Version: # The same version
     "Write the decision to the log, then switch the link"
     check_copy(chosen.folder, chosen.digest)
@@ -302,10 +309,7 @@ def promote(
     outputs = Path(outputs)
     with changing(outputs) as state:
         chosen = state.get(version)
-        serving = state.champion.number if state.champion else 0
-        if instead_of not in (None, serving):
-            raise ChampionError(f"version {version} was compared with {instead_of or 'none'}, but {serving} serves by "
-                                f"now: compare again")
+        check_serving(state, instead_of)
         if chosen == state.champion: return chosen
         return switch_champion(outputs, state, chosen, "promote", decided_by, why, gate)
 
@@ -314,10 +318,12 @@ def rollback(
     outputs:str|Path, # The outputs folder
     decided_by:str,   # A person
     why:str,          # One sentence
+    instead_of:int|None=None, # The champion that is to be replaced; None: whichever serves
 )->Version:           # The champion, which served before
     "Restore the previous champion, byte for byte"
     outputs = Path(outputs)
     with changing(outputs) as state:
+        check_serving(state, instead_of)
         if not state.champion: raise ChampionError("no model serves yet, so there is nothing to roll back")
         if len(state.champions) < 2:
             raise ChampionError(f"version {state.champion.number} is the first that served: there is none before it")

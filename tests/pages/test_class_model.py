@@ -59,7 +59,7 @@ def test_file_names_cannot_leave_their_folder(text):
 @pytest.mark.parametrize("name, content, says", [
     ("noise.csv", os.urandom(50_000) + b"\0", "binary data"), ("empty.csv", b"", "is empty"),
     ("book.xlsx", b"PK\x03\x04", "is not a workbook"),
-    ("run.py", b"import os", "unknown kind"), ("large.csv", b"x"*10_000_001, "gradeclass predict FILE"),
+    ("run.py", b"import os", "unknown kind"), ("large.csv", b"x"*10_000_001, "this page takes 10"),
     ("other.csv", b"a,b\n1,2\n", "none of the columns")])
 def test_odd_upload_gets_a_sentence_and_leaves_no_file(name, content, says, trained, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))

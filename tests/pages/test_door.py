@@ -1,6 +1,7 @@
 "The way in and out of the pages, and how much of the server one visitor can take"
 import http.client
 import http.cookiejar
+import re
 import time
 import urllib.error
 import urllib.parse
@@ -154,6 +155,24 @@ def test_fourth_page_of_a_browser_closes_the_oldest_and_says_why(browser, small)
     expect(pages[0].locator(".gc-lost")).to_contain_text("more than three pages")
     assert all(page.locator(".gc-lost").is_hidden() for page in pages[1:])
     context.close()
+
+
+class KeepHere(urllib.request.HTTPRedirectHandler):
+    "Follows no redirect"
+    def redirect_request(self, *_): return None
+
+
+@pytest.mark.process
+@pytest.mark.slow
+@pytest.mark.parametrize("then", ["/about\r\nX-Kind: odd", "//evil.example", "/\t/evil.example", "https://evil.example", "\\\\evil.example"])
+def test_login_goes_on_within_these_pages_alone(then, small):
+    jar = http.cookiejar.CookieJar()
+    visitor = urllib.request.build_opener(KeepHere, urllib.request.HTTPCookieProcessor(jar))
+    visitor.open(f"{small.base}/login", timeout=60)
+    xsrf = next(cookie.value for cookie in jar if cookie.name == "_xsrf")
+    form = urllib.parse.urlencode({"password": TOKEN, "_xsrf": xsrf, "next": then}).encode()
+    with pytest.raises(urllib.error.HTTPError) as answer: visitor.open(f"{small.base}/login", form, timeout=60)
+    assert answer.value.code == 302 and re.fullmatch(r"/(?![/\\]).*", answer.value.headers["Location"])
 
 
 @pytest.mark.process

@@ -169,7 +169,7 @@ def test_manager_whose_token_is_removed_does_nothing_more_on_an_open_page(come, 
     files = lambda: {path: path.read_bytes() for path in keeping.outputs.rglob("*")
                      if path.is_file() and path.suffix != ".log"}
     before = files()
-    page.get_by_label("Your name").fill("Dr Head")
+    expect(page.get_by_label("Your name")).to_be_disabled()
     page.get_by_label("Reason").fill("still here")
     refused = page.locator("text=that needs a token of a manager")
     for words in ("Run the pipeline", "Use this version", "Go back to the previous model"):

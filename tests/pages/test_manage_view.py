@@ -1,10 +1,16 @@
 "The page that runs the pipeline and promotes, in a browser"
+import os
 import re
 import shutil
+import subprocess
+import sys
+import threading
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
+from gradeclass.config import GradeclassError
 from gradeclass.data.synthetic import sample_path
 from gradeclass.models.bundle import extend_bundle
 from gradeclass.schema import load_schema
@@ -67,7 +73,8 @@ def test_manager_uploads_a_table_answers_what_is_asked_and_stops_the_run(visit, 
     page.wait_for_selector("text=marks.csv")
     page.get_by_label("The best grade").wait_for()
     assert page.get_by_role("button", name="Run on this table").count() == 0
-    page.get_by_label("The best grade").select_option("1")
+    page.get_by_label("The best grade").fill("1")
+    page.keyboard.press("Enter")
     page.get_by_role("button", name="Run on this table").click()
     stop = page.get_by_role("button", name="Stop the run")
     stop.click()
@@ -86,7 +93,7 @@ def test_questions_about_a_table_name_no_part_of_a_file_and_no_command(source, t
     view = TrainingView(print)
     view._take("table.csv", table.to_csv(index=False).encode())
     if view.studied.columns: view.target.value = "Grade"
-    if view.studied.open: view.best.value = view.best.options[1][1]
+    if view.studied.open: view.best.value = view.best.options[0]
     said = [question.text for question in view.studied.questions]
     offered = [answer.words for question in view.studied.questions for answer in question.answers]
     assert said
@@ -107,6 +114,27 @@ def choose_answer(view, column, words):
     "Choose an answer to a question about a column"
     made = next(made for question, made in view.said.items() if question.column == column and words in dict(made.options))
     made.value = dict(made.options)[words]
+
+
+def test_answer_that_does_not_fit_is_told_and_the_next_one_goes_on_from_there(tmp_path, monkeypatch):
+    from gradeclass.pages.manage_view import TrainingView
+    monkeypatch.setenv("GRADECLASS_OUTPUTS", str(tmp_path))
+    view = TrainingView(print)
+    marks = ["bronze", "gold", "silver", "none"]
+    view._take("marks.csv", "\n".join(["Nr,Hours,Medal", *(f"{i},{i % 9},{marks[i*7 % 4]}" for i in range(80))]).encode())
+    view.target.value = "Nr"
+    assert "more than 30" in view.message.value and not view.actions.children
+    view.target.value = "Medal"
+    assert not view.message.value and view.studied.open
+    view.best.value = "gold, silver"
+    assert "names 2 of 4 grades" in view.message.value and "--" not in view.message.value
+    view.best.value = "gold, silver, bronze, none"
+    assert not view.message.value and view.studied.schema.grades.labels == ["gold", "silver", "bronze", "none"]
+    assert list(view.actions.children) == [view.run, view.add]
+    view.target.value = "Hours"
+    assert not view.message.value and sorted(view.best.options) == list("012345678") and not view.best.value
+    with pytest.raises(GradeclassError): view._take("photo.csv", bytes(range(256)))
+    assert not (view.record.value or view.asked.children or view.actions.children)  # Nothing of the table before
 
 
 def test_code_that_a_manager_calls_no_answer_is_none(tmp_path, monkeypatch):
@@ -139,19 +167,42 @@ def test_column_that_a_manager_leaves_out_is_no_input(tmp_path, monkeypatch):
     assert "Level" in [column.name for column in schema.columns if column.role == "ignored"]
 
 
-def test_decision_against_the_advice_is_asked_for_twice_and_kept(finished_run, tmp_path, monkeypatch):
-    from gradeclass.pages.manage_view import ManageView
-    from gradeclass.registry.promotions import history
+@pytest.fixture
+def outputs(finished_run, tmp_path, monkeypatch):
+    "Outputs of a run, with one more version than it made"
     from gradeclass.registry.versions import list_versions, register_bundle
-    source = finished_run.report.parent.parent.parent
-    shutil.copytree(source, tmp_path/"outputs", symlinks=True)
     outputs = tmp_path/"outputs"
+    shutil.copytree(finished_run.report.parent.parent.parent, outputs, symlinks=True)
     monkeypatch.setenv("GRADECLASS_OUTPUTS", str(outputs))
     extend_bundle(list_versions(outputs)[-1].folder, tmp_path/"other", {"note.txt": "the same model"})
-    number = register_bundle(outputs, tmp_path/"other").number
+    register_bundle(outputs, tmp_path/"other")
+    return outputs
+
+
+def open_manage(visitor=None):
+    "The page, behind its door"
+    from gradeclass.pages.manage_view import ManageView
     view = ManageView()
-    view.unlock()
-    view.version.value, view.who.value, view.why.value = number, "A. Teacher", "We want it"
+    if visitor:
+        view.ticket.key = visitor.key
+        view._admit(visitor)
+    else: view.unlock()
+    view.who.value, view.why.value = "A. Teacher", "We want it"
+    return view
+
+
+def use_newest(view):
+    "Choose the newest version, read the advice against it, insist"
+    view.version.value = view.model.versions[-1]["number"]
+    view.promote.click()
+    view.read = 0
+    view.promote.click()
+
+
+def test_decision_against_the_advice_is_asked_for_twice_and_kept(outputs):
+    from gradeclass.registry.promotions import history
+    view = open_manage()
+    view.version.value = view.model.versions[-1]["number"]
     view.promote.click()
     assert "Press the button once more" in view.note.value and history(outputs)[-1]["event"] == "register"
     view.promote.click()
@@ -160,6 +211,82 @@ def test_decision_against_the_advice_is_asked_for_twice_and_kept(finished_run, t
     view.promote.click()
     decided = history(outputs)[-1]
     assert decided["event"] == "promote" and "We want it (against the advice: They cannot be compared" in decided["why"]
+
+
+def test_page_follows_what_another_manager_decides_and_no_decision_falls_on_another_champion(outputs):
+    from gradeclass.registry.promotions import history
+    one, other = open_manage(), open_manage()
+    serving = one.model.champion["number"]
+    use_newest(one)
+    newest = one.model.champion["number"]
+    other.revert.click()
+    assert f"decided while version {serving} served, but version {newest} serves by now" in other.note.value
+    assert history(outputs)[-1]["event"] == "promote"
+    other.model.refresh() # As the page does each second
+    other.show()
+    assert other.model.champion["number"] == newest and f"Version {newest}</strong> serves" in other.status.value
+    for view in (other, one):
+        view.why.value = "It was better before"
+        view.revert.click()
+    assert [entry["event"] for entry in history(outputs)[-2:]] == ["promote", "rollback"]
+    assert history(outputs)[-1]["version"] == serving and "serves by now" in one.note.value
+
+
+def test_decision_carries_the_name_of_the_token_that_opened_the_page(outputs):
+    from gradeclass.registry.promotions import history
+    from gradeclass.service.followups.visitors import find_visitor, make_visitor
+    view = open_manage(find_visitor(make_visitor("Dr Head", "manager")))
+    assert view.who.disabled
+    use_newest(view)
+    assert history(outputs)[-1]["event"] == "promote" and history(outputs)[-1]["decided_by"] == "Dr Head (page Manage)"
+
+
+def test_two_managers_who_start_at_the_same_moment_start_one_run(tmp_path, monkeypatch):
+    from gradeclass.pages import manage_model
+    monkeypatch.setenv("GRADECLASS_OUTPUTS", str(tmp_path))
+    monkeypatch.setattr(manage_model, "is_alive", lambda *_: True)
+    begun, said = [], []
+    def second():
+        try: manage_model.start_run({"seed": "2"})
+        except manage_model.AppError as error: said.append(str(error))
+    late = threading.Thread(target=second)
+    def start(command, **_):
+        begun.append(command)
+        if len(begun) == 1:
+            late.start()
+            late.join(2) # The second has every chance to come in between
+        return SimpleNamespace(pid=len(begun))
+    monkeypatch.setattr(manage_model.subprocess, "Popen", start)
+    manage_model.start_run({"seed": "1"})
+    late.join()
+    assert len(begun) == 1 and said == ["a run is under way: wait until it is done"]
+
+
+def test_run_that_is_stopped_after_it_registered_says_so_and_one_that_is_done_is_not_stopped(outputs, monkeypatch):
+    from gradeclass.pages import manage_model
+    run = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    monkeypatch.setattr(manage_model, "is_alive", lambda pid, _: pid == run.pid)
+    newest = manage_model.newest_version()
+    manage_model.run_file().parent.mkdir(parents=True, exist_ok=True)
+    manage_model.write_event({"event": "begun", "pid": run.pid, "known": newest - 1})
+    manage_model.stop_run()
+    run.communicate()
+    message = manage_model.run_state(manage_model.read_events())["message"]
+    assert message == f"The run was stopped on this page. Version {newest} was registered before that."
+    manage_model.write_event({"event": "finished", "message": "The run is done."})
+    monkeypatch.setattr(manage_model, "is_alive", lambda *_: True) # Its process has not ended yet
+    with pytest.raises(manage_model.AppError, match="no run is under way"): manage_model.stop_run()
+
+
+def test_table_that_no_run_can_take_is_not_kept_and_one_that_is_kept_is_closed_to_others(tmp_path, monkeypatch):
+    from gradeclass.pages.manage_view import TrainingView
+    monkeypatch.setenv("GRADECLASS_OUTPUTS", str(tmp_path))
+    view, tables = TrainingView(print), tmp_path/"app"/"tables"
+    with pytest.raises(GradeclassError): view._take("photo.csv", b"\x89PNG\r\n\x1a\n" + bytes(range(256)))
+    assert not list(tables.iterdir())
+    view._take("marks.csv", "\n".join(["Nr,Hours,Grade", *(f"{i},{i % 9},{'ABCD'[i % 4]}" for i in range(80))]).encode())
+    assert [path.name for path in tables.glob("*/*")] == ["marks.csv"]
+    if os.name == "posix": assert not tables.stat().st_mode & 0o077
 
 
 def test_comparison_is_labelled_for_how_it_is_laid_out(browser):

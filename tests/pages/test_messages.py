@@ -1,6 +1,8 @@
 "What a page and its process say to each other over a real websocket, whoever writes it"
 import asyncio
 import json
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -85,6 +87,11 @@ def test_process_of_a_page_listens_to_its_own_browser_alone(small):
     async def listen():
         with pytest.raises(HTTPClientError, match="404"): await other.connect(mine.kernel)
         assert not json.loads(other.get(f"leave/{mine.kernel}"))["there"]
+        xsrf = next(cookie.value for cookie in other.cookies if cookie.name == "_xsrf")
+        for method in ("GET", "DELETE"):
+            asked = urllib.request.Request(f"{small.base}/api/kernels/{mine.kernel}", None, {"X-XSRFToken": xsrf}, method=method)
+            with pytest.raises(urllib.error.HTTPError, match="404"): other.browser.open(asked, timeout=PATIENCE)
+        assert json.loads(mine.get(f"api/kernels/{mine.kernel}"))["id"] == mine.kernel
         await asyncio.gather(mine.connect(), other.connect())
         received = await mine.ask("comm_info_request", {})
         mine.leave(), other.leave()

@@ -113,6 +113,13 @@ def test_without_token_there_is_a_door_and_nothing_else(server):
 @pytest.mark.browser
 @pytest.mark.process
 @pytest.mark.slow
+@pytest.mark.parametrize("place", ["", "gradeclass", "gradeclass/static", "gradeclass/static/", "gradeclass/static/%00",
+                                   "gradeclass/static/../../x", "..%2f..%2f/x", "gradeclass/./x", "gradeclass/static/x"])
+def test_address_that_names_no_file_of_the_look_is_not_there(place, server):
+    status, words = fetch(f"{server.base}/voila/templates/{place}")
+    assert status == 404 and "There is no such page" in words
+
+
 def test_killed_process_is_told_and_the_next_visitor_is_served(visit, server):
     page = visit("predict")
     server.kernel(page).kill()

@@ -282,10 +282,12 @@ def test_held_lock_is_named_after_a_short_wait(served, monkeypatch):
     assert promote(served, 2, "Anna", "free again").number == 2
 
 
-def test_promotion_is_refused_when_another_was_made_since_the_comparison(served):
+def test_decision_is_refused_when_another_was_made_since(served):
     promote(served, 2, "Anna", "in between")
-    with pytest.raises(ChampionError, match="version 3 was compared with 1, but 2 serves by now"):
+    with pytest.raises(ChampionError, match="decided while version 1 served, but version 2 serves by now"):
         promote(served, 3, "the gate", "late", instead_of=1)
+    with pytest.raises(ChampionError, match="decided while version 3 served"):
+        rollback(served, "Anna", "late", instead_of=3)
 
 
 def test_same_bundle_keeps_its_version_wherever_it_lies(served, bundles, tmp_path):

@@ -36,7 +36,7 @@
     if (!file) return;
     if (file.size <= LIMIT) { if (file !== known) keepFile(file); return; }
     event.stopImmediatePropagation();
-    say(`${nameOfFile(file)} has ${(file.size / 1e6).toFixed(1)} MB. This page takes files of up to 10 MB; for a larger one use the command line: gradeclass predict FILE --out LIST.csv`);
+    say(`${nameOfFile(file)} has ${(file.size / 1e6).toFixed(1)} MB, this page takes 10: ask the person who looks after the server to read it there`);
   }
   function give(file, button) { sending = file; button.click(); }
   // A file may be dropped where it is asked for; dropped elsewhere it would take the place of the page.
