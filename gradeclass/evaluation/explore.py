@@ -100,14 +100,20 @@ def grade_shares(frame:pd.DataFrame, schema:Schema, name:str)->pd.DataFrame:
     return table.rename_axis(index=column.title, columns=None)
 
 # %% ../../nbs/lib/evaluation/13_explore.ipynb #31957cda
+LIGHTNESS = [0.3, 0.59, 0.11]  # Of red, green and blue
+
+def step_colours(steps:int)->np.ndarray: # Shape (steps, 3)
+    "Blue for the best to red: the colour-blind can tell the steps; none too light for paper, nor for an inverted page"
+    import seaborn as sns
+    colours = np.array(sns.color_palette("RdYlBu_r", steps))
+    return colours*np.minimum(1, 0.62/(colours @ LIGHTNESS))[:, None]
+
 def draw_shares(ax:object, shares:pd.DataFrame)->None: # Draws on `ax`
     "Stacked bars, one per group, with the larger shares written in"
-    import seaborn as sns
     start = np.zeros(len(shares))
-    colours = sns.color_palette("RdYlBu_r", shares.shape[1])  # Blue for the best: the colour-blind can tell the steps
-    for (grade, part), colour in zip(shares.items(), colours, strict=True):
+    for (grade, part), colour in zip(shares.items(), step_colours(shares.shape[1]), strict=True):
         part = part.to_numpy()
-        ink = "white" if np.dot(colour, [0.3, 0.59, 0.11]) < 0.5 else "black"  # Readable on a dark or a light bar
+        ink = "white" if np.dot(colour, LIGHTNESS) < 0.5 else "black"  # Readable on a dark or a light bar
         bars = ax.barh(range(len(shares)), 100*part, left=100*start, color=colour, edgecolor="white", linewidth=0.5,
                        label=grade)
         ax.bar_label(bars, [f"{100*share:.0f}" if share >= 0.06 else "" for share in part], label_type="center",

@@ -60,3 +60,16 @@ def test_choice_made_while_a_newer_model_is_built_in_reaches_its_view(trained):
         before.draw.click()
         view = page.body.children[0]
         assert view is not before and view.kind.value == kind and (view.built.value or view.said.value)
+
+
+def test_no_bar_goes_under_on_white_or_on_the_dark_page():
+    import numpy as np
+    from gradeclass.evaluation.explore import step_colours
+    turn = np.array([[-0.574, 1.43, 0.144], [0.426, 0.43, 0.144], [0.426, 1.43, -0.856]])  # hue-rotate(180deg)
+    def contrast(colour, ground):
+        parts = np.clip([colour, [ground]*3], 0, 1)
+        light = np.where(parts <= 0.04045, parts/12.92, ((parts + 0.055)/1.055)**2.4) @ [0.2126, 0.7152, 0.0722] + 0.05
+        return light.max()/light.min()
+    for steps in range(2, 14):
+        for colour in step_colours(steps):
+            assert contrast(colour, 1) > 2.4 and contrast(turn @ (0.9 - 0.8*colour), 0x1a/255) > 2.4
