@@ -73,3 +73,17 @@ def test_no_bar_goes_under_on_white_or_on_the_dark_page():
     for steps in range(2, 14):
         for colour in step_colours(steps):
             assert contrast(colour, 1) > 2.4 and contrast(turn @ (0.9 - 0.8*colour), 0x1a/255) > 2.4
+
+
+def test_column_of_one_value_or_of_few_students_is_answered_and_hides_no_other_figure(trained):
+    import pandas as pd
+    from gradeclass.pages.explore_model import column_answer, default_figures
+    students = pd.read_csv(sample_path("students")).head(200).assign(Sports=1)
+    students.loc[5:, "Tutoring"] = None
+    students.loc[:4, ["Tutoring", "GradeClass"]] = [[0, 4], [0, 4], [1, 0], [1, 0], [1, 0]] # By far the strongest link
+    model = ExploreModel(open_bundle(trained))
+    model.read("year.csv", students.to_csv(index=False).encode())
+    assert model.links.index[0] == "Tutoring"
+    assert len(list(default_figures(model.frame, model.schema))) == 4
+    words = column_answer(model.frame, model.schema, model.links, "Sports").words
+    assert "No answer" in words and "Sports does not vary enough to tell" in words and "No clear link" not in words
