@@ -14,7 +14,7 @@ from .figures import COLOURS, legend_below, new_figure, plot_style
 from .metrics import MIN_SIZE
 from .resampling import share_interval
 from ..schema import Column, Schema
-from ..words import listed, percent
+from ..words import count, listed, percent
 
 # %% ../../nbs/lib/evaluation/13_explore.ipynb #77f02fc8
 def grade_table(frame:pd.DataFrame, schema:Schema)->pd.DataFrame:
@@ -33,14 +33,16 @@ def grades_sentence(
     "The largest and the smallest grade, who is at risk, and what guessing is worth"
     table = grade_table(frame, schema)
     risk = schema.grades.at_risk
-    largest = table.share.idxmax()
-    smallest = table.share.idxmin()
+    largest = table.index[table.students == table.students.max()]
+    smallest = table.index[table.students == table.students.min()]
+    most, least = table.loc[largest[0]], table.loc[smallest[0]]
+    be = lambda grades: "is" if len(grades) == 1 else "is a tie of"
     ungraded = frame[schema.target].isna().sum()
-    told = (f"The most common grade is **{largest}** with {percent(table.share[largest])} of the students "
-            f"(95 % interval {percent(table.low[largest])} to {percent(table.high[largest])}), the smallest is "
-            f"{smallest} with {percent(table.share[smallest])} ({table.students[smallest]:,} students). "
+    told = (f"The most common grade {be(largest)} **{listed(list(largest))}** with {percent(most.share)} of the students "
+            f"(95 % interval {percent(most.low)} to {percent(most.high)}), the smallest {be(smallest)} "
+            f"{listed(list(smallest))} with {percent(least.share)} ({count(int(least.students), 'student')}). "
             f"{percent(table.share[risk].sum())} have a grade that calls for help ({listed(risk)}). "
-            f"Always guessing {largest} would be right for {percent(table.share[largest])}: a model has to beat that.")
+            f"Always guessing {largest[0]} would be right for {percent(most.share)}: a model has to beat that.")
     return told + (f" {ungraded:,} rows have no grade and are left out." if ungraded else "")
 
 # %% ../../nbs/lib/evaluation/13_explore.ipynb #26a699a2

@@ -104,7 +104,7 @@ def default_figures(
     from gradeclass.evaluation.associations import ExploreError, association_table, link_sentence
     from gradeclass.evaluation.explore import grades_sentence, plot_against_grade, plot_grades
     if schema.target not in frame or frame[schema.target].notna().sum() < 3:
-        raise AppError("this table has no grades, so nothing can be shown against them")
+        raise AppError("this table has too few grades, so nothing can be shown against them")
     yield as_shown(plot_grades(frame, schema), grades_sentence(frame, schema))
     drawn = 0
     for name in association_table(frame, schema).index: # Clearest first

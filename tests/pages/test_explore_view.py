@@ -87,3 +87,13 @@ def test_column_of_one_value_or_of_few_students_is_answered_and_hides_no_other_f
     assert len(list(default_figures(model.frame, model.schema))) == 4
     words = column_answer(model.frame, model.schema, model.links, "Sports").words
     assert "No answer" in words and "Sports does not vary enough to tell" in words and "No clear link" not in words
+
+
+def test_grades_that_are_equally_common_are_all_named():
+    import pandas as pd
+    from gradeclass.evaluation.explore import grades_sentence
+    from gradeclass.schema import load_schema
+    students = pd.DataFrame({"GradeClass": pd.Categorical(list("AABBC"), list("ABCDF"))})
+    words = grades_sentence(students, load_schema("students"))
+    assert "The most common grade is a tie of **A and B** with 40 %" in words
+    assert "the smallest is a tie of D and F with 0 % (0 students)" in words
