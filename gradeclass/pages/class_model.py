@@ -179,7 +179,12 @@ class ClassModel(HasTraits):
     )->None:
         "Use a file that was read"
         self.clear()
-        self.take(upload.dataset(self.served.schema, matches), upload.name)
+        dataset = upload.dataset(self.served.schema, matches)
+        missing, others = find_missing(self.served, dataset.frame), other_columns(dataset)
+        if len(dataset.frame) and others.shape[1] > 1 and not any(c.name in dataset.frame for c in self.served.inputs):
+            self.name, self.upload, self.others, self.missing = upload.name, upload, others, missing
+            raise DataError("none of its columns has the name of one that a prediction needs: choose them below")
+        self.take(dataset, upload.name)
         self.upload, self.matches = upload, matches or {}
 
     def clear(self)->None:

@@ -8,7 +8,7 @@ __all__ = ['ClassView']
 # %% ../../nbs/lib/pages/07_class_view.ipynb #7086993b
 import asyncio
 import json
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date
 from html import escape
 
@@ -223,7 +223,9 @@ class ClassView(widgets.VBox):
         with naming(name, self.message):
             self._opened(read(), matches)
             opened = True
-        if not opened: self.kept.keep({})  # Not sooner: a reload meanwhile brings the file back
+        if not opened:
+            self.kept.keep(self.model.state())  # Not sooner: a reload meanwhile brings the file back
+            self.result.children = self.matcher()
         self._busy(False)
 
     def _opened(self, upload:Upload, matches:dict)->None:
@@ -277,7 +279,13 @@ class ClassView(widgets.VBox):
         with guarded(self.message):
             twice = next((column for column in chosen.values() if list(chosen.values()).count(column) > 1), None)
             if twice: self.message.value = note(f"{twice} is chosen twice: one column can be one input only.", "bad")
-            else: self._opened(self.model.upload, self.model.matches | chosen)
+            else: self._rematch(self.model.upload, self.model.matches, chosen)
+
+    def _rematch(self, upload, before, chosen)->None:
+        try: self._opened(upload, before | chosen)
+        except GradeclassError:
+            with suppress(GradeclassError): self._opened(upload, before)
+            raise
 
     def state(self)->dict: # Empty without a file
         "All that another view needs to show the same list, the file too, also one that is being read"
@@ -304,8 +312,9 @@ class ClassView(widgets.VBox):
     def matcher(self)->list: # Widgets; none where nothing is missing or left
         "Let the visitor say which column holds what was not found"
         schema = self.model.served.schema
-        absent = [name for name in self.model.missing if name not in self.model.students]
-        unused = list(self.model.others)
+        absent = [name for name in self.model.missing
+                  if self.model.students is None or name not in self.model.students]
+        unused = [] if self.model.others is None else list(self.model.others)
         self.columns = {name: as_field(widgets.Dropdown(
             options=[("not in the file", ""), *((column[:60], column) for column in unused)],
             description=schema.by_name[name].title)) for name in absent}

@@ -271,3 +271,21 @@ def test_choice_that_is_made_while_a_file_is_read_again_holds(trained, sixty):
             await asyncio.sleep(0.01)
         assert (view.model.places, view.places.value) == (7, 7)
     asyncio.run(choose())
+
+
+def test_file_with_none_of_the_names_is_matched_by_hand_also_after_a_wrong_match(trained):
+    from gradeclass.pages.class_view import ClassView
+    german = pd.read_csv(sample_path("students")).head(30)[["Absences", "Tutoring", "StudyTimeWeekly"]]
+    german = german.set_axis(["Fehltage", "Nachhilfe", "Lernzeit"], axis=1).assign(Anwesenheit="90%")
+    view = ClassView(open_bundle(trained))
+    view.take("10a.csv", german.to_csv(index=False).encode())
+    assert "10a.csv: none of its columns has the name of one" in view.message.value
+    assert {name for _, name in view.columns["Absences"].options} == {"", *german}
+    assert view.model.state()["file"] == "10a.csv" and view.remove.layout.display is None
+    view._match({"Absences": "Anwesenheit"})
+    assert "%" in view.message.value and view.model.upload is not None
+    view._match({"Absences": "Fehltage", "StudyTimeWeekly": "Lernzeit"})
+    assert not view.message.value and len(view.model.ranked) == 30 and "Tutoring" in view.columns
+    view._match({"Tutoring": "Anwesenheit"})
+    view._match({"Tutoring": "Nachhilfe"})
+    assert view.model.matches == {"Absences": "Fehltage", "StudyTimeWeekly": "Lernzeit", "Tutoring": "Nachhilfe"}
