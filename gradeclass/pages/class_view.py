@@ -35,15 +35,16 @@ def summary(model:ClassModel)->str: # HTML
     ranked, refused = len(model.ranked), len(model.refused)
     good = (f"{model.name}: {count(ranked + refused, 'row')} read, {count(ranked, 'student')} ranked, "
             f"{count(refused, 'row') if refused else 'none'} left out")
-    if not model.missing: return note(good, "warn" if refused else "good")
-    return note(f"{good}. {missing_words(model.served, model.missing)}", "warn")
+    told = [finding.message for finding in model.findings if finding.check == "repeated id"]
+    if model.missing: told.append(missing_words(model.served, model.missing))
+    return note(". ".join([good, *told]), "warn" if refused or told else "good")
 
 def told_notes(model:ClassModel)->list[str]:
     "What was noted while the file was read"
     extra = [finding.column for finding in model.findings if finding.check == "extra column"]
     unused = [f"Shown and saved, but not used for the prediction: {', '.join(extra)}"] if extra else []
     told = [finding.message for finding in model.findings if finding.severity == "warning"
-            and finding.check not in ("extra column", "missing column")]
+            and finding.check not in ("extra column", "missing column", "repeated id")]
     return [*model.notes, *told, *unused]
 
 def understood(model:ClassModel)->str: # HTML
@@ -68,7 +69,7 @@ def list_table(model:ClassModel)->str: # HTML
     "The page of the list that is shown"
     shown = model.shown()
     if shown.empty:
-        where = "in the file fits the search" if model.search.strip() else "on the list is in this group"
+        where = "in the file fits the search" if model.search.strip() else f"among the {first_places(model)} fits this choice"
         return note(f"Nobody {where}.")
     known = model.served.schema.id in model.students or any(name in shown for name in model.others)
     if known and model.sort != "Row in the file": shown = shown.drop(columns="Row in the file")
@@ -76,12 +77,16 @@ def list_table(model:ClassModel)->str: # HTML
     rows = table(shown, "Who to talk to first", ("Order", RISK, *ORDERS, "Row in the file"))
     return f'<div class="gc-list">{rows}</div>'
 
+def first_places(model:ClassModel)->str:
+    "The places of the list in words"
+    return "first place" if model.places == 1 else f"first {model.places:,} places"
+
 def found_words(model:ClassModel)->str: # HTML; nothing without a search
     "Where in the list the students are whom a search has found"
     if not model.search.strip(): return ""
     found = model.listed()
     below = found[~found.index.isin(model.ranked.index[:model.places])]
-    places = "the first place" if model.places == 1 else f"the first {model.places:,} places"
+    places = f"the {first_places(model)}"
     ranks = ", ".join(f"{rank:,}" for rank in below["rank"].head(3)) + (", ..." if len(below) > 3 else "")
     where = f", ranked {ranks}, below {places}" if len(below) == len(found) else \
         f"; {len(below):,} of them below {places} (ranked {ranks})" if len(below) else ""
@@ -94,10 +99,14 @@ def worth_sentence(model:ClassModel)->str: # HTML
     if not model.places or precision != precision: return ""
     threshold, tied = model.served.threshold, model.cut_off()
     share = np.nan if threshold is None else threshold.precision
-    flags = f" About {percent(share)} of flagged students needed help in the past." if share == share else ""
+    flagged = model.ranked.flagged.head(model.places).any() and share == share
+    flags = f" About {percent(share)} of flagged students needed help in the past." if flagged else ""
+    if flagged and model.ranked.groupby(model.ranked.risk.round(2)).flagged.nunique().max() > 1:
+        flags += f" Flags go to the {percent(threshold.share)} with the highest risk; the next may round to the same."
+    which = "Of these students" if model.places > 1 else "Of students like this one"
     same = f"{'has' if tied == 1 else 'have'} the same risk as the last one on the list"
     more = f" {count(tied, 'more student')} {same}." if tied else ""
-    return (f"<p><b>Top {model.places:,}.</b> Of these students, {percent(precision)} can be expected to need help; of "
+    return (f"<p><b>Top {model.places:,}.</b> {which}, {percent(precision)} can be expected to need help; of "
             f"all who may need help, {percent(recall)} are on the list. These are expectations from the probabilities, "
             f'not promises.{escape(flags)}{more}</p><p class="gc-small">{escape(LIST_NOTE)}</p>')
 
