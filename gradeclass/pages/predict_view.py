@@ -92,6 +92,7 @@ class PredictView(widgets.VBox):
         self.add_class("gc-predict")
         self.model.observe(self._show, ["answer", "changes", "entered"])
         self.model.observe(self._tell, "said")
+        if self.follow: self.follow.number.observe(self._show, "value")
         self._show(None)
 
     def make_desk(self)->widgets.VBox: # A `StudentDesk`
@@ -164,5 +165,6 @@ class PredictView(widgets.VBox):
             self.details.value = details(model.answer)
             facts = {field.column.title: cell_words(field.column, model.student[name])
                      for name, field in model.fields.items()}
-            self.paper.value = paper("One student", facts, model.served.digest[:8])
+            number = self.follow.number.value.strip() if self.follow else ""
+            self.paper.value = paper(f"Student {number}" if number else "One student", facts, model.served.digest[:8])
         self.kept.keep(self.state())

@@ -79,3 +79,15 @@ def test_refused_number_is_named_as_typed_with_what_still_counts(trained):
             assert days.told.value
             press()
             assert not days.told.value and typed.value == ("" if days.value is None else f"{days.value:g}")
+
+
+def test_sheet_says_whose_it_is_where_the_number_is_known(trained, monkeypatch):
+    from gradeclass.pages import predict_view
+    monkeypatch.setattr(predict_view, "follow_ups_on", lambda: True)
+    view = predict_view.PredictView(open_bundle(trained))
+    assert "<h2>One student</h2>" in view.paper.value
+    view.restore({"inputs": {"Absences": 3}, "student": "1286"})
+    assert "<h2>Student 1286</h2>" in view.paper.value
+    view.follow.number.value = "<7>"
+    assert "<h2>Student &lt;7&gt;</h2>" in view.paper.value and view.state()["student"] == "<7>"
+    assert "&lt;7&gt;" not in view.headline.value and "7" in view.kept.value
