@@ -263,8 +263,8 @@ def test_file_may_be_called_anything_and_fits_the_narrowest_screen(name, shown, 
     assert page.evaluate("window.hit") is None and not page.complaints
 
 
-@pytest.mark.parametrize("ends", ["list", "refusal", "no connection"])
-def test_file_on_a_slow_line_is_said_to_be_on_its_way_until_it_is_answered(ends, visit, tmp_path):
+@pytest.mark.parametrize("ends", ["list", "refusal", "no connection", "no process"])
+def test_file_on_a_slow_line_is_said_to_be_on_its_way_until_it_is_answered(ends, visit, tmp_path, server):
     page, held, lines = visit("about"), [], []
     def hold(line):
         there = line.connect_to_server()
@@ -281,6 +281,7 @@ def test_file_on_a_slow_line_is_said_to_be_on_its_way_until_it_is_answered(ends,
     if ends == "no connection":
         lines[0].close()
         page.wait_for_selector("text=The connection ended before year.csv had arrived. Choose it again.")
+    elif ends == "no process": server.kernel(page).kill()
     else:
         while not held: page.wait_for_timeout(50)
         held[0][0].send(held[0][1])

@@ -249,12 +249,13 @@
   // A page left alone loses its process; then nothing that one does has an effect, so the page says so.
   const Socket = window.WebSocket;
   let open = 0, lost = null, dead = false;
+  function showLost() { stopSending(); document.querySelector(".gc-lost")?.removeAttribute("hidden"); }
   window.WebSocket = class extends Socket {
     constructor(...given) {
       super(...given);
       if (!String(given[0]).includes("/channels")) return;
       this.addEventListener("open", () => { open += 1; clearTimeout(lost); if (!dead) document.querySelector(".gc-lost")?.setAttribute("hidden", ""); });
-      this.addEventListener("close", () => { open -= 1; lost = setTimeout(() => { if (open < 1 && !window.gcLeaving) document.querySelector(".gc-lost")?.removeAttribute("hidden"); }, 1500); });
+      this.addEventListener("close", () => { open -= 1; lost = setTimeout(() => { if (open < 1 && !window.gcLeaving) showLost(); }, 1500); });
       this.addEventListener("close", () => {
         if (onItsWay?.socket !== this || window.gcLeaving) return;
         say(`The connection ended before ${nameOfFile(onItsWay.file)} had arrived. Choose it again.`);
@@ -264,7 +265,7 @@
         if (onItsWay?.socket === this && !this.bufferedAmount) stopSending();
         const small = event.data instanceof ArrayBuffer && event.data.byteLength < 4000;
         const text = typeof event.data === "string" ? event.data : small ? new TextDecoder().decode(event.data) : "";
-        if (/"execution_state": ?"(dead|restarting)"/.test(text)) { dead = true; document.querySelector(".gc-lost")?.removeAttribute("hidden"); }
+        if (/"execution_state": ?"(dead|restarting)"/.test(text)) { dead = true; showLost(); }
       });
     }
     send(data) { // The message that is as large as the file carries it
@@ -277,7 +278,7 @@
     if (!config.kernelId || dead || document.hidden) return;
     try {
       const answer = await (await fetch(`${config.baseUrl}leave/${config.kernelId}`)).json();
-      if (!answer.there) { dead = true; document.querySelector(".gc-lost")?.removeAttribute("hidden"); }
+      if (!answer.there) { dead = true; showLost(); }
     } catch { /* no server: the closed connection says so */ }
   }
   setInterval(ask, 10_000);
