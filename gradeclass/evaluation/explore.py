@@ -38,8 +38,8 @@ def grades_sentence(
     most, least = table.loc[largest[0]], table.loc[smallest[0]]
     be = lambda grades: "is" if len(grades) == 1 else "is a tie of"
     ungraded = frame[schema.target].isna().sum()
-    told = (f"The most common grade {be(largest)} **{listed(list(largest))}** with {percent(most.share)} of the students "
-            f"(95 % interval {percent(most.low)} to {percent(most.high)}), the smallest {be(smallest)} "
+    told = (f"The most common grade {be(largest)} **{listed(list(largest))}** with {percent(most.share)} of the "
+            f"students (95 % interval {percent(most.low)} to {percent(most.high)}), the smallest {be(smallest)} "
             f"{listed(list(smallest))} with {percent(least.share)} ({count(int(least.students), 'student')}). "
             f"{percent(table.share[risk].sum())} have a grade that calls for help ({listed(risk)}). "
             f"Always guessing {largest[0]} would be right for {percent(most.share)}: a model has to beat that.")

@@ -69,8 +69,8 @@ def list_table(model:ClassModel)->str: # HTML
     "The page of the list that is shown"
     shown = model.shown()
     if shown.empty:
-        where = "in the file fits the search" if model.search.strip() else f"among the {first_places(model)} fits this choice"
-        return note(f"Nobody {where}.")
+        if model.search.strip(): return note("Nobody in the file fits the search.")
+        return note(f"Nobody among the {first_places(model)} fits this choice.")
     known = model.served.schema.id in model.students or any(name in shown for name in model.others)
     if known and model.sort != "Row in the file": shown = shown.drop(columns="Row in the file")
     shown = shown.assign(**{name: shown[name].map("{:.2f}".format) for name in ORDERS if name in shown})
