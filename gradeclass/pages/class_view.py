@@ -30,12 +30,21 @@ from ..words import count
 from .widgets import Kept, as_field, box, button, guarded, html, upload_button
 
 # %% ../../nbs/lib/pages/07_class_view.ipynb #47ac9325
+def left_out_words(model:ClassModel)->list[str]: # One sentence, or none
+    "Which column it is that leaves out more rows than are ranked"
+    known = model.served.schema.by_name
+    errors = [finding for finding in model.findings if finding.severity == "error" and finding.column in known]
+    if len(model.refused) <= len(model.ranked) or not errors: return []
+    worst = max(errors, key=lambda finding: len(finding.rows))
+    return [f"Most because of {known[worst.column].title}: the problems by row below say what is allowed"]
+
 def summary(model:ClassModel)->str: # HTML
     "How many rows were read, ranked and left out, and what is missing"
     ranked, refused = len(model.ranked), len(model.refused)
     good = (f"{model.name}: {count(ranked + refused, 'row')} read, {count(ranked, 'student')} ranked, "
             f"{count(refused, 'row') if refused else 'none'} left out")
     told = [finding.message for finding in model.findings if finding.check == "repeated id"]
+    told += left_out_words(model)
     if model.missing: told.append(missing_words(model.served, model.missing))
     return note(". ".join([good, *told]), "warn" if refused or told else "good")
 
@@ -291,7 +300,7 @@ class ClassView(widgets.VBox):
             else: self._rematch(self.model.upload, self.model.matches, chosen)
 
     def _rematch(self, upload, before, chosen)->None:
-        try: self._opened(upload, before | chosen)
+        try: self._opened(upload, chosen)
         except GradeclassError:
             with suppress(GradeclassError): self._opened(upload, before)
             raise
@@ -321,12 +330,14 @@ class ClassView(widgets.VBox):
     def matcher(self)->list: # Widgets; none where nothing is missing or left
         "Let the visitor say which column holds what was not found"
         schema = self.model.served.schema
-        absent = [name for name in self.model.missing
-                  if self.model.students is None or name not in self.model.students]
-        unused = [] if self.model.others is None else list(self.model.others)
+        matches = {name: column for name, column in self.model.matches.items()
+                   if name in schema.by_name and column in self.model.upload.frame}
+        absent = [*matches, *(name for name in self.model.missing if name not in matches
+                              and (self.model.students is None or name not in self.model.students))]
+        unused = [*matches.values(), *([] if self.model.others is None else self.model.others)]
         self.columns = {name: as_field(widgets.Dropdown(
             options=[("not in the file", ""), *((column[:60], column) for column in unused)],
-            description=schema.by_name[name].title)) for name in absent}
+            value=matches.get(name, ""), description=schema.by_name[name].title)) for name in absent}
         if not absent or not unused: return []
         words = html("<h2>Match columns</h2><p>These were not found by their names. Is one of the file's other columns "
                      "meant?</p>")

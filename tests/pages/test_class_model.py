@@ -288,9 +288,12 @@ def test_file_with_none_of_the_names_is_matched_by_hand_also_after_a_wrong_match
     assert "%" in view.message.value and view.model.upload is not None
     view._match({"Absences": "Fehltage", "StudyTimeWeekly": "Lernzeit"})
     assert not view.message.value and len(view.model.ranked) == 30 and "Tutoring" in view.columns
-    view._match({"Tutoring": "Anwesenheit"})
-    view._match({"Tutoring": "Nachhilfe"})
-    assert view.model.matches == {"Absences": "Fehltage", "StudyTimeWeekly": "Lernzeit", "Tutoring": "Nachhilfe"}
+    view.columns["Tutoring"].value = "Anwesenheit"
+    view.match.click()
+    assert not len(view.model.ranked) and "Most because of Tutoring" in view.summary.value
+    view.columns["Tutoring"].value, view.columns["StudyTimeWeekly"].value = "Nachhilfe", ""
+    view.match.click()
+    assert view.model.matches == {"Absences": "Fehltage", "Tutoring": "Nachhilfe"} and len(view.model.ranked) == 30
 
 
 def test_summary_and_problems_tell_of_what_matters_for_the_list(trained):
