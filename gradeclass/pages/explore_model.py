@@ -278,7 +278,7 @@ class ExploreModel(HasTraits):
         "Clean a table, and look how its columns go with the grade"
         from gradeclass.evaluation.associations import association_table
         frame = clean(dataset.frame, self.schema)
-        if not plot_columns(frame, self.schema): raise AppError(f"{name} has none of the columns of this schema")
+        if not plot_columns(frame, self.schema): raise AppError(f"{name} has none of the columns that the model knows")
         self.links = None
         with suppress(GradeclassError): self.links = association_table(frame, self.schema)
         self.frame, self.name = frame, name
