@@ -22,7 +22,7 @@ from .files import DataError, left_rows
 from .giveaway import schema_giveaways
 from .split import find_copies
 from ..schema import LATE, PHRASES, Column, Schema, band_of, plain_name
-from ..words import count, first_few, show
+from ..words import count, first_few, listed, show
 
 # %% ../../nbs/lib/data/10_validation.ipynb #6654e2ae
 @dataclass
@@ -186,8 +186,8 @@ def find_repeated_ids(frame:pd.DataFrame, schema:Schema)->list[Finding]:
     again = frame[frame[schema.id].notna() & frame[schema.id].duplicated(keep=False)]
     if again.empty: return []
     ids, rows = again[schema.id], again.index.tolist()
-    first_rows = ids.index[ids == ids.iloc[0]][:3]
-    example = f"{ids.iloc[0]} in rows {' and '.join(map(str, first_rows))}"
+    first_rows = ids.index[ids == ids.iloc[0]]
+    example = f"{ids.iloc[0]} in rows {listed([str(row) for row in first_rows])}"
     message = f"{count(ids.nunique(), 'id')} on more than one row (first {example})"
     return [Finding("warning", "repeated id", schema.id, rows, ids.tolist(), message), *find_conflicts(again, schema)]
 

@@ -269,7 +269,7 @@ def answer_order(
     if len(said) == 1 and said[0] != labels[0]: labels = turn(labels, said[0])
     elif len(said) > 1:
         left = [label for label in labels if label not in said]
-        if left: raise ValueError(f"--best names {len(said)} of {len(labels)} grades: add {', '.join(left)}")
+        if left: raise ValueError(f"{best} names {len(said)} of {len(labels)} grades: add {', '.join(left)}")
         labels = said
     at_risk = order.at_risk if labels == order.labels else labels[-max(1, len(labels)//3):]
     return GradeOrder(list(labels), at_risk, "")

@@ -209,7 +209,8 @@ def link_sentence(
 )->str:                  # Markdown, one sentence
     "How strongly one column goes with the grade"
     table = association_table(frame, schema, given)
-    if name not in table.index or math.isnan(table.strength[name]): return f"{name} does not vary enough to tell."
+    if name not in table.index or math.isnan(table.strength[name]):
+        return f"{schema.by_name[name].title} does not vary enough to tell."
     row = table.loc[name]
     end = f": grades are better with *{row.better_with}*" if row.better_with else ""
     after = f", once {schema.by_name[given].title} is taken out," if given else ""

@@ -14,7 +14,7 @@ from .figures import COLOURS, legend_below, new_figure, plot_style
 from .metrics import FEW, MIN_SIZE
 from .resampling import share_interval
 from ..schema import Column, Schema
-from ..words import listed, percent
+from ..words import count, listed, percent
 
 # %% ../../nbs/lib/evaluation/13_explore.ipynb #77f02fc8
 def grade_table(frame:pd.DataFrame, schema:Schema)->pd.DataFrame:
@@ -33,14 +33,16 @@ def grades_sentence(
     "The largest and the smallest grade, who is at risk, and what guessing is worth"
     table = grade_table(frame, schema)
     risk = schema.grades.at_risk
-    largest = table.share.idxmax()
-    smallest = table.share.idxmin()
+    largest = table.index[table.students == table.students.max()]
+    smallest = table.index[table.students == table.students.min()]
+    most, least = table.loc[largest[0]], table.loc[smallest[0]]
+    be = lambda grades: "is" if len(grades) == 1 else "is a tie of"
     ungraded = frame[schema.target].isna().sum()
-    told = (f"The most common grade is **{largest}** with {percent(table.share[largest])} of the students "
-            f"(95 % interval {percent(table.low[largest])} to {percent(table.high[largest])}), the smallest is "
-            f"{smallest} with {percent(table.share[smallest])} ({table.students[smallest]:,} students). "
+    told = (f"The most common grade {be(largest)} **{listed(list(largest))}** with {percent(most.share)} of the "
+            f"students (95 % interval {percent(most.low)} to {percent(most.high)}), the smallest {be(smallest)} "
+            f"{listed(list(smallest))} with {percent(least.share)} ({count(int(least.students), 'student')}). "
             f"{percent(table.share[risk].sum())} have a grade that calls for help ({listed(risk)}). "
-            f"Always guessing {largest} would be right for {percent(table.share[largest])}: a model has to beat that.")
+            f"Always guessing {largest[0]} would be right for {percent(most.share)}: a model has to beat that.")
     return told + (f" {ungraded:,} rows have no grade and are left out." if ungraded else "")
 
 # %% ../../nbs/lib/evaluation/13_explore.ipynb #26a699a2
@@ -100,14 +102,20 @@ def grade_shares(frame:pd.DataFrame, schema:Schema, name:str)->pd.DataFrame:
     return table.rename_axis(index=column.title, columns=None)
 
 # %% ../../nbs/lib/evaluation/13_explore.ipynb #31957cda
+LIGHTNESS = [0.3, 0.59, 0.11]  # Of red, green and blue
+
+def step_colours(steps:int)->np.ndarray: # Shape (steps, 3)
+    "Blue for the best to red: the colour-blind can tell the steps; none too light for paper, nor for an inverted page"
+    import seaborn as sns
+    colours = np.array(sns.color_palette("RdYlBu_r", steps))
+    return colours*np.minimum(1, 0.62/(colours @ LIGHTNESS))[:, None]
+
 def draw_shares(ax:object, shares:pd.DataFrame)->None: # Draws on `ax`
     "Stacked bars, one per group, with the larger shares written in"
-    import seaborn as sns
     start = np.zeros(len(shares))
-    colours = sns.color_palette("RdYlBu_r", shares.shape[1])  # Blue for the best: the colour-blind can tell the steps
-    for (grade, part), colour in zip(shares.items(), colours, strict=True):
+    for (grade, part), colour in zip(shares.items(), step_colours(shares.shape[1]), strict=True):
         part = part.to_numpy()
-        ink = "white" if np.dot(colour, [0.3, 0.59, 0.11]) < 0.5 else "black"  # Readable on a dark or a light bar
+        ink = "white" if np.dot(colour, LIGHTNESS) < 0.5 else "black"  # Readable on a dark or a light bar
         bars = ax.barh(range(len(shares)), 100*part, left=100*start, color=colour, edgecolor="white", linewidth=0.5,
                        label=grade)
         ax.bar_label(bars, [f"{100*share:.0f}" if share >= 0.06 else "" for share in part], label_type="center",

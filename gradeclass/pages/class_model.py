@@ -179,7 +179,12 @@ class ClassModel(HasTraits):
     )->None:
         "Use a file that was read"
         self.clear()
-        self.take(upload.dataset(self.served.schema, matches), upload.name)
+        dataset = upload.dataset(self.served.schema, matches)
+        missing, others = find_missing(self.served, dataset.frame), other_columns(dataset)
+        if len(dataset.frame) and others.shape[1] > 1 and not any(c.name in dataset.frame for c in self.served.inputs):
+            self.name, self.upload, self.others, self.missing = upload.name, upload, others, missing
+            raise DataError("none of the columns that a prediction needs was found by its name: choose them below")
+        self.take(dataset, upload.name)
         self.upload, self.matches = upload, matches or {}
 
     def clear(self)->None:
@@ -373,9 +378,10 @@ class ClassModel(HasTraits):
         "What is wrong, cell by cell"
         results = {"above the limit": "counted as the limit"}
         titles = {column.name: column.title for column in self.served.schema.columns}
+        seen = {self.served.schema.id, *(column.name for column in self.served.inputs)}
         rows = [(row, titles.get(finding.column, finding.column), plain_cell(value), finding.expected or "–",
                  "skipped" if finding.severity == "error" else results.get(finding.check, "noted"))
-                for finding in self.findings if finding.rows and finding.check != "extra column"
+                for finding in self.findings if finding.rows and (finding.column in seen or finding.severity == "error")
                 for row, value in zip(finding.rows, finding.values or [""]*len(finding.rows), strict=False)]
         table = pd.DataFrame(rows, columns=["Row", "Column", "Found", "Allowed", "Result"])
         return table.sort_values("Row", kind="stable").head(most)

@@ -8,7 +8,7 @@ __all__ = ['ClassView']
 # %% ../../nbs/lib/pages/07_class_view.ipynb #7086993b
 import asyncio
 import json
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date
 from html import escape
 
@@ -30,20 +30,30 @@ from ..words import count
 from .widgets import Kept, as_field, box, button, guarded, html, upload_button
 
 # %% ../../nbs/lib/pages/07_class_view.ipynb #47ac9325
+def left_out_words(model:ClassModel)->list[str]: # One sentence, or none
+    "Which column it is that leaves out more rows than are ranked"
+    known = model.served.schema.by_name
+    errors = [finding for finding in model.findings if finding.severity == "error" and finding.column in known]
+    if len(model.refused) <= len(model.ranked) or not errors: return []
+    worst = max(errors, key=lambda finding: len(finding.rows))
+    return [f"Most because of {known[worst.column].title}: the problems by row below say what is allowed"]
+
 def summary(model:ClassModel)->str: # HTML
     "How many rows were read, ranked and left out, and what is missing"
     ranked, refused = len(model.ranked), len(model.refused)
     good = (f"{model.name}: {count(ranked + refused, 'row')} read, {count(ranked, 'student')} ranked, "
             f"{count(refused, 'row') if refused else 'none'} left out")
-    if not model.missing: return note(good, "warn" if refused else "good")
-    return note(f"{good}. {missing_words(model.served, model.missing)}", "warn")
+    told = [finding.message for finding in model.findings if finding.check == "repeated id"]
+    told += left_out_words(model)
+    if model.missing: told.append(missing_words(model.served, model.missing))
+    return note(". ".join([good, *told]), "warn" if refused or told else "good")
 
 def told_notes(model:ClassModel)->list[str]:
     "What was noted while the file was read"
     extra = [finding.column for finding in model.findings if finding.check == "extra column"]
     unused = [f"Shown and saved, but not used for the prediction: {', '.join(extra)}"] if extra else []
     told = [finding.message for finding in model.findings if finding.severity == "warning"
-            and finding.check not in ("extra column", "missing column")]
+            and finding.check not in ("extra column", "missing column", "repeated id")]
     return [*model.notes, *told, *unused]
 
 def understood(model:ClassModel)->str: # HTML
@@ -68,20 +78,24 @@ def list_table(model:ClassModel)->str: # HTML
     "The page of the list that is shown"
     shown = model.shown()
     if shown.empty:
-        where = "in the file fits the search" if model.search.strip() else "on the list is in this group"
-        return note(f"Nobody {where}.")
+        if model.search.strip(): return note("Nobody in the file fits the search.")
+        return note(f"Nobody among the {first_places(model)} fits this choice.")
     known = model.served.schema.id in model.students or any(name in shown for name in model.others)
     if known and model.sort != "Row in the file": shown = shown.drop(columns="Row in the file")
     shown = shown.assign(**{name: shown[name].map("{:.2f}".format) for name in ORDERS if name in shown})
     rows = table(shown, "Who to talk to first", ("Order", RISK, *ORDERS, "Row in the file"))
     return f'<div class="gc-list">{rows}</div>'
 
+def first_places(model:ClassModel)->str:
+    "The places of the list in words"
+    return "first place" if model.places == 1 else f"first {model.places:,} places"
+
 def found_words(model:ClassModel)->str: # HTML; nothing without a search
     "Where in the list the students are whom a search has found"
     if not model.search.strip(): return ""
     found = model.listed()
     below = found[~found.index.isin(model.ranked.index[:model.places])]
-    places = "the first place" if model.places == 1 else f"the first {model.places:,} places"
+    places = f"the {first_places(model)}"
     ranks = ", ".join(f"{rank:,}" for rank in below["rank"].head(3)) + (", ..." if len(below) > 3 else "")
     where = f", ranked {ranks}, below {places}" if len(below) == len(found) else \
         f"; {len(below):,} of them below {places} (ranked {ranks})" if len(below) else ""
@@ -94,10 +108,14 @@ def worth_sentence(model:ClassModel)->str: # HTML
     if not model.places or precision != precision: return ""
     threshold, tied = model.served.threshold, model.cut_off()
     share = np.nan if threshold is None else threshold.precision
-    flags = f" About {percent(share)} of flagged students needed help in the past." if share == share else ""
+    flagged = model.ranked.flagged.head(model.places).any() and share == share
+    flags = f" About {percent(share)} of flagged students needed help in the past." if flagged else ""
+    if flagged and model.ranked.groupby(model.ranked.risk.round(2)).flagged.nunique().max() > 1:
+        flags += f" Flags go to the {percent(threshold.share)} with the highest risk; the next may round to the same."
+    which = "Of these students" if model.places > 1 else "Of students like this one"
     same = f"{'has' if tied == 1 else 'have'} the same risk as the last one on the list"
     more = f" {count(tied, 'more student')} {same}." if tied else ""
-    return (f"<p><b>Top {model.places:,}.</b> Of these students, {percent(precision)} can be expected to need help; of "
+    return (f"<p><b>Top {model.places:,}.</b> {which}, {percent(precision)} can be expected to need help; of "
             f"all who may need help, {percent(recall)} are on the list. These are expectations from the probabilities, "
             f'not promises.{escape(flags)}{more}</p><p class="gc-small">{escape(LIST_NOTE)}</p>')
 
@@ -223,7 +241,9 @@ class ClassView(widgets.VBox):
         with naming(name, self.message):
             self._opened(read(), matches)
             opened = True
-        if not opened: self.kept.keep({})  # Not sooner: a reload meanwhile brings the file back
+        if not opened:
+            self.kept.keep(self.model.state())  # Not sooner: a reload meanwhile brings the file back
+            self.result.children = self.matcher()
         self._busy(False)
 
     def _opened(self, upload:Upload, matches:dict)->None:
@@ -277,7 +297,13 @@ class ClassView(widgets.VBox):
         with guarded(self.message):
             twice = next((column for column in chosen.values() if list(chosen.values()).count(column) > 1), None)
             if twice: self.message.value = note(f"{twice} is chosen twice: one column can be one input only.", "bad")
-            else: self._opened(self.model.upload, self.model.matches | chosen)
+            else: self._rematch(self.model.upload, self.model.matches, chosen)
+
+    def _rematch(self, upload, before, chosen)->None:
+        try: self._opened(upload, chosen)
+        except GradeclassError:
+            with suppress(GradeclassError): self._opened(upload, before)
+            raise
 
     def state(self)->dict: # Empty without a file
         "All that another view needs to show the same list, the file too, also one that is being read"
@@ -304,11 +330,14 @@ class ClassView(widgets.VBox):
     def matcher(self)->list: # Widgets; none where nothing is missing or left
         "Let the visitor say which column holds what was not found"
         schema = self.model.served.schema
-        absent = [name for name in self.model.missing if name not in self.model.students]
-        unused = list(self.model.others)
+        matches = {name: column for name, column in self.model.matches.items()
+                   if name in schema.by_name and column in self.model.upload.frame}
+        absent = [*matches, *(name for name in self.model.missing if name not in matches
+                              and (self.model.students is None or name not in self.model.students))]
+        unused = [*matches.values(), *([] if self.model.others is None else self.model.others)]
         self.columns = {name: as_field(widgets.Dropdown(
             options=[("not in the file", ""), *((column[:60], column) for column in unused)],
-            description=schema.by_name[name].title)) for name in absent}
+            value=matches.get(name, ""), description=schema.by_name[name].title)) for name in absent}
         if not absent or not unused: return []
         words = html("<h2>Match columns</h2><p>These were not found by their names. Is one of the file's other columns "
                      "meant?</p>")

@@ -7,6 +7,7 @@ __all__ = ['PLOTS', 'Shown', 'default_figures', 'column_answer', 'plot_columns',
 
 # %% ../../nbs/lib/pages/08_explore_model.ipynb #88003ecd
 import io
+import math
 from collections.abc import Iterator
 from contextlib import suppress
 from html import escape
@@ -94,30 +95,28 @@ def as_shown(figure, words:str="")->Shown: # For the page
     free_memory()
     return shown
 
-# %% ../../nbs/lib/pages/08_explore_model.ipynb #02ede7bd
-def strongest_columns(frame:pd.DataFrame, schema:Schema, most:int=3)->list[str]: # Names
-    "The columns that go with the grade most clearly"
-    from gradeclass.evaluation.associations import association_table
-    return list(association_table(frame, schema).index[:most])
-
 # %% ../../nbs/lib/pages/08_explore_model.ipynb #e1ed9037
 def default_figures(
     frame:pd.DataFrame, # Clean table
     schema:Schema,      # What it holds
 )->Iterator[Shown]:     # Grades, then three columns against the grade, each drawn when it is asked for
     "The default figures of a table, each with a sentence"
-    from gradeclass.evaluation.associations import link_sentence
+    from gradeclass.evaluation.associations import ExploreError, association_table, link_sentence
     from gradeclass.evaluation.explore import grades_sentence, plot_against_grade, plot_grades
     if schema.target not in frame or frame[schema.target].notna().sum() < 3:
-        raise AppError("this table has no grades, so nothing can be shown against them")
+        raise AppError("this table has too few grades, so nothing can be shown against them")
     yield as_shown(plot_grades(frame, schema), grades_sentence(frame, schema))
-    for name in strongest_columns(frame, schema):
-        if frame[name].notna().any():
+    drawn = 0
+    for name in association_table(frame, schema).index: # Clearest first
+        if drawn == 3 or frame[name].isna().all(): continue
+        with suppress(ExploreError): # Too few students have it for their grades to be shown
             yield as_shown(plot_against_grade(frame, schema, name), link_sentence(frame, schema, name))
+            drawn += 1
 
 # %% ../../nbs/lib/pages/08_explore_model.ipynb #8c9ecd2b
 def column_sentence(column:Column, link:pd.Series)->str: # Markdown
     "An answer as people give it, and what it does not say"
+    if math.isnan(link.strength): return "**No answer.**"
     if not link.p < 0.05: return f"**No clear link** between {column.title} and the grades of these students."
     how = "strong" if link.strength >= 0.5 else "clear" if link.strength >= 0.3 else "weak"
     way = f"students with {column.title} *{link.better_with}* have better grades"
@@ -279,7 +278,7 @@ class ExploreModel(HasTraits):
         "Clean a table, and look how its columns go with the grade"
         from gradeclass.evaluation.associations import association_table
         frame = clean(dataset.frame, self.schema)
-        if not plot_columns(frame, self.schema): raise AppError(f"{name} has none of the columns of this schema")
+        if not plot_columns(frame, self.schema): raise AppError(f"{name} has none of the columns that the model knows")
         self.links = None
         with suppress(GradeclassError): self.links = association_table(frame, self.schema)
         self.frame, self.name = frame, name

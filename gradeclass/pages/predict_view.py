@@ -13,11 +13,9 @@ import ipywidgets as widgets
 from ..evaluation.what_if import CAUTION
 from .followups.ticket import follow_ups_on
 from .html import comparison, details, headline, note, paper
-from .predict_model import UNKNOWN, StudentModel
+from .predict_model import UNKNOWN, StudentModel, cell_words
 from .widgets import Kept, OrUnknown, box, button, guarded, html, make_form
-from ..schema import Column
 from ..scoring.answer import Bundle
-from ..words import short_number
 
 # %% ../../nbs/lib/pages/05_predict_view.ipynb #975604f1
 COMPARE = "To compare: students who differ in this are expected to do about a grade better"
@@ -73,12 +71,6 @@ class WhatIf(widgets.VBox):
             heading = "Small changes that would raise the expected grade" if known else COMPARE
             self.ideas.value = f"<h3>{heading}</h3><ul>{ideas}</ul>" if ideas else ""
 
-# %% ../../nbs/lib/pages/05_predict_view.ipynb #cd784efd
-def cell_words(column:Column, cell:object)->str:
-    "An input as people write it"
-    if cell is None: return UNKNOWN
-    return str(cell) if column.codes else f"{short_number(cell)} {column.unit}".strip()
-
 # %% ../../nbs/lib/pages/05_predict_view.ipynb #d1b0029e
 class PredictView(widgets.VBox):
     "The form, the answer at once, the reasons, and what if"
@@ -100,6 +92,7 @@ class PredictView(widgets.VBox):
         self.add_class("gc-predict")
         self.model.observe(self._show, ["answer", "changes", "entered"])
         self.model.observe(self._tell, "said")
+        if self.follow: self.follow.number.observe(self._show, "value")
         self._show(None)
 
     def make_desk(self)->widgets.VBox: # A `StudentDesk`
@@ -130,7 +123,8 @@ class PredictView(widgets.VBox):
         self.quiet = True
         for name, made in self.inputs.items():
             value = self.model.student[name]
-            made.value = UNKNOWN if value is None and self.model.fields[name].column.codes else value
+            if isinstance(made, OrUnknown): made.put(value, note(self.model.said.get(name, ""), "warn"))
+            else: made.value = UNKNOWN if value is None else value
         self.quiet = False
 
     def _tell(self, change)->None:
@@ -171,5 +165,6 @@ class PredictView(widgets.VBox):
             self.details.value = details(model.answer)
             facts = {field.column.title: cell_words(field.column, model.student[name])
                      for name, field in model.fields.items()}
-            self.paper.value = paper("One student", facts, model.served.digest[:8])
+            number = self.follow.number.value.strip() if self.follow else ""
+            self.paper.value = paper(f"Student {number}" if number else "One student", facts, model.served.digest[:8])
         self.kept.keep(self.state())

@@ -12,6 +12,7 @@ import gzip
 import hmac
 import logging
 import os
+import posixpath
 import re
 import secrets
 import shutil
@@ -28,12 +29,14 @@ from weakref import WeakValueDictionary
 if "jsonschema" not in sys.modules: sys.modules.setdefault("rfc3987_syntax", None)
 from jinja2 import ChoiceLoader, FileSystemLoader
 from jupyter_server.base.handlers import JupyterHandler
+from jupyter_server.services.kernels.handlers import KernelHandler
 from jupyter_server.services.kernels.kernelmanager import ServerKernelManager
 from tornado.ioloop import IOLoop, PeriodicCallback
 from tornado.web import HTTPError, RequestHandler, authenticated
 from traitlets.config import Config
 from voila.app import Voila
 from voila.paths import collect_static_paths
+from voila.static_file_handler import TemplateStaticFileHandler
 from voila.tornado.handler import TornadoVoilaHandler
 from voila.tornado.kernel_websocket_handler import VoilaKernelWebsocketHandler
 
@@ -41,7 +44,7 @@ from ..config import GradeclassError, find_outputs, find_shipped, need_extra, op
 from ..disk import digest_text
 from ..processes import check_address, end_children
 from ..settings import load_settings
-from .door import Channels, Door, LoginHandler, LogoutHandler, Places, key_of
+from .door import Channels, Door, LoginHandler, LogoutHandler, OwnKernel, Places, key_of
 from .followups.ticket import SECRET, make_ticket
 
 if sys.platform == "linux": from gradeclass.kernels.provisioner import WarmKernelManager
@@ -161,6 +164,7 @@ def kernel_environment(options:Options, folder:Path)->dict[str, str]:
 # %% ../../nbs/lib/pages/15_server.ipynb #001b4e70
 WORDS = {404: "There is no such page.", 403: "This needs the address with its token, as the server printed it.",
          500: "That did not work, and it is not your mistake. Please try again in a moment.",
+         405: "This address takes no such request.",
          503: "All seats are in use. Please try again in a few minutes."}
 
 # %% ../../nbs/lib/pages/15_server.ipynb #30eefad3
@@ -199,6 +203,14 @@ class PageHandler(PlainErrors, TornadoVoilaHandler):
             finally: server.places.leave(kernel)
 
 # %% ../../nbs/lib/pages/15_server.ipynb #1b3537af
+class LookHandler(PlainErrors, TemplateStaticFileHandler):
+    "A file of the pages' look"
+    def parse_url_path(self, url_path:str)->str: # Voilà's own fails where an address names no template or no file
+        "The path of a file below its template"
+        path = posixpath.normpath(url_path)
+        if not re.fullmatch(r"[\w-]+/static/[^\0]+", path): raise HTTPError(404)
+        return super().parse_url_path(path)
+
 class FrontHandler(PlainErrors, JupyterHandler):
     "The bare address: on to the first page, the token left behind"
     @authenticated
@@ -278,6 +290,7 @@ class DocumentHandler(PlainErrors, JupyterHandler):
         if path is None or not hmac.compare_digest(self.get_argument("key", ""), document_key(kind, name)):
             raise HTTPError(404)
         self.set_header("Content-Security-Policy", SANDBOX)
+        self.set_header("Cache-Control", "no-store")
         self.set_header("Content-Type", "text/html; charset=utf-8")
         self.finish(path.read_bytes())
 
@@ -339,7 +352,9 @@ class PageServer(Voila):
 
     def init_handlers(self)->list:
         "Handlers for the pages and the login; no file tree, files or contents"
-        kept = [(handler[0], Channels, *handler[2:]) if handler[1] is VoilaKernelWebsocketHandler else handler
+        instead = {VoilaKernelWebsocketHandler: Channels, KernelHandler: OwnKernel,
+                   TemplateStaticFileHandler: LookHandler}
+        kept = [(handler[0], instead.get(handler[1], handler[1]), *handler[2:])
                 for handler in super().init_handlers() if any(part in handler[0] for part in SHOWN)]
         look = {"template_paths": self.template_paths, "config": self.config,
                 "voila_configuration": self.voila_configuration}

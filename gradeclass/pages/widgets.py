@@ -125,8 +125,9 @@ def read_number(text:str)->float:
         raise AppError(f"{text} can be read in two ways: write {plain.replace(',', '')} or {plain.replace(',', '.')}")
     if plain.count(",") > 1 or -1 < plain.find(",") < plain.rfind("."): plain = plain.replace(",", "")
     elif "," in plain: plain = plain.replace(".", "").replace(",", ".")
-    try: return float(plain)
-    except ValueError: raise AppError(f"{text[:40]} is not a number: write one such as 7.5") from None
+    with suppress(ValueError):
+        if math.isfinite(number := float(plain)): return number
+    raise AppError(f"{text[:40]} is not a number: write one such as 7.5")
 
 # %% ../../nbs/lib/pages/04_widgets.ipynb #f513a2b3
 class OrUnknown(widgets.VBox):
@@ -147,6 +148,12 @@ class OrUnknown(widgets.VBox):
         self.last = value if value is not None else slider.value if slider else 0
         self.value = value
         self._show(value)
+
+    def put(self, value:float|None, said:str="")->None: # said: HTML
+        "Show a value that was not typed here, and what is to be said of it"
+        self.value = value
+        self._show(value)
+        self.told.value = said
 
     def _read(self, text:str)->None:
         if self.busy: return

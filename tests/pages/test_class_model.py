@@ -5,6 +5,7 @@ import json
 import os
 import re
 import tempfile
+from dataclasses import replace
 from datetime import datetime
 
 import pandas as pd
@@ -17,6 +18,7 @@ from gradeclass.data.dataset import make_dataset
 from gradeclass.data.files import write_table
 from gradeclass.data.sources import load
 from gradeclass.data.synthetic import sample_path
+from gradeclass.evaluation.ranking import Threshold
 from gradeclass.pages.class_model import ClassModel
 from gradeclass.pages.host import Host
 from gradeclass.pages.upload import read_upload, safe_name
@@ -166,7 +168,7 @@ def test_list_is_the_same_after_state_and_restore(trained, sixty):
 def test_failed_file_clears_the_one_before_and_is_named(trained, sixty):
     from gradeclass.pages.class_view import ClassView
     view = ClassView(open_bundle(trained))
-    for name, content, says in [("other.csv", b"a,b\n1,2\n", "other.csv: none of the columns"),
+    for name, content, says in [("other.csv", b"a\n1\n", "other.csv: none of the columns"),
                                 ("bare.csv", ",".join(sixty.columns).encode() + b"\n",
                                  "bare.csv: this sheet has no student rows"),
                                 ("noise.csv", b"\0\1\2\3", "noise.csv is not a text table")]:
@@ -271,3 +273,44 @@ def test_choice_that_is_made_while_a_file_is_read_again_holds(trained, sixty):
             await asyncio.sleep(0.01)
         assert (view.model.places, view.places.value) == (7, 7)
     asyncio.run(choose())
+
+
+def test_file_with_none_of_the_names_is_matched_by_hand_also_after_a_wrong_match(trained):
+    from gradeclass.pages.class_view import ClassView
+    german = pd.read_csv(sample_path("students")).head(30)[["Absences", "Tutoring", "StudyTimeWeekly"]]
+    german = german.set_axis(["Fehltage", "Nachhilfe", "Lernzeit"], axis=1).assign(Anwesenheit="90%")
+    view = ClassView(open_bundle(trained))
+    view.take("10a.csv", german.to_csv(index=False).encode())
+    assert "10a.csv: none of the columns that a prediction needs was found by its name" in view.message.value
+    assert {name for _, name in view.columns["Absences"].options} == {"", *german}
+    assert view.model.state()["file"] == "10a.csv" and view.remove.layout.display is None
+    view._match({"Absences": "Anwesenheit"})
+    assert "%" in view.message.value and view.model.upload is not None
+    view._match({"Absences": "Fehltage", "StudyTimeWeekly": "Lernzeit"})
+    assert not view.message.value and len(view.model.ranked) == 30 and "Tutoring" in view.columns
+    view.columns["Tutoring"].value = "Anwesenheit"
+    view.match.click()
+    assert not len(view.model.ranked) and "Most because of Tutoring" in view.summary.value
+    view.columns["Tutoring"].value, view.columns["StudyTimeWeekly"].value = "Nachhilfe", ""
+    view.match.click()
+    assert view.model.matches == {"Absences": "Fehltage", "Tutoring": "Nachhilfe"} and len(view.model.ranked) == 30
+
+
+def test_summary_and_problems_tell_of_what_matters_for_the_list(trained):
+    from gradeclass.pages.class_view import list_table, summary, told_notes, worth_sentence
+    model, students = ClassModel(open_bundle(trained)), pd.read_csv(sample_path("students")).head(30)
+    students["Gender"] = "M"  # The model never sees it
+    again = pd.concat([students, *[students.iloc[[3]]]*3])
+    model.read("class.csv", again.assign(Sports=[*["maybe"]*2, *again.Sports[2:]]).to_csv(index=False).encode())
+    assert "gc-note-warn" in summary(model) and "on more than one row (first 1004 in rows 5, 32, 33 and 34)" in summary(model)
+    assert not [note for note in told_notes(model) if "more than one row" in note]
+    assert {*model.problems().Column} == {"Sports", "Student number"}
+    model.read("class.csv", students.head(1).assign(Absences=0, StudyTimeWeekly=20).to_csv(index=False).encode())
+    assert not model.ranked.flagged.any() and "flagged" not in worth_sentence(model)
+    assert "Of students like this one" in worth_sentence(model)
+    model.read("class.csv", students.to_csv(index=False).encode())
+    model.ranked = model.ranked.assign(risk=0.94, flagged=[True, *[False]*29])
+    model.served = replace(model.served, threshold=Threshold(0.9, 0.1, 0.95, 0.9, 1, 0.2, 0.1, 0.3, 100))
+    assert "Flags go to the 10 % with the highest risk; the next may round to the same." in worth_sentence(model)
+    model.places, model.grade = 2, "A"
+    assert "Nobody among the first 2 places fits this choice." in list_table(model)

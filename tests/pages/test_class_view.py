@@ -261,3 +261,29 @@ def test_file_may_be_called_anything_and_fits_the_narrowest_screen(name, shown, 
         expect(page.locator("#rendered_cells")).to_contain_text(shown)
         assert page.evaluate("document.scrollingElement.scrollWidth <= innerWidth")
     assert page.evaluate("window.hit") is None and not page.complaints
+
+
+@pytest.mark.parametrize("ends", ["list", "refusal", "no connection", "no process"])
+def test_file_on_a_slow_line_is_said_to_be_on_its_way_until_it_is_answered(ends, visit, tmp_path, server):
+    page, held, lines = visit("about"), [], []
+    def hold(line):
+        there = line.connect_to_server()
+        lines.append(line)
+        line.on_message(lambda message: held.append((there, message)) if len(message) > 20_000 else there.send(message))
+    page.route_web_socket("**/channels**", hold)
+    page.goto(page.url.split("?")[0].replace("about", "class"))
+    page.wait_for_selector(".gc-class")
+    students = "\n".join(sample_path("students").read_text().splitlines()[:601])
+    (tmp_path/"year.csv").write_text(students if ends != "refusal" else "x"*30_000)
+    choose_file(page, tmp_path/"year.csv")
+    page.wait_for_selector(".gc-sending:has-text('Sending year.csv')")
+    until(page, "document.querySelector('.gc-sending progress')")
+    if ends == "no connection":
+        lines[0].close()
+        page.wait_for_selector("text=The connection ended before year.csv had arrived. Choose it again.")
+    elif ends == "no process": server.kernel(page).kill()
+    else:
+        while not held: page.wait_for_timeout(50)
+        held[0][0].send(held[0][1])
+        page.wait_for_selector("text=600 students ranked" if ends == "list" else ".gc-note-bad")
+    expect(page.locator(".gc-sending")).to_have_count(0)

@@ -217,7 +217,7 @@ def settle(save:bool, who:str)->str: # What was done
     newest = max((version.number for version in list_versions(outputs)), default=0)
     if save and waiting: promote(outputs, waiting.number, who, "saved through the web API")
     if save: return "New model saved"
-    if champion and champion.number == newest: rollback(outputs, who, "reverted through the web API")
+    if champion and champion.number == newest: rollback(outputs, who, "reverted through the web API", newest)
     return "Reverted to previous model"
 
 # %% ../../../nbs/lib/service/addresses/03_compat.ipynb #1e15698f

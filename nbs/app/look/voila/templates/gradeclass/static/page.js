@@ -12,8 +12,9 @@
     note.className = "gc-note gc-note-bad gc-said";
     note.setAttribute("role", "alert");
     note.textContent = text;
-    if (!old) (document.querySelector(".widget-upload")?.parentElement || document.getElementById("rendered_cells")).append(note);
+    if (!old) besideUpload().append(note);
   }
+  const besideUpload = () => document.querySelector(".widget-upload")?.parentElement || document.getElementById("rendered_cells");
 
   // A file above the limit would end the connection: it is refused before it is sent. Signs that turn the direction of writing would turn a sentence too.
   const nameOfFile = (file) => file.name.replace(/[\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "_").slice(-60);
@@ -34,9 +35,21 @@
     const file = event.target.files[0];
     document.querySelector(".gc-said")?.remove();
     if (!file) return;
-    if (file.size <= LIMIT) { if (file !== known) keepFile(file); return; }
+    if (file.size <= LIMIT) { showSending(file); if (file !== known) keepFile(file); return; }
     event.stopImmediatePropagation();
     say(`${nameOfFile(file)} has ${(file.size / 1e6).toFixed(1)} MB, this page takes 10: ask the person who looks after the server to read it there`);
+  }
+  // On a slow line a sign stands beside the button until the page's process has the file: then it answers.
+  let onItsWay = null;
+  function stopSending() { clearTimeout(onItsWay?.clock); onItsWay?.sign.remove(); onItsWay = null; }
+  function showSending(file) {
+    stopSending();
+    const sign = document.createElement("p"), bar = document.createElement("progress");
+    sign.className = "gc-note gc-sending";
+    sign.setAttribute("role", "status");
+    bar.setAttribute("aria-label", "Sending");
+    sign.append(`Sending ${nameOfFile(file)} … `, bar);
+    onItsWay = { file, sign, socket: null, clock: setTimeout(() => besideUpload().append(sign), 300) };
   }
   function give(file, button) { sending = file; button.click(); }
   // A file may be dropped where it is asked for; dropped elsewhere it would take the place of the page.
@@ -74,6 +87,7 @@
     } catch {
       if (mine !== turn) return;
       before = null;
+      stopSending();
       say(`${nameOfFile(file)} cannot be read: it may have been moved, changed or removed. Choose it again.`);
     }
   }
@@ -235,17 +249,28 @@
   // A page left alone loses its process; then nothing that one does has an effect, so the page says so.
   const Socket = window.WebSocket;
   let open = 0, lost = null, dead = false;
+  function showLost() { stopSending(); document.querySelector(".gc-lost")?.removeAttribute("hidden"); }
   window.WebSocket = class extends Socket {
     constructor(...given) {
       super(...given);
       if (!String(given[0]).includes("/channels")) return;
       this.addEventListener("open", () => { open += 1; clearTimeout(lost); if (!dead) document.querySelector(".gc-lost")?.setAttribute("hidden", ""); });
-      this.addEventListener("close", () => { open -= 1; lost = setTimeout(() => { if (open < 1 && !window.gcLeaving) document.querySelector(".gc-lost")?.removeAttribute("hidden"); }, 1500); });
+      this.addEventListener("close", () => { open -= 1; lost = setTimeout(() => { if (open < 1 && !window.gcLeaving) showLost(); }, 1500); });
+      this.addEventListener("close", () => {
+        if (onItsWay?.socket !== this || window.gcLeaving) return;
+        say(`The connection ended before ${nameOfFile(onItsWay.file)} had arrived. Choose it again.`);
+        stopSending();
+      });
       this.addEventListener("message", (event) => {
+        if (onItsWay?.socket === this && !this.bufferedAmount) stopSending();
         const small = event.data instanceof ArrayBuffer && event.data.byteLength < 4000;
         const text = typeof event.data === "string" ? event.data : small ? new TextDecoder().decode(event.data) : "";
-        if (/"execution_state": ?"(dead|restarting)"/.test(text)) { dead = true; document.querySelector(".gc-lost")?.removeAttribute("hidden"); }
+        if (/"execution_state": ?"(dead|restarting)"/.test(text)) { dead = true; showLost(); }
       });
+    }
+    send(data) { // The message that is as large as the file carries it
+      super.send(data);
+      if (onItsWay && !onItsWay.socket && (data.byteLength ?? data.length) >= onItsWay.file.size) onItsWay.socket = this;
     }
   };
   async function ask() {
@@ -253,7 +278,7 @@
     if (!config.kernelId || dead || document.hidden) return;
     try {
       const answer = await (await fetch(`${config.baseUrl}leave/${config.kernelId}`)).json();
-      if (!answer.there) { dead = true; document.querySelector(".gc-lost")?.removeAttribute("hidden"); }
+      if (!answer.there) { dead = true; showLost(); }
     } catch { /* no server: the closed connection says so */ }
   }
   setInterval(ask, 10_000);
