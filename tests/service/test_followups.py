@@ -2,12 +2,14 @@
 import sqlite3
 import threading
 import time
+import traceback
 from datetime import date, timedelta
 from functools import partial
 
 import pandas as pd
 import pytest
 from sqlalchemy import event, insert
+from sqlalchemy.exc import SQLAlchemyError
 
 from gradeclass.service.api_keys import remove_key
 from gradeclass.service.followups.records import FollowUp, FollowUpError, FollowUps
@@ -152,6 +154,14 @@ def test_edit_and_erasure_at_once_leave_nothing_of_the_student(url, store, first
     assert store.find(1001, "") == []
     assert all("was deleted meanwhile" in said for said in ends)
     log.engine.dispose()
+
+
+def test_error_of_the_database_says_nothing_of_a_student(store):
+    with store.engine.begin() as connection: connection.exec_driver_sql("DROP TABLE follow_ups")
+    written = FollowUp(note="secret words")
+    with pytest.raises(SQLAlchemyError) as failed: store.save(ADLER, 1001, written, GRADES)
+    said = "".join(traceback.format_exception(failed.value))
+    assert "follow_ups" in said and "secret words" not in said and store.hash(1001) not in said
 
 
 def test_log_without_follow_ups_has_no_table_of_them_and_erases_all_the_same(tmp_path):
