@@ -105,15 +105,17 @@ def open_engine(
 ):
     "Open the database of a log; a SQLite file is made"
     try:
+        # An error is logged with its statement: parameters are hidden, for they are what is kept about a student
         parsed = make_url(url)
         if parsed.get_backend_name() != "sqlite":
             limits = LIMITS if parsed.get_driver_name() in ("psycopg2", "psycopg") else {}
-            return create_engine(parsed, pool_pre_ping=True, connect_args=limits)
+            return create_engine(parsed, pool_pre_ping=True, connect_args=limits, hide_parameters=True)
         if parsed.database == ":memory:": raise ValueError # It would end with the service
         file = Path(parsed.database)
         file.parent.mkdir(parents=True, exist_ok=True)
         if not file.exists(): os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
-        engine = create_engine(parsed, connect_args={"timeout": 10, "check_same_thread": False})
+        waits = {"timeout": 10, "check_same_thread": False}
+        engine = create_engine(parsed, connect_args=waits, hide_parameters=True)
     except OSError as error:
         raise LogError(f"the prediction log cannot be written to {file}: {error.strerror}; name a folder that this "
                        "user may write to in GRADECLASS_OUTPUTS, or a database in GRADECLASS_SERVE_LOG_URL") from None

@@ -371,7 +371,9 @@ def delete_rows(log:PredictionLog, statements:list)->int: # Rows deleted
     "Delete after what waits has been written, all or nothing; SQLite's write-ahead file keeps nothing of it either"
     write_waiting(log)
     with log.engine.begin() as connection:
-        gone = sum(connection.execute(statement).rowcount for statement in statements)
+        gone = 0
+        # PostgreSQL deletes no row that was added while the statement waited for another: ask until there is none
+        while more := sum(connection.execute(statement).rowcount for statement in statements): gone += more
     if log.engine.dialect.name == "sqlite":
         with log.engine.connect() as connection: connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
     return gone

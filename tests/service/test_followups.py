@@ -2,11 +2,14 @@
 import sqlite3
 import threading
 import time
+import traceback
 from datetime import date, timedelta
+from functools import partial
 
 import pandas as pd
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import event, insert
+from sqlalchemy.exc import SQLAlchemyError
 
 from gradeclass.service.api_keys import remove_key
 from gradeclass.service.followups.records import FollowUp, FollowUpError, FollowUps
@@ -126,6 +129,39 @@ def test_student_is_shown_and_erased_by_the_code_of_the_service(url, store):
     with pytest.raises(FollowUpError, match="was deleted meanwhile"):
         store.save(ADLER, None, FollowUp(note="again"), GRADES, first)
     log.engine.dispose()
+
+
+@pytest.mark.parametrize("first_to_write", ["eraser", "editor"])
+def test_edit_and_erasure_at_once_leave_nothing_of_the_student(url, store, first_to_write):
+    log = PredictionLog(url)
+    log.open()
+    first = store.save(ADLER, 1001, FollowUp(note="call"), GRADES)
+    edit, ends = partial(store.save, BERG, None, FollowUp(note="edited"), GRADES, first), []
+    def note(work):
+        try: work()
+        except FollowUpError as error: ends.append(str(error))
+    doing, other = (edit, partial(forget_student, log, 1001))[::1 if first_to_write == "editor" else -1]
+    engine = store.engine if first_to_write == "editor" else log.engine
+    beside = threading.Thread(target=note, args=(other,))
+    def start_other(*_):
+        if beside.ident: return
+        beside.start()
+        beside.join(1)
+    # The second begins while the first has written and not committed
+    event.listen(engine, "commit", start_other)
+    note(doing)
+    beside.join()
+    assert store.find(1001, "") == []
+    assert all("was deleted meanwhile" in said for said in ends)
+    log.engine.dispose()
+
+
+def test_error_of_the_database_says_nothing_of_a_student(store):
+    with store.engine.begin() as connection: connection.exec_driver_sql("DROP TABLE follow_ups")
+    written = FollowUp(note="secret words")
+    with pytest.raises(SQLAlchemyError) as failed: store.save(ADLER, 1001, written, GRADES)
+    said = "".join(traceback.format_exception(failed.value))
+    assert "follow_ups" in said and "secret words" not in said and store.hash(1001) not in said
 
 
 def test_log_without_follow_ups_has_no_table_of_them_and_erases_all_the_same(tmp_path):

@@ -132,12 +132,13 @@ class FollowUps:
         hashed = before.student if before else self.hash(student)
         row = {"time": iso_time(time.time()), "entry": entry, "version": version, "student": hashed,
                "decided_by": visitor.name, "key_id": visitor.key, **decision._asdict()}
-        there = select(FOLLOW_UPS.c.id).where(FOLLOW_UPS.c.entry == entry).limit(1)
+        edited = select(FOLLOW_UPS.c.id).where(FOLLOW_UPS.c.entry == entry, FOLLOW_UPS.c.version == version - 1)
         try:
             with self.engine.begin() as connection:
-                if before and connection.execute(there).first() is None:
-                    raise FollowUpError("this follow-up was deleted meanwhile: record it again if it is needed")
                 connection.execute(insert(FOLLOW_UPS).values(row))
+                # Looked up after writing, and locked: an erasure that runs at the same time is seen, or waits
+                if before and connection.execute(edited.with_for_update()).first() is None:
+                    raise FollowUpError("this follow-up was deleted meanwhile: record it again if it is needed")
         except IntegrityError:
             raise FollowUpError("somebody else has changed this follow-up meanwhile: open it again") from None
         return Kept(entry, version, row["time"], hashed, visitor.name, decision)
