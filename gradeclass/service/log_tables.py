@@ -78,10 +78,13 @@ class LogDownError(LogError):
     "A database that does not answer; a script can tell it from a mistake, and try again"
     code = 5
 
-def not_opened(error:Exception)->LogDownError: # To be raised
-    "Why a database cannot be opened, in one line"
+def not_opened(
+    error:Exception,
+    what:str="the prediction log cannot be opened",
+)->LogDownError: # To be raised
+    "Why a database cannot be opened or used, in one line"
     reason = str(getattr(error, "orig", None) or getattr(error, "strerror", None) or error).splitlines()[0]
-    return LogDownError(f"the prediction log cannot be opened: {reason}")
+    return LogDownError(f"{what}: {reason}")
 
 # %% ../../nbs/lib/service/07_log_tables.ipynb #56f5534f
 @lru_cache(maxsize=16)

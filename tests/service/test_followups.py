@@ -9,7 +9,7 @@ from functools import partial
 import pandas as pd
 import pytest
 from sqlalchemy import event, insert
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError
 
 from gradeclass.service.api_keys import remove_key
 from gradeclass.service.followups.records import FollowUp, FollowUpError, FollowUps
@@ -159,9 +159,36 @@ def test_edit_and_erasure_at_once_leave_nothing_of_the_student(url, store, first
 def test_error_of_the_database_says_nothing_of_a_student(store):
     with store.engine.begin() as connection: connection.exec_driver_sql("DROP TABLE follow_ups")
     written = FollowUp(note="secret words")
-    with pytest.raises(SQLAlchemyError) as failed: store.save(ADLER, 1001, written, GRADES)
-    said = "".join(traceback.format_exception(failed.value))
-    assert "follow_ups" in said and "secret words" not in said and store.hash(1001) not in said
+    with pytest.raises(LogError, match="follow-ups cannot be used: .*follow_ups") as failed:
+        store.save(ADLER, 1001, written, GRADES)
+    said = str(failed.value) + "".join(traceback.format_exception(failed.value.__context__))
+    assert "INSERT INTO follow_ups" in said and "secret words" not in said and store.hash(1001) not in said
+
+
+def test_file_that_is_moved_or_replaced_takes_no_decision_with_it(tmp_path):
+    file = tmp_path/"predictions.db"
+    store = FollowUps(f"sqlite:///{file}")
+    store.save(ADLER, 1001, FollowUp(note="before"), GRADES)
+    with sqlite3.connect(file) as copied, sqlite3.connect(tmp_path/"copy.db") as copy: copied.backup(copy)
+    file.rename(tmp_path/"away.db")
+    for call in (lambda: store.save(ADLER, 1002, FollowUp(note="lost"), GRADES), store.find, store.count):
+        with pytest.raises(LogError, match="was moved away, so nothing can be kept"): call()
+    assert not file.exists()
+    (tmp_path/"away.db").rename(file)
+    assert store.count() == 1
+    (tmp_path/"copy.db").rename(file)  # Such as a backup that was restored
+    store.save(ADLER, 1003, FollowUp(note="after"), GRADES)
+    again = FollowUps(f"sqlite:///{file}")
+    assert [kept.decision.note for kept in again.find()] == ["after", "before"]
+    for opened in (store, again): opened.engine.dispose()
+
+
+def test_database_that_cannot_be_written_is_told_in_one_sentence(store):
+    @event.listens_for(store.engine, "before_cursor_execute")
+    def fail(*_): raise OperationalError("", {}, "database or disk is full")
+    for call in (lambda: store.save(ADLER, 1001, FollowUp(note="kept"), GRADES), store.find, store.count,
+                 lambda: store.keep_list(ADLER, "0", [(1, "A", True)]), lambda: store.purge(30)):
+        with pytest.raises(LogError, match="^the database of the follow-ups cannot be used: "): call()
 
 
 def test_log_without_follow_ups_has_no_table_of_them_and_erases_all_the_same(tmp_path):

@@ -31,7 +31,7 @@ def add_outcomes(
             if isinstance(grade, str) and (hashed := hash_student(None if pd.isna(number) else number, store.salt))]
     if not rows:
         raise FollowUpError("the table has no row with a student's number and a grade: both columns are needed")
-    with store.engine.begin() as connection: connection.execute(insert(OUTCOMES), rows)
+    with store.begin() as connection: connection.execute(insert(OUTCOMES), rows)
     return len(rows)
 
 # %% ../../../nbs/lib/service/followups/03_turnout.ipynb #4142d5be
@@ -67,7 +67,7 @@ def find_turnout(
     came = select(OUTCOMES.c.id, OUTCOMES.c.time, OUTCOMES.c.grade, who)
     came = came.join(PREDICTIONS, PREDICTIONS.c.id == OUTCOMES.c.prediction_id, isouter=True).order_by(OUTCOMES.c.id)
     kept = select(LISTED.c.student, LISTED.c.time, LISTED.c.flagged).order_by(LISTED.c.id)
-    with store.engine.connect() as connection:
+    with store.begin() as connection:
         listed = pd.read_sql(kept, connection)
         grades = pd.read_sql(came, connection).drop_duplicates("student", keep="last")
     found = listed.merge(grades, on="student", suffixes=("", "_end"))
