@@ -122,6 +122,11 @@ def keep_table(name:str, content:bytes)->Path: # Where it lies from now on
     with whole_file(path) as part: part.write_bytes(content)
     return path
 
+def kept_table()->Path|None: # None where there is none
+    "The table that was uploaded last"
+    found = [path for path in (find_outputs()/"app"/"tables").glob("*/*") if path.suffix != ".yaml"]
+    return max(found, key=lambda path: path.stat().st_mtime, default=None)
+
 # %% ../../nbs/lib/pages/12_manage_view.ipynb #a16afb26
 @dataclass
 class Studied:
@@ -231,13 +236,26 @@ class TrainingView(widgets.VBox):
         self.actions = box([], "gc-bar")
         words = html("<h2>New training data</h2><p>A CSV, Excel or OpenDocument file with one row for each student and "
                      "their grades, up to 10 MB. It is kept on the server.</p>")
-        super().__init__([words, box([self.upload], "gc-bar"), self.message, self.record, self.asked, self.actions])
+        last = kept_table()
+        go_on = [button(f"Go on with {last.name[:40]}", lambda: self._go_on(last), "The table that was uploaded last")] \
+            if last else []
+        self.bar = box([self.upload, *go_on], "gc-bar")
+        super().__init__([words, self.bar, self.message, self.record, self.asked, self.actions])
         for name in ("gc-card", "gc-stack"): self.add_class(name)
 
-    def _take(self, name, content)->None:
+    def _clear(self)->None:
         self.check()
         self.studied, self.record.value, self.asked.children, self.actions.children = None, "", [], []
         self.target.options, self.best.options, self.best.value, self.said = to_choose([]), [], "", {}
+        self.bar.children = [self.upload]
+
+    def _go_on(self, path:Path)->None:
+        with guarded(self.message):
+            self._clear()
+            self._show(study_table(path))
+
+    def _take(self, name, content)->None:
+        self._clear()
         path = keep_table(name, content)
         try: self._show(study_table(path))
         except Exception:  # What no run can take is not kept

@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from gradeclass.pages.door import Places, Tries, address_of
+from nginx_helpers import behind_nginx, needs_nginx
 from pages_helpers import TOKEN, Server, expect
 
 PAGES = ("predict", "class", "explore", "about", "manage")
@@ -229,3 +230,16 @@ def test_place_that_was_connected_waits_longer_than_one_that_never_was():
     assert places.to_end({"never": 0, "once": 1}, 5) == []
     assert places.to_end({"never": 0, "once": 0}, 20) == ["never"]
     assert places.to_end({"once": 0}, 139) == [] and places.to_end({"once": 0}, 141) == ["once"]
+
+
+@needs_nginx
+@pytest.mark.process
+@pytest.mark.browser
+def test_pages_answer_behind_the_recipe_for_nginx(browser, small, tmp_path):
+    with behind_nginx("nginx-pages.conf", "127.0.0.1:8866", small.base.removeprefix("http://"), tmp_path) as address:
+        page = browser.new_page()
+        page.goto(f"{address}/class")
+        log_in(page, TOKEN)
+        page.get_by_role("button", name="Try the sample").click()
+        expect(page.locator(".gc-list a").first).to_be_visible()
+        page.close()

@@ -289,6 +289,20 @@ def test_table_that_no_run_can_take_is_not_kept_and_one_that_is_kept_is_closed_t
     if os.name == "posix": assert not tables.stat().st_mode & 0o077
 
 
+def test_uploaded_table_is_offered_again_after_a_reload_until_another_one_is_chosen(tmp_path, monkeypatch):
+    from gradeclass.pages.manage_view import TrainingView
+    monkeypatch.setenv("GRADECLASS_OUTPUTS", str(tmp_path))
+    first = TrainingView(print)
+    assert len(first.bar.children) == 1
+    table = "\n".join(["Nr,Hours,Grade", *(f"{i},{i % 9},{'ABCD'[i % 4]}" for i in range(80))]).encode()
+    first._take("marks.csv", table)
+    first._run() # Writes a schema beside it
+    again = TrainingView(print)
+    assert again.bar.children[1].description == "Go on with marks.csv" and again.studied is None
+    again.bar.children[1].click()
+    assert again.studied.path == first.studied.path and len(again.bar.children) == 1 and again.actions.children
+
+
 def test_comparison_is_labelled_for_how_it_is_laid_out(browser):
     from gradeclass.config import find_shipped
     from gradeclass.pages.manage_view import comparison_figure

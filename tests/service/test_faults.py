@@ -10,12 +10,12 @@ import sys
 import time
 from contextlib import closing, suppress
 from datetime import datetime
-from pathlib import Path
 
 import httpx
 import psutil
 import pytest
 
+from nginx_helpers import behind_nginx, needs_nginx
 from service_helpers import OLD_STUDENT, key_to_everything, rows_of, running, running_here
 
 pytestmark = pytest.mark.process
@@ -581,40 +581,18 @@ def test_a_file_of_refused_rows_is_answered_from_its_first_block_in_little_memor
         assert most < 600*2**20, f"{most/2**20:.0f} MB"
 
 
-NGINX = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")
-
-
-@pytest.mark.skipif(not NGINX, reason="needs nginx")
+@needs_nginx
 def test_the_recipe_for_nginx_works(bundles, tmp_path):
     "The file that the documents show, with other ports and folders"
-    recipe = (Path(__file__).parents[2]/"docs"/"nginx.conf").read_text(encoding="utf-8")
-    with socket.create_server(("127.0.0.1", 0)) as free: port = free.getsockname()[1]
     with running_here(tmp_path/"outputs", bundles["students"], settings={
             "trusted_proxies": "127.0.0.1", "root_path": "/grades"}, keyed=True) as client:
-        kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-        folders = " ".join(f"{kind}_temp_path {tmp_path}/{kind};" for kind in kinds)
-        for old, new in {"access_log off;": f"access_log off; {folders}", "listen 80;": f"listen 127.0.0.1:{port};",
-                         "127.0.0.1:9696": client.base_url.netloc.decode(),
-                         "/run/nginx.pid": f"{tmp_path}/nginx.pid"}.items():
-            assert old in recipe
-            recipe = recipe.replace(old, new)
-        (tmp_path/"nginx.conf").write_text(recipe)
-        command = [NGINX, "-p", str(tmp_path), "-c", str(tmp_path/"nginx.conf"), "-g", "daemon off; user root;",
-                   "-e", str(tmp_path/"error.log")]
-        process = subprocess.Popen(command)
-        try:
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as proxied:
-                def answers():
-                    assert process.poll() is None, (tmp_path/"error.log").read_text()
-                    try: return proxied.get("/grades/health").status_code == 200
-                    except httpx.TransportError: return False
-                wait_until(answers)
-                assert proxied.post("/grades/predict", json=OLD_STUDENT).status_code == 401
-                assert proxied.post("/grades/predict", json=OLD_STUDENT, headers=client.headers).status_code == 200
-                content = b"Absences\n" + b"3\n"*200_000
-                sent = proxied.post("/grades/predict/file", content=content,
-                                    headers={"content-type": "text/csv", "x-api-key": client.headers["x-api-key"]})
-                assert sent.text.count("\n") == 200_001
-        finally:
-            process.terminate()
-            process.wait(20)
+        behind = client.base_url.netloc.decode()
+        with (behind_nginx("nginx.conf", "127.0.0.1:9696", behind, tmp_path) as address,
+              httpx.Client(base_url=address, timeout=20) as proxied):
+            assert proxied.get("/grades/health").status_code == 200
+            assert proxied.post("/grades/predict", json=OLD_STUDENT).status_code == 401
+            assert proxied.post("/grades/predict", json=OLD_STUDENT, headers=client.headers).status_code == 200
+            content = b"Absences\n" + b"3\n"*200_000
+            sent = proxied.post("/grades/predict/file", content=content,
+                                headers={"content-type": "text/csv", "x-api-key": client.headers["x-api-key"]})
+            assert sent.text.count("\n") == 200_001
