@@ -237,9 +237,9 @@ class TrainingView(widgets.VBox):
         words = html("<h2>New training data</h2><p>A CSV, Excel or OpenDocument file with one row for each student and "
                      "their grades, up to 10 MB. It is kept on the server.</p>")
         last = kept_table()
-        go_on = [button(f"Go on with {last.name[:40]}", lambda: self._go_on(last), "The table that was uploaded last")] \
-            if last else []
-        self.bar = box([self.upload, *go_on], "gc-bar")
+        name = f"Go on with {last.name[:40]}" if last else ""
+        go_on = button(name, lambda: self._go_on(last), "The table that was uploaded last")
+        self.bar = box([self.upload, go_on] if last else [self.upload], "gc-bar")
         super().__init__([words, self.bar, self.message, self.record, self.asked, self.actions])
         for name in ("gc-card", "gc-stack"): self.add_class(name)
 

@@ -21,7 +21,7 @@ import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from weakref import WeakValueDictionary
 
@@ -42,7 +42,7 @@ from voila.tornado.kernel_websocket_handler import VoilaKernelWebsocketHandler
 
 from ..config import GradeclassError, find_outputs, find_shipped, need_extra, open_templates
 from ..disk import digest_text
-from ..processes import check_address, end_children
+from ..processes import allow_files, check_address, end_children
 from ..settings import load_settings
 from .door import Channels, Door, LoginHandler, LogoutHandler, OwnKernel, Places, key_of
 from .followups.ticket import SECRET, make_ticket
@@ -56,6 +56,8 @@ LOOK = "gradeclass"  # Name of the template
 SHOWN = ("/api/kernels", "/voila/templates/", "/voila/static/", "/voila/labextensions/")
 EXTENSIONS = ["@voila-dashboards/widgets-manager8", "@jupyter-widgets/jupyterlab-manager"]
 UPLOAD = 10_000_000  # Bytes of the largest file that a page takes
+# Seconds that a connection may be silent, or a request take to arrive, and bytes of one; files come over the websocket
+LIMITS = {"idle_connection_timeout": 60, "body_timeout": 60, "max_body_size": 1_000_000}
 
 # %% ../../nbs/lib/pages/15_server.ipynb #cd63b595
 def app_folder()->Path: # The pages' notebooks, and their look beside them
@@ -380,6 +382,7 @@ class PageServer(Voila):
         if self.options.follow_ups: PeriodicCallback(purge_follow_ups, 6*3_600_000).start()
         gc.collect()
         gc.freeze()
+        self.app.listen = partial(self.app.listen, **LIMITS)
         super().listen()
 
     def stop(self)->None:
@@ -480,6 +483,7 @@ def check_options(options:Options)->Options: # With a token for each door
 def serve_pages(options:Options)->None: # Returns when the server ends
     "Serve all pages until somebody stops it"
     options, folder = check_options(options), app_folder()
+    allow_files()
     os.environ.update(kernel_environment(options, folder))
     os.environ.pop("GRADECLASS_MANAGE_TOKEN", None)
     os.environ.pop("GRADECLASS_PAGES_TOKEN", None)

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -41,7 +41,7 @@ from gradeclass.service.routes import (
 from .addresses.compat import add_compat
 from .addresses.exchange import add_inference, add_scoring
 from .addresses.students import add_following_up, add_students
-from ..processes import check_address
+from ..processes import allow_files, check_address
 from ..scoring.answer import ADVICE
 from gradeclass.service.settings import (
     ServiceSettings, check_exposure, check_tls, load_service_settings, model_places, serve_variable,
@@ -131,15 +131,6 @@ def wrap(service:Service, settings:ServiceSettings):
                              expose_headers=["x-request-id", "retry-after", "traceparent", "x-notes"])
     app.direct = service.direct # What `GuardedProtocol` asks; requests that name an origin do not take that way
     return app
-
-# %% ../../nbs/lib/service/15_app.ipynb #60601915
-def allow_files()->None:
-    "Let the process hold as many connections as the system allows; many systems begin with 1,024 or fewer"
-    try: import resource
-    except ImportError: return
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    wanted = min(most, 65_536) if most > 0 else 65_536 # -1: no limit
-    with suppress(ValueError, OSError): resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 # %% ../../nbs/lib/service/15_app.ipynb #fe96f700
 def prepare_process()->None:

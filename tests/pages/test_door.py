@@ -203,6 +203,15 @@ def test_page_of_another_site_can_end_no_process(small):
     assert refused.value.code in (403, 404)
 
 
+def test_what_no_form_sends_is_refused_before_it_is_read(small):
+    line = http.client.HTTPConnection(small.base.removeprefix("http://"), timeout=30)
+    line.putrequest("POST", "/login")
+    line.putheader("Content-Length", "90000000")
+    line.endheaders()
+    assert line.getresponse().status == 400
+    line.close()
+
+
 def test_tries_open_again_after_their_time():
     tries = Tries(most=2, seconds=60)
     for second in (0, 1): tries.note("a", second)

@@ -16,7 +16,7 @@ LINUX = {
     r"sched_getaffinity": {"disk.py", "kernels/server.py"},
     r"posix_fallocate|\bfcntl\b": {"disk.py"},
     r"memfd_create": {"pages/upload.py"},
-    r"\bimport resource\b": {"service/app.py"},
+    r"\bimport resource\b": {"service/app.py", "processes.py"},
     r"malloc_trim": {"pages/host.py"},
     r"\bos\.geteuid\b": {"pipeline/report.py"},
     r"\bos\.getuid\b": {"registry/versions.py", "kernels/client.py", "kernels/server.py"},
@@ -66,7 +66,8 @@ from gradeclass.kernels.client import can_fork
 from gradeclass.pages.host import free_memory
 from gradeclass.pages.upload import Memory
 from gradeclass.registry.versions import user_name
-from gradeclass.service.app import allow_files, most_files
+from gradeclass.processes import allow_files
+from gradeclass.service.app import most_files
 assert usable_cores() == os.cpu_count() and not can_fork() and most_files() == 65_536 and user_name()
 allow_files(), free_memory()
 journal = Journal(Path("journal"), 4096)
