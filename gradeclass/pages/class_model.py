@@ -182,8 +182,7 @@ class ClassModel(HasTraits):
         dataset = upload.dataset(self.served.schema, matches)
         missing, others = find_missing(self.served, dataset.frame), other_columns(dataset)
         if len(dataset.frame) and others.shape[1] > 1 and not any(c.name in dataset.frame for c in self.served.inputs):
-            self.name, self.upload, self.others, self.missing = upload.name, upload, others, missing
-            raise DataError("none of the columns that a prediction needs was found by its name: choose them below")
+            self.name, self.upload, self.others, self.missing = upload.name, upload, others, missing # Matched by hand
         self.take(dataset, upload.name)
         self.upload, self.matches = upload, matches or {}
 

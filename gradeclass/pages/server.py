@@ -183,6 +183,7 @@ class PlainErrors:
         self.finish(plain_page(WORDS.get(status_code, WORDS[500]), self.settings["base_url"]))
 
 # %% ../../nbs/lib/pages/15_server.ipynb #8be8f0f9
+HEARTBEAT, MOST_WAITED = "window.voila_heartbeat()", 6 # Sent every 10 s as long as nothing else is
 KERNEL_ID = re.compile(r'"kernelId": ?"([\w-]+)"') # In what a page's template says to the browser
 
 class PageHandler(PlainErrors, TornadoVoilaHandler):
@@ -191,7 +192,7 @@ class PageHandler(PlainErrors, TornadoVoilaHandler):
     async def get(self, name:str)->None:
         "Run the page's notebook, or hand out one that has run already"
         if "token" in self.request.query_arguments: return self.redirect(self.request.path)
-        server, owner, kernel = self.settings["page_server"], self.current_user.username, ""
+        server, owner, kernel, waited = self.settings["page_server"], self.current_user.username, "", 0
         _ = self.xsrf_token # Sets the cookie that the page sends back when it is left
         async with server.making.setdefault(owner, asyncio.Semaphore(server.places.each)):
             await server.make_room(owner)
@@ -202,6 +203,10 @@ class PageHandler(PlainErrors, TornadoVoilaHandler):
                         server.places.give(kernel, owner)
                     self.write(part)
                     self.flush()
+                    # Voilà says so for ever where the process ends before the page is there
+                    waited = waited + 1 if HEARTBEAT in part else 0
+                    if waited == MOST_WAITED:
+                        return self.finish(f'<p class="gc-note gc-note-bad" role="alert">{WORDS[500]}</p>')
             finally: server.places.leave(kernel)
 
 # %% ../../nbs/lib/pages/15_server.ipynb #1b3537af

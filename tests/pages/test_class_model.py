@@ -281,7 +281,7 @@ def test_file_with_none_of_the_names_is_matched_by_hand_also_after_a_wrong_match
     german = german.set_axis(["Fehltage", "Nachhilfe", "Lernzeit"], axis=1).assign(Anwesenheit="90%")
     view = ClassView(open_bundle(trained))
     view.take("10a.csv", german.to_csv(index=False).encode())
-    assert "10a.csv: none of the columns that a prediction needs was found by its name" in view.message.value
+    assert "10a.csv: none of the columns that a prediction needs is there: " in view.message.value
     assert {name for _, name in view.columns["Absences"].options} == {"", *german}
     assert view.model.state()["file"] == "10a.csv" and view.remove.layout.display is None
     view._match({"Absences": "Anwesenheit"})

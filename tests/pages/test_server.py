@@ -5,7 +5,9 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
+import urllib.request
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -159,6 +161,25 @@ def test_page_left_alone_loses_its_process_and_the_end_of_the_server_leaves_none
         page.close(), other.close()
     finally: left = server.close()
     assert not left
+
+
+@pytest.mark.process
+@pytest.mark.slow
+def test_page_whose_process_ends_as_it_starts_comes_to_an_end(trained, tmp_path):
+    outputs = tmp_path/"outputs"
+    outputs.mkdir()
+    server = Server(outputs, pool=0, model=str(trained), forked=False)
+    try:
+        process, answers = psutil.Process(server.process.pid), []
+        visitor = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
+        load = lambda: answers.append(visitor.open(f"{server.base}/about?token={TOKEN}").read().decode())
+        loading = threading.Thread(target=load)
+        loading.start()
+        assert wait_until(lambda: process.children(), PATIENCE)
+        process.children()[0].kill()  # It is still importing
+        loading.join(3*PATIENCE)
+        assert answers[0].endswith("Please try again in a moment.</p>")
+    finally: server.close()
 
 
 @pytest.mark.browser
