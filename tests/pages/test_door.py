@@ -12,7 +12,7 @@ import pytest
 
 from gradeclass.pages.door import Places, Tries, address_of
 from nginx_helpers import behind_nginx, needs_nginx
-from pages_helpers import TOKEN, Server, expect
+from pages_helpers import PATIENCE, TOKEN, Server, expect
 
 PAGES = ("predict", "class", "explore", "about", "manage")
 
@@ -244,11 +244,17 @@ def test_place_that_was_connected_waits_longer_than_one_that_never_was():
 @needs_nginx
 @pytest.mark.process
 @pytest.mark.browser
-def test_pages_answer_behind_the_recipe_for_nginx(browser, small, tmp_path):
-    with behind_nginx("nginx-pages.conf", "127.0.0.1:8866", small.base.removeprefix("http://"), tmp_path) as address:
-        page = browser.new_page()
-        page.goto(f"{address}/class")
-        log_in(page, TOKEN)
-        page.get_by_role("button", name="Try the sample").click()
-        expect(page.locator(".gc-list a").first).to_be_visible()
-        page.close()
+def test_pages_answer_behind_the_recipe_for_nginx(browser, trained, tmp_path):
+    outputs = tmp_path/"outputs"
+    outputs.mkdir()
+    server = Server(outputs, pool=0, model=str(trained))
+    try:
+        behind = server.base.removeprefix("http://")
+        with behind_nginx("nginx-pages.conf", "127.0.0.1:8866", behind, tmp_path) as address:
+            page = browser.new_page()
+            page.goto(f"{address}/class")
+            log_in(page, TOKEN)
+            page.get_by_role("button", name="Try the sample").click(timeout=1000*PATIENCE)
+            expect(page.locator(".gc-list a").first).to_be_visible(timeout=1000*PATIENCE)
+            page.close()
+    finally: server.close()
