@@ -44,6 +44,7 @@ class Server:
     "The pages, served from a folder of outputs by a process of their own"
     def __init__(self, outputs, **options):
         self.outputs = outputs
+        outputs.mkdir(exist_ok=True)
         given = {"port": free_port(), "token": TOKEN, "manage_token": MANAGE, "pool": 1, **options}
         code = f"from gradeclass.pages.server import Options, serve_pages; serve_pages(Options(**{given!r}))"
         env = os.environ | {"GRADECLASS_OUTPUTS": str(outputs), "GRADECLASS_HOME": str(outputs.parent)}

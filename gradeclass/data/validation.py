@@ -162,8 +162,8 @@ def find_missing_columns(missing:list[str], extra:list[str], schema:Schema, purp
         message = f"none of the columns that a prediction needs is there: {', '.join(features)}"
         message += f"; others are: {first_few([*map(str, extra)], 8)}" if extra else ""
         return [Finding("error", "missing column", "", values=absent, message=message)]
-    listed = ", ".join(name_missing(name, extra) for name in absent)
-    message = f"missing column{'s' if len(absent) > 1 else ''}: {listed}; unknown for every student"
+    names = ", ".join(name_missing(name, extra) for name in absent)
+    message = f"missing column{'s' if len(absent) > 1 else ''}: {names}; unknown for every student"
     return [Finding("warning", "missing column", "", values=absent, message=message)] if absent else []
 
 # %% ../../nbs/lib/data/10_validation.ipynb #78a3dad1

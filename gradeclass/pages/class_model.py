@@ -180,9 +180,11 @@ class ClassModel(HasTraits):
         "Use a file that was read"
         self.clear()
         dataset = upload.dataset(self.served.schema, matches)
-        missing, others = find_missing(self.served, dataset.frame), other_columns(dataset)
-        if len(dataset.frame) and others.shape[1] > 1 and not any(c.name in dataset.frame for c in self.served.inputs):
-            self.name, self.upload, self.others, self.missing = upload.name, upload, others, missing # Matched by hand
+        if len(dataset.frame) and not any(column.name in dataset.frame for column in self.served.inputs):
+            others = other_columns(dataset)
+            if others.shape[1] > 1: # To be matched by hand
+                self.name, self.upload, self.others = upload.name, upload, others
+                self.missing = find_missing(self.served, dataset.frame)
         self.take(dataset, upload.name)
         self.upload, self.matches = upload, matches or {}
 

@@ -6,6 +6,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from contextlib import closing
 
 import psutil
 import pytest
@@ -245,16 +246,11 @@ def test_place_that_was_connected_waits_longer_than_one_that_never_was():
 @pytest.mark.process
 @pytest.mark.browser
 def test_pages_answer_behind_the_recipe_for_nginx(browser, trained, tmp_path):
-    outputs = tmp_path/"outputs"
-    outputs.mkdir()
-    server = Server(outputs, pool=0, model=str(trained))
-    try:
-        behind = server.base.removeprefix("http://")
-        with behind_nginx("nginx-pages.conf", "127.0.0.1:8866", behind, tmp_path) as address:
-            page = browser.new_page()
-            page.goto(f"{address}/class")
-            log_in(page, TOKEN)
-            page.get_by_role("button", name="Try the sample").click(timeout=1000*PATIENCE)
-            expect(page.locator(".gc-list a").first).to_be_visible(timeout=1000*PATIENCE)
-            page.close()
-    finally: server.close()
+    with (closing(Server(tmp_path/"outputs", pool=0, model=str(trained))) as server,
+          behind_nginx("nginx-pages.conf", "127.0.0.1:8866", server.base.removeprefix("http://"), tmp_path) as address):
+        page = browser.new_page()
+        page.goto(f"{address}/class")
+        log_in(page, TOKEN)
+        page.get_by_role("button", name="Try the sample").click(timeout=1000*PATIENCE)
+        expect(page.locator(".gc-list a").first).to_be_visible(timeout=1000*PATIENCE)
+        page.close()

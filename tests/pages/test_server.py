@@ -3,11 +3,13 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 import urllib.request
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -165,12 +167,11 @@ def test_page_left_alone_loses_its_process_and_the_end_of_the_server_leaves_none
 
 @pytest.mark.process
 @pytest.mark.slow
-def test_page_whose_process_ends_as_it_starts_comes_to_an_end(trained, tmp_path):
-    outputs = tmp_path/"outputs"
-    outputs.mkdir()
-    server = Server(outputs, pool=0, model=str(trained), forked=False)
-    try:
+def test_page_whose_process_ends_as_it_starts_comes_to_an_end_and_a_silent_connection_too(trained, tmp_path):
+    with closing(Server(tmp_path/"outputs", pool=0, model=str(trained), forked=False)) as server:
         process, answers = psutil.Process(server.process.pid), []
+        silent = socket.create_connection(server.base.removeprefix("http://").split(":"), timeout=2*PATIENCE)
+        silent.sendall(b"GET /login HTTP/1.1\r\nHost: ")
         visitor = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
         load = lambda: answers.append(visitor.open(f"{server.base}/about?token={TOKEN}").read().decode())
         loading = threading.Thread(target=load)
@@ -179,7 +180,8 @@ def test_page_whose_process_ends_as_it_starts_comes_to_an_end(trained, tmp_path)
         process.children()[0].kill()  # It is still importing
         loading.join(3*PATIENCE)
         assert answers[0].endswith("Please try again in a moment.</p>")
-    finally: server.close()
+        assert silent.recv(1) == b""
+        silent.close()
 
 
 @pytest.mark.browser
